@@ -1,0 +1,542 @@
+//! What can go wrong: [`ConfigError`] while an application starts, [`Rejection`] while it runs,
+//! and the one table that says what a client sees of a rejection.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::keys::algorithm::Algorithm;
+
+/// A part of the configuration that cannot be used, found before the first request.
+///
+/// Every variant carries the offending input, unless it is secret, and says what was expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// An audience that is empty.
+    Audience,
+    /// A challenge parameter that would not survive in a `WWW-Authenticate` field.
+    Challenge {
+        /// The name or value in question.
+        input: String,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// A JSON pointer that is not one (RFC 6901).
+    ClaimPointer(String),
+    /// A token cookie whose name does not have the `__Host-` or `__Secure-` prefix.
+    CookieName(String),
+    /// An issuer that is empty or has characters that no URL and no name has.
+    Issuer(String),
+    /// Key material that cannot be used.
+    Key(KeyError),
+    /// A key set without a single usable key; says why each key was skipped.
+    KeySet(String),
+    /// A leeway of more than 300 seconds.
+    Leeway(std::time::Duration),
+    /// A trusted origin that is not of the form `scheme://host[:port]`.
+    Origin(String),
+    /// A scope or role that cannot be one.
+    Scope(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Audience => f.write_str("audience is empty: expected the identifier that tokens for this API carry in `aud`"),
+            Self::Challenge { input, expected } => write!(f, "challenge parameter {input:?} is not usable: expected {expected}"),
+            Self::ClaimPointer(input) => {
+                write!(f, "claim pointer {input:?} is not usable: expected a JSON pointer such as \"/realm_access/roles\"")
+            }
+            Self::CookieName(input) => {
+                write!(f, "cookie name {input:?} is not usable: expected a token with the prefix `__Host-` or `__Secure-`")
+            }
+            Self::Issuer(input) => {
+                write!(f, "issuer {input:?} is not usable: expected the exact text that tokens carry in `iss`, without spaces or controls")
+            }
+            Self::Key(error) => write!(f, "key is not usable: {error}"),
+            Self::KeySet(reason) => write!(f, "key set is not usable: {reason}"),
+            Self::Leeway(input) => write!(f, "leeway of {} s is not usable: expected at most 300 s", input.as_secs_f64()),
+            Self::Origin(input) => write!(f, "origin {input:?} is not usable: expected the form \"https://app.example.com\""),
+            Self::Scope(input) => {
+                write!(f, "scope {input:?} is not usable: expected visible ASCII characters without space, quote and backslash")
+            }
+        }
+    }
+}
+
+impl Error for ConfigError {}
+
+impl From<KeyError> for ConfigError {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}
+
+/// Why one key cannot be used for verification.
+///
+/// A loader of key sets skips such a key and reports the reason; a loader of one key fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The key and the algorithm do not belong together.
+    Algorithm {
+        /// What was asked for.
+        algorithm: Cow<'static, str>,
+        /// What kind of key it is.
+        key: &'static str,
+    },
+    /// A form of key material that is not read here.
+    Format(&'static str),
+    /// A member of a JWK that is missing.
+    MissingMember(&'static str),
+    /// A member of a JWK with an unusable value.
+    Member {
+        /// The name of the member.
+        name: &'static str,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// A private key where a public one belongs.
+    Private,
+    /// A key whose size is outside of the limits.
+    Size {
+        /// Bits of the key.
+        bits: usize,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// A symmetric key in a set that is meant to be public.
+    Symmetric,
+    /// A key type or curve that no supported algorithm uses.
+    Unsupported(String),
+    /// A key meant for something else than verifying signatures.
+    Usage(&'static str),
+    /// A key with a known weakness.
+    Weak(&'static str),
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Algorithm { algorithm, key } => {
+                write!(f, "algorithm {} does not fit {key}", Excerpt(algorithm))
+            }
+            Self::Format(expected) => write!(f, "not {expected}"),
+            Self::MissingMember(name) => write!(f, "member `{name}` is missing"),
+            Self::Member { name, expected } => write!(f, "member `{name}` is not {expected}"),
+            Self::Private => {
+                f.write_str("it is a private key, and only the public half belongs here")
+            }
+            Self::Size { bits, expected } => write!(f, "it has {bits} bits, expected {expected}"),
+            Self::Symmetric => f.write_str("it is a symmetric key in a public key set"),
+            Self::Unsupported(what) => write!(f, "{} is not supported", Excerpt(what)),
+            Self::Usage(what) => write!(f, "it is not for verifying signatures: {what}"),
+            Self::Weak(what) => write!(f, "it is weak: {what}"),
+        }
+    }
+}
+
+impl Error for KeyError {}
+
+/// A request, or a token, that was refused: what the client is told, and what the operator is.
+///
+/// The client gets a status, a registered code and a fixed sentence ([`client_text`]). The
+/// operator gets the whole reason, through [`Display`](fmt::Display). Neither ever contains the
+/// token or a part of it. A copy rides in the extensions of the response, for layers outside.
+///
+/// [`client_text`]: Self::client_text
+#[derive(Clone)]
+pub struct Rejection {
+    kind: RejectionKind,
+    detail: Option<Arc<Detail>>,
+}
+
+/// What was wrong, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// The algorithm of the token is unknown, not allowed, or not the algorithm of the key.
+    AlgorithmNotAllowed,
+    /// `aud` does not name this API.
+    AudienceMismatch,
+    /// The signature is not that of the key.
+    BadSignature,
+    /// The token is bound to a key or certificate (`cnf`) and the binding was not proved.
+    BindingMismatch,
+    /// A cookie carried the token and another site made the request.
+    CrossSiteRequest,
+    /// The same name stands twice in the header or in the claims.
+    DuplicateMember,
+    /// The token is encrypted.
+    EncryptedToken,
+    /// `exp` has passed.
+    Expired,
+    /// The token does not have a role, or another right that is no scope.
+    InsufficientRole,
+    /// The token does not have a scope.
+    InsufficientScope,
+    /// A claim has the wrong type or an unacceptable value.
+    InvalidClaim,
+    /// `iss` is not an issuer that is trusted here.
+    IssuerMismatch,
+    /// No key set was ever loaded: our fault, not the client's.
+    KeySourceUnavailable,
+    /// The request is malformed around the credential.
+    MalformedRequest,
+    /// The token is not a JWT.
+    MalformedToken,
+    /// A claim that is required is absent.
+    MissingClaim,
+    /// The request has no credential that is understood here.
+    MissingCredentials,
+    /// A handler asked for claims and no layer verified any: our user's mistake.
+    MissingLayer,
+    /// `nbf` or `iat` lies in the future.
+    NotYetValid,
+    /// The revocation check could not be made: our fault, not the client's.
+    RevocationUnavailable,
+    /// The token was revoked, or its subject is no longer known.
+    Revoked,
+    /// No key has the id that the token names.
+    UnknownKey,
+    /// The header lists a critical extension (`crit`).
+    UnsupportedCritical,
+    /// A JWT of another kind: an ID token, a logout token, a proof.
+    WrongType,
+}
+
+/// What the client and the wire get to see of one kind.
+pub(crate) struct Row {
+    pub(crate) status: StatusCode,
+    /// The code in the challenge (RFC 6750, section 3.1).
+    pub(crate) code: Option<&'static str>,
+    pub(crate) grpc: GrpcCode,
+    pub(crate) text: &'static str,
+}
+
+/// The few gRPC status codes that a rejection can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GrpcCode {
+    PermissionDenied,
+    Internal,
+    Unavailable,
+    Unauthenticated,
+}
+
+impl GrpcCode {
+    pub(crate) fn number(self) -> u16 {
+        match self {
+            Self::PermissionDenied => 7,
+            Self::Internal => 13,
+            Self::Unavailable => 14,
+            Self::Unauthenticated => 16,
+        }
+    }
+}
+
+impl RejectionKind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[
+        Self::AlgorithmNotAllowed,
+        Self::AudienceMismatch,
+        Self::BadSignature,
+        Self::BindingMismatch,
+        Self::CrossSiteRequest,
+        Self::DuplicateMember,
+        Self::EncryptedToken,
+        Self::Expired,
+        Self::InsufficientRole,
+        Self::InsufficientScope,
+        Self::InvalidClaim,
+        Self::IssuerMismatch,
+        Self::KeySourceUnavailable,
+        Self::MalformedRequest,
+        Self::MalformedToken,
+        Self::MissingClaim,
+        Self::MissingCredentials,
+        Self::MissingLayer,
+        Self::NotYetValid,
+        Self::RevocationUnavailable,
+        Self::Revoked,
+        Self::UnknownKey,
+        Self::UnsupportedCritical,
+        Self::WrongType,
+    ];
+
+    /// The table: every kind, its status, its code, its gRPC status and its sentence.
+    pub(crate) fn row(self) -> Row {
+        use GrpcCode::{Internal, PermissionDenied, Unauthenticated, Unavailable};
+        const BAD: (u16, Option<&str>) = (400, Some("invalid_request"));
+        const TOKEN: (u16, Option<&str>) = (401, Some("invalid_token"));
+        const SCOPE: (u16, Option<&str>) = (403, Some("insufficient_scope"));
+        let ((status, code), grpc, text) = match self {
+            Self::MissingCredentials => {
+                ((401, None), Unauthenticated, "Authentication is required")
+            }
+
+            Self::MalformedRequest => (BAD, Unauthenticated, "The request is malformed"),
+
+            Self::AlgorithmNotAllowed
+            | Self::AudienceMismatch
+            | Self::BadSignature
+            | Self::BindingMismatch
+            | Self::DuplicateMember
+            | Self::EncryptedToken
+            | Self::InvalidClaim
+            | Self::IssuerMismatch
+            | Self::MalformedToken
+            | Self::MissingClaim
+            | Self::UnknownKey
+            | Self::UnsupportedCritical
+            | Self::WrongType => (TOKEN, Unauthenticated, "The access token is invalid"),
+            Self::Expired => (TOKEN, Unauthenticated, "The access token expired"),
+            Self::NotYetValid => (TOKEN, Unauthenticated, "The access token is not valid yet"),
+            Self::Revoked => (TOKEN, Unauthenticated, "The access token was revoked"),
+
+            Self::InsufficientScope => (
+                SCOPE,
+                PermissionDenied,
+                "The access token lacks a required scope",
+            ),
+            Self::InsufficientRole => (
+                SCOPE,
+                PermissionDenied,
+                "The access token lacks a required right",
+            ),
+            Self::CrossSiteRequest => (
+                (403, None),
+                PermissionDenied,
+                "The request comes from another site",
+            ),
+
+            Self::KeySourceUnavailable | Self::RevocationUnavailable => (
+                (503, None),
+                Unavailable,
+                "Authentication is temporarily unavailable",
+            ),
+            Self::MissingLayer => ((500, None), Internal, "Internal error"),
+        };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Row {
+            status,
+            code,
+            grpc,
+            text,
+        }
+    }
+
+    /// A stable name for logs and metrics, such as `expired`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AlgorithmNotAllowed => "algorithm_not_allowed",
+            Self::AudienceMismatch => "audience_mismatch",
+            Self::BadSignature => "bad_signature",
+            Self::BindingMismatch => "binding_mismatch",
+            Self::CrossSiteRequest => "cross_site_request",
+            Self::DuplicateMember => "duplicate_member",
+            Self::EncryptedToken => "encrypted_token",
+            Self::Expired => "expired",
+            Self::InsufficientRole => "insufficient_role",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::InvalidClaim => "invalid_claim",
+            Self::IssuerMismatch => "issuer_mismatch",
+            Self::KeySourceUnavailable => "key_source_unavailable",
+            Self::MalformedRequest => "malformed_request",
+            Self::MalformedToken => "malformed_token",
+            Self::MissingClaim => "missing_claim",
+            Self::MissingCredentials => "missing_credentials",
+            Self::MissingLayer => "missing_layer",
+            Self::NotYetValid => "not_yet_valid",
+            Self::RevocationUnavailable => "revocation_unavailable",
+            Self::Revoked => "revoked",
+            Self::UnknownKey => "unknown_key",
+            Self::UnsupportedCritical => "unsupported_critical",
+            Self::WrongType => "wrong_type",
+        }
+    }
+}
+
+/// The operator's half of a rejection.
+#[derive(Debug)]
+enum Detail {
+    Reason(Cow<'static, str>),
+    /// Expected and presented value of a check.
+    Mismatch {
+        what: &'static str,
+        expected: String,
+        presented: String,
+    },
+    Times {
+        what: &'static str,
+        at: f64,
+        now: f64,
+        leeway: f64,
+    },
+    Rights {
+        scopes: Vec<&'static str>,
+        needed: String,
+    },
+}
+
+impl Rejection {
+    /// A rejection whose kind says everything.
+    pub(crate) const fn of(kind: RejectionKind) -> Self {
+        Self { kind, detail: None }
+    }
+
+    fn with(kind: RejectionKind, detail: Detail) -> Self {
+        Self {
+            kind,
+            detail: Some(Arc::new(detail)),
+        }
+    }
+
+    pub(crate) fn because(kind: RejectionKind, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::with(kind, Detail::Reason(reason.into()))
+    }
+
+    pub(crate) fn mismatch(
+        kind: RejectionKind,
+        what: &'static str,
+        expected: impl fmt::Display,
+        presented: &str,
+    ) -> Self {
+        let presented = Excerpt(presented).to_string();
+        Self::with(
+            kind,
+            Detail::Mismatch {
+                what,
+                expected: expected.to_string(),
+                presented,
+            },
+        )
+    }
+
+    pub(crate) fn times(
+        kind: RejectionKind,
+        what: &'static str,
+        at: f64,
+        now: f64,
+        leeway: f64,
+    ) -> Self {
+        Self::with(
+            kind,
+            Detail::Times {
+                what,
+                at,
+                now,
+                leeway,
+            },
+        )
+    }
+
+    pub(crate) fn rights(scopes: Vec<&'static str>, needed: String) -> Self {
+        let kind = if scopes.is_empty() {
+            RejectionKind::InsufficientRole
+        } else {
+            RejectionKind::InsufficientScope
+        };
+        Self::with(kind, Detail::Rights { scopes, needed })
+    }
+
+    /// What was wrong, in one word.
+    #[must_use]
+    pub fn kind(&self) -> RejectionKind {
+        self.kind
+    }
+
+    /// The HTTP status that a client gets: 400, 401, 403, 500 or 503.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.kind.row().status
+    }
+
+    /// The sentence for the client: fixed for each kind, it says nothing about keys or issuers.
+    #[must_use]
+    pub fn client_text(&self) -> &'static str {
+        self.kind.row().text
+    }
+
+    /// The OAuth error code for the client, if the kind has one: `invalid_request`,
+    /// `invalid_token` or `insufficient_scope` ([RFC 6750, section 3.1]).
+    ///
+    /// [RFC 6750, section 3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+    #[must_use]
+    pub fn code(&self) -> Option<&'static str> {
+        self.kind.row().code
+    }
+
+    /// The scopes that the request would have needed, for the challenge.
+    #[must_use]
+    pub fn required_scopes(&self) -> &[&'static str] {
+        match self.detail.as_deref() {
+            Some(Detail::Rights { scopes, .. }) => scopes,
+            _ => &[],
+        }
+    }
+}
+
+/// The operator's sentence.
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.detail.as_deref() {
+            None => f.write_str(match self.kind {
+                RejectionKind::BadSignature => "signature does not verify",
+                RejectionKind::EncryptedToken => "token is encrypted (five parts), expected a signed one",
+                RejectionKind::MissingCredentials => "request has no bearer token",
+                RejectionKind::MissingLayer => {
+                    "handler needs claims and no layer verified any: add `.layer(JwtAuth::new(issuer, audience, keys))` outside of this route"
+                }
+                RejectionKind::UnsupportedCritical => "header lists critical extensions (`crit`), none is supported",
+                other => other.row().text,
+            }),
+            Some(Detail::Reason(reason)) => f.write_str(reason),
+            Some(Detail::Mismatch { what, expected, presented }) => write!(f, "{what} is {presented}, expected {expected}"),
+            Some(Detail::Times { what, at, now, leeway }) => {
+                let (gap, direction) = if now >= at { (now - at, "ago") } else { (at - now, "from now") };
+                write!(f, "{what} was {gap} s {direction} (at {at}, now {now}, leeway {leeway} s)")
+            }
+            Some(Detail::Rights { needed, .. }) => write!(f, "token does not have what is required: {needed}"),
+        }
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection")
+            .field("kind", &self.kind)
+            .field("reason", &format_args!("{self}"))
+            .finish()
+    }
+}
+
+impl Error for Rejection {}
+
+/// Untrusted text for a log line: quoted, controls escaped, cut after 80 characters.
+pub(crate) struct Excerpt<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut chars = self.0.chars();
+        let shown: String = chars.by_ref().take(EXCERPT).collect();
+        let more = if chars.next().is_some() { "…" } else { "" };
+        write!(f, "{shown:?}{more}")
+    }
+}
+
+const EXCERPT: usize = 80;
+
+/// An algorithm that the key does not have, for the operator.
+pub(crate) fn wrong_algorithm(presented: Algorithm, allowed: impl fmt::Display) -> Rejection {
+    Rejection::mismatch(
+        RejectionKind::AlgorithmNotAllowed,
+        "algorithm",
+        allowed,
+        presented.as_str(),
+    )
+}

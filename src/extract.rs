@@ -1,0 +1,199 @@
+//! Arguments of axum handlers.
+//!
+//! All of them are [`FromRequestParts`]: they decide before the body of the request is read, and
+//! they leave the claims where they are, so that a handler can have several.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum_core::response::{IntoResponse, Response};
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::claims::{Claims, NoClaims};
+use crate::error::Rejection;
+use crate::guard::{authorize, verified};
+use crate::scope::Requirement;
+use crate::telemetry;
+
+/// Extractor for the claims of a token that grants `R`; otherwise the answer is 403 and names the
+/// scope that is needed.
+///
+/// Derefs to [`Claims<C>`], and through it to your own claims. Needs a
+/// [`JwtAuth`](crate::JwtAuth) around the route.
+///
+/// # Example: who may read, who may write
+///
+/// ```
+/// # #[cfg(feature = "test-util")] {
+/// # use axum::body::Body;
+/// # use http::{Request, StatusCode};
+/// # use tower::ServiceExt;
+/// use axum::{Router, routing::get};
+/// use tower_jwt_auth::{RequireScope, scope, test::TestIssuer};
+///
+/// async fn list(user: RequireScope<scope!("calendar:read")>) -> String {
+///     format!("events of {}", user.subject().unwrap_or("nobody"))
+/// }
+///
+/// async fn create(_: RequireScope<scope!("calendar:write")>) -> StatusCode {
+///     StatusCode::CREATED
+/// }
+///
+/// let issuer = TestIssuer::new();
+/// let app: Router = Router::new().route("/events", get(list).post(create)).layer(issuer.auth());
+/// let token = issuer.token().subject("alice").scope("calendar:read").mint();
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let request = |method: &str| {
+///     Request::builder().method(method).uri("/events").header("authorization", format!("Bearer {token}"))
+/// };
+/// let listed = app.clone().oneshot(request("GET").body(Body::empty()).unwrap()).await.unwrap();
+/// assert_eq!(listed.status(), StatusCode::OK);
+///
+/// let refused = app.oneshot(request("POST").body(Body::empty()).unwrap()).await.unwrap();
+/// assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+/// let challenge = refused.headers()["www-authenticate"].to_str().unwrap();
+/// assert!(challenge.contains(r#"scope="calendar:write""#));
+/// # });
+/// # }
+/// ```
+pub struct RequireScope<R: Requirement, C = NoClaims> {
+    claims: Claims<C>,
+    requirement: PhantomData<fn() -> R>,
+}
+
+/// Extractor for the claims of a token that grants the role `R`: [`RequireScope`] under the name
+/// that reads better with [`role!`](crate::role!).
+///
+/// ```
+/// use tower_jwt_auth::{RequireRole, role};
+///
+/// async fn audit(admin: RequireRole<role!("admin" | "auditor")>) -> String {
+///     format!("shown to {:?}", admin.subject())
+/// }
+/// ```
+pub type RequireRole<R, C = NoClaims> = RequireScope<R, C>;
+
+impl<R: Requirement, C> RequireScope<R, C> {
+    /// The claims themselves.
+    #[must_use]
+    pub fn into_claims(self) -> Claims<C> {
+        self.claims
+    }
+}
+
+impl<R: Requirement, C> Deref for RequireScope<R, C> {
+    type Target = Claims<C>;
+
+    fn deref(&self) -> &Claims<C> {
+        &self.claims
+    }
+}
+
+impl<R: Requirement, C> Clone for RequireScope<R, C> {
+    fn clone(&self) -> Self {
+        Self {
+            claims: self.claims.clone(),
+            requirement: PhantomData,
+        }
+    }
+}
+
+impl<R: Requirement, C> fmt::Debug for RequireScope<R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireScope")
+            .field("claims", &self.claims)
+            .field("requirement", &format_args!("{}", R::describe()))
+            .finish()
+    }
+}
+
+impl<S, R, C> FromRequestParts<S> for RequireScope<R, C>
+where
+    S: Send + Sync,
+    R: Requirement,
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        authorize::<R>(&parts.extensions)?;
+        Ok(Self {
+            claims: claims_in(parts)?,
+            requirement: PhantomData,
+        })
+    }
+}
+
+impl<S, R, C> OptionalFromRequestParts<S> for RequireScope<R, C>
+where
+    S: Send + Sync,
+    R: Requirement,
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Rejection> {
+        if is_anonymous(parts) {
+            return Ok(None);
+        }
+        <Self as FromRequestParts<S>>::from_request_parts(parts, state)
+            .await
+            .map(Some)
+    }
+}
+
+impl<S, C> FromRequestParts<S> for Claims<C>
+where
+    S: Send + Sync,
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        claims_in(parts)
+    }
+}
+
+/// `None` for a request without a token, which only an optional layer lets through.
+impl<S, C> OptionalFromRequestParts<S> for Claims<C>
+where
+    S: Send + Sync,
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Rejection> {
+        if is_anonymous(parts) {
+            return Ok(None);
+        }
+        claims_in(parts).map(Some)
+    }
+}
+
+/// The claims in the type that a handler asks for.
+fn claims_in<C>(parts: &Parts) -> Result<Claims<C>, Rejection>
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    if let Some(claims) = parts.extensions.get::<Claims<C>>() {
+        return Ok(claims.clone());
+    }
+    verified(&parts.extensions)?
+        .of_type()
+        .inspect_err(telemetry::rejected)
+}
+
+fn is_anonymous(parts: &Parts) -> bool {
+    crate::guard::is_anonymous(&parts.extensions)
+}
+
+/// The response of [`Rejection::into_response`].
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        Self::into_response(self)
+    }
+}

@@ -1,0 +1,117 @@
+//! [`ResponseFuture`]: rejected, waiting, or the inner service's own.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::error::Rejection;
+use crate::respond::RespondTo;
+use crate::service::Finish;
+use crate::verifier::Wait;
+
+pin_project! {
+    /// Response future for [`JwtAuthService`](crate::middleware::JwtAuthService).
+    pub struct ResponseFuture<S: Service<Request<B>>, B, C, R> {
+        #[pin]
+        state: State<S, B, S::Future, C>,
+        finish: Finish<C, R>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, B, F, C> {
+        Rejected { rejection: Rejection },
+        /// A verdict that is still to come, and the call to make then.
+        Waiting { wait: Wait<C>, call: Option<(S, Request<B>)> },
+        Inner { #[pin] future: F },
+    }
+}
+
+impl<S: Service<Request<B>>, B, C, R> ResponseFuture<S, B, C, R> {
+    pub(crate) fn rejected(finish: Finish<C, R>, rejection: Rejection) -> Self {
+        Self {
+            state: State::Rejected { rejection },
+            finish,
+        }
+    }
+
+    /// `service` has been polled ready.
+    pub(crate) fn waiting(
+        finish: Finish<C, R>,
+        wait: Wait<C>,
+        service: S,
+        request: Request<B>,
+    ) -> Self {
+        Self {
+            state: State::Waiting {
+                wait,
+                call: Some((service, request)),
+            },
+            finish,
+        }
+    }
+
+    pub(crate) fn inner(finish: Finish<C, R>, future: S::Future) -> Self {
+        Self {
+            state: State::Inner { future },
+            finish,
+        }
+    }
+}
+
+impl<S, B, C, R, ResBody> Future for ResponseFuture<S, B, C, R>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    C: Send + Sync + 'static,
+    R: RespondTo<ResBody>,
+    ResBody: Default,
+{
+    type Output = Result<Response<ResBody>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProjection::Rejected { rejection } => {
+                    return Poll::Ready(Ok(this.finish.reject(rejection)));
+                }
+                StateProjection::Inner { future } => {
+                    let response = ready!(future.poll(cx))?;
+                    return Poll::Ready(Ok(this.finish.finish(response)));
+                }
+                StateProjection::Waiting { wait, call } => match ready!(wait.as_mut().poll(cx)) {
+                    Ok(claims) => {
+                        #[expect(clippy::expect_used, reason = "polled after completion")]
+                        let (mut service, mut request) =
+                            call.take().expect("polled after completion");
+                        this.finish.enrich(&mut request, claims);
+                        let future = service.call(request);
+                        this.state.set(State::Inner { future });
+                    }
+                    Err(rejection) => this.state.set(State::Rejected { rejection }),
+                },
+            }
+        }
+    }
+}
+
+impl<S: Service<Request<B>>, B, C, R> fmt::Debug for ResponseFuture<S, B, C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field(
+                "state",
+                match self.state {
+                    State::Rejected { .. } => &"rejected",
+                    State::Waiting { .. } => &"waiting",
+                    State::Inner { .. } => &"inner",
+                },
+            )
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,361 @@
+//! The compact form, the header, and the signature (RFC 7515).
+//!
+//! [`Unverified`] can be asked for what helps to refuse a token early. The way to anything else
+//! is [`Unverified::verify`], which gives an [`Authentic`] and is the only thing that does.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::claims::{Registered, malformed, one_or_more};
+use crate::error::{Rejection, RejectionKind, wrong_algorithm};
+use crate::json::{self, Raw};
+use crate::keys::algorithm::{Algorithm, AnyAlgorithm};
+use crate::keys::backend::VerifyingKey;
+use crate::keys::key::Key;
+
+/// A token of the right shape, whose signature nobody has checked.
+pub(crate) struct Unverified<'t> {
+    header: Header,
+    claims: Registered,
+    payload: String,
+    signing_input: &'t str,
+    signature: Vec<u8>,
+}
+
+/// A token whose signature is that of a key of its issuer. Its claims still have to be judged.
+pub(crate) struct Authentic {
+    pub(crate) typ: TokenType,
+    pub(crate) claims: Registered,
+    pub(crate) payload: String,
+}
+
+struct Header {
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    typ: TokenType,
+}
+
+/// The `typ` header parameter (RFC 7515, section 4.1.9; RFC 9068, section 2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TokenType {
+    Absent,
+    AccessToken,
+    Jwt,
+    Other(String),
+}
+
+impl<'t> Unverified<'t> {
+    /// Takes a token apart: size, characters, parts, header, claims.
+    pub(crate) fn parse(token: &'t str) -> Result<Self, Rejection> {
+        if token.len() > MAX_TOKEN {
+            return Err(shape(format!(
+                "token has {} octets, at most {MAX_TOKEN} are read",
+                token.len()
+            )));
+        }
+        if !token
+            .bytes()
+            .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.'))
+        {
+            return Err(shape("token has characters that no compact JWT has"));
+        }
+        let parts = token
+            .bytes()
+            .filter(|octet| *octet == b'.')
+            .count()
+            .saturating_add(1);
+        let Some((signing_input, signature)) = token.rsplit_once('.') else {
+            return Err(parts_expected(parts));
+        };
+        let Some((header, payload)) = signing_input.split_once('.').filter(|_| parts == 3) else {
+            return Err(parts_expected(parts));
+        };
+
+        let header = text("header", header)?;
+        let (header, replicated) = Header::read(&header)?;
+        let payload = text("claims", payload)?;
+        let claims = Registered::read(&payload)?;
+        replicated.equal(&claims)?;
+        if signature.is_empty() {
+            return Err(shape("token has no signature"));
+        }
+        let signature = octets("signature", signature)?;
+        Ok(Self {
+            header,
+            claims,
+            payload,
+            signing_input,
+            signature,
+        })
+    }
+
+    /// The claims, for refusing early and for choosing the issuer; no reason to believe them.
+    pub(crate) fn untrusted(&self) -> &Registered {
+        &self.claims
+    }
+
+    pub(crate) fn typ(&self) -> &TokenType {
+        &self.header.typ
+    }
+
+    pub(crate) fn key_id(&self) -> Option<&str> {
+        self.header.key_id.as_deref()
+    }
+
+    /// Checks the signature with the candidates, of which `allowed` may rule out algorithms.
+    pub(crate) fn verify(
+        self,
+        candidates: &[&Key],
+        allowed: Option<&[Algorithm]>,
+    ) -> Result<Authentic, Rejection> {
+        let algorithm = self.header.algorithm;
+        let keys: Vec<&VerifyingKey> = candidates
+            .iter()
+            .filter_map(|key| key.verifying(algorithm, allowed))
+            .take(MAX_CANDIDATES)
+            .collect();
+        if keys.is_empty() {
+            let of_keys: Vec<_> = candidates
+                .iter()
+                .flat_map(|key| key.algorithms())
+                .take(MAX_CANDIDATES)
+                .collect();
+            let expected = allowed.unwrap_or(&of_keys);
+            return Err(wrong_algorithm(algorithm, AnyAlgorithm(expected)));
+        }
+        if algorithm
+            .signature_length()
+            .is_some_and(|length| self.signature.len() != length)
+        {
+            let length = self.signature.len();
+            return Err(Rejection::because(
+                RejectionKind::BadSignature,
+                format!("signature has {length} octets, which {algorithm} never has"),
+            ));
+        }
+        if !keys
+            .iter()
+            .any(|key| key.verifies(self.signing_input.as_bytes(), &self.signature))
+        {
+            return Err(Rejection::of(RejectionKind::BadSignature));
+        }
+        Ok(Authentic {
+            typ: self.header.typ,
+            claims: self.claims,
+            payload: self.payload,
+        })
+    }
+}
+
+impl Header {
+    fn read(text: &str) -> Result<(Self, Replicated), Rejection> {
+        let mut found = Parameters::default();
+        json::read_object(text, json::MAX_MEMBERS, |name, value| {
+            found.take(&name, value)
+        })
+        .map_err(|error| malformed("header", error))?;
+        if let Some(name) = found.invalid {
+            return Err(shape(format!(
+                "header: parameter `{name}` has the wrong JSON type"
+            )));
+        }
+        if found.critical {
+            return Err(Rejection::of(RejectionKind::UnsupportedCritical));
+        }
+        if found.unencoded {
+            return Err(shape("header: `b64` is not for JWTs"));
+        }
+        if found.nested {
+            return Err(Rejection::because(
+                RejectionKind::WrongType,
+                "header: `cty` says that the payload is another JWT",
+            ));
+        }
+        let name = found
+            .algorithm
+            .ok_or_else(|| shape("header: `alg` is missing"))?;
+        let algorithm = Algorithm::from_name(&name).ok_or_else(|| {
+            Rejection::mismatch(
+                RejectionKind::AlgorithmNotAllowed,
+                "algorithm",
+                "a supported signature algorithm",
+                &name,
+            )
+        })?;
+        let typ = found
+            .typ
+            .map_or(TokenType::Absent, |typ| TokenType::of(&typ));
+        Ok((
+            Self {
+                algorithm,
+                key_id: found.key_id,
+                typ,
+            },
+            found.replicated,
+        ))
+    }
+}
+
+/// The header parameters that mean something here, before they are judged.
+#[derive(Default)]
+struct Parameters {
+    algorithm: Option<String>,
+    key_id: Option<String>,
+    typ: Option<String>,
+    critical: bool,
+    unencoded: bool,
+    nested: bool,
+    replicated: Replicated,
+    invalid: Option<&'static str>,
+}
+
+impl Parameters {
+    fn take(&mut self, name: &str, value: Raw<'_>) {
+        let string = || value.string().map(String::from);
+        let (name, slot) = match name {
+            "alg" => ("alg", &mut self.algorithm),
+            "kid" => ("kid", &mut self.key_id),
+            "typ" => ("typ", &mut self.typ),
+            "iss" => ("iss", &mut self.replicated.issuer),
+            "sub" => ("sub", &mut self.replicated.subject),
+            "aud" => {
+                match one_or_more("aud", value) {
+                    Ok(audience) => self.replicated.audience = Some(audience),
+                    Err(name) => self.invalid = Some(name),
+                }
+                return;
+            }
+            "cty" => {
+                match string() {
+                    Some(cty) => self.nested = is_media_type(&cty, "jwt"),
+                    None => self.invalid = Some("cty"),
+                }
+                return;
+            }
+            "b64" => return self.unencoded = value.text() != "true",
+            // No extension is understood, so its form does not matter either.
+            "crit" => return self.critical = true,
+            // `jku`, `jwk`, `x5u`, `x5c` and the rest never choose what is trusted.
+            _ => return,
+        };
+        *slot = string();
+        if slot.is_none() {
+            self.invalid = Some(name);
+        }
+    }
+}
+
+/// Claims that stand in the header too (RFC 7519, section 5.3).
+#[derive(Default)]
+struct Replicated {
+    issuer: Option<String>,
+    subject: Option<String>,
+    audience: Option<Vec<String>>,
+}
+
+impl Replicated {
+    fn equal(&self, claims: &Registered) -> Result<(), Rejection> {
+        let differs = |name: &str| {
+            Rejection::because(
+                RejectionKind::InvalidClaim,
+                format!("`{name}` in the header is not that of the claims"),
+            )
+        };
+        if self
+            .issuer
+            .as_ref()
+            .is_some_and(|issuer| *issuer != claims.issuer)
+        {
+            return Err(differs("iss"));
+        }
+        if self.subject.is_some() && self.subject != claims.subject {
+            return Err(differs("sub"));
+        }
+        if self
+            .audience
+            .as_ref()
+            .is_some_and(|audience| *audience != claims.audience)
+        {
+            return Err(differs("aud"));
+        }
+        Ok(())
+    }
+}
+
+impl TokenType {
+    fn of(typ: &str) -> Self {
+        if is_media_type(typ, "jwt") {
+            Self::Jwt
+        } else if is_media_type(typ, "at+jwt") {
+            Self::AccessToken
+        } else {
+            Self::Other(typ.to_owned())
+        }
+    }
+}
+
+/// Whether a header value is this `application/` media type: case does not count, and the prefix
+/// may be left out (RFC 7515, sections 4.1.9 and 4.1.10).
+fn is_media_type(value: &str, subtype: &str) -> bool {
+    let bare = match value.split_once('/') {
+        Some((kind, bare)) if kind.eq_ignore_ascii_case("application") => bare,
+        Some(_) => return false,
+        None => value,
+    };
+    bare.eq_ignore_ascii_case(subtype)
+}
+
+fn shape(reason: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
+    Rejection::because(RejectionKind::MalformedToken, reason)
+}
+
+fn parts_expected(parts: usize) -> Rejection {
+    match parts {
+        5 => Rejection::of(RejectionKind::EncryptedToken),
+        _ => shape(format!("token has {parts} parts, expected 3")),
+    }
+}
+
+fn octets(part: &str, encoded: &str) -> Result<Vec<u8>, Rejection> {
+    URL_SAFE_NO_PAD.decode(encoded).map_err(|_| {
+        shape(format!(
+            "{part}: not base64url without padding and stray bits"
+        ))
+    })
+}
+
+fn text(part: &str, encoded: &str) -> Result<String, Rejection> {
+    String::from_utf8(octets(part, encoded)?).map_err(|_| shape(format!("{part}: not UTF-8")))
+}
+
+/// Octets of a token that are read at most, the limit of the credential as a whole.
+pub(crate) const MAX_TOKEN: usize = 16 * 1024;
+/// Keys that are tried for one token at most, where its key id leaves several.
+const MAX_CANDIDATES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types_ignore_case_and_the_application_prefix() {
+        for typ in [
+            "at+jwt",
+            "AT+JWT",
+            "at+JWT",
+            "application/at+jwt",
+            "Application/AT+jwt",
+        ] {
+            assert_eq!(TokenType::of(typ), TokenType::AccessToken, "{typ}");
+        }
+        for typ in [
+            "text/at+jwt",
+            "at+jwt;x=1",
+            "application/application/at+jwt",
+            " at+jwt",
+            "",
+        ] {
+            assert_eq!(TokenType::of(typ), TokenType::Other(typ.into()), "{typ}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The signature algorithms of JOSE.
+
+use std::fmt;
+
+/// A signature algorithm of [RFC 7518, section 3.1], [RFC 8037] or [RFC 9864].
+///
+/// Anything else that a token may name, `none` first of all, cannot be written down here and is
+/// refused as [`AlgorithmNotAllowed`](crate::RejectionKind::AlgorithmNotAllowed).
+///
+/// [RFC 7518, section 3.1]: https://www.rfc-editor.org/rfc/rfc7518#section-3.1
+/// [RFC 8037]: https://www.rfc-editor.org/rfc/rfc8037
+/// [RFC 9864]: https://www.rfc-editor.org/rfc/rfc9864
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// HMAC with SHA-256, for a secret of at least 32 octets.
+    HS256,
+    /// HMAC with SHA-384, for a secret of at least 48 octets.
+    HS384,
+    /// HMAC with SHA-512, for a secret of at least 64 octets.
+    HS512,
+    /// RSA PKCS #1 v1.5 with SHA-256.
+    RS256,
+    /// RSA PKCS #1 v1.5 with SHA-384.
+    RS384,
+    /// RSA PKCS #1 v1.5 with SHA-512.
+    RS512,
+    /// RSA-PSS with SHA-256 and a salt of 32 octets.
+    PS256,
+    /// RSA-PSS with SHA-384 and a salt of 48 octets.
+    PS384,
+    /// RSA-PSS with SHA-512 and a salt of 64 octets.
+    PS512,
+    /// ECDSA on P-256 with SHA-256.
+    ES256,
+    /// ECDSA on P-384 with SHA-384.
+    ES384,
+    /// ECDSA on P-521 with SHA-512.
+    ES512,
+    /// Edwards-curve signatures under their first, polymorphic name; here Ed25519 only.
+    EdDSA,
+    /// Ed25519 under its own name (RFC 9864).
+    Ed25519,
+}
+
+impl Algorithm {
+    /// Every algorithm, in the order of the registry.
+    pub const ALL: &'static [Self] = &[
+        Self::HS256,
+        Self::HS384,
+        Self::HS512,
+        Self::RS256,
+        Self::RS384,
+        Self::RS512,
+        Self::PS256,
+        Self::PS384,
+        Self::PS512,
+        Self::ES256,
+        Self::ES384,
+        Self::ES512,
+        Self::EdDSA,
+        Self::Ed25519,
+    ];
+
+    /// The algorithm of that name, compared exactly; `None` for every other text.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|algorithm| algorithm.as_str() == name)
+    }
+
+    /// The name in the `alg` header parameter.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::HS256 => "HS256",
+            Self::HS384 => "HS384",
+            Self::HS512 => "HS512",
+            Self::RS256 => "RS256",
+            Self::RS384 => "RS384",
+            Self::RS512 => "RS512",
+            Self::PS256 => "PS256",
+            Self::PS384 => "PS384",
+            Self::PS512 => "PS512",
+            Self::ES256 => "ES256",
+            Self::ES384 => "ES384",
+            Self::ES512 => "ES512",
+            Self::EdDSA => "EdDSA",
+            Self::Ed25519 => "Ed25519",
+        }
+    }
+
+    /// Whether signing and verifying need the same secret.
+    #[must_use]
+    pub const fn is_symmetric(self) -> bool {
+        matches!(self, Self::HS256 | Self::HS384 | Self::HS512)
+    }
+
+    /// Octets of a signature, where the algorithm alone decides them.
+    pub(crate) const fn signature_length(self) -> Option<usize> {
+        match self {
+            Self::HS256 => Some(32),
+            Self::HS384 => Some(48),
+            Self::HS512 | Self::ES256 | Self::EdDSA | Self::Ed25519 => Some(64),
+            Self::ES384 => Some(96),
+            Self::ES512 => Some(132),
+            Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512 => {
+                None
+            }
+        }
+    }
+
+    /// Octets that a secret must have at least (RFC 7518, section 3.2).
+    pub(crate) const fn secret_length(self) -> Option<usize> {
+        match self {
+            Self::HS256 => Some(32),
+            Self::HS384 => Some(48),
+            Self::HS512 => Some(64),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Algorithms as a list for an operator: `RS256 or PS256`.
+pub(crate) struct AnyAlgorithm<'a>(pub(crate) &'a [Algorithm]);
+
+impl fmt::Display for AnyAlgorithm<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.0.iter().map(|algorithm| algorithm.as_str()).collect();
+        f.write_str(if names.is_empty() {
+            "none (no key fits)"
+        } else {
+            ""
+        })?;
+        f.write_str(&names.join(" or "))
+    }
+}

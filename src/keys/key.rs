@@ -1,0 +1,346 @@
+//! One key: checked, parsed, and bound to what it may be used for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::algorithm::Algorithm;
+use super::backend::VerifyingKey;
+use super::jwk;
+use super::material::Material;
+use crate::error::{ConfigError, KeyError};
+
+/// A key that verifies signatures, parsed once, with the algorithm that it may be used with.
+///
+/// Cheap to clone. [`Debug`](fmt::Debug) prints id and algorithm, never key material, and secrets
+/// are cleared from memory when the last clone goes.
+#[derive(Clone)]
+pub struct Key(Arc<Inner>);
+
+struct Inner {
+    id: KeyId,
+    /// Whether the id came with the key, or is its thumbprint.
+    named: bool,
+    thumbprint: String,
+    /// Whether the source said which algorithm the key is for.
+    bound: bool,
+    /// One for each algorithm that the key could be used with, the usual one first.
+    verifying: Arc<[VerifyingKey]>,
+}
+
+/// The id of a key: the `kid` of the tokens that it verifies, an exact, case-sensitive text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(Arc<str>);
+
+impl KeyId {
+    /// An id from its text.
+    #[must_use]
+    pub fn new(id: &str) -> Self {
+        Self(id.into())
+    }
+
+    /// The text, as it stands in `kid`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for KeyId {
+    fn from(id: &str) -> Self {
+        Self::new(id)
+    }
+}
+
+impl From<String> for KeyId {
+    fn from(id: String) -> Self {
+        Self(id.into())
+    }
+}
+
+impl std::borrow::Borrow<str> for KeyId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Key {
+    /// A shared secret for HMAC, of at least 32, 48 or 64 octets for `HS256`, `HS384` or `HS512`
+    /// ([RFC 7518, section 3.2]).
+    ///
+    /// Everybody who can verify with a secret can also mint: give it to nobody but the services of
+    /// one team, and prefer a key pair where an issuer and an API are apart.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`] if the algorithm is not symmetric, the secret too short, or visibly no
+    /// random octets: a password, a repeated text, a run of few different characters
+    /// ([RFC 8725, section 3.5]).
+    ///
+    /// # Example: a secret and a pass phrase
+    ///
+    /// ```
+    /// use tower_jwt_auth::{Algorithm, Key};
+    ///
+    /// # let random = *b"\x8f\x01\xc4\x55\x1d\xe2\x90\x3a\x77\xb8\x09\xf6\x42\xad\x6c\x13\xd8\x5e\x2b\xf1\x84\x3f\xca\x66\x0d\x97\x71\xbe\x25\xe9\x58\xa3";
+    /// assert!(Key::from_secret(Algorithm::HS256, &random).is_ok());
+    /// assert!(Key::from_secret(Algorithm::HS256, b"correct horse").is_err());
+    /// ```
+    ///
+    /// [RFC 7518, section 3.2]: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
+    /// [RFC 8725, section 3.5]: https://www.rfc-editor.org/rfc/rfc8725#section-3.5
+    pub fn from_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, ConfigError> {
+        if looks_chosen(secret) {
+            return Err(KeyError::Weak(
+                "it does not look random: make one with `openssl rand -base64 48`",
+            )
+            .into());
+        }
+        Self::insecure_from_chosen_secret(algorithm, secret)
+    }
+
+    /// Like [`from_secret`](Self::from_secret) for a secret that does not look random.
+    ///
+    /// # Security
+    ///
+    /// One token is enough to try passwords against, offline, at billions a second. What must
+    /// replace the check: knowledge that the secret was made by a random generator.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`] if the algorithm is not symmetric or the secret too short for it.
+    pub fn insecure_from_chosen_secret(
+        algorithm: Algorithm,
+        secret: &[u8],
+    ) -> Result<Self, ConfigError> {
+        let expected = match algorithm.secret_length() {
+            Some(32) => "at least 256",
+            Some(48) => "at least 384",
+            Some(_) => "at least 512",
+            None => {
+                return Err(KeyError::Algorithm {
+                    algorithm: algorithm.as_str().into(),
+                    key: "a secret",
+                }
+                .into());
+            }
+        };
+        if algorithm
+            .secret_length()
+            .is_some_and(|length| secret.len() < length)
+        {
+            return Err(KeyError::Size {
+                bits: secret.len().saturating_mul(8),
+                expected,
+            }
+            .into());
+        }
+        let material = Material::secret(Zeroizing::new(secret.to_vec()))?;
+        Ok(Self::build(None, Some(algorithm), &material)?)
+    }
+
+    /// A public key in PEM: `PUBLIC KEY` (SPKI), `RSA PUBLIC KEY` (PKCS #1) or `CERTIFICATE`.
+    ///
+    /// Of a certificate only the key is taken; its validity and its issuer are not looked at.
+    /// PEM does not say which algorithm the key is for, so the caller does.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`] if this is not exactly one such key, if it is a private key, too
+    /// short, or not one for the algorithm.
+    #[cfg(feature = "pem")]
+    pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, ConfigError> {
+        Ok(Self::build(
+            None,
+            Some(algorithm),
+            &super::pem::from_pem(pem)?,
+        )?)
+    }
+
+    /// A public key in DER: SPKI, PKCS #1 or a certificate.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_pem`](Self::from_pem).
+    #[cfg(feature = "pem")]
+    pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, ConfigError> {
+        Ok(Self::build(
+            None,
+            Some(algorithm),
+            &super::pem::from_der(der)?,
+        )?)
+    }
+
+    /// One JSON Web Key ([RFC 7517]), public or symmetric.
+    ///
+    /// A key without `alg` may be used with the one algorithm that is usual for its type: `RS256`
+    /// for RSA, the curve's own for EC, `EdDSA` and `Ed25519` for OKP, the longest that fits for a
+    /// secret. [`JwtAuth::algorithms`] can say otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`] with the reason why the key cannot be used.
+    ///
+    /// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517
+    /// [`JwtAuth::algorithms`]: crate::JwtAuth::algorithms
+    pub fn from_jwk(jwk: &[u8]) -> Result<Self, ConfigError> {
+        Ok(jwk::parse(jwk)?)
+    }
+
+    /// Names the key; tokens that carry this `kid` are verified with it.
+    #[must_use]
+    pub fn with_key_id(self, id: impl Into<KeyId>) -> Self {
+        let Inner {
+            thumbprint,
+            bound,
+            verifying,
+            ..
+        } = &*self.0;
+        Self(Arc::new(Inner {
+            id: id.into(),
+            named: true,
+            thumbprint: thumbprint.clone(),
+            bound: *bound,
+            verifying: Arc::clone(verifying),
+        }))
+    }
+
+    /// The id: the one that came with the key or was given to it, else the thumbprint.
+    #[must_use]
+    pub fn id(&self) -> &KeyId {
+        &self.0.id
+    }
+
+    /// The SHA-256 thumbprint of a public key ([RFC 7638]), 43 characters.
+    ///
+    /// For a secret it is a MAC under that secret instead, which names it as stably.
+    ///
+    /// [RFC 7638]: https://www.rfc-editor.org/rfc/rfc7638
+    #[must_use]
+    pub fn thumbprint(&self) -> &str {
+        &self.0.thumbprint
+    }
+
+    /// The algorithms that the key is used with unless the layer's configuration says otherwise:
+    /// one, or the two names of Ed25519.
+    #[must_use]
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        let count = if self.is_edwards() { 2 } else { 1 };
+        self.0
+            .verifying
+            .iter()
+            .take(count)
+            .map(VerifyingKey::algorithm)
+            .collect()
+    }
+
+    /// Parses the material for each algorithm that it may serve.
+    pub(super) fn build(
+        id: Option<KeyId>,
+        algorithm: Option<Algorithm>,
+        material: &Material,
+    ) -> Result<Self, KeyError> {
+        let verifying = match algorithm {
+            Some(one) if material.algorithms().contains(&one) => {
+                vec![VerifyingKey::new(one, material)?]
+            }
+            Some(one) => {
+                return Err(KeyError::Algorithm {
+                    algorithm: one.as_str().into(),
+                    key: material.describe(),
+                });
+            }
+            None => {
+                let usual = material.algorithms().iter();
+                let usual: Vec<_> = match material {
+                    Material::Secret(_) => usual.rev().collect(),
+                    _ => usual.collect(),
+                };
+                usual
+                    .into_iter()
+                    .map(|one| VerifyingKey::new(*one, material))
+                    .collect::<Result<_, _>>()?
+            }
+        };
+        let thumbprint = material.thumbprint();
+        Ok(Self(Arc::new(Inner {
+            named: id.is_some(),
+            id: id.unwrap_or_else(|| KeyId::new(&thumbprint)),
+            thumbprint,
+            bound: algorithm.is_some(),
+            verifying: verifying.into(),
+        })))
+    }
+
+    /// The form for one algorithm: the key's own or usual one, or one that `allowed` names.
+    pub(crate) fn verifying(
+        &self,
+        algorithm: Algorithm,
+        allowed: Option<&[Algorithm]>,
+    ) -> Option<&VerifyingKey> {
+        let usual = if self.0.bound || allowed.is_some() {
+            usize::MAX
+        } else if self.is_edwards() {
+            2
+        } else {
+            1
+        };
+        if allowed.is_some_and(|allowed| !allowed.contains(&algorithm)) {
+            return None;
+        }
+        self.0
+            .verifying
+            .iter()
+            .take(usual)
+            .find(|key| key.algorithm() == algorithm)
+    }
+
+    /// Whether a token without a key id, or with this one, is a candidate for it.
+    pub(crate) fn is_named(&self) -> bool {
+        self.0.named
+    }
+
+    fn is_edwards(&self) -> bool {
+        self.0
+            .verifying
+            .iter()
+            .any(|key| matches!(key.algorithm(), Algorithm::EdDSA | Algorithm::Ed25519))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("id", &self.0.id.as_str())
+            .field("algorithms", &self.algorithms())
+            .finish()
+    }
+}
+
+/// Whether a secret is visibly no output of a random generator: too few different octets for its
+/// length, or one block repeated. 32 random octets have 30 different ones, and 12 or fewer once in
+/// 2^90 keys; 32 random hexadecimal digits have at most 16, and pass.
+fn looks_chosen(secret: &[u8]) -> bool {
+    let mut different = secret.to_vec();
+    different.sort_unstable();
+    different.dedup();
+    let repeats = (1..=secret.len() / 2).any(|period| {
+        secret
+            .iter()
+            .zip(secret.iter().skip(period))
+            .all(|(a, b)| a == b)
+    });
+    let few = different.len() < DIFFERENT_MIN;
+    zeroize::Zeroize::zeroize(&mut different);
+    repeats || few
+}
+
+/// Different octets that a random secret has at least.
+const DIFFERENT_MIN: usize = 10;

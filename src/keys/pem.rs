@@ -1,0 +1,117 @@
+//! PEM and DER: SPKI, PKCS #1 and X.509 certificates.
+
+use der::asn1::UintRef;
+use der::{Decode, Reader, SliceReader};
+use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
+use x509_cert::Certificate;
+
+use super::material::{Curve, Material};
+use crate::error::KeyError;
+
+/// The one key in a PEM text.
+pub(super) fn from_pem(text: &[u8]) -> Result<Material, KeyError> {
+    let blocks = pem::parse_many(text).map_err(|_| KeyError::Format("PEM text"))?;
+    let [block] = blocks.as_slice() else {
+        return Err(KeyError::Format("PEM text with exactly one block"));
+    };
+    match block.tag() {
+        "PUBLIC KEY" => spki(block.contents()),
+        "RSA PUBLIC KEY" => pkcs1(block.contents()),
+        "CERTIFICATE" => certificate(block.contents()),
+        tag if tag.ends_with("PRIVATE KEY") => Err(KeyError::Private),
+        tag => Err(KeyError::Unsupported(format!("PEM block {tag}"))),
+    }
+}
+
+/// The one key in a DER text, whichever of the three forms it has.
+pub(super) fn from_der(der: &[u8]) -> Result<Material, KeyError> {
+    match spki(der) {
+        Err(KeyError::Format(_)) => {}
+        decided => return decided,
+    }
+    match pkcs1(der) {
+        Err(KeyError::Format(_)) => {}
+        decided => return decided,
+    }
+    certificate(der).map_err(|error| match error {
+        KeyError::Format(_) => {
+            KeyError::Format("DER of a public key (SPKI or PKCS #1) or certificate")
+        }
+        other => other,
+    })
+}
+
+fn spki(der: &[u8]) -> Result<Material, KeyError> {
+    let info = SubjectPublicKeyInfoRef::from_der(der)
+        .map_err(|_| KeyError::Format("DER of an SPKI public key"))?;
+    let curve = info.algorithm.parameters_oid().ok();
+    let octets = info
+        .subject_public_key
+        .as_bytes()
+        .ok_or(KeyError::Format("a public key of whole octets"))?;
+    subject_public_key(info.algorithm.oid, curve, octets)
+}
+
+fn certificate(der: &[u8]) -> Result<Material, KeyError> {
+    let certificate =
+        Certificate::from_der(der).map_err(|_| KeyError::Format("DER of a certificate"))?;
+    let info = certificate.tbs_certificate().subject_public_key_info();
+    let curve = info
+        .algorithm
+        .parameters
+        .as_ref()
+        .and_then(|parameters| parameters.decode_as().ok());
+    let octets = info
+        .subject_public_key
+        .as_bytes()
+        .ok_or(KeyError::Format("a public key of whole octets"))?;
+    subject_public_key(info.algorithm.oid, curve, octets)
+}
+
+fn subject_public_key(
+    algorithm: ObjectIdentifier,
+    curve: Option<ObjectIdentifier>,
+    octets: &[u8],
+) -> Result<Material, KeyError> {
+    match (algorithm, curve) {
+        (RSA_ENCRYPTION, _) => pkcs1(octets),
+        (EC_PUBLIC_KEY, Some(P256)) => point(Curve::P256, octets),
+        (EC_PUBLIC_KEY, Some(P384)) => point(Curve::P384, octets),
+        (EC_PUBLIC_KEY, Some(P521)) => point(Curve::P521, octets),
+        (ED25519, _) => Material::ed25519(octets),
+        (EC_PUBLIC_KEY, Some(curve)) => Err(KeyError::Unsupported(format!("curve {curve}"))),
+        (other, _) => Err(KeyError::Unsupported(format!("key type {other}"))),
+    }
+}
+
+fn point(curve: Curve, octets: &[u8]) -> Result<Material, KeyError> {
+    let coordinates = octets
+        .strip_prefix(&[4])
+        .ok_or(KeyError::Format("an uncompressed point"))?;
+    let (x, y) = coordinates
+        .split_at_checked(curve.length())
+        .ok_or(KeyError::Format("a point of the curve's length"))?;
+    Material::ec(curve, x, y)
+}
+
+/// `RSAPublicKey` (RFC 8017, appendix A.1.1).
+fn pkcs1(der: &[u8]) -> Result<Material, KeyError> {
+    let read = || -> der::Result<(&[u8], &[u8])> {
+        let mut reader = SliceReader::new(der)?;
+        let numbers = reader.sequence(|inner| {
+            Ok::<_, der::Error>((UintRef::decode(inner)?, UintRef::decode(inner)?))
+        })?;
+        reader.finish()?;
+        Ok((numbers.0.as_bytes(), numbers.1.as_bytes()))
+    };
+    let (modulus, exponent) =
+        read().map_err(|_| KeyError::Format("DER of a PKCS #1 public key"))?;
+    Material::rsa(modulus, exponent)
+}
+
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");

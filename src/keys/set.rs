@@ -1,0 +1,255 @@
+//! Immutable sets of keys.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::jwk;
+use super::key::{Key, KeyId};
+use crate::clock::NumericDate;
+use crate::error::{ConfigError, KeyError};
+
+/// Keys of one issuer: at least one usable key, found by id.
+///
+/// A set is never edited. [`KeyStore`](crate::KeyStore) swaps one for another while requests run.
+///
+/// # Example: one odd key does not take the set down
+///
+/// ```
+/// use tower_jwt_auth::KeySet;
+///
+/// let set = KeySet::from_jwks(br#"{"keys":[
+///     {"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"good"},
+///     {"kty":"EC","crv":"P-256","x":"c2hvcnQ","y":"c2hvcnQ","kid":"odd"}
+/// ]}"#)?;
+/// assert_eq!(set.keys().count(), 1);
+/// assert_eq!(set.skipped()[0].to_string(), r#"key "odd": member `x` is not a coordinate of the curve's full length"#);
+/// # Ok::<(), tower_jwt_auth::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct KeySet(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    entries: Vec<Entry>,
+    by_id: HashMap<KeyId, Vec<usize>>,
+    skipped: Vec<SkippedKey>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    key: Key,
+    /// When it stops to verify.
+    retires: Option<NumericDate>,
+}
+
+/// A key of a set that cannot be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedKey {
+    position: usize,
+    id: Option<String>,
+    reason: KeyError,
+}
+
+impl SkippedKey {
+    /// Its place among the keys of the set, from 0.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Its id, if it has one.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Why it cannot be used.
+    #[must_use]
+    pub fn reason(&self) -> &KeyError {
+        &self.reason
+    }
+}
+
+impl fmt::Display for SkippedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            Some(id) => write!(f, "key {}: {}", crate::error::Excerpt(id), self.reason),
+            None => write!(f, "key at position {}: {}", self.position, self.reason),
+        }
+    }
+}
+
+impl KeySet {
+    /// A set of these keys.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeySet`] if there is none.
+    pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, ConfigError> {
+        let entries = keys
+            .into_iter()
+            .map(|key| Entry { key, retires: None })
+            .collect();
+        Self::of(entries, Vec::new()).filled()
+    }
+
+    /// The public keys of a JSON Web Key Set ([RFC 7517, section 5]), as issuers publish it.
+    ///
+    /// Keys that cannot be used are skipped, among them symmetric and private ones, which have no
+    /// place in a set that others can read; [`skipped`](Self::skipped) says why. For a secret in a
+    /// JWK of your own there is [`Key::from_jwk`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeySet`] if the text is not a key set, has duplicate members, or no usable
+    /// key; the last with the reason for each key.
+    ///
+    /// [RFC 7517, section 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
+    pub fn from_jwks(jwks: &[u8]) -> Result<Self, ConfigError> {
+        let (mut entries, mut skipped) = (Vec::new(), Vec::new());
+        for (position, entry) in jwk::parse_set(jwks)?.into_iter().enumerate() {
+            match entry.key {
+                Ok(key) => entries.push(Entry { key, retires: None }),
+                Err(reason) => skipped.push(SkippedKey {
+                    position,
+                    id: entry.id,
+                    reason,
+                }),
+            }
+        }
+        Self::of(entries, skipped).filled()
+    }
+
+    /// The keys, in the order in which they came.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.0.entries.iter().map(|entry| &entry.key)
+    }
+
+    /// The keys that were left out when the set was read, each with its reason.
+    #[must_use]
+    pub fn skipped(&self) -> &[SkippedKey] {
+        &self.0.skipped
+    }
+
+    fn of(entries: Vec<Entry>, skipped: Vec<SkippedKey>) -> Self {
+        let mut by_id: HashMap<KeyId, Vec<usize>> = HashMap::with_capacity(entries.len());
+        for (position, entry) in entries.iter().enumerate() {
+            by_id
+                .entry(entry.key.id().clone())
+                .or_default()
+                .push(position);
+        }
+        Self(Arc::new(Inner {
+            entries,
+            by_id,
+            skipped,
+        }))
+    }
+
+    fn filled(self) -> Result<Self, ConfigError> {
+        if !self.0.entries.is_empty() {
+            return Ok(self);
+        }
+        let reasons: Vec<_> = self.0.skipped.iter().map(SkippedKey::to_string).collect();
+        Err(ConfigError::KeySet(if reasons.is_empty() {
+            "it has no keys".into()
+        } else {
+            format!("none of its keys is usable: {}", reasons.join("; "))
+        }))
+    }
+
+    /// A set without keys, which no loader gives: the result of removing the last one.
+    pub(super) fn empty() -> Self {
+        Self::of(Vec::new(), Vec::new())
+    }
+
+    /// The keys for a token: those with its id, or all where it names none.
+    pub(crate) fn candidates(&self, id: Option<&str>, now: NumericDate) -> Vec<&Key> {
+        let live = |entry: &&Entry| entry.retires.is_none_or(|at| now < at);
+        let entries = &self.0.entries;
+        match id {
+            None => entries
+                .iter()
+                .filter(live)
+                .map(|entry| &entry.key)
+                .collect(),
+            Some(id) => {
+                let positions = self.0.by_id.get(id).map(Vec::as_slice).unwrap_or_default();
+                positions
+                    .iter()
+                    .filter_map(|at| entries.get(*at))
+                    .filter(live)
+                    .map(|entry| &entry.key)
+                    .collect()
+            }
+        }
+    }
+
+    /// Whether a key without an id of its own is there, for the hint to an operator.
+    pub(crate) fn has_unnamed_keys(&self) -> bool {
+        self.keys().any(|key| !key.is_named())
+    }
+
+    pub(super) fn contains(&self, id: &str) -> bool {
+        self.0.by_id.contains_key(id)
+    }
+
+    /// This set and one more key, in front; the same key a second time replaces the first.
+    pub(super) fn with(&self, key: &Key, now: NumericDate) -> Self {
+        let same = |other: &Key| other.id() == key.id() && other.thumbprint() == key.thumbprint();
+        let kept = self
+            .0
+            .entries
+            .iter()
+            .filter(|entry| !same(&entry.key) && entry.retires.is_none_or(|at| now < at));
+        let entries = std::iter::once(Entry {
+            key: key.clone(),
+            retires: None,
+        })
+        .chain(kept.cloned())
+        .collect();
+        Self::of(entries, self.0.skipped.clone())
+    }
+
+    pub(super) fn without(&self, id: &str) -> Self {
+        let kept = self
+            .0
+            .entries
+            .iter()
+            .filter(|entry| entry.key.id().as_str() != id)
+            .cloned()
+            .collect();
+        Self::of(kept, self.0.skipped.clone())
+    }
+
+    pub(super) fn retiring(&self, id: &str, at: NumericDate) -> Self {
+        let mut entries = self.0.entries.clone();
+        for entry in entries
+            .iter_mut()
+            .filter(|entry| entry.key.id().as_str() == id)
+        {
+            entry.retires = Some(
+                entry
+                    .retires
+                    .map_or(at, |earlier| if earlier < at { earlier } else { at }),
+            );
+        }
+        Self::of(entries, self.0.skipped.clone())
+    }
+}
+
+impl From<Key> for KeySet {
+    fn from(key: Key) -> Self {
+        Self::of(vec![Entry { key, retires: None }], Vec::new())
+    }
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySet")
+            .field("keys", &self.keys().collect::<Vec<_>>())
+            .field("skipped", &self.0.skipped)
+            .finish()
+    }
+}

@@ -1,0 +1,219 @@
+//! The store: one set at a time, swapped while requests run.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::algorithm::Algorithm;
+use super::key::{Key, KeyId};
+use super::set::KeySet;
+use crate::clock::{Clock, NumericDate, SystemClock};
+use crate::error::ConfigError;
+use crate::telemetry;
+
+/// The keys of one issuer, changed while requests run.
+///
+/// A cheap clone around one atomic pointer to an immutable [`KeySet`]: keep a clone when you give
+/// the store to [`JwtAuth`](crate::JwtAuth), and rotate through it. A request reads the set once
+/// and never waits for a writer. Every change is a new [`generation`](Self::generation).
+///
+/// # Example: rotate a secret without a restart
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_jwt_auth::{Algorithm, Key, KeyStore};
+///
+/// # let (first, second) = (std::array::from_fn::<u8, 32, _>(|i| i as u8), std::array::from_fn::<u8, 32, _>(|i| 99 - i as u8));
+/// let old = Key::from_secret(Algorithm::HS256, &first)?;
+/// let keys = KeyStore::from(old.clone());
+/// // ... `JwtAuth::new(issuer, audience, keys.clone())` and serve; later, from anywhere:
+/// keys.rotate(Key::from_secret(Algorithm::HS256, &second)?); // both verify
+/// keys.retire(old.id().as_str(), Duration::from_secs(900));  // the old one for 15 more minutes
+/// assert_eq!(keys.snapshot().keys().count(), 2);
+/// assert_eq!(keys.generation(), 2);
+/// # Ok::<(), tower_jwt_auth::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct KeyStore(Arc<Shared>);
+
+struct Shared {
+    current: ArcSwap<Snapshot>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What one request sees.
+pub(crate) struct Snapshot {
+    /// `None` until keys were had for the first time.
+    pub(crate) set: Option<KeySet>,
+    generation: u64,
+}
+
+impl KeyStore {
+    /// A store with the public keys of a JSON Web Key Set.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeySet::from_jwks`].
+    pub fn from_jwks(jwks: &[u8]) -> Result<Self, ConfigError> {
+        KeySet::from_jwks(jwks).map(Self::from)
+    }
+
+    /// A store with one public key in PEM.
+    ///
+    /// # Errors
+    ///
+    /// As [`Key::from_pem`].
+    #[cfg(feature = "pem")]
+    pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, ConfigError> {
+        Key::from_pem(algorithm, pem).map(Self::from)
+    }
+
+    /// A store with one shared secret.
+    ///
+    /// # Errors
+    ///
+    /// As [`Key::from_secret`].
+    pub fn from_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, ConfigError> {
+        Key::from_secret(algorithm, secret).map(Self::from)
+    }
+
+    /// A store whose keys come later: until the first [`replace`](Self::replace) or
+    /// [`rotate`](Self::rotate) every token is answered with 503, which is nobody's fault but ours.
+    #[must_use]
+    pub fn pending() -> Self {
+        Self::of(None, Arc::new(SystemClock))
+    }
+
+    /// The same keys in a store of its own that reads the time for [`retire`](Self::retire) from
+    /// `clock`.
+    #[must_use]
+    pub fn with_clock(self, clock: impl Clock) -> Self {
+        Self::of(self.load().set.clone(), Arc::new(clock))
+    }
+
+    fn of(set: Option<KeySet>, clock: Arc<dyn Clock>) -> Self {
+        let current = ArcSwap::from_pointee(Snapshot { set, generation: 0 });
+        Self(Arc::new(Shared { current, clock }))
+    }
+
+    /// Swaps the whole set: keys that are not in the new one are dead at once.
+    ///
+    /// Gives the new generation. A set cannot be empty or broken, so neither can the store become
+    /// so; see [`replace_jwks`](Self::replace_jwks) for text.
+    #[expect(clippy::must_use_candidate, reason = "called for its effect")]
+    pub fn replace(&self, set: KeySet) -> u64 {
+        self.change("replace", |_| set.clone())
+    }
+
+    /// Swaps the set for that of a key set text, if it is a good one.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeySet::from_jwks`]; the set that was there stays.
+    pub fn replace_jwks(&self, jwks: &[u8]) -> Result<u64, ConfigError> {
+        match KeySet::from_jwks(jwks) {
+            Ok(set) => Ok(self.replace(set)),
+            Err(error) => {
+                telemetry::keys_refused(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds a key beside those that are there: tokens of either verify. Gives the id of the key.
+    #[expect(clippy::must_use_candidate, reason = "called for its effect")]
+    pub fn rotate(&self, next: Key) -> KeyId {
+        let now = NumericDate::now(&self.0.clock);
+        self.change("rotate", |set| set.with(&next, now));
+        next.id().clone()
+    }
+
+    /// Lets the keys with this id verify for `after` more, then never again.
+    ///
+    /// `false` if there is none. The end is kept to by every request's own reading of the clock;
+    /// no task waits for it.
+    #[expect(clippy::must_use_candidate, reason = "called for its effect")]
+    pub fn retire(&self, id: &str, after: Duration) -> bool {
+        let known = self.snapshot().contains(id);
+        if known {
+            let at = NumericDate::now(&self.0.clock).plus(after);
+            self.change("retire", |set| set.retiring(id, at));
+        }
+        known
+    }
+
+    /// Removes the keys with this id: tokens of theirs are refused from the next request on.
+    ///
+    /// `false` if there was none. Removing the last key leaves a store that refuses every token.
+    #[expect(clippy::must_use_candidate, reason = "called for its effect")]
+    pub fn remove(&self, id: &str) -> bool {
+        let known = self.snapshot().contains(id);
+        if known {
+            self.change("remove", |set| set.without(id));
+        }
+        known
+    }
+
+    /// The set as it is now; empty if no keys have come yet.
+    #[must_use]
+    pub fn snapshot(&self) -> KeySet {
+        self.load().set.clone().unwrap_or_else(KeySet::empty)
+    }
+
+    /// How often the set has changed.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.load().generation
+    }
+
+    /// The one read of a request. Not to be held across an `.await`.
+    pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
+        self.0.current.load()
+    }
+
+    /// Swaps the set for what `change` makes of it; asks again if another writer was faster.
+    fn change(&self, how: &'static str, change: impl Fn(&KeySet) -> KeySet) -> u64 {
+        let mut generation = 0;
+        let mut count = 0;
+        self.0.current.rcu(|current| {
+            let set = change(&current.set.clone().unwrap_or_else(KeySet::empty));
+            generation = current.generation.saturating_add(1);
+            count = set.keys().count();
+            Snapshot {
+                set: Some(set),
+                generation,
+            }
+        });
+        telemetry::keys_changed(how, generation, count);
+        generation
+    }
+}
+
+impl From<KeySet> for KeyStore {
+    fn from(set: KeySet) -> Self {
+        Self::of(Some(set), Arc::new(SystemClock))
+    }
+}
+
+impl From<Key> for KeyStore {
+    fn from(key: Key) -> Self {
+        Self::from(KeySet::from(key))
+    }
+}
+
+impl From<&Self> for KeyStore {
+    fn from(store: &Self) -> Self {
+        store.clone()
+    }
+}
+
+impl fmt::Debug for KeyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyStore")
+            .field("generation", &self.generation())
+            .field("set", &self.snapshot())
+            .finish()
+    }
+}

@@ -1,0 +1,320 @@
+//! [`JwtAuth`]: what is configured.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use crate::bearer::TokenSource;
+use crate::challenge::Challenge;
+use crate::claims::NoClaims;
+use crate::clock::Clock;
+use crate::guard::RequireLayer;
+use crate::keys::algorithm::Algorithm;
+use crate::keys::store::KeyStore;
+use crate::policy::{Audience, ClaimPointer, Issuer, IssuerRules, Leeway, Policy, RequiredClaim};
+use crate::respond::{Dress, EmptyBody};
+use crate::revocation::Revocation;
+use crate::scope::Requirement;
+use crate::service::{JwtAuthService, Shared};
+use crate::verifier::Verifier;
+
+/// Layer that lets requests with a valid access token through and puts its [`Claims`] into their
+/// extensions; others it answers itself.
+///
+/// Issuer, audience and keys are the three things that cannot be left out. Everything else has a
+/// [default](crate::guide::defaults) and a setter. A clone is cheap.
+///
+/// Put it around the routes that need a token, and a CORS layer around it: a browser shows its
+/// page a refusal only if that has CORS headers too.
+///
+/// # Example: protect a service
+///
+/// ```
+/// # #[cfg(feature = "test-util")] {
+/// # use http::{Request, Response, StatusCode};
+/// # use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// use tower_jwt_auth::{Audience, Claims, Issuer, JwtAuth, test::TestIssuer};
+///
+/// # let test = TestIssuer::new();
+/// # let jwks = test.jwks();
+/// let keys = tower_jwt_auth::KeyStore::from_jwks(jwks.as_bytes())?;
+/// let auth = JwtAuth::new(Issuer::new("https://as.example")?, Audience::new("https://api.example")?, keys);
+///
+/// let service = ServiceBuilder::new().layer(auth).service_fn(async |request: Request<String>| {
+///     let claims = request.extensions().get::<Claims>().expect("the layer put them there");
+///     Ok::<_, std::convert::Infallible>(Response::new(format!("{:?}", claims.subject())))
+/// });
+/// # let token = test.token().subject("alice").mint();
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let request = Request::get("/").header("authorization", format!("Bearer {token}"));
+/// let response = service.clone().oneshot(request.body(String::new()).unwrap()).await.unwrap();
+/// assert_eq!(response.body(), r#"Some("alice")"#);
+///
+/// let refused = service.oneshot(Request::new(String::new())).await.unwrap();
+/// assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+/// assert_eq!(refused.headers()["www-authenticate"], r#"Bearer realm="api""#);
+/// # });
+/// # }
+/// # Ok::<(), tower_jwt_auth::ConfigError>(())
+/// ```
+///
+/// [`Claims`]: crate::Claims
+#[must_use]
+pub struct JwtAuth<C = NoClaims, R = EmptyBody> {
+    policy: Policy,
+    settings: Settings,
+    responder: R,
+    claims: PhantomData<fn() -> C>,
+}
+
+/// What concerns HTTP alone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) source: TokenSource,
+    pub(crate) dress: Dress,
+    pub(crate) is_optional: bool,
+    pub(crate) checks_preflights: bool,
+    pub(crate) removes_credentials: bool,
+}
+
+impl JwtAuth {
+    /// A layer that accepts tokens of this issuer, for this audience, signed with these keys.
+    pub fn new(issuer: Issuer, audience: Audience, keys: impl Into<KeyStore>) -> Self {
+        let mut policy = Policy::new();
+        policy.trust(issuer, audience, keys.into(), None);
+        Self {
+            policy,
+            settings: Settings::default(),
+            responder: EmptyBody,
+            claims: PhantomData,
+        }
+    }
+
+    /// Layer for routes inside of this one, which lets those requests through whose token grants
+    /// `R`.
+    ///
+    /// # Example: a route that needs a scope
+    ///
+    /// ```
+    /// use axum::{Router, routing::delete};
+    /// use tower_jwt_auth::{JwtAuth, scope};
+    ///
+    /// let events: Router = Router::new()
+    ///     .route("/events/{id}", delete(async || "deleted"))
+    ///     .route_layer(JwtAuth::require::<scope!("calendar:write")>());
+    /// ```
+    pub fn require<R: Requirement>() -> RequireLayer<R> {
+        RequireLayer::new()
+    }
+}
+
+impl<C, R> JwtAuth<C, R> {
+    /// Trusts a further issuer, with its own audience and keys; one that is trusted already is
+    /// replaced. A key of one issuer never verifies a token of another, whatever its id.
+    pub fn trust(mut self, issuer: Issuer, audience: Audience, keys: impl Into<KeyStore>) -> Self {
+        self.policy.trust(issuer, audience, keys.into(), None);
+        self
+    }
+
+    /// As [`trust`](Self::trust), with rules of the issuer's own: `adjust` gets the rules for all
+    /// issuers and changes them for this one.
+    ///
+    /// # Example: one strict issuer beside a login of one's own
+    ///
+    /// ```
+    /// use tower_jwt_auth::config::IssuerRules;
+    /// use tower_jwt_auth::{Algorithm, Audience, ConfigError, Issuer, JwtAuth, KeyStore};
+    ///
+    /// fn auth(own: KeyStore, partner: KeyStore) -> Result<JwtAuth, ConfigError> {
+    ///     let audience = Audience::new("calendar-api")?;
+    ///     Ok(JwtAuth::new(Issuer::new("https://api.example.com")?, audience.clone(), own).trust_with(
+    ///         Issuer::new("https://login.partner.example")?,
+    ///         audience,
+    ///         partner,
+    ///         |rules| rules.access_token_profile().algorithms([Algorithm::ES256]),
+    ///     ))
+    /// }
+    /// ```
+    pub fn trust_with(
+        mut self,
+        issuer: Issuer,
+        audience: Audience,
+        keys: impl Into<KeyStore>,
+        adjust: impl Fn(IssuerRules) -> IssuerRules + Send + Sync + 'static,
+    ) -> Self {
+        self.policy
+            .trust(issuer, audience, keys.into(), Some(Arc::new(adjust)));
+        self
+    }
+
+    /// Deserializes own claims of this type in the layer, and refuses tokens whose claims do not
+    /// fit it with 401. Handlers can ask for other types all the same.
+    pub fn claims<D>(self) -> JwtAuth<D, R> {
+        JwtAuth {
+            policy: self.policy,
+            settings: self.settings,
+            responder: self.responder,
+            claims: PhantomData,
+        }
+    }
+
+    /// Answers rejections with a body, such as [`ProblemDetails`](crate::response::ProblemDetails).
+    /// Default: [`EmptyBody`].
+    pub fn respond_with<T>(self, responder: T) -> JwtAuth<C, T> {
+        JwtAuth {
+            policy: self.policy,
+            settings: self.settings,
+            responder,
+            claims: PhantomData,
+        }
+    }
+
+    /// The algorithms that are accepted, for all issuers; see [`IssuerRules::algorithms`].
+    /// Default: those of the keys.
+    pub fn algorithms(self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.rules(|rules| rules.algorithms(algorithms))
+    }
+
+    /// How far clocks may be apart. Default: 60 s.
+    pub fn leeway(self, leeway: Leeway) -> Self {
+        self.rules(|rules| rules.leeway(leeway))
+    }
+
+    /// The longest time that a token may live, from `iat` to `exp`. Default: any.
+    ///
+    /// A stolen token works until it expires, so this bounds the damage of a generous issuer.
+    pub fn max_lifetime(self, lifetime: Duration) -> Self {
+        self.rules(|rules| rules.max_lifetime(lifetime))
+    }
+
+    /// The longest time since `iat`, which is then required. Default: any.
+    pub fn max_age(self, age: Duration) -> Self {
+        self.rules(|rules| rules.max_age(age))
+    }
+
+    /// Insists on the profile for access tokens of RFC 9068; see
+    /// [`IssuerRules::access_token_profile`]. Default: off.
+    pub fn access_token_profile(self) -> Self {
+        self.rules(IssuerRules::access_token_profile)
+    }
+
+    /// The claims that are required beyond `iss`, `aud` and `exp`. Default: none.
+    pub fn required_claims(self, claims: impl IntoIterator<Item = RequiredClaim>) -> Self {
+        self.rules(|rules| rules.required_claims(claims))
+    }
+
+    /// Reads scopes from this claim instead of `scope` and `scp`; see [`IssuerRules::scopes_from`].
+    pub fn scopes_from(self, claim: ClaimPointer) -> Self {
+        self.rules(|rules| rules.scopes_from(claim))
+    }
+
+    /// Reads roles from this claim instead of the usual ones; see [`IssuerRules::roles_from`].
+    pub fn roles_from(self, claim: ClaimPointer) -> Self {
+        self.rules(|rules| rules.roles_from(claim))
+    }
+
+    /// Changes any of the [`IssuerRules`], for all issuers.
+    pub fn rules(mut self, change: impl FnOnce(IssuerRules) -> IssuerRules) -> Self {
+        self.policy.rules(change);
+        self
+    }
+
+    /// Asks whether a token that is right in every other way was revoked, or its subject is gone.
+    /// Default: nobody is asked.
+    pub fn revocation(mut self, revocation: impl Revocation) -> Self {
+        self.policy.revocation = Some(Arc::new(revocation));
+        self
+    }
+
+    /// Where the time comes from. Default: the clock of the operating system.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.policy.clock = Arc::new(clock);
+        self
+    }
+
+    /// The realm, and what else a challenge says. Default: `realm="api"`.
+    pub fn realm(mut self, challenge: Challenge) -> Self {
+        self.settings.dress.challenge = challenge;
+        self
+    }
+
+    /// Where a request may carry its token. Default: the `Authorization` header alone.
+    pub fn token_source(mut self, source: TokenSource) -> Self {
+        self.settings.source = source;
+        self
+    }
+
+    /// Lets requests without a token through, without claims. Default: they are answered with 401.
+    ///
+    /// A token that is there must be good: a bad one is refused, never taken for none. Handlers
+    /// take `Option<Claims>`; one that takes `Claims` still refuses a request without a token.
+    /// Responses get `Vary: Authorization`.
+    pub fn optional(mut self) -> Self {
+        self.settings.is_optional = true;
+        self
+    }
+
+    /// Answers 404 instead of 403, so that a client does not learn what exists. Default: 403 with
+    /// the scope that is needed.
+    pub fn hide_forbidden(mut self) -> Self {
+        self.settings.dress.hides_forbidden = true;
+        self
+    }
+
+    /// Demands a token of CORS preflights too, which no browser sends with one. Default: a
+    /// preflight (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) goes through,
+    /// without claims, to the CORS layer or the route inside.
+    pub fn check_preflights(mut self) -> Self {
+        self.settings.checks_preflights = true;
+        self
+    }
+
+    /// Takes the `Authorization` header off the request once the token is verified, so that no
+    /// handler passes it on by mistake. Default: it stays, marked as sensitive.
+    pub fn remove_credentials(mut self) -> Self {
+        self.settings.removes_credentials = true;
+        self
+    }
+
+    /// The verifier of this layer, for tokens that do not come with a request.
+    #[must_use]
+    pub fn verifier(&self) -> Verifier<C> {
+        Verifier::of(Arc::new(self.policy.clone()))
+    }
+}
+
+impl<S, C, R: Clone> Layer<S> for JwtAuth<C, R> {
+    type Service = JwtAuthService<S, C, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let shared = Shared {
+            verifier: self.verifier(),
+            settings: self.settings.clone(),
+            responder: self.responder.clone(),
+        };
+        JwtAuthService::new(inner, shared)
+    }
+}
+
+impl<C, R: Clone> Clone for JwtAuth<C, R> {
+    fn clone(&self) -> Self {
+        Self {
+            policy: self.policy.clone(),
+            settings: self.settings.clone(),
+            responder: self.responder.clone(),
+            claims: PhantomData,
+        }
+    }
+}
+
+impl<C, R> fmt::Debug for JwtAuth<C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtAuth")
+            .field("policy", &self.policy)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,386 @@
+//! What a verifier insists on: issuers, audiences, and the rules for each issuer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::ConfigError;
+use crate::keys::algorithm::Algorithm;
+use crate::keys::store::KeyStore;
+use crate::revocation::Revocation;
+
+/// The `iss` claim: who issued a token, compared code point by code point.
+///
+/// A trailing slash or another case is another issuer ([RFC 7519, section 4.1.1]). Copy the text
+/// from the issuer's discovery document.
+///
+/// [RFC 7519, section 4.1.1]: https://www.rfc-editor.org/rfc/rfc7519#section-4.1.1
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Issuer(Arc<str>);
+
+impl Issuer {
+    /// An issuer from its identifier, usually a URL.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Issuer`] if the text is empty or has white space or control characters.
+    pub fn new(issuer: &str) -> Result<Self, ConfigError> {
+        if issuer.is_empty() || issuer.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(ConfigError::Issuer(issuer.to_owned()));
+        }
+        Ok(Self(issuer.into()))
+    }
+
+    /// The identifier.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The `aud` claim: for whom a token is, that is, for this API.
+///
+/// A token is accepted if one of its audiences is one of these, compared exactly. Use the
+/// identifier of the API, never that of a client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Audience {
+    /// `None` if every audience will do.
+    ids: Option<Arc<[Box<str>]>>,
+}
+
+impl Audience {
+    /// The identifier that tokens for this API carry.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Audience`] if it is empty.
+    pub fn new(id: &str) -> Result<Self, ConfigError> {
+        Self::any_of([id])
+    }
+
+    /// Several identifiers of this one API, of which a token carries at least one.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Audience`] if one of them is empty, or there is none.
+    pub fn any_of<'a>(ids: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
+        let ids: Arc<[Box<str>]> = ids.into_iter().map(Box::from).collect();
+        if ids.is_empty() || ids.iter().any(|id| id.is_empty()) {
+            return Err(ConfigError::Audience);
+        }
+        Ok(Self { ids: Some(ids) })
+    }
+
+    /// Any audience, or none.
+    ///
+    /// # Security
+    ///
+    /// A token that the issuer gave out for another API, or for a client, is accepted here too;
+    /// whoever receives one can use it against this API. What must replace the check: an issuer
+    /// that issues tokens for nobody else, or a rule on another claim in every handler.
+    #[must_use]
+    pub const fn insecure_any() -> Self {
+        Self { ids: None }
+    }
+
+    /// The identifiers; none for [`insecure_any`](Self::insecure_any).
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids
+            .iter()
+            .flat_map(|ids| ids.iter())
+            .map(AsRef::as_ref)
+    }
+
+    pub(crate) fn is_any(&self) -> bool {
+        self.ids.is_none()
+    }
+}
+
+/// How far clocks may be apart: 60 seconds unless said otherwise, and 300 at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Leeway(Duration);
+
+impl Leeway {
+    /// No leeway at all.
+    pub const ZERO: Self = Self(Duration::ZERO);
+
+    /// A leeway of so much.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Leeway`] above 300 seconds: that is no difference between clocks but a
+    /// longer life for every token.
+    pub fn new(leeway: Duration) -> Result<Self, ConfigError> {
+        if leeway > Duration::from_secs(300) {
+            return Err(ConfigError::Leeway(leeway));
+        }
+        Ok(Self(leeway))
+    }
+
+    pub(crate) fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl Default for Leeway {
+    fn default() -> Self {
+        Self(Duration::from_secs(60))
+    }
+}
+
+/// Where a claim stands in the payload: a JSON pointer
+/// ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)) through objects, such as
+/// `/resource_access/calendar/roles`.
+///
+/// A `/` within a name is written `~1`, a `~` is `~0`: `/https:~1~1example.com~1roles`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimPointer(Arc<[String]>);
+
+impl ClaimPointer {
+    /// A pointer from its text.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ClaimPointer`] if it does not begin with `/` or has a `~` that escapes nothing.
+    pub fn new(pointer: &str) -> Result<Self, ConfigError> {
+        let refused = || ConfigError::ClaimPointer(pointer.to_owned());
+        let names = pointer.strip_prefix('/').ok_or_else(refused)?;
+        let unescape = |name: &str| {
+            let plain = name.replace("~1", "").replace("~0", "");
+            (!plain.contains('~')).then(|| name.replace("~1", "/").replace("~0", "~"))
+        };
+        names
+            .split('/')
+            .map(unescape)
+            .collect::<Option<_>>()
+            .map(Self)
+            .ok_or_else(refused)
+    }
+
+    pub(crate) fn names(&self) -> &[String] {
+        &self.0
+    }
+}
+
+/// A claim that can be required beyond `iss`, `aud` and `exp`, which always are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequiredClaim {
+    /// `client_id`.
+    ClientId,
+    /// `jti`.
+    Id,
+    /// `iat`.
+    IssuedAt,
+    /// `nbf`.
+    NotBefore,
+    /// `sub`.
+    Subject,
+}
+
+/// The rules for the tokens of one issuer.
+///
+/// [`JwtAuth`](crate::JwtAuth) has the same setters for all issuers at once;
+/// [`JwtAuth::trust_with`](crate::JwtAuth::trust_with) changes these for one.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct IssuerRules {
+    pub(crate) algorithms: Option<Arc<[Algorithm]>>,
+    pub(crate) leeway: Leeway,
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) is_access_token_profile: bool,
+    pub(crate) required: Arc<[RequiredClaim]>,
+    pub(crate) is_expiry_optional: bool,
+    pub(crate) accepts_id_tokens: bool,
+    pub(crate) scopes_from: Arc<[ClaimPointer]>,
+    pub(crate) roles_from: Arc<[ClaimPointer]>,
+    pub(crate) client_mark: Option<(ClaimPointer, Arc<str>)>,
+}
+
+impl IssuerRules {
+    /// The algorithms that are accepted; default: those of the keys.
+    ///
+    /// An algorithm that no key fits stays refused. A key without an algorithm of its own (a JWK
+    /// without `alg`) serves each of these that its type allows, instead of the usual one alone.
+    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.algorithms = Some(algorithms.into_iter().collect());
+        self
+    }
+
+    /// How far clocks may be apart; default: 60 s.
+    pub fn leeway(mut self, leeway: Leeway) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// The longest time that a token may live, from `iat` (or from now, where that is absent or
+    /// later) to `exp`; default: any.
+    pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
+        self.max_lifetime = Some(lifetime);
+        self
+    }
+
+    /// The longest time since `iat`, which is then required; default: any.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// Insists on the profile for access tokens of [RFC 9068]: `typ` is `at+jwt`; `sub`,
+    /// `client_id`, `iat` and `jti` are there; `scope` is a string. Default: off.
+    ///
+    /// For an issuer that leaves out one of the claims, call
+    /// [`required_claims`](Self::required_claims) behind it.
+    ///
+    /// [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
+    pub fn access_token_profile(mut self) -> Self {
+        self.is_access_token_profile = true;
+        self.required_claims([
+            RequiredClaim::Subject,
+            RequiredClaim::ClientId,
+            RequiredClaim::IssuedAt,
+            RequiredClaim::Id,
+        ])
+    }
+
+    /// The claims that are required beyond `iss`, `aud` and `exp`; replaces those named before.
+    pub fn required_claims(mut self, claims: impl IntoIterator<Item = RequiredClaim>) -> Self {
+        self.required = claims.into_iter().collect();
+        self
+    }
+
+    /// Reads scopes from this claim, a string of words or an array; default: `scope`, else `scp`.
+    /// Called again, it adds a claim.
+    pub fn scopes_from(mut self, claim: ClaimPointer) -> Self {
+        self.scopes_from = self.scopes_from.iter().cloned().chain([claim]).collect();
+        self
+    }
+
+    /// Reads roles from this claim, a string or an array; default: `roles`, `groups`,
+    /// `entitlements`, `permissions`, `cognito:groups`, Keycloak's `realm_access.roles` and
+    /// `resource_access.<audience>.roles`. Called again, it adds a claim.
+    pub fn roles_from(mut self, claim: ClaimPointer) -> Self {
+        self.roles_from = self.roles_from.iter().cloned().chain([claim]).collect();
+        self
+    }
+
+    /// Says that a token whose claim has this text is a client's own, and nobody's in person; see
+    /// [`Claims::is_client`](crate::Claims::is_client).
+    pub fn client_when(mut self, claim: ClaimPointer, text: &str) -> Self {
+        self.client_mark = Some((claim, text.into()));
+        self
+    }
+
+    /// Lets tokens in that have no `exp`.
+    ///
+    /// # Security
+    ///
+    /// Such a token opens the API forever, to whoever finds it. What must replace the check:
+    /// [`max_age`](Self::max_age), or a revocation check.
+    pub fn insecure_allow_missing_expiry(mut self) -> Self {
+        self.is_expiry_optional = true;
+        self
+    }
+
+    /// Lets ID tokens in, as far as they can be told from access tokens.
+    ///
+    /// # Security
+    ///
+    /// An ID token tells a client who signed in; it is no permission to call an API, and every
+    /// client of the issuer has some. What must replace the check: an audience that only this
+    /// API's own client has.
+    pub fn insecure_accept_id_tokens(mut self) -> Self {
+        self.accepts_id_tokens = true;
+        self
+    }
+}
+
+/// One issuer with everything that is its own: nothing here is ever used for another.
+#[derive(Clone)]
+pub(crate) struct Trust {
+    pub(crate) issuer: Issuer,
+    pub(crate) audience: Audience,
+    pub(crate) keys: KeyStore,
+    pub(crate) rules: IssuerRules,
+    /// What this issuer's rules change of those for all.
+    adjust: Option<Arc<dyn Fn(IssuerRules) -> IssuerRules + Send + Sync>>,
+}
+
+/// The whole policy of a verifier.
+#[derive(Clone)]
+pub(crate) struct Policy {
+    pub(crate) trusts: Vec<Trust>,
+    rules: IssuerRules,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) revocation: Option<Arc<dyn Revocation>>,
+}
+
+impl Policy {
+    pub(crate) fn new() -> Self {
+        Self {
+            trusts: Vec::new(),
+            rules: IssuerRules::default(),
+            clock: Arc::new(SystemClock),
+            revocation: None,
+        }
+    }
+
+    /// Adds an issuer; one that is there already is replaced.
+    pub(crate) fn trust(
+        &mut self,
+        issuer: Issuer,
+        audience: Audience,
+        keys: KeyStore,
+        adjust: Option<Arc<dyn Fn(IssuerRules) -> IssuerRules + Send + Sync>>,
+    ) {
+        self.trusts.retain(|trust| trust.issuer != issuer);
+        self.trusts.push(Trust {
+            issuer,
+            audience,
+            keys,
+            rules: self.rules.clone(),
+            adjust,
+        });
+        self.rules(|rules| rules);
+    }
+
+    /// Changes the rules for all issuers; what one of them has of its own stays.
+    pub(crate) fn rules(&mut self, change: impl FnOnce(IssuerRules) -> IssuerRules) {
+        self.rules = change(std::mem::take(&mut self.rules));
+        for trust in &mut self.trusts {
+            let rules = self.rules.clone();
+            trust.rules = trust
+                .adjust
+                .as_ref()
+                .map_or(rules.clone(), |adjust| adjust(rules));
+        }
+    }
+
+    pub(crate) fn trust_in(&self, issuer: &str) -> Option<&Trust> {
+        self.trusts
+            .iter()
+            .find(|trust| trust.issuer.as_str() == issuer)
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let issuers: Vec<_> = self
+            .trusts
+            .iter()
+            .map(|trust| (&trust.issuer, &trust.audience))
+            .collect();
+        f.debug_struct("Policy")
+            .field("trusts", &issuers)
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,358 @@
+//! A rejection as a response: HTTP, or gRPC where the request is gRPC.
+
+use std::fmt::{self, Write as _};
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::response::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+
+use crate::challenge::Challenge;
+use crate::error::{Rejection, RejectionKind, Row};
+
+/// Gives the response to a rejection its body.
+///
+/// Status, challenges and `Cache-Control` stand in `head` already, and the [`Rejection`] in its
+/// extensions; a responder may change them, and has to name the type of its content. gRPC answers
+/// have no body and are not asked for.
+///
+/// Implemented by [`EmptyBody`], [`ProblemDetails`], and closures:
+///
+/// ```
+/// use http::header::CONTENT_TYPE;
+/// use tower_jwt_auth::Rejection;
+///
+/// let respond = |rejection: &Rejection, head: &mut http::response::Parts| {
+///     head.headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+///     format!("{}\n", rejection.client_text())
+/// };
+/// # fn check(_: impl tower_jwt_auth::response::RespondTo<String>) {}
+/// # check(respond);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot answer with a body of type `{B}`",
+    note = "`EmptyBody` needs `{B}: Default`, `ProblemDetails` also `{B}: From<String>`; or write a closure `|rejection: &Rejection, head: &mut http::response::Parts| -> {B}`"
+)]
+pub trait RespondTo<B>: Clone + Send + Sync + 'static {
+    /// The body for this rejection.
+    fn respond(&self, rejection: &Rejection, head: &mut Parts) -> B;
+}
+
+impl<B, F> RespondTo<B> for F
+where
+    F: Fn(&Rejection, &mut Parts) -> B + Clone + Send + Sync + 'static,
+{
+    fn respond(&self, rejection: &Rejection, head: &mut Parts) -> B {
+        self(rejection, head)
+    }
+}
+
+/// No body: the default. Status and challenge say everything.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct EmptyBody;
+
+impl<B: Default> RespondTo<B> for EmptyBody {
+    fn respond(&self, _: &Rejection, _: &mut Parts) -> B {
+        B::default()
+    }
+}
+
+/// A body of `application/problem+json` ([RFC 9457]) with `type`, `title`, `status` and, as in the
+/// challenge, `error`.
+///
+/// The `type` is `about:blank`, or [`ProblemDetails::with_base`] and the name of the kind of
+/// rejection as [the client may know it](Self::with_base).
+///
+/// [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
+#[derive(Clone, Debug, Default)]
+pub struct ProblemDetails {
+    base: Option<&'static str>,
+}
+
+impl ProblemDetails {
+    /// Problems of type `about:blank`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { base: None }
+    }
+
+    /// Problems whose `type` is this URI, followed by the OAuth error code (`invalid_token`,
+    /// `insufficient_scope`, `invalid_request`), or `authentication_required`, `forbidden` or
+    /// `temporarily_unavailable` where there is none.
+    #[must_use]
+    pub const fn with_base(base: &'static str) -> Self {
+        Self { base: Some(base) }
+    }
+}
+
+impl<B: From<String>> RespondTo<B> for ProblemDetails {
+    fn respond(&self, rejection: &Rejection, head: &mut Parts) -> B {
+        head.headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        let code = rejection
+            .code()
+            .filter(|_| head.status != StatusCode::NOT_FOUND);
+        let name = code.unwrap_or(match head.status.as_u16() {
+            401 => "authentication_required",
+            403 => "forbidden",
+            404 => "not_found",
+            503 => "temporarily_unavailable",
+            _ => "error",
+        });
+        let kind = self
+            .base
+            .map_or_else(|| "about:blank".into(), |base| format!("{base}{name}"));
+        let title = if head.status == StatusCode::NOT_FOUND {
+            "Not Found"
+        } else {
+            rejection.client_text()
+        };
+        let mut problem = serde_json::json!({
+            "type": kind,
+            "title": title,
+            "status": head.status.as_u16(),
+        });
+        if let (Some(code), Some(members)) = (code, problem.as_object_mut()) {
+            members.insert("error".into(), code.into());
+            if !rejection.required_scopes().is_empty() {
+                members.insert("scope".into(), rejection.required_scopes().join(" ").into());
+            }
+        }
+        problem.to_string().into()
+    }
+}
+
+/// What a request expects of its response.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Exchange {
+    /// The content type to answer with, if the request is gRPC.
+    grpc: Option<HeaderValue>,
+    is_head: bool,
+}
+
+impl Exchange {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            grpc: grpc_type(request.headers()),
+            is_head: request.method() == Method::HEAD,
+        }
+    }
+
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.grpc.is_some()
+    }
+}
+
+/// The content type of a gRPC request: `application/grpc` and `application/grpc-web`, alone or
+/// with a format behind `+`, or parameters behind `;`.
+fn grpc_type(headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get(CONTENT_TYPE)?;
+    let rest = value.to_str().ok()?.strip_prefix("application/grpc")?;
+    let rest = rest
+        .strip_prefix("-web-text")
+        .or_else(|| rest.strip_prefix("-web"))
+        .unwrap_or(rest);
+    (rest.is_empty() || rest.starts_with(['+', ';'])).then(|| value.clone())
+}
+
+/// How a rejection is dressed: everything but the body.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dress {
+    pub(crate) challenge: Challenge,
+    pub(crate) hides_forbidden: bool,
+}
+
+impl Dress {
+    /// The response to a rejection.
+    pub(crate) fn response<B: Default>(
+        &self,
+        rejection: &Rejection,
+        exchange: &Exchange,
+        responder: &impl RespondTo<B>,
+    ) -> Response<B> {
+        let (mut head, mut body) = Response::new(B::default()).into_parts();
+        head.extensions.insert(rejection.clone());
+        match &exchange.grpc {
+            Some(content_type) => self.grpc_head(rejection, content_type, &mut head),
+            None => {
+                self.http_head(rejection, &mut head);
+                let full = responder.respond(rejection, &mut head);
+                // To HEAD the same fields, and no content (RFC 9110, section 9.3.2).
+                if !exchange.is_head {
+                    body = full;
+                }
+            }
+        }
+        Response::from_parts(head, body)
+    }
+
+    fn http_head(&self, rejection: &Rejection, head: &mut Parts) {
+        let Row { status, .. } = rejection.kind().row();
+        head.headers.insert(CACHE_CONTROL, NO_STORE);
+        if self.hides_forbidden && status == StatusCode::FORBIDDEN {
+            head.status = StatusCode::NOT_FOUND;
+            return;
+        }
+        head.status = status;
+        self.challenges(rejection, head);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            head.headers
+                .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+    }
+
+    /// A trailers-only response. Never another HTTP status than 200: clients would translate it
+    /// by a table that is not meant for servers.
+    fn grpc_head(&self, rejection: &Rejection, content_type: &HeaderValue, head: &mut Parts) {
+        let Row { grpc, text, .. } = rejection.kind().row();
+        head.version = Version::HTTP_2;
+        head.headers.insert(CONTENT_TYPE, content_type.clone());
+        head.headers
+            .insert(GRPC_STATUS, HeaderValue::from(grpc.number()));
+        if let Ok(message) = HeaderValue::try_from(percent_encode(text)) {
+            head.headers.insert(GRPC_MESSAGE, message);
+        }
+        self.challenges(rejection, head);
+    }
+
+    fn challenges(&self, rejection: &Rejection, head: &mut Parts) {
+        for line in self.challenge.lines(rejection) {
+            head.headers.append(WWW_AUTHENTICATE, line);
+        }
+    }
+}
+
+/// A response that was made from this rejection without the settings of the layer: by an
+/// extractor, or a guard on a route. The layer outside makes it anew.
+#[derive(Clone, Debug)]
+pub(crate) struct Provisional(pub(crate) Rejection);
+
+impl Provisional {
+    pub(crate) fn response<B: Default>(rejection: Rejection, exchange: &Exchange) -> Response<B> {
+        let mut response = Dress::default().response(&rejection, exchange, &EmptyBody);
+        response.extensions_mut().insert(Self(rejection));
+        response
+    }
+
+    /// Takes what [`response`](Self::response) has made of a rejection out of a response, and
+    /// leaves what others have added since.
+    pub(crate) fn take<B>(response: &mut Response<B>) -> Option<Rejection> {
+        let Self(rejection) = response.extensions_mut().remove()?;
+        let ours = [WWW_AUTHENTICATE, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER];
+        for name in ours.iter().chain([&GRPC_STATUS, &GRPC_MESSAGE]) {
+            response.headers_mut().remove(name);
+        }
+        Some(rejection)
+    }
+}
+
+impl Rejection {
+    /// The `Bearer` challenge of a response to this rejection, with the realm `api`; `None` where
+    /// authentication is not the matter (500 and 503).
+    #[must_use]
+    pub fn challenge(&self) -> Option<HeaderValue> {
+        Challenge::default().lines(self).next()
+    }
+
+    /// The HTTP response to this rejection: status, challenge, `Cache-Control: no-store`, and an
+    /// empty body. A [`JwtAuth`](crate::JwtAuth) outside of it applies its own settings to it.
+    #[must_use]
+    pub fn into_response<B: Default>(self) -> Response<B> {
+        Provisional::response(self, &Exchange::default())
+    }
+
+    /// The gRPC response to this rejection: trailers only, HTTP status 200.
+    #[must_use]
+    pub fn into_grpc<B: Default>(self) -> Response<B> {
+        let grpc = Some(HeaderValue::from_static("application/grpc"));
+        Provisional::response(
+            self,
+            &Exchange {
+                grpc,
+                is_head: false,
+            },
+        )
+    }
+
+    /// The number of the gRPC status that a client gets: 7, 13, 14 or 16.
+    #[must_use]
+    pub fn grpc_code(&self) -> u16 {
+        self.kind().row().grpc.number()
+    }
+}
+
+/// The response to a request that no layer looked at.
+pub(crate) fn missing_layer() -> Rejection {
+    Rejection::of(RejectionKind::MissingLayer)
+}
+
+/// The encoding of `grpc-message`: printable ASCII but the percent sign stands for itself.
+pub(crate) fn percent_encode(text: &str) -> String {
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut out, octet| {
+            match octet {
+                b'%' | ..b' ' | b'\x7f'.. => {
+                    // Writing to a string does not fail.
+                    let _ = write!(out, "%{octet:02X}");
+                }
+                _ => out.push(char::from(octet)),
+            }
+            out
+        })
+}
+
+impl fmt::Display for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_grpc() { "gRPC" } else { "HTTP" })
+    }
+}
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// When to come back after 503.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// One rejection of every kind.
+    pub(crate) fn every_kind() -> impl Iterator<Item = Rejection> {
+        RejectionKind::ALL.iter().copied().map(Rejection::of)
+    }
+
+    #[test]
+    fn grpc_4_messages_are_percent_encoded() {
+        assert_eq!(percent_encode("100 % é\n~"), "100 %25 %C3%A9%0A~");
+    }
+
+    #[test]
+    fn grpc_1_content_types_are_told_apart() {
+        let of = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
+            grpc_type(&headers).is_some()
+        };
+        for value in [
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc;charset=utf-8",
+            "application/grpc-web",
+            "application/grpc-web+proto",
+            "application/grpc-web-text",
+        ] {
+            assert!(of(value), "{value}");
+        }
+        for value in [
+            "application/grpcfoo",
+            "application/grpc-webby",
+            "text/plain",
+            "grpc",
+        ] {
+            assert!(!of(value), "{value}");
+        }
+    }
+}

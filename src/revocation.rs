@@ -1,0 +1,274 @@
+//! Tokens that must not be accepted although everything about them is right.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use crate::claims::{Claims, SubjectId};
+
+/// Check of a verified token against what has happened since it was issued: a logout, a stolen
+/// device, an account that was closed.
+///
+/// Called after every other check, so a forged token never reaches it. It gets the claims; the
+/// token's text is not an identity. `jti` and `sub` are unique within their issuer only: use them
+/// together with [`Claims::issuer`], or take [`Claims::subject_id`].
+///
+/// Implemented for asynchronous closures, and by [`Denylist`].
+///
+/// # Example: ask a store
+///
+/// ```
+/// use tower_jwt_auth::Claims;
+/// use tower_jwt_auth::revocation::{CheckFailed, Standing};
+///
+/// # async fn is_known(_: &str, _: &str) -> Result<bool, std::io::Error> { Ok(true) }
+/// let check = async |token: Claims| {
+///     match is_known(token.issuer(), token.subject().unwrap_or_default()).await {
+///         Ok(true) => Ok(Standing::Good),
+///         Ok(false) => Ok(Standing::Revoked),
+///         Err(error) => Err(CheckFailed::new(error)), // 503, never "bad token"
+///     }
+/// };
+/// # let _ = check;
+/// ```
+pub trait Revocation: Send + Sync + 'static {
+    /// Starts the check of one token. What is known at once is best answered at once: then the
+    /// request does not wait.
+    fn check(&self, token: Claims) -> RevocationCheck;
+}
+
+/// The answer to a [`Revocation::check`], or the promise of one.
+#[non_exhaustive]
+pub enum RevocationCheck {
+    /// The answer.
+    Now(Result<Standing, CheckFailed>),
+    /// An answer that has to be waited for. Bound the wait: the request waits with it.
+    Later(Answer),
+}
+
+/// An answer that is still to come.
+pub type Answer = Pin<Box<dyn Future<Output = Result<Standing, CheckFailed>> + Send>>;
+
+impl fmt::Debug for RevocationCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(answer) => f.debug_tuple("Now").field(answer).finish(),
+            Self::Later(_) => f.debug_tuple("Later").finish_non_exhaustive(),
+        }
+    }
+}
+
+/// Whether a token still stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a third answer would be one that callers must not overlook"
+)]
+pub enum Standing {
+    /// It does.
+    Good,
+    /// It was revoked, or its subject is gone.
+    Revoked,
+}
+
+/// The check could not be made: the client is answered with 503, and may try again.
+#[derive(Clone, Debug)]
+pub struct CheckFailed(String);
+
+impl CheckFailed {
+    /// A failure for this reason, which only the operator gets to see.
+    pub fn new(reason: impl fmt::Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
+impl fmt::Display for CheckFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "revocation check failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for CheckFailed {}
+
+impl<F, A> Revocation for F
+where
+    F: Fn(Claims) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<Standing, CheckFailed>> + Send + 'static,
+{
+    fn check(&self, token: Claims) -> RevocationCheck {
+        RevocationCheck::Later(Box::pin(self(token)))
+    }
+}
+
+/// Tokens and subjects revoked in this process, kept until the tokens would have expired anyway.
+///
+/// For one instance, or as the near copy of a shared list. A cheap clone: keep one to revoke with,
+/// and give one to [`JwtAuth::revocation`](crate::JwtAuth::revocation).
+///
+/// # Example: log out
+///
+/// ```
+/// use tower_jwt_auth::Claims;
+/// use tower_jwt_auth::revocation::Denylist;
+///
+/// # #[derive(Clone)] struct State { denylist: Denylist }
+/// async fn log_out(state: State, token: Claims) -> Result<(), &'static str> {
+///     state.denylist.revoke(&token).map_err(|_| "cannot be revoked")
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Denylist(std::sync::Arc<Lists>);
+
+#[derive(Debug)]
+struct Lists {
+    capacity: usize,
+    tokens: RwLock<HashMap<TokenId, SystemTime>>,
+    /// For each subject the moment of revocation (tokens issued up to then are dead), and until
+    /// when to remember it.
+    subjects: RwLock<HashMap<SubjectId, (SystemTime, SystemTime)>>,
+}
+
+/// `(iss, jti)`.
+type TokenId = (Box<str>, Box<str>);
+
+/// Why something could not be put on a [`Denylist`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RevokeError {
+    /// The list is full of tokens that have not expired yet.
+    Full,
+    /// The token has no `jti`, or no `exp`.
+    NoIdentity,
+}
+
+impl fmt::Display for RevokeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "denylist is full",
+            Self::NoIdentity => "token has no `jti` or no `exp` to revoke it by",
+        })
+    }
+}
+
+impl std::error::Error for RevokeError {}
+
+impl Denylist {
+    /// A list for at most so many tokens, and as many subjects.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self(std::sync::Arc::new(Lists {
+            capacity,
+            tokens: RwLock::default(),
+            subjects: RwLock::default(),
+        }))
+    }
+
+    /// Revokes one token, by its issuer and `jti`.
+    ///
+    /// # Errors
+    ///
+    /// [`RevokeError`] if the token has no `jti` or `exp`, or the list is full.
+    pub fn revoke<C>(&self, token: &Claims<C>) -> Result<(), RevokeError> {
+        let (Some(id), Some(end)) = (token.id(), token.expires_at()) else {
+            return Err(RevokeError::NoIdentity);
+        };
+        self.revoke_id(
+            token.issuer(),
+            id,
+            end.checked_add(LONGEST_LEEWAY).unwrap_or(end),
+        )
+    }
+
+    /// Revokes the token with this `jti` of this issuer, and forgets about it after `until`, when
+    /// it has expired.
+    ///
+    /// # Errors
+    ///
+    /// [`RevokeError::Full`].
+    pub fn revoke_id(&self, issuer: &str, id: &str, until: SystemTime) -> Result<(), RevokeError> {
+        let mut tokens = self
+            .0
+            .tokens
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let key = (issuer.into(), id.into());
+        if tokens.len() >= self.0.capacity && !tokens.contains_key(&key) {
+            let now = SystemTime::now();
+            tokens.retain(|_, until| *until > now);
+            if tokens.len() >= self.0.capacity {
+                return Err(RevokeError::Full);
+            }
+        }
+        tokens.insert(key, until);
+        Ok(())
+    }
+
+    /// Revokes every token of a subject that was issued up to `at`, and forgets about it after
+    /// `until`, when the last of them has expired. Tokens without `iat` count as issued before.
+    ///
+    /// # Errors
+    ///
+    /// [`RevokeError::Full`].
+    pub fn revoke_subject(
+        &self,
+        subject: SubjectId,
+        at: SystemTime,
+        until: SystemTime,
+    ) -> Result<(), RevokeError> {
+        let mut subjects = self
+            .0
+            .subjects
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if subjects.len() >= self.0.capacity && !subjects.contains_key(&subject) {
+            let now = SystemTime::now();
+            subjects.retain(|_, (_, until)| *until > now);
+            if subjects.len() >= self.0.capacity {
+                return Err(RevokeError::Full);
+            }
+        }
+        subjects.insert(subject, (at, until));
+        Ok(())
+    }
+
+    fn has(&self, token: &Claims) -> bool {
+        let by_id = token.id().is_some_and(|id| {
+            let tokens = self.0.tokens.read().unwrap_or_else(PoisonError::into_inner);
+            !tokens.is_empty() && tokens.contains_key(&(token.issuer().into(), id.into()))
+        });
+        by_id
+            || token.subject_id().is_some_and(|subject| {
+                let subjects = self
+                    .0
+                    .subjects
+                    .read()
+                    .unwrap_or_else(PoisonError::into_inner);
+                subjects
+                    .get(&subject)
+                    .is_some_and(|(at, _)| token.issued_at().is_none_or(|issued| issued <= *at))
+            })
+    }
+}
+
+/// A list for 100 000 tokens.
+impl Default for Denylist {
+    fn default() -> Self {
+        Self::with_capacity(100_000)
+    }
+}
+
+impl Revocation for Denylist {
+    fn check(&self, token: Claims) -> RevocationCheck {
+        RevocationCheck::Now(Ok(if self.has(&token) {
+            Standing::Revoked
+        } else {
+            Standing::Good
+        }))
+    }
+}
+
+/// An expired token is accepted for this much longer at most.
+const LONGEST_LEEWAY: Duration = Duration::from_secs(300);

@@ -1,0 +1,240 @@
+//! The way of a request.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CACHE_CONTROL, COOKIE, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use serde::de::DeserializeOwned;
+use tower_service::Service;
+
+use crate::bearer;
+use crate::claims::Claims;
+use crate::error::{Rejection, RejectionKind};
+use crate::future::ResponseFuture;
+use crate::layer::Settings;
+use crate::respond::{Exchange, Provisional, RespondTo};
+use crate::telemetry;
+use crate::verifier::{Verdict, Verifier, Wait};
+
+/// Middleware that verifies the token of each request; made by [`JwtAuth`](crate::JwtAuth).
+pub struct JwtAuthService<S, C, R> {
+    inner: S,
+    shared: Arc<Shared<C, R>>,
+}
+
+/// What all clones of a service share.
+pub(crate) struct Shared<C, R> {
+    pub(crate) verifier: Verifier<C>,
+    pub(crate) settings: Settings,
+    pub(crate) responder: R,
+}
+
+/// In the extensions of a request that a layer let through without a token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Anonymous;
+
+/// What is to become of a request.
+enum Admission<C> {
+    Accepted(Claims<C>),
+    Anonymous,
+    Waiting(Wait<C>),
+}
+
+impl<S, C, R> JwtAuthService<S, C, R> {
+    pub(crate) fn new(inner: S, shared: Shared<C, R>) -> Self {
+        Self {
+            inner,
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl<S, C, R, B, ResBody> Service<Request<B>> for JwtAuthService<S, C, R>
+where
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone,
+    C: DeserializeOwned + Send + Sync + 'static,
+    R: RespondTo<ResBody>,
+    ResBody: Default,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B, C, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let finish = Finish::new(&self.shared, &request);
+        match self.shared.admit(&request) {
+            Ok(Admission::Accepted(claims)) => {
+                finish.enrich(&mut request, claims);
+                ResponseFuture::inner(finish, self.inner.call(request))
+            }
+            Ok(Admission::Anonymous) => {
+                finish.prepare(&mut request);
+                request.extensions_mut().insert(Anonymous);
+                ResponseFuture::inner(finish, self.inner.call(request))
+            }
+            Ok(Admission::Waiting(wait)) => {
+                // The clone stays behind: the service that was polled ready is the one to call.
+                let clone = self.inner.clone();
+                let ready = std::mem::replace(&mut self.inner, clone);
+                ResponseFuture::waiting(finish, wait, ready, request)
+            }
+            Err(rejection) => ResponseFuture::rejected(finish, rejection),
+        }
+    }
+}
+
+impl<C: DeserializeOwned + Send + Sync + 'static, R> Shared<C, R> {
+    fn admit<B>(&self, request: &Request<B>) -> Result<Admission<C>, Rejection> {
+        if !self.settings.checks_preflights && is_preflight(request) {
+            return Ok(Admission::Anonymous);
+        }
+        match bearer::read(request, &self.settings.source) {
+            Ok(Some(credentials)) => match self.verifier.start(credentials.token())? {
+                Verdict::Accepted(claims) => Ok(Admission::Accepted(claims)),
+                Verdict::Waiting(wait) => Ok(Admission::Waiting(wait)),
+            },
+            Ok(None) if self.settings.is_optional => Ok(Admission::Anonymous),
+            Ok(None) => Err(Rejection::of(RejectionKind::MissingCredentials))
+                .inspect_err(telemetry::rejected),
+            Err(rejection) => Err(rejection).inspect_err(telemetry::rejected),
+        }
+    }
+}
+
+/// What remains to be done to a request that is let through, and to its response.
+pub(crate) struct Finish<C, R> {
+    shared: Arc<Shared<C, R>>,
+    exchange: Exchange,
+    /// Whether the token may have come in the query.
+    has_query: bool,
+}
+
+impl<C: 'static, R> Finish<C, R> {
+    fn new<B>(shared: &Arc<Shared<C, R>>, request: &Request<B>) -> Self {
+        let has_query = shared.settings.source.reads_query() && request.uri().query().is_some();
+        Self {
+            shared: Arc::clone(shared),
+            exchange: Exchange::of(request),
+            has_query,
+        }
+    }
+
+    /// Puts the claims into the extensions.
+    pub(crate) fn enrich<B>(&self, request: &mut Request<B>, claims: Claims<C>)
+    where
+        C: Send + Sync,
+    {
+        if self.shared.settings.removes_credentials {
+            request.headers_mut().remove(AUTHORIZATION);
+        } else if let Some(value) = request.headers_mut().get_mut(AUTHORIZATION) {
+            value.set_sensitive(true);
+        }
+        self.prepare(request);
+        claims.insert_into(request.extensions_mut());
+    }
+
+    /// Gives tonic methods the challenge for their own refusals.
+    fn prepare<B>(&self, request: &mut Request<B>) {
+        if self.exchange.is_grpc() {
+            request
+                .extensions_mut()
+                .insert(self.shared.settings.dress.challenge.clone());
+        }
+    }
+
+    pub(crate) fn reject<ResBody: Default>(&self, rejection: &Rejection) -> Response<ResBody>
+    where
+        R: RespondTo<ResBody>,
+    {
+        let dress = &self.shared.settings.dress;
+        let mut response = dress.response(rejection, &self.exchange, &self.shared.responder);
+        self.mark(response.headers_mut());
+        response
+    }
+
+    /// Gives a response of the inner service what HTTP asks of this layer.
+    pub(crate) fn finish<ResBody: Default>(
+        &self,
+        mut response: Response<ResBody>,
+    ) -> Response<ResBody>
+    where
+        R: RespondTo<ResBody>,
+    {
+        if let Some(rejection) = Provisional::take(&mut response) {
+            let (ours, body) = self.reject(&rejection).into_parts();
+            let (mut head, _) = response.into_parts();
+            head.status = ours.status;
+            head.version = ours.version;
+            head.headers.extend(ours.headers);
+            return Response::from_parts(head, body);
+        }
+        self.mark(response.headers_mut());
+        if self.has_query && response.status().is_success() {
+            make_private(response.headers_mut());
+        }
+        response
+    }
+
+    fn mark(&self, headers: &mut HeaderMap) {
+        let settings = &self.shared.settings;
+        if settings.is_optional {
+            headers.append(VARY, HeaderValue::from(AUTHORIZATION));
+            if settings.source.reads_cookie() {
+                headers.append(VARY, HeaderValue::from(COOKIE));
+            }
+        }
+    }
+}
+
+/// RFC 6750, section 2.3.
+fn make_private(headers: &mut HeaderMap) {
+    let is_safe = headers
+        .get_all(CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| {
+            value.split(',').map(str::trim).any(|directive| {
+                directive.eq_ignore_ascii_case("private")
+                    || directive.eq_ignore_ascii_case("no-store")
+            })
+        });
+    if !is_safe {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+}
+
+/// A request that a browser sends before another, and never with credentials (Fetch standard,
+/// CORS-preflight fetch).
+fn is_preflight<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(ORIGIN)
+        && request
+            .headers()
+            .contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+impl<S: Clone, C, R> Clone for JwtAuthService<S, C, R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<S: fmt::Debug, C, R> fmt::Debug for JwtAuthService<S, C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtAuthService")
+            .field("inner", &self.inner)
+            .field("verifier", &self.shared.verifier)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,152 @@
+//! Events and metrics, behind functions that are always there and do nothing without their
+//! feature. No token, and above the debug level no claim, ever gets into one.
+//!
+//! | event | level | fields |
+//! |---|---|---|
+//! | `jwt_accepted` | debug | `issuer` |
+//! | `jwt_rejected` | info, warn for 503 | `kind`, `status` |
+//! | `jwt_rejected_reason` | debug, warn for 503 | `kind`, `reason` |
+//! | `jwt_layer_missing` | error | `reason` |
+//! | `jwt_keys_changed` | info | `change`, `generation`, `keys` |
+//! | `jwt_keys_refused` | warn | `reason` |
+//!
+//! | metric | kind | labels |
+//! |---|---|---|
+//! | `jwt_auth_accepted_total` | counter | |
+//! | `jwt_auth_rejected_total` | counter | `kind` |
+//! | `jwt_auth_key_changes_total` | counter | `change` |
+//! | `jwt_auth_key_updates_refused_total` | counter | |
+//! | `jwt_auth_verification_seconds` | histogram | |
+
+use crate::claims::Claims;
+use crate::error::{ConfigError, Rejection, RejectionKind};
+
+#[cfg(feature = "tracing")]
+macro_rules! event {
+    ($level:ident, $name:literal, $message:literal, $($field:ident = $value:expr),* $(,)?) => {
+        tracing::$level!(name: $name, target: "tower_jwt_auth", $($field = $value,)* $message)
+    };
+}
+
+#[cfg(not(feature = "tracing"))]
+macro_rules! event {
+    ($level:ident, $name:literal, $message:literal, $($field:ident = $value:expr),* $(,)?) => {
+        { $(let _ = &$value;)* }
+    };
+}
+
+#[cfg(feature = "metrics")]
+macro_rules! count {
+    ($name:literal $(, $label:literal => $value:expr)?) => {
+        metrics::counter!($name $(, $label => $value)?).increment(1)
+    };
+}
+
+#[cfg(not(feature = "metrics"))]
+macro_rules! count {
+    ($name:literal $(, $label:literal => $value:expr)?) => {
+        { $(let _ = &$value;)? }
+    };
+}
+
+/// The time that a verification takes, without what it waits for; nothing without `metrics`.
+pub(crate) struct Timer {
+    #[cfg(feature = "metrics")]
+    start: std::time::Instant,
+}
+
+impl Timer {
+    pub(crate) fn start() -> Self {
+        Self {
+            #[cfg(feature = "metrics")]
+            start: std::time::Instant::now(),
+        }
+    }
+
+    pub(crate) fn stop(self) {
+        #[cfg(feature = "metrics")]
+        metrics::histogram!("jwt_auth_verification_seconds").record(self.start.elapsed());
+    }
+}
+
+pub(crate) fn accepted<C>(claims: &Claims<C>) {
+    event!(
+        debug,
+        "jwt_accepted",
+        "token accepted",
+        issuer = claims.issuer()
+    );
+    count!("jwt_auth_accepted_total");
+}
+
+pub(crate) fn rejected(rejection: &Rejection) {
+    let kind = rejection.kind();
+    let status = rejection.status().as_u16();
+    let reason = rejection.to_string();
+    match kind {
+        RejectionKind::MissingLayer => {
+            event!(
+                error,
+                "jwt_layer_missing",
+                "layer missing",
+                reason = reason.as_str()
+            );
+        }
+        RejectionKind::KeySourceUnavailable | RejectionKind::RevocationUnavailable => {
+            event!(
+                warn,
+                "jwt_rejected",
+                "no verdict possible",
+                kind = kind.as_str(),
+                status = status
+            );
+            event!(
+                warn,
+                "jwt_rejected_reason",
+                "no verdict possible",
+                kind = kind.as_str(),
+                reason = reason.as_str()
+            );
+        }
+        _ => {
+            event!(
+                info,
+                "jwt_rejected",
+                "request rejected",
+                kind = kind.as_str(),
+                status = status
+            );
+            event!(
+                debug,
+                "jwt_rejected_reason",
+                "request rejected",
+                kind = kind.as_str(),
+                reason = reason.as_str()
+            );
+        }
+    }
+    count!("jwt_auth_rejected_total", "kind" => kind.as_str());
+}
+
+pub(crate) fn keys_changed(change: &'static str, generation: u64, keys: usize) {
+    event!(
+        info,
+        "jwt_keys_changed",
+        "keys changed",
+        change = change,
+        generation = generation,
+        keys = keys
+    );
+    count!("jwt_auth_key_changes_total", "change" => change);
+}
+
+pub(crate) fn keys_refused(error: &ConfigError) {
+    let reason = error.to_string();
+    event!(
+        warn,
+        "jwt_keys_refused",
+        "key update refused, the keys stay as they were",
+        reason = reason.as_str()
+    );
+    count!("jwt_auth_key_updates_refused_total");
+}

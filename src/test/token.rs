@@ -1,0 +1,209 @@
+//! A token to be minted.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+
+use super::signer::Signer;
+
+/// Token of a [`TestIssuer`](super::TestIssuer), good or bad; [`mint`](Self::mint) gives its text.
+#[derive(Clone)]
+#[must_use]
+pub struct TestToken {
+    signer: Arc<Signer>,
+    now: u64,
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+    raw_header: Option<Vec<u8>>,
+    raw_claims: Option<Vec<u8>>,
+    flaw: Flaw,
+}
+
+/// What is wrong with the signature.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flaw {
+    None,
+    Stranger,
+    Tampered,
+    Unsigned,
+}
+
+impl TestToken {
+    pub(super) fn new(signer: Arc<Signer>, issuer: &str, audience: &str, now: u64) -> Self {
+        let header = object(json!({
+            "typ": "at+jwt",
+            "alg": signer.algorithm().as_str(),
+            "kid": signer.id(),
+        }));
+        let claims = object(json!({
+            "iss": issuer,
+            "sub": "subject-1",
+            "aud": audience,
+            "client_id": "client-1",
+            "iat": now,
+            "exp": now.saturating_add(LIFETIME),
+            "jti": "token-1",
+        }));
+        Self {
+            signer,
+            now,
+            header,
+            claims,
+            raw_header: None,
+            raw_claims: None,
+            flaw: Flaw::None,
+        }
+    }
+
+    /// Sets `sub`.
+    pub fn subject(self, subject: &str) -> Self {
+        self.claim("sub", subject)
+    }
+
+    /// Sets `scope`: names separated by spaces.
+    pub fn scope(self, scope: &str) -> Self {
+        self.claim("scope", scope)
+    }
+
+    /// Sets `roles`.
+    pub fn roles<'a>(self, roles: impl IntoIterator<Item = &'a str>) -> Self {
+        self.claim("roles", roles.into_iter().collect::<Vec<_>>())
+    }
+
+    /// Sets any claim.
+    pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Leaves a claim out.
+    pub fn without(mut self, name: &str) -> Self {
+        self.claims.remove(name);
+        self
+    }
+
+    /// Sets any header parameter.
+    pub fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.header.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Leaves a header parameter out.
+    pub fn without_header(mut self, name: &str) -> Self {
+        self.header.remove(name);
+        self
+    }
+
+    /// Sets `exp` to so much from now.
+    pub fn expires_in(self, lifetime: Duration) -> Self {
+        let end = self.now.saturating_add(lifetime.as_secs());
+        self.claim("exp", end)
+    }
+
+    /// Expired an hour ago.
+    pub fn expired(self) -> Self {
+        let (start, end) = (
+            self.now.saturating_sub(2 * HOUR),
+            self.now.saturating_sub(HOUR),
+        );
+        self.claim("iat", start).claim("exp", end)
+    }
+
+    /// Not valid before an hour from now.
+    pub fn not_yet_valid(self) -> Self {
+        let start = self.now.saturating_add(HOUR);
+        self.claim("nbf", start)
+    }
+
+    /// Issued for another API.
+    pub fn audience(self, audience: &str) -> Self {
+        self.claim("aud", audience)
+    }
+
+    /// Says that another issuer issued it.
+    pub fn issuer(self, issuer: &str) -> Self {
+        self.claim("iss", issuer)
+    }
+
+    /// Changed after it was signed: it says `"role":"admin"`.
+    pub fn tampered(mut self) -> Self {
+        self.flaw = Flaw::Tampered;
+        self
+    }
+
+    /// Signed with another key than its key id names.
+    pub fn signed_by_stranger(mut self) -> Self {
+        self.flaw = Flaw::Stranger;
+        self
+    }
+
+    /// Not signed: `alg` is `none`.
+    pub fn unsigned(mut self) -> Self {
+        self.flaw = Flaw::Unsigned;
+        self.header("alg", "none")
+    }
+
+    /// Signs these octets as the header instead.
+    pub fn raw_header(mut self, header: impl AsRef<[u8]>) -> Self {
+        self.raw_header = Some(header.as_ref().to_vec());
+        self
+    }
+
+    /// Signs these octets as the claims instead.
+    pub fn raw_claims(mut self, claims: impl AsRef<[u8]>) -> Self {
+        self.raw_claims = Some(claims.as_ref().to_vec());
+        self
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn mint(&self) -> String {
+        let header = encode(&self.raw_header, &self.header);
+        let claims = encode(&self.raw_claims, &self.claims);
+        let message = format!("{header}.{claims}");
+        let signature = match self.flaw {
+            Flaw::Unsigned => Vec::new(),
+            Flaw::Stranger => {
+                Signer::generate(self.signer.algorithm(), self.signer.id()).sign(message.as_bytes())
+            }
+            Flaw::None | Flaw::Tampered => self.signer.sign(message.as_bytes()),
+        };
+        let signature = URL_SAFE_NO_PAD.encode(signature);
+        if self.flaw == Flaw::Tampered {
+            let mut claims = self.claims.clone();
+            claims.insert("role".into(), "admin".into());
+            return format!("{header}.{}.{signature}", encode(&None, &claims));
+        }
+        format!("{message}.{signature}")
+    }
+}
+
+impl fmt::Debug for TestToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestToken")
+            .field("header", &self.header)
+            .field("claims", &self.claims)
+            .finish_non_exhaustive()
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+fn encode(raw: &Option<Vec<u8>>, members: &Map<String, Value>) -> String {
+    match raw {
+        Some(octets) => URL_SAFE_NO_PAD.encode(octets),
+        None => URL_SAFE_NO_PAD.encode(Value::Object(members.clone()).to_string()),
+    }
+}
+
+const LIFETIME: u64 = 300;
+const HOUR: u64 = 3_600;

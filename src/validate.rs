@@ -1,0 +1,326 @@
+//! The claims against the policy: the same checks first without trust, to refuse a hopeless token
+//! before its signature costs anything, then as decisions on the authentic payload.
+
+use crate::claims::{self, Claims, Granted, Registered, Token};
+use crate::clock::NumericDate;
+use crate::error::{Rejection, RejectionKind};
+use crate::json::{self, Raw};
+use crate::jws::{Authentic, TokenType, Unverified};
+use crate::policy::{Audience, ClaimPointer, IssuerRules, Policy, RequiredClaim, Trust};
+
+/// The issuer that a token says it comes from, if it is a trusted one. The only thing that is
+/// decided by an unchecked claim, and the signature is then checked with that issuer's keys alone.
+pub(crate) fn trust_of<'p>(
+    policy: &'p Policy,
+    token: &Unverified<'_>,
+) -> Result<&'p Trust, Rejection> {
+    let claims = token.untrusted();
+    if !claims.has_issuer {
+        return Err(missing("iss"));
+    }
+    policy.trust_in(&claims.issuer).ok_or_else(|| {
+        let expected: Vec<_> = policy
+            .trusts
+            .iter()
+            .map(|trust| trust.issuer.as_str())
+            .collect();
+        Rejection::mismatch(
+            RejectionKind::IssuerMismatch,
+            "issuer",
+            format!("{expected:?}"),
+            &claims.issuer,
+        )
+    })
+}
+
+/// Refuses what no signature could save.
+pub(crate) fn refuse_hopeless(
+    token: &Unverified<'_>,
+    trust: &Trust,
+    now: NumericDate,
+) -> Result<(), Rejection> {
+    check(token.typ(), token.untrusted(), trust, now)
+}
+
+/// Judges an authentic token; the only way to [`Claims`].
+pub(crate) fn validate(
+    token: Authentic,
+    trust: &Trust,
+    now: NumericDate,
+) -> Result<Claims, Rejection> {
+    let Authentic {
+        typ,
+        claims: mut registered,
+        payload,
+    } = token;
+    if registered.issuer != trust.issuer.as_str() {
+        return Err(Rejection::mismatch(
+            RejectionKind::IssuerMismatch,
+            "issuer",
+            &trust.issuer,
+            &registered.issuer,
+        ));
+    }
+    check(&typ, &registered, trust, now)?;
+    let scopes = scopes(&mut registered, &trust.rules, &payload)?;
+    let roles = roles(&mut registered, trust, &payload);
+    let is_client = is_client(&registered, &trust.rules, &payload);
+    Ok(Claims::from_token(Token {
+        registered,
+        scopes,
+        roles,
+        is_client,
+        payload: payload.into(),
+    }))
+}
+
+fn check(
+    typ: &TokenType,
+    claims: &Registered,
+    trust: &Trust,
+    now: NumericDate,
+) -> Result<(), Rejection> {
+    check_type(typ, claims, &trust.rules)?;
+    check_audience(&trust.audience, claims)?;
+    check_times(claims, &trust.rules, now)?;
+    check_required(claims, &trust.rules)?;
+    if claims.is_bound {
+        return Err(Rejection::because(
+            RejectionKind::BindingMismatch,
+            "token is bound to a key or certificate (`cnf`), and the binding is not checked here",
+        ));
+    }
+    Ok(())
+}
+
+/// RFC 8725, sections 3.11 and 3.12; RFC 9068, section 4.
+fn check_type(typ: &TokenType, claims: &Registered, rules: &IssuerRules) -> Result<(), Rejection> {
+    let wrong = |presented: &str| {
+        let expected = if rules.is_access_token_profile {
+            "at+jwt"
+        } else {
+            "at+jwt, JWT or absent"
+        };
+        Err(Rejection::mismatch(
+            RejectionKind::WrongType,
+            "`typ`",
+            expected,
+            presented,
+        ))
+    };
+    match typ {
+        TokenType::Other(other) => return wrong(other),
+        TokenType::Absent if rules.is_access_token_profile => return wrong(""),
+        TokenType::Jwt if rules.is_access_token_profile => return wrong("JWT"),
+        TokenType::AccessToken => return Ok(()),
+        TokenType::Absent | TokenType::Jwt => {}
+    }
+    if rules.accepts_id_tokens {
+        return Ok(());
+    }
+    // Without the type of its own, an access token is told from its relatives by their marks.
+    let mark = claims.foreign_mark.or_else(|| {
+        (claims.has_nonce && !claims.says_access_token).then_some("claim `nonce` marks an ID token")
+    });
+    mark.map_or(Ok(()), |mark| {
+        Err(Rejection::because(RejectionKind::WrongType, mark))
+    })
+}
+
+/// RFC 7519, section 4.1.3.
+fn check_audience(audience: &Audience, claims: &Registered) -> Result<(), Rejection> {
+    if audience.is_any()
+        || audience
+            .ids()
+            .any(|id| claims.audience.iter().any(|presented| presented == id))
+    {
+        return Ok(());
+    }
+    if !claims.has_audience {
+        return Err(missing("aud"));
+    }
+    let expected: Vec<_> = audience.ids().collect();
+    let presented = claims.audience.join(" ");
+    Err(Rejection::mismatch(
+        RejectionKind::AudienceMismatch,
+        "audience",
+        format!("{expected:?}"),
+        &presented,
+    ))
+}
+
+/// RFC 7519, sections 4.1.4 to 4.1.6.
+fn check_times(
+    claims: &Registered,
+    rules: &IssuerRules,
+    now: NumericDate,
+) -> Result<(), Rejection> {
+    let leeway = rules.leeway.duration();
+    let outside = |kind, what, at: NumericDate| {
+        Err(Rejection::times(
+            kind,
+            what,
+            at.0,
+            now.0,
+            leeway.as_secs_f64(),
+        ))
+    };
+    match claims.expires_at {
+        Some(at) if now >= at.plus(leeway) => {
+            return outside(RejectionKind::Expired, "expiry (`exp`)", at);
+        }
+        None if !rules.is_expiry_optional => return Err(missing("exp")),
+        _ => {}
+    }
+    if let Some(at) = claims.not_before.filter(|at| now.plus(leeway) < *at) {
+        return outside(RejectionKind::NotYetValid, "start (`nbf`)", at);
+    }
+    if let Some(at) = claims.issued_at.filter(|at| now.plus(leeway) < *at) {
+        return outside(RejectionKind::NotYetValid, "issue (`iat`)", at);
+    }
+    if let Some(age) = rules.max_age {
+        let at = claims.issued_at.ok_or_else(|| missing("iat"))?;
+        if now.minus(leeway) > at.plus(age) {
+            return outside(
+                RejectionKind::Expired,
+                "end of the greatest age (`iat`)",
+                at.plus(age),
+            );
+        }
+    }
+    if let (Some(lifetime), Some(end)) = (rules.max_lifetime, claims.expires_at) {
+        // A token without `iat`, or with one in the future, begins now at the latest.
+        let start = claims.issued_at.filter(|at| *at < now).unwrap_or(now);
+        if end > start.plus(lifetime).plus(leeway) {
+            let (lives, longest) = (end.0 - start.0, lifetime.as_secs_f64());
+            return Err(Rejection::because(
+                RejectionKind::InvalidClaim,
+                format!("token lives {lives} s, at most {longest} s are accepted"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_required(claims: &Registered, rules: &IssuerRules) -> Result<(), Rejection> {
+    for claim in rules.required.iter() {
+        let (name, is_there) = match claim {
+            RequiredClaim::ClientId => ("client_id", claims.client_id.is_some()),
+            RequiredClaim::Id => ("jti", claims.id.is_some()),
+            RequiredClaim::IssuedAt => ("iat", claims.issued_at.is_some()),
+            RequiredClaim::NotBefore => ("nbf", claims.not_before.is_some()),
+            RequiredClaim::Subject => ("sub", claims.subject.is_some()),
+        };
+        if !is_there {
+            return Err(missing(name));
+        }
+    }
+    Ok(())
+}
+
+/// RFC 8693, section 4.2, and what providers make of it.
+fn scopes(
+    claims: &mut Registered,
+    rules: &IssuerRules,
+    payload: &str,
+) -> Result<Vec<String>, Rejection> {
+    let wrong = |name: &str, expected: &str| {
+        Err(Rejection::because(
+            RejectionKind::InvalidClaim,
+            format!("claim `{name}` is not {expected}"),
+        ))
+    };
+    if !rules.scopes_from.is_empty() {
+        let mut all = Vec::new();
+        for pointer in rules.scopes_from.iter() {
+            match find(payload, pointer).map_or(Granted::Absent, Granted::read) {
+                Granted::List(names) | Granted::Text(names) => all.extend(names),
+                Granted::Absent => {}
+                Granted::Invalid => {
+                    return wrong(
+                        &pointer.names().join("/"),
+                        "a string or an array of strings",
+                    );
+                }
+            }
+        }
+        return Ok(claims::names(all.iter().map(String::as_str)));
+    }
+    match std::mem::take(&mut claims.scope) {
+        Granted::List(_) if rules.is_access_token_profile => return wrong("scope", "a string"),
+        Granted::List(names) | Granted::Text(names) => return Ok(names),
+        Granted::Invalid => return wrong("scope", "a string or an array of strings"),
+        Granted::Absent if rules.is_access_token_profile => return Ok(Vec::new()),
+        Granted::Absent => {}
+    }
+    match std::mem::take(&mut claims.scp) {
+        Granted::List(names) | Granted::Text(names) => Ok(names),
+        Granted::Absent => Ok(Vec::new()),
+        Granted::Invalid => wrong("scp", "a string or an array of strings"),
+    }
+}
+
+fn roles(claims: &mut Registered, trust: &Trust, payload: &str) -> Vec<String> {
+    if trust.rules.roles_from.is_empty() {
+        let mut roles = std::mem::take(&mut claims.roles);
+        let ours = |client: &str| trust.audience.ids().any(|id| id == client);
+        for (_, of_client) in claims
+            .client_roles
+            .iter()
+            .filter(|(client, _)| ours(client))
+        {
+            roles.extend(of_client.iter().cloned());
+        }
+        return claims::names(roles.iter().map(String::as_str));
+    }
+    let mut roles = Vec::new();
+    for value in trust
+        .rules
+        .roles_from
+        .iter()
+        .filter_map(|pointer| find(payload, pointer))
+    {
+        claims::read_roles(value, &mut roles);
+    }
+    roles
+}
+
+/// RFC 9068, section 5: who has its own id as subject is no person. Auth0 appends `@clients`.
+fn is_client(claims: &Registered, rules: &IssuerRules, payload: &str) -> bool {
+    let client = claims
+        .client_id
+        .as_deref()
+        .or(claims.authorized_party.as_deref());
+    let own_subject = match (claims.subject.as_deref(), client) {
+        (Some(subject), Some(client)) => {
+            subject.strip_suffix("@clients").unwrap_or(subject) == client
+        }
+        (subject, _) => subject.is_none(),
+    };
+    let marked = rules.client_mark.as_ref().is_some_and(|(claim, text)| {
+        find(payload, claim)
+            .and_then(Raw::string)
+            .is_some_and(|found| found == **text)
+    });
+    own_subject || claims.says_client || marked
+}
+
+fn find<'p>(payload: &'p str, pointer: &ClaimPointer) -> Option<Raw<'p>> {
+    let (first, rest) = pointer.names().split_first()?;
+    let mut found = None;
+    json::read_object(payload, json::MAX_MEMBERS, |name, value| {
+        if name == *first {
+            found = Some(value);
+        }
+    })
+    .ok()?;
+    rest.iter()
+        .try_fold(found?, |value, name| value.member(name))
+}
+
+fn missing(claim: &str) -> Rejection {
+    Rejection::because(
+        RejectionKind::MissingClaim,
+        format!("claim `{claim}` is missing"),
+    )
+}
