@@ -8,7 +8,8 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, ORIGIN};
 use http::{HeaderMap, Method, Request, Uri};
 
-use crate::error::{ConfigError, Rejection, RejectionKind};
+use crate::config_error::ConfigError;
+use crate::error::{Rejection, RejectionKind};
 
 /// Where a request may carry its token: the `Authorization` header, always, and more if asked for.
 ///

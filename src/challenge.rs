@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use http::HeaderValue;
 
-use crate::error::{ConfigError, Rejection};
+use crate::config_error::ConfigError;
+use crate::error::Rejection;
 
 /// What the challenge of a refusal says beside the error: the realm, further parameters, further
 /// schemes.

@@ -6,12 +6,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::claims::{Registered, malformed, one_or_more};
 use crate::error::{Rejection, RejectionKind, wrong_algorithm};
 use crate::json::{self, Raw};
 use crate::keys::algorithm::{Algorithm, AnyAlgorithm};
 use crate::keys::backend::VerifyingKey;
 use crate::keys::key::Key;
+use crate::registered::{Registered, malformed, one_or_more};
 
 /// A token of the right shape, whose signature nobody has checked.
 pub(crate) struct Unverified<'t> {

@@ -6,6 +6,7 @@ mod bearer;
 mod challenge;
 mod claims;
 mod clock;
+mod config_error;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
@@ -19,7 +20,9 @@ mod jws;
 mod keys;
 mod layer;
 mod macros;
+mod memo;
 mod policy;
+mod registered;
 mod respond;
 pub mod revocation;
 pub mod scope;
@@ -31,7 +34,8 @@ mod validate;
 mod verifier;
 
 pub use crate::claims::{Claims, NoClaims};
-pub use crate::error::{ConfigError, Rejection, RejectionKind};
+pub use crate::config_error::ConfigError;
+pub use crate::error::{Rejection, RejectionKind};
 #[cfg(feature = "axum")]
 pub use crate::extract::{RequireRole, RequireScope};
 pub use crate::keys::algorithm::Algorithm;
@@ -51,7 +55,7 @@ pub mod config {
 
 /// Parts of keys and key sets.
 pub mod key {
-    pub use crate::error::KeyError;
+    pub use crate::config_error::KeyError;
     pub use crate::keys::key::KeyId;
     pub use crate::keys::set::SkippedKey;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::error::ConfigError;
+use crate::config_error::ConfigError;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
 use crate::revocation::Revocation;
@@ -200,6 +200,7 @@ pub struct IssuerRules {
     pub(crate) required: Arc<[RequiredClaim]>,
     pub(crate) is_expiry_optional: bool,
     pub(crate) accepts_id_tokens: bool,
+    pub(crate) requires_key_id: bool,
     pub(crate) scopes_from: Arc<[ClaimPointer]>,
     pub(crate) roles_from: Arc<[ClaimPointer]>,
     pub(crate) client_mark: Option<(ClaimPointer, Arc<str>)>,
@@ -254,6 +255,13 @@ impl IssuerRules {
     /// The claims that are required beyond `iss`, `aud` and `exp`; replaces those named before.
     pub fn required_claims(mut self, claims: impl IntoIterator<Item = RequiredClaim>) -> Self {
         self.required = claims.into_iter().collect();
+        self
+    }
+
+    /// Refuses tokens that name no key. Default: such a token is tried with the keys that its
+    /// algorithm fits, 8 at most.
+    pub fn require_key_id(mut self) -> Self {
+        self.requires_key_id = true;
         self
     }
 

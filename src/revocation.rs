@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::claims::{Claims, SubjectId};
+use crate::clock::{Clock, SystemClock};
 
 /// Check of a verified token against what has happened since it was issued: a logout, a stolen
 /// device, an account that was closed.
@@ -119,12 +120,12 @@ where
 ///     state.denylist.revoke(&token).map_err(|_| "cannot be revoked")
 /// }
 /// ```
-#[derive(Clone, Debug)]
-pub struct Denylist(std::sync::Arc<Lists>);
+#[derive(Clone)]
+pub struct Denylist(Arc<Lists>);
 
-#[derive(Debug)]
 struct Lists {
     capacity: usize,
+    clock: Arc<dyn Clock>,
     tokens: RwLock<HashMap<TokenId, SystemTime>>,
     /// For each subject the moment of revocation (tokens issued up to then are dead), and until
     /// when to remember it.
@@ -159,8 +160,19 @@ impl Denylist {
     /// A list for at most so many tokens, and as many subjects.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self(std::sync::Arc::new(Lists {
+        Self::of(capacity, Arc::new(SystemClock))
+    }
+
+    /// An empty list of the same capacity that forgets by this clock.
+    #[must_use]
+    pub fn with_clock(self, clock: impl Clock) -> Self {
+        Self::of(self.0.capacity, Arc::new(clock))
+    }
+
+    fn of(capacity: usize, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Lists {
             capacity,
+            clock,
             tokens: RwLock::default(),
             subjects: RwLock::default(),
         }))
@@ -196,7 +208,7 @@ impl Denylist {
             .unwrap_or_else(PoisonError::into_inner);
         let key = (issuer.into(), id.into());
         if tokens.len() >= self.0.capacity && !tokens.contains_key(&key) {
-            let now = SystemTime::now();
+            let now = self.0.clock.now();
             tokens.retain(|_, until| *until > now);
             if tokens.len() >= self.0.capacity {
                 return Err(RevokeError::Full);
@@ -224,7 +236,7 @@ impl Denylist {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         if subjects.len() >= self.0.capacity && !subjects.contains_key(&subject) {
-            let now = SystemTime::now();
+            let now = self.0.clock.now();
             subjects.retain(|_, (_, until)| *until > now);
             if subjects.len() >= self.0.capacity {
                 return Err(RevokeError::Full);
@@ -250,6 +262,28 @@ impl Denylist {
                     .get(&subject)
                     .is_some_and(|(at, _)| token.issued_at().is_none_or(|issued| issued <= *at))
             })
+    }
+}
+
+/// Prints how much is on it.
+impl fmt::Debug for Denylist {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tokens = self
+            .0
+            .tokens
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len();
+        let subjects = self
+            .0
+            .subjects
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len();
+        f.debug_struct("Denylist")
+            .field("tokens", &tokens)
+            .field("subjects", &subjects)
+            .finish()
     }
 }
 

@@ -19,7 +19,8 @@
 //! | `jwt_auth_verification_seconds` | histogram | |
 
 use crate::claims::Claims;
-use crate::error::{ConfigError, Rejection, RejectionKind};
+use crate::config_error::ConfigError;
+use crate::error::{Rejection, RejectionKind};
 
 #[cfg(feature = "tracing")]
 macro_rules! event {

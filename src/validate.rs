@@ -1,12 +1,13 @@
 //! The claims against the policy: the same checks first without trust, to refuse a hopeless token
 //! before its signature costs anything, then as decisions on the authentic payload.
 
-use crate::claims::{self, Claims, Granted, Registered, Token};
+use crate::claims::{Claims, Token};
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
 use crate::json::{self, Raw};
 use crate::jws::{Authentic, TokenType, Unverified};
 use crate::policy::{Audience, ClaimPointer, IssuerRules, Policy, RequiredClaim, Trust};
+use crate::registered::{self, Granted, Registered};
 
 /// The issuer that a token says it comes from, if it is a trusted one. The only thing that is
 /// decided by an unchecked claim, and the signature is then checked with that issuer's keys alone.
@@ -244,7 +245,7 @@ fn scopes(
                 }
             }
         }
-        return Ok(claims::names(all.iter().map(String::as_str)));
+        return Ok(registered::names(all.iter().map(String::as_str)));
     }
     match std::mem::take(&mut claims.scope) {
         Granted::List(_) if rules.is_access_token_profile => return wrong("scope", "a string"),
@@ -271,7 +272,7 @@ fn roles(claims: &mut Registered, trust: &Trust, payload: &str) -> Vec<String> {
         {
             roles.extend(of_client.iter().cloned());
         }
-        return claims::names(roles.iter().map(String::as_str));
+        return registered::names(roles.iter().map(String::as_str));
     }
     let mut roles = Vec::new();
     for value in trust
@@ -280,7 +281,7 @@ fn roles(claims: &mut Registered, trust: &Trust, payload: &str) -> Vec<String> {
         .iter()
         .filter_map(|pointer| find(payload, pointer))
     {
-        claims::read_roles(value, &mut roles);
+        registered::read_roles(value, &mut roles);
     }
     roles
 }

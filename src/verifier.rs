@@ -157,6 +157,12 @@ fn decide(policy: &Policy, token: &str) -> Result<Decision, Rejection> {
             format!("keys of issuer {} have not come yet", trust.issuer),
         )
     })?;
+    if trust.rules.requires_key_id && unverified.key_id().is_none() {
+        return Err(Rejection::because(
+            RejectionKind::UnknownKey,
+            "token names no key (`kid`)",
+        ));
+    }
     let candidates = keys.candidates(unverified.key_id(), now);
     if candidates.is_empty() {
         return Err(unknown_key(unverified.key_id(), keys.has_unnamed_keys()));

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::algorithm::Algorithm;
 use super::material::{Curve, Material};
-use crate::error::KeyError;
+use crate::config_error::KeyError;
 
 /// One key for one algorithm, ready for use.
 pub(crate) struct VerifyingKey {

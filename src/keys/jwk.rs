@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 use super::algorithm::Algorithm;
 use super::key::{Key, KeyId};
 use super::material::{Curve, Material};
-use crate::error::{ConfigError, Excerpt, KeyError};
+use crate::config_error::{ConfigError, KeyError};
+use crate::error::Excerpt;
 use crate::json::{self, Raw};
 
 /// What one entry of a key set turned out to be.

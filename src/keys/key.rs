@@ -9,7 +9,7 @@ use super::algorithm::Algorithm;
 use super::backend::VerifyingKey;
 use super::jwk;
 use super::material::Material;
-use crate::error::{ConfigError, KeyError};
+use crate::config_error::{ConfigError, KeyError};
 
 /// A key that verifies signatures, parsed once, with the algorithm that it may be used with.
 ///

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::algorithm::Algorithm;
 use super::backend;
-use crate::error::KeyError;
+use crate::config_error::KeyError;
 
 /// Checked material: sizes are within the limits, encodings canonical.
 ///

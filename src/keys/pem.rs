@@ -6,7 +6,7 @@ use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 use x509_cert::Certificate;
 
 use super::material::{Curve, Material};
-use crate::error::KeyError;
+use crate::config_error::KeyError;
 
 /// The one key in a PEM text.
 pub(super) fn from_pem(text: &[u8]) -> Result<Material, KeyError> {

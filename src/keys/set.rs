@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::jwk;
 use super::key::{Key, KeyId};
 use crate::clock::NumericDate;
-use crate::error::{ConfigError, KeyError};
+use crate::config_error::{ConfigError, KeyError};
 
 /// Keys of one issuer: at least one usable key, found by id.
 ///

@@ -10,7 +10,7 @@ use super::algorithm::Algorithm;
 use super::key::{Key, KeyId};
 use super::set::KeySet;
 use crate::clock::{Clock, NumericDate, SystemClock};
-use crate::error::ConfigError;
+use crate::config_error::ConfigError;
 use crate::telemetry;
 
 /// The keys of one issuer, changed while requests run.
