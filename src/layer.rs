@@ -64,8 +64,8 @@ use crate::verifier::Verifier;
 /// [`Claims`]: crate::Claims
 #[must_use]
 pub struct JwtAuth<C = NoClaims, R = EmptyBody> {
-    policy: Policy,
-    settings: Settings,
+    policy: Arc<Policy>,
+    settings: Arc<Settings>,
     responder: R,
     claims: PhantomData<fn() -> C>,
 }
@@ -86,8 +86,8 @@ impl JwtAuth {
         let mut policy = Policy::new();
         policy.trust(issuer, audience, keys.into(), None);
         Self {
-            policy,
-            settings: Settings::default(),
+            policy: Arc::new(policy),
+            settings: Arc::default(),
             responder: EmptyBody,
             claims: PhantomData,
         }
@@ -115,7 +115,7 @@ impl<C, R> JwtAuth<C, R> {
     /// Trusts a further issuer, with its own audience and keys; one that is trusted already is
     /// replaced. A key of one issuer never verifies a token of another, whatever its id.
     pub fn trust(mut self, issuer: Issuer, audience: Audience, keys: impl Into<KeyStore>) -> Self {
-        self.policy.trust(issuer, audience, keys.into(), None);
+        self.policy_mut().trust(issuer, audience, keys.into(), None);
         self
     }
 
@@ -145,7 +145,7 @@ impl<C, R> JwtAuth<C, R> {
         keys: impl Into<KeyStore>,
         adjust: impl Fn(IssuerRules) -> IssuerRules + Send + Sync + 'static,
     ) -> Self {
-        self.policy
+        self.policy_mut()
             .trust(issuer, audience, keys.into(), Some(Arc::new(adjust)));
         self
     }
@@ -218,32 +218,32 @@ impl<C, R> JwtAuth<C, R> {
 
     /// Changes any of the [`IssuerRules`], for all issuers.
     pub fn rules(mut self, change: impl FnOnce(IssuerRules) -> IssuerRules) -> Self {
-        self.policy.rules(change);
+        self.policy_mut().rules(change);
         self
     }
 
     /// Asks whether a token that is right in every other way was revoked, or its subject is gone.
     /// Default: nobody is asked.
     pub fn revocation(mut self, revocation: impl Revocation) -> Self {
-        self.policy.revocation = Some(Arc::new(revocation));
+        self.policy_mut().revocation = Some(Arc::new(revocation));
         self
     }
 
     /// Where the time comes from. Default: the clock of the operating system.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.policy.clock = Arc::new(clock);
+        self.policy_mut().clock = Arc::new(clock);
         self
     }
 
     /// The realm, and what else a challenge says. Default: `realm="api"`.
     pub fn realm(mut self, challenge: Challenge) -> Self {
-        self.settings.dress.challenge = challenge;
+        self.settings_mut().dress.challenge = challenge;
         self
     }
 
     /// Where a request may carry its token. Default: the `Authorization` header alone.
     pub fn token_source(mut self, source: TokenSource) -> Self {
-        self.settings.source = source;
+        self.settings_mut().source = source;
         self
     }
 
@@ -253,14 +253,15 @@ impl<C, R> JwtAuth<C, R> {
     /// take `Option<Claims>`; one that takes `Claims` still refuses a request without a token.
     /// Responses get `Vary: Authorization`.
     pub fn optional(mut self) -> Self {
-        self.settings.is_optional = true;
+        self.settings_mut().is_optional = true;
         self
     }
 
     /// Answers 404 instead of 403, so that a client does not learn what exists. Default: 403 with
-    /// the scope that is needed.
+    /// the scope that is needed. A gRPC client gets `NOT_FOUND` from a
+    /// [guard](Self::require), while a tonic method answers with what it returns.
     pub fn hide_forbidden(mut self) -> Self {
-        self.settings.dress.hides_forbidden = true;
+        self.settings_mut().dress.hides_forbidden = true;
         self
     }
 
@@ -268,21 +269,29 @@ impl<C, R> JwtAuth<C, R> {
     /// preflight (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) goes through,
     /// without claims, to the CORS layer or the route inside.
     pub fn check_preflights(mut self) -> Self {
-        self.settings.checks_preflights = true;
+        self.settings_mut().checks_preflights = true;
         self
     }
 
     /// Takes the `Authorization` header off the request once the token is verified, so that no
     /// handler passes it on by mistake. Default: it stays, marked as sensitive.
     pub fn remove_credentials(mut self) -> Self {
-        self.settings.removes_credentials = true;
+        self.settings_mut().removes_credentials = true;
         self
     }
 
     /// The verifier of this layer, for tokens that do not come with a request.
     #[must_use]
     pub fn verifier(&self) -> Verifier<C> {
-        Verifier::of(Arc::new(self.policy.clone()))
+        Verifier::of(Arc::clone(&self.policy))
+    }
+
+    fn policy_mut(&mut self) -> &mut Policy {
+        Arc::make_mut(&mut self.policy)
+    }
+
+    fn settings_mut(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
     }
 }
 
@@ -292,7 +301,7 @@ impl<S, C, R: Clone> Layer<S> for JwtAuth<C, R> {
     fn layer(&self, inner: S) -> Self::Service {
         let shared = Shared {
             verifier: self.verifier(),
-            settings: self.settings.clone(),
+            settings: Arc::clone(&self.settings),
             responder: self.responder.clone(),
         };
         JwtAuthService::new(inner, shared)
@@ -302,8 +311,8 @@ impl<S, C, R: Clone> Layer<S> for JwtAuth<C, R> {
 impl<C, R: Clone> Clone for JwtAuth<C, R> {
     fn clone(&self) -> Self {
         Self {
-            policy: self.policy.clone(),
-            settings: self.settings.clone(),
+            policy: Arc::clone(&self.policy),
+            settings: Arc::clone(&self.settings),
             responder: self.responder.clone(),
             claims: PhantomData,
         }

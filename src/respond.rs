@@ -1,13 +1,13 @@
 //! A rejection as a response: HTTP, or gRPC where the request is gRPC.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::challenge::Challenge;
-use crate::error::{Rejection, RejectionKind, Row};
+use crate::error::{GrpcCode, Rejection, RejectionKind, Row};
 
 /// Gives the response to a rejection its body.
 ///
@@ -207,8 +207,11 @@ impl Dress {
     /// by a table that is not meant for servers.
     fn grpc_head(&self, rejection: &Rejection, content_type: &HeaderValue, head: &mut Parts) {
         let Row { grpc, text, .. } = rejection.kind().row();
-        head.version = Version::HTTP_2;
         head.headers.insert(CONTENT_TYPE, content_type.clone());
+        if self.hides_forbidden && grpc == GrpcCode::PermissionDenied {
+            head.headers.insert(GRPC_STATUS, GRPC_NOT_FOUND);
+            return;
+        }
         head.headers
             .insert(GRPC_STATUS, HeaderValue::from(grpc.number()));
         if let Ok(message) = HeaderValue::try_from(percent_encode(text)) {
@@ -303,15 +306,10 @@ pub(crate) fn percent_encode(text: &str) -> String {
         })
 }
 
-impl fmt::Display for Exchange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_grpc() { "gRPC" } else { "HTTP" })
-    }
-}
-
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_NOT_FOUND: HeaderValue = HeaderValue::from_static("5");
 /// When to come back after 503.
 const RETRY_AFTER_SECONDS: &str = "5";
 

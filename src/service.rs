@@ -29,7 +29,7 @@ pub struct JwtAuthService<S, C, R> {
 /// What all clones of a service share.
 pub(crate) struct Shared<C, R> {
     pub(crate) verifier: Verifier<C>,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) responder: R,
 }
 
@@ -173,7 +173,9 @@ impl<C: 'static, R> Finish<C, R> {
             let (mut head, _) = response.into_parts();
             head.status = ours.status;
             head.version = ours.version;
-            head.headers.extend(ours.headers);
+            for (name, value) in &ours.headers {
+                head.headers.append(name, value.clone());
+            }
             return Response::from_parts(head, body);
         }
         self.mark(response.headers_mut());
