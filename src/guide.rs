@@ -1,19 +1,32 @@
 //! The long documentation: how to start, what to watch out for, and why things are as they are.
+//!
+//! | page | answers |
+//! |---|---|
+//! | [`start`] | how do I protect my axum, tonic or hyper service? |
+//! | [`mistakes`] | which four mistakes hurt people, and what prevents each? |
+//! | [`keys`] | where do keys come from, and how do they change without a restart? |
+//! | [`defaults`] | why is the default what it is? |
+//! | [`limitations`] | what does this crate not do? |
+//! | [`compare`] | how does it differ from its neighbours? |
 
-#[doc = include_str!("guide/start.md")]
-pub mod start {}
+/// A page, whose examples are compiled where everything that they use is there.
+macro_rules! page {
+    ($name:ident) => {
+        #[cfg_attr(
+            all(feature = "axum", feature = "grpc", feature = "pem", feature = "test-util"),
+            doc = include_str!(concat!("guide/", stringify!($name), ".md"))
+        )]
+        #[cfg_attr(
+            not(all(feature = "axum", feature = "grpc", feature = "pem", feature = "test-util")),
+            doc = concat!("`src/guide/", stringify!($name), ".md`, rendered where all features are on.")
+        )]
+        pub mod $name {}
+    };
+}
 
-#[doc = include_str!("guide/mistakes.md")]
-pub mod mistakes {}
-
-#[doc = include_str!("guide/keys.md")]
-pub mod keys {}
-
-#[doc = include_str!("guide/defaults.md")]
-pub mod defaults {}
-
-#[doc = include_str!("guide/limitations.md")]
-pub mod limitations {}
-
-#[doc = include_str!("guide/compare.md")]
-pub mod compare {}
+page!(start);
+page!(mistakes);
+page!(keys);
+page!(defaults);
+page!(limitations);
+page!(compare);

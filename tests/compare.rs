@@ -1,0 +1,98 @@
+//! The facts that `src/guide/compare.md` states of `jsonwebtoken`, tried on the version in use, and
+//! the same input here.
+#![cfg(feature = "test-util")]
+
+mod support;
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use serde_json::Value;
+use support::{AUDIENCE, Fixture, NOW};
+use tower_jwt_auth::test::{FixedClock, TestIssuer, TestToken};
+use tower_jwt_auth::{Key, KeySet, RejectionKind};
+
+const SECRET: &[u8] = b"\x8f\x01\xc4\x55\x1d\xe2\x90\x3a\x77\xb8\x09\xf6\x42\xad\x6c\x13\xd8\x5e\x2b\xf1\x84\x3f\xca\x66\x0d\x97\x71\xbe\x25\xe9\x58\xa3";
+
+/// An issuer at the present time, which `jsonwebtoken` reads by itself.
+fn issuer() -> TestIssuer {
+    TestIssuer::with_secret(tower_jwt_auth::Algorithm::HS256, SECRET)
+}
+
+fn theirs(token: &TestToken) -> bool {
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.set_audience(&[AUDIENCE]);
+    validation.leeway = 0;
+    decode::<Value>(token.mint(), &DecodingKey::from_secret(SECRET), &validation).is_ok()
+}
+
+#[track_caller]
+fn they_accept_and_we_refuse(token: TestToken, kind: RejectionKind) {
+    assert!(
+        theirs(&token),
+        "jsonwebtoken refuses it now: the guide is out of date"
+    );
+    let verifier = issuer().auth().verifier();
+    assert_eq!(verifier.verify_now(&token.mint()).unwrap_err().kind(), kind);
+}
+
+#[test]
+fn both_accept_a_good_token() {
+    let token = issuer().token();
+    assert!(theirs(&token));
+    assert!(issuer().auth().verifier().verify_now(&token.mint()).is_ok());
+    assert!(!theirs(&token.tampered()));
+}
+
+#[test]
+fn they_accept_what_the_standards_refuse() {
+    they_accept_and_we_refuse(
+        issuer()
+            .token()
+            .header("crit", vec!["x"])
+            .header("x", 1.to_string()),
+        RejectionKind::UnsupportedCritical,
+    );
+    they_accept_and_we_refuse(
+        issuer().token().claim("aud", 7),
+        RejectionKind::InvalidClaim,
+    );
+    they_accept_and_we_refuse(issuer().token().not_yet_valid(), RejectionKind::NotYetValid);
+    let twice = format!(
+        r#"{{"iss":"https://as.example","aud":"{AUDIENCE}","exp":4000000000,"role":"user","role":"admin"}}"#
+    );
+    they_accept_and_we_refuse(
+        issuer().token().raw_claims(twice),
+        RejectionKind::DuplicateMember,
+    );
+}
+
+#[test]
+fn they_take_short_secrets_and_refuse_whole_key_sets() {
+    let short = DecodingKey::from_secret(b"short");
+    assert!(format!("{short:?}").contains("Hmac"));
+    assert!(Key::from_secret(tower_jwt_auth::Algorithm::HS256, b"short").is_err());
+
+    let good = TestIssuer::new().jwk();
+    let set = serde_json::json!({ "keys": [{ "kty": "EC", "crv": "P-256", "x": "AA" }, good] })
+        .to_string();
+    assert!(serde_json::from_str::<jsonwebtoken::jwk::JwkSet>(&set).is_err());
+    assert_eq!(KeySet::from_jwks(set.as_bytes()).unwrap().keys().count(), 1);
+}
+
+#[test]
+fn they_do_not_know_every_algorithm() {
+    assert!("ES512".parse::<Algorithm>().is_err());
+    assert!("Ed25519".parse::<Algorithm>().is_err());
+}
+
+#[test]
+fn a_token_that_expires_now_is_expired_here() {
+    let fixture = Fixture::new();
+    let auth = fixture.auth().leeway(tower_jwt_auth::config::Leeway::ZERO);
+    let token = fixture.token().claim("exp", NOW).mint();
+    let refused = auth
+        .clock(FixedClock::at(NOW))
+        .verifier()
+        .verify_now(&token)
+        .unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::Expired);
+}
