@@ -1,6 +1,7 @@
 //! The facts that `src/guide/compare.md` states of `jsonwebtoken`, tried on the version in use, and
 //! the same input here.
 #![cfg(feature = "test-util")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 
@@ -8,7 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde_json::Value;
 use support::{AUDIENCE, Fixture, NOW};
 use tower_jwt_auth::test::{FixedClock, TestIssuer, TestToken};
-use tower_jwt_auth::{Key, KeySet, RejectionKind};
+use tower_jwt_auth::{Key, RejectionKind};
 
 const SECRET: &[u8] = b"\x8f\x01\xc4\x55\x1d\xe2\x90\x3a\x77\xb8\x09\xf6\x42\xad\x6c\x13\xd8\x5e\x2b\xf1\x84\x3f\xca\x66\x0d\x97\x71\xbe\x25\xe9\x58\xa3";
 
@@ -66,16 +67,18 @@ fn they_accept_what_the_standards_refuse() {
 }
 
 #[test]
-fn they_take_short_secrets_and_refuse_whole_key_sets() {
-    let short = DecodingKey::from_secret(b"short");
-    assert!(format!("{short:?}").contains("Hmac"));
+fn they_take_short_secrets() {
+    // Nothing there looks at the length of a secret.
+    let token = jsonwebtoken::encode(
+        &jsonwebtoken::Header::default(),
+        &serde_json::json!({ "aud": AUDIENCE, "exp": 4_000_000_000_u64 }),
+        &jsonwebtoken::EncodingKey::from_secret(b"short"),
+    )
+    .unwrap();
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.set_audience(&[AUDIENCE]);
+    assert!(decode::<Value>(token, &DecodingKey::from_secret(b"short"), &validation).is_ok());
     assert!(Key::from_secret(tower_jwt_auth::Algorithm::HS256, b"short").is_err());
-
-    let good = TestIssuer::new().jwk();
-    let set = serde_json::json!({ "keys": [{ "kty": "EC", "crv": "P-256", "x": "AA" }, good] })
-        .to_string();
-    assert!(serde_json::from_str::<jsonwebtoken::jwk::JwkSet>(&set).is_err());
-    assert_eq!(KeySet::from_jwks(set.as_bytes()).unwrap().keys().count(), 1);
 }
 
 #[test]

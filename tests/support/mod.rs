@@ -1,7 +1,18 @@
 //! What the tests share: the fixture of the conformance rows, a service to protect, and a reader
 //! of challenges that knows nothing of the writer.
 
-#![allow(dead_code, unreachable_pub, reason = "each test target uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test target uses a part of it"
+)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
 
 use std::convert::Infallible;
 use std::sync::{Arc, LazyLock, Mutex};
