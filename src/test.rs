@@ -3,6 +3,7 @@
 //! # Example: test a route in three lines
 //!
 //! ```
+//! # #[cfg(feature = "axum")] {
 //! # use axum::{Router, body::Body, routing::get};
 //! # use http::{Request, StatusCode};
 //! # use tower::ServiceExt;
@@ -26,6 +27,7 @@
 //!     assert_eq!(response.status(), expected);
 //! }
 //! # });
+//! # }
 //! ```
 
 #![expect(
