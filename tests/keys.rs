@@ -1,0 +1,960 @@
+//! Keys and key sets: what is read, what is skipped or refused and why, and which key verifies
+//! which token (RFC 7517, RFC 7518 section 6, RFC 7638, RFC 8037).
+
+#![cfg(all(feature = "test-util", feature = "pem"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panic"
+)]
+
+mod support;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use support::{AUDIENCE, Fixture, ISSUER, NOW};
+use tower_jwt_auth::key::KeyError;
+use tower_jwt_auth::test::{FixedClock, TestIssuer};
+use tower_jwt_auth::{
+    Algorithm, Audience, ConfigError, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind,
+};
+
+/// The layer of the fixture with other keys.
+fn auth(keys: impl Into<KeyStore>) -> JwtAuth {
+    let (issuer, audience) = (Issuer::new(ISSUER), Audience::new(AUDIENCE));
+    JwtAuth::new(issuer.unwrap(), audience.unwrap(), keys).clock(FixedClock::at(NOW))
+}
+
+fn verdict(keys: impl Into<KeyStore>, token: &str) -> Result<(), RejectionKind> {
+    let verdict = auth(keys).verifier().verify_now(token);
+    verdict.map(drop).map_err(|rejection| {
+        assert_eq!(rejection.status(), 401, "{rejection}");
+        rejection.kind()
+    })
+}
+
+/// An issuer with a fresh key and the time of the fixture.
+fn issuer(algorithm: Algorithm) -> TestIssuer {
+    TestIssuer::with_algorithm(algorithm).with_clock(FixedClock::at(NOW))
+}
+
+fn set_of(keys: impl IntoIterator<Item = Value>) -> Result<KeySet, ConfigError> {
+    let keys: Vec<_> = keys.into_iter().collect();
+    KeySet::from_jwks(json!({ "keys": keys }).to_string().as_bytes())
+}
+
+/// A JSON object with some members of another value; `null` takes a member out.
+fn with(mut jwk: Value, changes: Value) -> Value {
+    let members = jwk.as_object_mut().unwrap();
+    for (name, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            members.remove(name);
+        } else {
+            members.insert(name.clone(), value.clone());
+        }
+    }
+    jwk
+}
+
+/// The reason for which a key is skipped, while a good one beside it stays usable.
+#[track_caller]
+fn skipped(jwk: Value) -> KeyError {
+    let set = set_of([jwk.clone(), good()]).unwrap();
+    let used: Vec<_> = set.keys().map(|key| key.id().as_str()).collect();
+    assert_eq!(used, ["good"], "{jwk}");
+    let [skipped] = set.skipped() else {
+        panic!("{} skipped: {jwk}", set.skipped().len());
+    };
+    assert_eq!(skipped.position(), 0);
+    assert_eq!(skipped.id(), jwk.get("kid").and_then(Value::as_str));
+    skipped.reason().clone()
+}
+
+#[track_caller]
+fn usable(jwk: Value) {
+    let set = set_of([jwk.clone()]).unwrap_or_else(|error| panic!("{jwk}: {error}"));
+    assert!(set.skipped().is_empty(), "{jwk}");
+}
+
+/// The Ed25519 key of RFC 8037, appendix A.2.
+fn good() -> Value {
+    json!({
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        "kid": "good",
+    })
+}
+
+/// The EC key of RFC 9449, section 4.1.
+fn ec() -> Value {
+    json!({
+        "kty": "EC",
+        "crv": "P-256",
+        "x": "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
+        "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA",
+        "kid": "ec",
+    })
+}
+
+/// The RSA key of RFC 7638, section 3.1.
+fn rsa() -> Value {
+    json!({
+        "kty": "RSA",
+        "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6\
+              tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65\
+              YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt\
+              -bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+        "e": "AQAB",
+        "alg": "RS256",
+        "kid": "2011-04-29",
+    })
+}
+
+fn encode(octets: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(octets)
+}
+
+fn decode(jwk: &Value, name: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap()
+}
+
+fn thumbprint(jwk: &Value) -> String {
+    let key = Key::from_jwk(jwk.to_string().as_bytes()).unwrap();
+    key.thumbprint().to_owned()
+}
+
+// Sets.
+
+/// RFC7517-5-1
+#[test]
+fn a_text_that_is_no_key_set_is_refused() {
+    for text in [
+        "[]",
+        "{}",
+        r#"{"keys":{}}"#,
+        r#"{"keys":null}"#,
+        r#"{"keys":"[]"}"#,
+        r#"{"Keys":[]}"#,
+        r#"{"keys":[]}"#,
+        "<!doctype html><title>502</title>",
+        "",
+        "null",
+        r#"{"keys":[]} {}"#,
+        "\u{feff}{\"keys\":[]}",
+    ] {
+        let refused = KeySet::from_jwks(text.as_bytes());
+        assert!(
+            matches!(refused, Err(ConfigError::KeySet(_))),
+            "{text}: {refused:?}"
+        );
+    }
+    assert!(KeySet::from_jwks(b"{\"keys\":[\"\xff\"]}").is_err());
+    assert!(set_of([good()]).is_ok());
+}
+
+/// RFC7517-5-2
+#[test]
+fn a_key_that_cannot_be_used_is_skipped_once_and_the_others_are_used() {
+    let unknown = json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "AA", "kid": "pq"});
+    let no_y = with(ec(), json!({"y": null}));
+    let set = set_of([unknown, no_y, json!(5), good()]).unwrap();
+    assert_eq!(set.keys().count(), 1);
+    let reasons: Vec<_> = set.skipped().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        reasons,
+        [
+            r#"key "pq": "algorithm ML-DSA-44" is not supported"#,
+            r#"key "ec": member `y` is missing"#,
+            "key at position 2: not a JSON object",
+        ]
+    );
+}
+
+/// RFC7517-5-2
+#[test]
+fn a_set_of_which_nothing_is_usable_is_refused_with_every_reason() {
+    let error = set_of([json!({"kty": "AKP", "kid": "one"}), json!({"kid": "two"})]).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(r#"key "one""#), "{text}");
+    assert!(text.contains(r#"key "two""#), "{text}");
+}
+
+/// RFC7517-4.1-1
+#[test]
+fn unknown_members_are_ignored_and_duplicates_refuse_the_set() {
+    usable(with(
+        good(),
+        json!({"foo": {"bar": [1, null]}, "x5t": 5, "": true}),
+    ));
+    for text in [
+        r#"{"keys":[{"kty":"RSA","n":"AQAB","n":"AQAB","e":"AQAB"},GOOD]}"#,
+        r#"{"keys":[GOOD],"keys":[GOOD]}"#,
+        r#"{"keys":[GOOD],"note":{"a":1,"a":2}}"#,
+        r#"{"keys":[{"kty":"AKP","\u006bty":"OKP"},GOOD]}"#,
+    ] {
+        let text = text.replace("GOOD", &good().to_string());
+        let error = KeySet::from_jwks(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("stands twice"), "{error}");
+    }
+    let text = format!(r#"{{"keys":[{}],"note":{{"a":1,"b":2}}}}"#, good());
+    assert!(KeySet::from_jwks(text.as_bytes()).is_ok());
+}
+
+/// RFC7517-4.1-1
+#[test]
+fn the_key_type_is_required_and_case_sensitive() {
+    usable(ec());
+    assert_eq!(
+        skipped(with(ec(), json!({"kty": null}))),
+        KeyError::MissingMember("kty")
+    );
+    for kty in ["ec", "Ec", "EC ", "rsa", ""] {
+        let reason = skipped(with(ec(), json!({"kty": kty})));
+        assert!(
+            matches!(reason, KeyError::Unsupported(_)),
+            "{kty}: {reason}"
+        );
+    }
+    assert!(matches!(
+        skipped(with(ec(), json!({"kty": 5}))),
+        KeyError::Member { name: "kty", .. }
+    ));
+}
+
+/// RFC7517-9.2-1: a secret in a set that is meant to be public is a disaster or an attack, and
+/// never a key.
+#[test]
+fn a_symmetric_key_in_a_key_set_is_skipped() {
+    let secret = json!({"kty": "oct", "k": encode([0x5a; 32]), "kid": "oct"});
+    assert_eq!(skipped(secret.clone()), KeyError::Symmetric);
+    assert!(Key::from_jwk(secret.to_string().as_bytes()).is_ok());
+}
+
+/// RFC8037-2-1
+#[test]
+fn a_private_key_in_a_key_set_is_skipped_and_reported() {
+    // RFC 8037, appendix A.1.
+    let leaked = with(
+        good(),
+        json!({"d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A", "kid": "leaked"}),
+    );
+    assert_eq!(skipped(leaked.clone()), KeyError::Private);
+    let error = Key::from_jwk(leaked.to_string().as_bytes()).unwrap_err();
+    assert_eq!(error, ConfigError::Key(KeyError::Private));
+
+    for member in ["d", "p", "q", "dp", "dq", "qi", "oth"] {
+        for value in [json!("AQAB"), json!(5)] {
+            let leaked = with(rsa(), json!({ member: value }));
+            assert_eq!(skipped(leaked), KeyError::Private, "{member}");
+        }
+    }
+    assert_eq!(skipped(with(ec(), json!({"d": "AQAB"}))), KeyError::Private);
+}
+
+/// RFC8037-2-1
+#[test]
+fn a_token_of_a_leaked_private_key_is_refused() {
+    let issuer = issuer(Algorithm::EdDSA);
+    let token = issuer.token().mint();
+    let public = set_of([issuer.jwk(), good()]).unwrap();
+    assert_eq!(verdict(public, &token), Ok(()));
+    let leaked = set_of([with(issuer.jwk(), json!({"d": encode([7; 32])})), good()]).unwrap();
+    assert_eq!(verdict(leaked, &token), Err(RejectionKind::UnknownKey));
+}
+
+// What a key is for.
+
+/// RFC7517-4.2-1
+#[test]
+fn a_key_for_encryption_never_verifies() {
+    let issuer = issuer(Algorithm::ES256);
+    let token = issuer.token().mint();
+    for (usage, expected) in [
+        (json!("sig"), Ok(())),
+        (Value::Null, Ok(())),
+        (json!("enc"), Err(RejectionKind::UnknownKey)),
+        (json!("SIG"), Err(RejectionKind::UnknownKey)),
+        (json!(["sig"]), Err(RejectionKind::UnknownKey)),
+    ] {
+        let jwk = with(issuer.jwk(), json!({"use": usage.clone()}));
+        let set = set_of([jwk, good()]).unwrap();
+        assert_eq!(verdict(set, &token), expected, "{usage}");
+    }
+}
+
+/// RFC7517-4.3-1
+#[test]
+fn key_operations_must_allow_to_verify() {
+    for operations in [json!(["verify"]), json!(["sign", "verify"])] {
+        usable(with(good(), json!({"key_ops": operations})));
+        usable(with(good(), json!({"key_ops": operations, "use": "sig"})));
+    }
+    for operations in [
+        json!(["sign"]),
+        json!([]),
+        json!(["Verify"]),
+        json!(["verify", "encrypt"]),
+        json!(["verify", "wrapKey"]),
+    ] {
+        let reason = skipped(with(ec(), json!({"key_ops": operations.clone()})));
+        assert!(matches!(reason, KeyError::Usage(_)), "{operations}");
+    }
+    for operations in [
+        json!(["verify", "verify"]),
+        json!("verify"),
+        json!([1]),
+        json!({"verify": true}),
+    ] {
+        let reason = skipped(with(ec(), json!({"key_ops": operations.clone()})));
+        assert!(
+            matches!(
+                reason,
+                KeyError::Member {
+                    name: "key_ops",
+                    ..
+                }
+            ),
+            "{operations}"
+        );
+    }
+    let contradiction = with(ec(), json!({"use": "enc", "key_ops": ["verify"]}));
+    assert!(matches!(skipped(contradiction), KeyError::Usage(_)));
+}
+
+/// RFC7517-4.4-1, RFC8725-3.1
+#[test]
+fn the_algorithm_of_a_key_binds_it() {
+    let signer = issuer(Algorithm::RS512);
+    let token = signer.token().mint();
+    for (alg, expected) in [
+        (json!("RS512"), Ok(())),
+        (json!("RS256"), Err(RejectionKind::AlgorithmNotAllowed)),
+        // Without `alg` an RSA key is for RS256, the usual one.
+        (Value::Null, Err(RejectionKind::AlgorithmNotAllowed)),
+    ] {
+        let jwk = with(signer.jwk(), json!({"alg": alg.clone()}));
+        assert_eq!(verdict(set_of([jwk]).unwrap(), &token), expected, "{alg}");
+    }
+    // The configuration frees a key without an algorithm, and not one that is bound.
+    for (alg, expected) in [(Value::Null, true), (json!("RS256"), false)] {
+        let jwk = with(signer.jwk(), json!({"alg": alg}));
+        let auth = auth(set_of([jwk]).unwrap()).algorithms([Algorithm::RS512]);
+        assert_eq!(auth.verifier().verify_now(&token).is_ok(), expected);
+    }
+}
+
+/// RFC7517-4.4-1
+#[test]
+fn an_algorithm_that_does_not_fit_the_key_skips_it() {
+    for alg in ["RS256", "ES384", "HS256"] {
+        let reason = skipped(with(ec(), json!({"alg": alg})));
+        assert!(
+            matches!(reason, KeyError::Algorithm { .. }),
+            "{alg}: {reason}"
+        );
+    }
+    for alg in ["none", "ECDH-ES", "es256", ""] {
+        let reason = skipped(with(ec(), json!({"alg": alg})));
+        assert!(
+            matches!(reason, KeyError::Unsupported(_)),
+            "{alg}: {reason}"
+        );
+    }
+    usable(with(ec(), json!({"alg": "ES256"})));
+}
+
+// Sizes and encodings.
+
+/// RFC7518-6.2.1.2-1, RFC8725-3.4
+#[test]
+fn ec_coordinates_have_the_full_length_and_lie_on_the_curve() {
+    usable(ec());
+    let (x, y) = (decode(&ec(), "x"), decode(&ec(), "y"));
+    for (name, octets) in [
+        ("x", x[1..].to_vec()),
+        ("y", y[..31].to_vec()),
+        ("x", [&[0], &x[..]].concat()),
+        ("y", Vec::new()),
+    ] {
+        let reason = skipped(with(ec(), json!({ name: encode(&octets) })));
+        assert!(
+            matches!(reason, KeyError::Member { name: of, .. } if of == name),
+            "{name}: {reason}"
+        );
+    }
+    let mut beside = y.clone();
+    beside[31] ^= 1;
+    let off = with(ec(), json!({ "y": encode(&beside) }));
+    assert_eq!(skipped(off), KeyError::Format("a point on its curve"));
+    // The point at infinity has no coordinates; zeros and the field's size stand in for it.
+    let prime = "ffffffff00000001000000000000000000000000ffffffffffffffffffffffff";
+    let prime: Vec<u8> = (0..32)
+        .map(|at| u8::from_str_radix(&prime[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
+    for (x, y) in [(vec![0; 32], vec![0; 32]), (prime.clone(), prime)] {
+        let jwk = with(ec(), json!({"x": encode(x), "y": encode(y)}));
+        assert_eq!(skipped(jwk), KeyError::Format("a point on its curve"));
+    }
+    assert!(matches!(
+        skipped(with(ec(), json!({"crv": "secp256k1"}))),
+        KeyError::Unsupported(_)
+    ));
+    assert!(matches!(
+        skipped(with(ec(), json!({"crv": "P-384"}))),
+        KeyError::Member { .. }
+    ));
+}
+
+/// RFC7518-6.3.1-1
+#[test]
+fn leading_zeros_of_an_rsa_modulus_are_dropped() {
+    let issuer = issuer(Algorithm::RS256);
+    let (token, jwk) = (issuer.token().mint(), issuer.jwk());
+    let padded = with(
+        jwk.clone(),
+        json!({
+            "n": encode([&[0], &decode(&jwk, "n")[..]].concat()),
+            "e": encode([0, 1, 0, 1]),
+        }),
+    );
+    assert_eq!(thumbprint(&padded), thumbprint(&jwk));
+    assert_eq!(verdict(set_of([padded]).unwrap(), &token), Ok(()));
+}
+
+/// RFC7518-6.3.1-1
+#[test]
+fn weak_and_oversized_rsa_keys_are_skipped() {
+    let modulus = |bits: usize| {
+        let mut octets = vec![0x5b; bits / 8];
+        octets[0] = 0x80;
+        encode(octets)
+    };
+    usable(with(rsa(), json!({ "n": modulus(8192) })));
+    usable(with(rsa(), json!({"e": "Aw"})));
+    for (bits, n) in [
+        (1024, modulus(1024)),
+        (2040, modulus(2040)),
+        (8200, modulus(8200)),
+    ] {
+        assert_eq!(
+            skipped(with(rsa(), json!({ "n": n }))),
+            KeyError::Size {
+                bits,
+                expected: "2048 to 8192"
+            }
+        );
+    }
+    for exponent in [&[1][..], &[2], &[1, 0, 0], &[0], &[]] {
+        let reason = skipped(with(rsa(), json!({ "e": encode(exponent) })));
+        assert!(matches!(reason, KeyError::Weak(_)), "{exponent:?}");
+    }
+    let long = skipped(with(rsa(), json!({ "e": encode([1, 0, 0, 0, 0, 0, 1]) })));
+    assert!(matches!(long, KeyError::Size { .. }));
+    let mut even = decode(&rsa(), "n");
+    *even.last_mut().unwrap() &= 0xfe;
+    assert!(matches!(
+        skipped(with(rsa(), json!({ "n": encode(even) }))),
+        KeyError::Weak(_)
+    ));
+    for name in ["n", "e"] {
+        let reason = skipped(with(rsa(), json!({ name: null })));
+        assert_eq!(reason, KeyError::MissingMember(name));
+    }
+}
+
+/// RFC8037-2-1
+#[test]
+fn ed25519_points_have_32_octets_and_a_large_order() {
+    let okp = |changes| with(with(good(), json!({"kid": "okp"})), changes);
+    usable(okp(json!({})));
+    assert!(matches!(
+        skipped(okp(json!({"x": encode([1; 31])}))),
+        KeyError::Member { name: "x", .. }
+    ));
+    let mut identity = [0; 32];
+    identity[0] = 1;
+    for point in [[0; 32], identity] {
+        let reason = skipped(okp(json!({ "x": encode(point) })));
+        assert!(matches!(reason, KeyError::Weak(_)), "{reason}");
+    }
+    for crv in ["X25519", "Ed448", "ed25519"] {
+        let reason = skipped(okp(json!({ "crv": crv })));
+        assert!(matches!(reason, KeyError::Unsupported(_)), "{crv}");
+    }
+}
+
+/// RFC7517-5-2
+#[test]
+fn key_material_is_strict_base64url() {
+    let x = good()["x"].as_str().unwrap().to_owned();
+    for bad in [
+        format!("{x}="),
+        x.replace('_', "/"),
+        format!("{x}\n"),
+        format!(" {x}"),
+        x.replace("Ro", "Rp"), // stray bits
+    ] {
+        let reason = skipped(with(good(), json!({"x": bad.clone(), "kid": "bad"})));
+        assert!(
+            matches!(reason, KeyError::Member { name: "x", .. }),
+            "{bad}"
+        );
+    }
+    assert!(matches!(
+        skipped(with(good(), json!({"x": 5, "kid": "bad"}))),
+        KeyError::Member { name: "x", .. }
+    ));
+}
+
+/// RFC 7518, section 3.2: a secret is at least as long as the hash.
+#[test]
+fn secrets_have_the_length_of_their_hash() {
+    let random: Vec<u8> = (0..64).map(|at: u8| at.wrapping_mul(83) ^ 0xa5).collect();
+    for (algorithm, length) in [
+        (Algorithm::HS256, 32),
+        (Algorithm::HS384, 48),
+        (Algorithm::HS512, 64),
+    ] {
+        assert!(Key::from_secret(algorithm, &random[..length]).is_ok());
+        let refused = Key::from_secret(algorithm, &random[..length - 1]).unwrap_err();
+        assert!(
+            matches!(refused, ConfigError::Key(KeyError::Size { .. })),
+            "{refused}"
+        );
+        let jwk =
+            json!({"kty": "oct", "alg": algorithm.as_str(), "k": encode(&random[..length - 1])});
+        assert!(Key::from_jwk(jwk.to_string().as_bytes()).is_err());
+    }
+    let misused = Key::from_secret(Algorithm::RS256, &random).unwrap_err();
+    assert!(matches!(
+        misused,
+        ConfigError::Key(KeyError::Algorithm { .. })
+    ));
+}
+
+/// RFC 8725, section 3.5: a pass phrase can be guessed from one token.
+#[test]
+fn secrets_that_somebody_thought_up_are_refused() {
+    for chosen in [
+        "secretsecretsecretsecretsecretsecret",
+        "00000000000000000000000000000000",
+        "passwordpasswordpasswordpassword",
+    ] {
+        let refused = Key::from_secret(Algorithm::HS256, chosen.as_bytes()).unwrap_err();
+        assert!(
+            matches!(refused, ConfigError::Key(KeyError::Weak(_))),
+            "{refused}"
+        );
+        assert!(Key::insecure_from_chosen_secret(Algorithm::HS256, chosen.as_bytes()).is_ok());
+    }
+    let hexadecimal = "6f1d0a94c7e85b2360fd9ea1b4738c52";
+    assert!(Key::from_secret(Algorithm::HS256, hexadecimal.as_bytes()).is_ok());
+}
+
+// Which key verifies which token.
+
+/// RFC7517-4.5-1
+#[test]
+fn each_token_is_verified_by_the_key_that_it_names() {
+    let (one, two) = (issuer(Algorithm::ES256), issuer(Algorithm::ES256));
+    let set = || {
+        set_of([
+            with(one.jwk(), json!({"kid": "one"})),
+            with(two.jwk(), json!({"kid": "two"})),
+        ])
+        .unwrap()
+    };
+    let token = |issuer: &TestIssuer, id: &str| issuer.token().header("kid", id).mint();
+    assert_eq!(verdict(set(), &token(&one, "one")), Ok(()));
+    assert_eq!(verdict(set(), &token(&two, "two")), Ok(()));
+    assert_eq!(
+        verdict(set(), &token(&one, "two")),
+        Err(RejectionKind::BadSignature)
+    );
+    for id in ["One", "one ", "", "on"] {
+        assert_eq!(
+            verdict(set(), &token(&one, id)),
+            Err(RejectionKind::UnknownKey),
+            "{id}"
+        );
+    }
+}
+
+/// RFC7517-4.5-2
+#[test]
+fn keys_of_different_types_can_share_an_id() {
+    let signers = [
+        issuer(Algorithm::RS256),
+        issuer(Algorithm::ES256),
+        issuer(Algorithm::ES256),
+    ];
+    let set = || set_of(signers.iter().map(TestIssuer::jwk)).unwrap();
+    for signer in &signers {
+        assert_eq!(verdict(set(), &signer.token().mint()), Ok(()));
+    }
+    let stranger = signers[1].token().signed_by_stranger().mint();
+    assert_eq!(verdict(set(), &stranger), Err(RejectionKind::BadSignature));
+}
+
+/// RFC7515-6-1
+#[test]
+fn a_key_id_that_nobody_has_is_never_tried_with_the_other_keys() {
+    let fixture = Fixture::new();
+    fixture.accepts(&fixture.token().mint());
+    let token = fixture.token().header("kid", "zzz").mint();
+    fixture.refuses(&token, RejectionKind::UnknownKey);
+    // Not even with a key that came without an id.
+    let nameless = issuer(Algorithm::ES256);
+    let set = || set_of([with(nameless.jwk(), json!({"kid": null}))]).unwrap();
+    assert_eq!(
+        verdict(set(), &nameless.token().header("kid", "zzz").mint()),
+        Err(RejectionKind::UnknownKey)
+    );
+    assert_eq!(
+        verdict(set(), &nameless.token().without_header("kid").mint()),
+        Ok(())
+    );
+}
+
+/// RFC7515-D-1
+#[test]
+fn a_token_without_a_key_id_is_tried_with_the_keys_of_its_algorithm() {
+    let signers = [
+        issuer(Algorithm::RS256),
+        issuer(Algorithm::ES256),
+        issuer(Algorithm::ES256),
+    ];
+    let set = || set_of(signers.iter().map(TestIssuer::jwk)).unwrap();
+    for signer in &signers {
+        let token = signer.token().without_header("kid").mint();
+        assert_eq!(verdict(set(), &token), Ok(()));
+        // The same can be switched off.
+        let strict = auth(set()).rules(tower_jwt_auth::config::IssuerRules::require_key_id);
+        let refused = strict.verifier().verify_now(&token).unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::UnknownKey);
+        let named = strict.verifier().verify_now(&signer.token().mint());
+        assert!(named.is_ok());
+    }
+    let other = issuer(Algorithm::ES384).token().without_header("kid");
+    assert_eq!(
+        verdict(set(), &other.mint()),
+        Err(RejectionKind::AlgorithmNotAllowed)
+    );
+}
+
+/// RFC7515-D-1: the work for one token is bounded, however many keys there are.
+#[test]
+fn at_most_eight_keys_are_tried_for_a_token_without_a_key_id() {
+    let signers: Vec<_> = (0..100).map(|_| issuer(Algorithm::EdDSA)).collect();
+    let set = set_of(signers.iter().map(TestIssuer::jwk)).unwrap();
+    for (at, signer) in signers.iter().enumerate() {
+        let token = signer.token().without_header("kid").mint();
+        let expected = if at < 8 {
+            Ok(())
+        } else {
+            Err(RejectionKind::BadSignature)
+        };
+        assert_eq!(verdict(set.clone(), &token), expected, "key {at}");
+    }
+}
+
+/// RFC8725-3.8-1
+#[test]
+fn an_issuers_keys_verify_its_own_tokens_alone() {
+    let (a, b) = (
+        issuer(Algorithm::ES256).named("https://a.example"),
+        issuer(Algorithm::ES256).named("https://b.example"),
+    );
+    let verifier = a
+        .auth()
+        .trust(b.issuer(), b.audience(), b.keys())
+        .verifier();
+    for good in [a.token().mint(), b.token().mint()] {
+        assert!(verifier.verify_now(&good).is_ok());
+    }
+    // Both keys are called `key-1`.
+    let forged = a.token().issuer("https://b.example").mint();
+    let refused = verifier.verify_now(&forged).unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::BadSignature);
+    assert_eq!(refused.status(), 401);
+}
+
+// Thumbprints.
+
+/// RFC7638-3-1
+#[test]
+fn the_thumbprint_of_an_rsa_key_is_that_of_the_standard() {
+    assert_eq!(
+        thumbprint(&rsa()),
+        "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+    );
+    let dressed = with(
+        rsa(),
+        json!({"alg": "PS512", "kid": "other", "use": "sig", "x5t": "AA"}),
+    );
+    assert_eq!(thumbprint(&dressed), thumbprint(&rsa()));
+    let other = with(rsa(), json!({"e": "Aw"}));
+    assert_ne!(thumbprint(&other), thumbprint(&rsa()));
+}
+
+/// RFC7638-3.2-1
+#[test]
+fn the_thumbprints_of_ec_and_okp_keys_are_those_of_the_standards() {
+    // RFC 8037, appendix A.3, and RFC 9449, section 6.1.
+    assert_eq!(
+        thumbprint(&good()),
+        "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+    );
+    assert_eq!(
+        thumbprint(&ec()),
+        "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+    );
+}
+
+/// A plain hash of a secret could be tried against a word list, so that of RFC 7638 is not used.
+#[test]
+fn the_thumbprint_of_a_secret_does_not_disclose_it() {
+    let secret: Vec<u8> = (0..32).map(|at: u8| at.wrapping_mul(83) ^ 0xa5).collect();
+    let key = Key::from_secret(Algorithm::HS256, &secret).unwrap();
+    let members = format!(r#"{{"k":"{}","kty":"oct"}}"#, encode(&secret));
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, members.as_bytes());
+    assert_eq!(key.thumbprint().len(), 43);
+    assert_ne!(key.thumbprint(), encode(digest));
+    let again = Key::from_secret(Algorithm::HS256, &secret).unwrap();
+    assert_eq!(key.thumbprint(), again.thumbprint());
+}
+
+#[test]
+fn a_key_without_an_id_is_called_by_its_thumbprint() {
+    let nameless = with(ec(), json!({"kid": null}));
+    let key = Key::from_jwk(nameless.to_string().as_bytes()).unwrap();
+    assert_eq!(key.id().as_str(), thumbprint(&ec()));
+    assert_eq!(key.with_key_id("mine").id().as_str(), "mine");
+}
+
+// PEM and DER.
+
+macro_rules! data {
+    ($name:literal) => {
+        include_str!(concat!("data/keys/", $name))
+    };
+}
+
+/// The octets inside of the one block of a PEM text.
+fn der(pem: &str) -> Vec<u8> {
+    let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    STANDARD.decode(body).unwrap()
+}
+
+#[test]
+fn every_form_of_a_public_key_verifies_the_token_of_its_private_half() {
+    use Algorithm::{ES256, ES384, ES512, EdDSA, RS256};
+    for (algorithm, token, forms) in [
+        (
+            RS256,
+            data!("rsa.jwt"),
+            &[
+                data!("rsa.spki.pem"),
+                data!("rsa.pkcs1.pem"),
+                data!("rsa.certificate.pem"),
+            ][..],
+        ),
+        (
+            ES256,
+            data!("p256.jwt"),
+            &[data!("p256.spki.pem"), data!("p256.certificate.pem")],
+        ),
+        (ES384, data!("p384.jwt"), &[data!("p384.spki.pem")]),
+        (ES512, data!("p521.jwt"), &[data!("p521.spki.pem")]),
+        (
+            EdDSA,
+            data!("ed25519.jwt"),
+            &[data!("ed25519.spki.pem"), data!("ed25519.certificate.pem")],
+        ),
+    ] {
+        let token = token.trim_end();
+        let first = Key::from_pem(algorithm, forms[0].as_bytes()).unwrap();
+        for form in forms {
+            for key in [
+                Key::from_pem(algorithm, form.as_bytes()).unwrap(),
+                Key::from_der(algorithm, &der(form)).unwrap(),
+            ] {
+                assert_eq!(key.thumbprint(), first.thumbprint(), "{form}");
+                assert_eq!(key.algorithms()[0], algorithm);
+                assert_eq!(verdict(key, token), Ok(()), "{form}");
+            }
+            assert!(KeyStore::from_pem(algorithm, form.as_bytes()).is_ok());
+        }
+        // A key of the same kind that is not the token's.
+        let stranger = issuer(algorithm).key();
+        let nameless = KeySet::from(stranger);
+        assert_eq!(
+            verdict(nameless, token),
+            Err(RejectionKind::BadSignature),
+            "{algorithm}"
+        );
+    }
+}
+
+/// RFC 7468, section 5.2: text around the block is commentary.
+#[test]
+fn text_around_a_pem_block_and_other_line_ends_are_accepted() {
+    let plain = data!("p256.spki.pem");
+    let expected = Key::from_pem(Algorithm::ES256, plain.as_bytes()).unwrap();
+    for form in [
+        format!("Subject: CN=test only\n\n{plain}"),
+        plain.replace('\n', "\r\n"),
+        format!("{plain}\n\n"),
+    ] {
+        let key = Key::from_pem(Algorithm::ES256, form.as_bytes()).unwrap();
+        assert_eq!(key.thumbprint(), expected.thumbprint());
+    }
+}
+
+/// RFC7517-4.4-1
+#[test]
+fn a_pem_key_is_refused_for_an_algorithm_that_does_not_fit_it() {
+    for (pem, algorithm) in [
+        (data!("rsa.spki.pem"), Algorithm::ES256),
+        (data!("rsa.pkcs1.pem"), Algorithm::HS256),
+        (data!("p256.spki.pem"), Algorithm::ES384),
+        (data!("p256.spki.pem"), Algorithm::RS256),
+        (data!("p384.spki.pem"), Algorithm::ES256),
+        (data!("ed25519.spki.pem"), Algorithm::ES256),
+        (data!("p256.certificate.pem"), Algorithm::PS256),
+    ] {
+        let error = Key::from_pem(algorithm, pem.as_bytes()).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::Key(KeyError::Algorithm { .. })),
+            "{algorithm}: {error}"
+        );
+    }
+    assert!(Key::from_pem(Algorithm::PS256, data!("rsa.spki.pem").as_bytes()).is_ok());
+}
+
+#[test]
+fn pem_keys_that_cannot_be_used_are_refused_with_the_reason() {
+    let reason = |algorithm, pem: &str| match Key::from_pem(algorithm, pem.as_bytes()) {
+        Err(ConfigError::Key(reason)) => reason,
+        other => panic!("{other:?}: {pem}"),
+    };
+    assert!(matches!(
+        reason(Algorithm::RS256, data!("rsa1024.spki.pem")),
+        KeyError::Size { bits: 1024, .. }
+    ));
+    assert!(matches!(
+        reason(Algorithm::ES256, data!("k256.spki.pem")),
+        KeyError::Unsupported(_)
+    ));
+    assert!(matches!(
+        reason(Algorithm::PS256, data!("rsapss.spki.pem")),
+        KeyError::Unsupported(_)
+    ));
+    assert!(matches!(
+        reason(Algorithm::ES256, data!("p256.compressed.pem")),
+        KeyError::Format(_)
+    ));
+    let two = [data!("p256.spki.pem"), data!("p256.certificate.pem")].concat();
+    let request = data!("p256.certificate.pem").replace("CERTIFICATE", "CERTIFICATE REQUEST");
+    let cut = data!("p256.spki.pem").replace("MF", "MG");
+    for pem in ["", "no PEM", "-----BEGIN PUBLIC KEY-----", &two, &cut] {
+        assert!(matches!(reason(Algorithm::ES256, pem), KeyError::Format(_)));
+    }
+    assert!(matches!(
+        reason(Algorithm::ES256, &request),
+        KeyError::Unsupported(_)
+    ));
+    // The octets of one form under the label of another.
+    let mislabelled = data!("rsa.spki.pem").replace("PUBLIC", "RSA PUBLIC");
+    assert!(matches!(
+        reason(Algorithm::RS256, &mislabelled),
+        KeyError::Format(_)
+    ));
+    let spki = der(data!("p256.spki.pem"));
+    for der in [
+        &[][..],
+        b"\x30\x00",
+        &spki[1..],
+        &spki[..40],
+        &[&spki[..], &[0]].concat(),
+    ] {
+        let error = Key::from_der(Algorithm::ES256, der).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::Key(KeyError::Format(_))),
+            "{error}"
+        );
+    }
+}
+
+/// RFC7517-9.2-1: a private key has no place where tokens are verified, and taking its public half
+/// would hide that it lies there.
+#[test]
+fn private_keys_in_pem_are_refused() {
+    use aws_lc_rs::encoding::AsDer;
+    let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+    let pkcs8 = pair.as_der().unwrap().as_ref().to_vec();
+    for label in [
+        "PRIVATE KEY",
+        "RSA PRIVATE KEY",
+        "EC PRIVATE KEY",
+        "ENCRYPTED PRIVATE KEY",
+        "OPENSSH PRIVATE KEY",
+    ] {
+        let pem = pem::encode(&pem::Pem::new(label, &pkcs8[..]));
+        for algorithm in [Algorithm::RS256, Algorithm::ES256] {
+            let error = Key::from_pem(algorithm, pem.as_bytes()).unwrap_err();
+            assert_eq!(error, ConfigError::Key(KeyError::Private), "{label}");
+        }
+    }
+    // A private key under the label of a public one, and both forms of it without a label.
+    let disguised = pem::encode(&pem::Pem::new("PUBLIC KEY", &pkcs8[..]));
+    assert!(Key::from_pem(Algorithm::RS256, disguised.as_bytes()).is_err());
+    let pkcs1 = &pkcs8[26..];
+    for private in [&pkcs8[..], pkcs1] {
+        assert!(Key::from_der(Algorithm::RS256, private).is_err());
+    }
+}
+
+// What is printed.
+
+/// RFC7517-9.2-1
+#[test]
+fn nothing_that_is_printed_has_key_material() {
+    let secret: Vec<u8> = (0..32).map(|at: u8| at.wrapping_mul(83) ^ 0xa5).collect();
+    let key = Key::from_secret(Algorithm::HS256, &secret)
+        .unwrap()
+        .with_key_id("hmac");
+    let store = KeyStore::from(KeySet::new([key.clone(), issuer(Algorithm::RS256).key()]).unwrap());
+    let layer = auth(store.clone());
+    let leaked = set_of([
+        json!({"kty": "oct", "k": encode(&secret), "kid": "oct"}),
+        with(good(), json!({"d": encode(&secret)})),
+        good(),
+    ])
+    .unwrap();
+    let short = Key::from_secret(Algorithm::HS512, &secret).unwrap_err();
+    for printed in [
+        format!("{key:?} {key:#?}"),
+        format!("{store:?}"),
+        format!("{layer:?}"),
+        format!("{:?}", layer.verifier()),
+        format!("{leaked:?}"),
+        format!("{short} {short:?}"),
+    ] {
+        assert!(!printed.contains(&encode(&secret)), "{printed}");
+        assert!(!printed.contains(&STANDARD.encode(&secret)), "{printed}");
+        let listed = format!("{:?}", &secret[..4]);
+        assert!(
+            !printed.contains(listed.trim_matches(['[', ']'])),
+            "{printed}"
+        );
+        let escaped = format!("{:?}", String::from_utf8_lossy(&secret[..8]));
+        assert!(!printed.contains(escaped.trim_matches('"')), "{printed}");
+    }
+    // What is printed is still of use.
+    let printed = format!("{store:?}");
+    assert!(printed.contains("hmac") && printed.contains("HS256"));
+}
