@@ -15,9 +15,16 @@ use crate::registered::{Registered, malformed, one_or_more};
 
 /// A token of the right shape, whose signature nobody has checked.
 pub(crate) struct Unverified<'t> {
-    header: Header,
+    signed: Compact<'t>,
     claims: Registered,
     payload: String,
+}
+
+/// The compact form of any payload, under a header that keeps the rules.
+pub(crate) struct Compact<'t> {
+    header: Header,
+    replicated: Replicated,
+    payload: Vec<u8>,
     signing_input: &'t str,
     signature: Vec<u8>,
 }
@@ -45,7 +52,49 @@ pub(crate) enum TokenType {
 }
 
 impl<'t> Unverified<'t> {
-    /// Takes a token apart: size, characters, parts, header, claims.
+    /// Takes a token apart: the compact form, then the claims.
+    pub(crate) fn parse(token: &'t str) -> Result<Self, Rejection> {
+        let mut signed = Compact::parse(token)?;
+        let payload = text("claims", std::mem::take(&mut signed.payload))?;
+        let claims = Registered::read(&payload)?;
+        signed.replicated.equal(&claims)?;
+        Ok(Self {
+            signed,
+            claims,
+            payload,
+        })
+    }
+
+    /// The claims, for refusing early and for choosing the issuer; no reason to believe them.
+    pub(crate) fn untrusted(&self) -> &Registered {
+        &self.claims
+    }
+
+    pub(crate) fn typ(&self) -> &TokenType {
+        &self.signed.header.typ
+    }
+
+    pub(crate) fn key_id(&self) -> Option<&str> {
+        self.signed.key_id()
+    }
+
+    /// Checks the signature with the candidates, of which `allowed` may rule out algorithms.
+    pub(crate) fn verify(
+        self,
+        candidates: &[&Key],
+        allowed: Option<&[Algorithm]>,
+    ) -> Result<Authentic, Rejection> {
+        self.signed.verify(candidates, allowed)?;
+        Ok(Authentic {
+            typ: self.signed.header.typ,
+            claims: self.claims,
+            payload: self.payload,
+        })
+    }
+}
+
+impl<'t> Compact<'t> {
+    /// Size, characters, parts, header.
     pub(crate) fn parse(token: &'t str) -> Result<Self, Rejection> {
         if token.len() > MAX_TOKEN {
             return Err(shape(format!(
@@ -71,43 +120,32 @@ impl<'t> Unverified<'t> {
             return Err(parts_expected(parts));
         };
 
-        let header = text("header", header)?;
+        let header = text("header", octets("header", header)?)?;
         let (header, replicated) = Header::read(&header)?;
-        let payload = text("claims", payload)?;
-        let claims = Registered::read(&payload)?;
-        replicated.equal(&claims)?;
+        let payload = octets("claims", payload)?;
         if signature.is_empty() {
             return Err(shape("token has no signature"));
         }
         let signature = octets("signature", signature)?;
         Ok(Self {
             header,
-            claims,
+            replicated,
             payload,
             signing_input,
             signature,
         })
     }
 
-    /// The claims, for refusing early and for choosing the issuer; no reason to believe them.
-    pub(crate) fn untrusted(&self) -> &Registered {
-        &self.claims
-    }
-
-    pub(crate) fn typ(&self) -> &TokenType {
-        &self.header.typ
-    }
-
     pub(crate) fn key_id(&self) -> Option<&str> {
         self.header.key_id.as_deref()
     }
 
-    /// Checks the signature with the candidates, of which `allowed` may rule out algorithms.
+    /// Checks the signature, of whatever it is the signature.
     pub(crate) fn verify(
-        self,
+        &self,
         candidates: &[&Key],
         allowed: Option<&[Algorithm]>,
-    ) -> Result<Authentic, Rejection> {
+    ) -> Result<(), Rejection> {
         let algorithm = self.header.algorithm;
         let keys: Vec<&VerifyingKey> = candidates
             .iter()
@@ -139,11 +177,7 @@ impl<'t> Unverified<'t> {
         {
             return Err(Rejection::of(RejectionKind::BadSignature));
         }
-        Ok(Authentic {
-            typ: self.header.typ,
-            claims: self.claims,
-            payload: self.payload,
-        })
+        Ok(())
     }
 }
 
@@ -324,8 +358,8 @@ fn octets(part: &str, encoded: &str) -> Result<Vec<u8>, Rejection> {
     })
 }
 
-fn text(part: &str, encoded: &str) -> Result<String, Rejection> {
-    String::from_utf8(octets(part, encoded)?).map_err(|_| shape(format!("{part}: not UTF-8")))
+fn text(part: &str, octets: Vec<u8>) -> Result<String, Rejection> {
+    String::from_utf8(octets).map_err(|_| shape(format!("{part}: not UTF-8")))
 }
 
 /// Octets of a token that are read at most, the limit of the credential as a whole.

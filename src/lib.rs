@@ -31,6 +31,8 @@ mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod test;
 mod validate;
+#[cfg(test)]
+mod vectors;
 mod verifier;
 
 pub use crate::claims::{Claims, NoClaims};
