@@ -1,4 +1,78 @@
-//! Tower layer that verifies JWT and OAuth 2.0 access tokens.
+//! Tower layer that verifies JWT and OAuth 2.0 access tokens, hands typed claims to handlers, and
+//! lets a handler's own signature say which scope it needs. Keys rotate while requests run.
+//!
+//! ```
+//! # #[cfg(feature = "axum")] {
+//! use axum::{Router, http::StatusCode, routing::get};
+//! use serde::Deserialize;
+//! use tower_jwt_auth::{
+//!     Audience, Claims, ConfigError, Issuer, JwtAuth, KeyStore, RequireScope, scope,
+//! };
+//!
+//! #[derive(Deserialize)]
+//! struct User {
+//!     locale: Option<String>,
+//! }
+//!
+//! async fn list(user: RequireScope<scope!("calendar:read"), User>) -> String {
+//!     format!("events of {:?}, in {:?}", user.subject(), user.locale)
+//! }
+//!
+//! async fn create(_: RequireScope<scope!("calendar:write")>, user: Claims<User>) -> StatusCode {
+//!     println!("{:?} creates an event", user.subject());
+//!     StatusCode::CREATED
+//! }
+//!
+//! fn app(jwks: &[u8]) -> Result<Router, ConfigError> {
+//!     let keys = KeyStore::from_jwks(jwks)?; // keep a clone, and rotate through it
+//!     let auth = JwtAuth::new(
+//!         Issuer::new("https://login.example.com")?,
+//!         Audience::new("calendar-api")?,
+//!         keys,
+//!     );
+//!     Ok(Router::new().route("/events", get(list).post(create)).layer(auth))
+//! }
+//! # assert!(app(b"not a key set").is_err());
+//! # }
+//! ```
+//!
+//! # Where to go from here
+//!
+//! | you want to | look at |
+//! |---|---|
+//! | protect an axum, tonic or hyper service | [`guide::start`] |
+//! | know what can go wrong, and what prevents it | [`guide::mistakes`] |
+//! | load keys and rotate them | [`KeyStore`], [`guide::keys`] |
+//! | require scopes and roles | [`mod@scope`], [`scope!`], [`RequireScope`] |
+//! | read claims, the registered ones and your own | [`Claims`] |
+//! | change a setting, or know why it is so | [`JwtAuth`], [`config`], [`guide::defaults`] |
+//! | end a token before it expires | [`revocation`] |
+//! | verify a token that comes without a request | [`Verifier`] |
+//! | answer refusals with a body | [`response`] |
+//! | test your routes | [`mod@test`] |
+//!
+//! # The way of a request
+//!
+//! Credentials are read from the headers; the token is taken apart; what no signature could save
+//! is refused; one snapshot of the issuer's keys is taken; the signature is verified; the claims
+//! are validated; the revocation check is asked; the claims go into the extensions of the request;
+//! the handler's requirement is compared with what they grant. Every refusal on the way is a
+//! [`Rejection`] and leaves through one table.
+//!
+//! # Features
+//!
+//! | feature | default | gives |
+//! |---|---|---|
+//! | `axum` | yes | [`Claims`], [`RequireScope`], [`RequireRole`] as arguments of handlers |
+//! | `grpc` | | [`grpc::RequestExt`] for tonic |
+//! | `metrics` | | counters and a histogram through the `metrics` facade |
+//! | `pem` | yes | keys from PEM and DER |
+//! | `test-util` | | [`mod@test`]: an issuer and a clock for tests |
+//! | `tracing` | yes | events for verdicts and for changes of keys |
+//!
+//! Features only add; none changes what code without it does.
+//!
+#![doc = include_str!("telemetry.md")]
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

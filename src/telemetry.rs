@@ -1,22 +1,7 @@
 //! Events and metrics, behind functions that are always there and do nothing without their
 //! feature. No token, and above the debug level no claim, ever gets into one.
 //!
-//! | event | level | fields |
-//! |---|---|---|
-//! | `jwt_accepted` | debug | `issuer` |
-//! | `jwt_rejected` | info, warn for 503 | `kind`, `status` |
-//! | `jwt_rejected_reason` | debug, warn for 503 | `kind`, `reason` |
-//! | `jwt_layer_missing` | error | `reason` |
-//! | `jwt_keys_changed` | info | `change`, `generation`, `keys` |
-//! | `jwt_keys_refused` | warn | `reason` |
-//!
-//! | metric | kind | labels |
-//! |---|---|---|
-//! | `jwt_auth_accepted_total` | counter | |
-//! | `jwt_auth_rejected_total` | counter | `kind` |
-//! | `jwt_auth_key_changes_total` | counter | `change` |
-//! | `jwt_auth_key_updates_refused_total` | counter | |
-//! | `jwt_auth_verification_seconds` | histogram | |
+//! The names are listed in `telemetry.md`, which is part of the crate documentation.
 
 use crate::claims::Claims;
 use crate::config_error::ConfigError;
