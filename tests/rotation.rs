@@ -1,0 +1,469 @@
+//! Keys that change while requests run: rotated, replaced, retired and removed.
+
+#![cfg(all(feature = "test-util", feature = "tracing"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panic"
+)]
+
+mod support;
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::ScopedJoinHandle;
+use std::time::Duration;
+
+use support::{AUDIENCE, Fixture, ISSUER, NOW, get, send};
+use tower_jwt_auth::test::{FixedClock, TestIssuer};
+use tower_jwt_auth::{
+    Algorithm, Audience, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind, Verifier,
+};
+
+/// Issuers of one name whose keys have different ids, and a clock for all of them.
+struct Signers {
+    clock: FixedClock,
+    signers: Vec<(String, TestIssuer)>,
+}
+
+impl Signers {
+    fn new(count: usize) -> Self {
+        let clock = FixedClock::at(NOW);
+        let signer = |at| {
+            let signer = TestIssuer::with_algorithm(Algorithm::ES256).with_clock(clock.clone());
+            (format!("k{at}"), signer)
+        };
+        let signers = (1..=count).map(signer).collect();
+        Self { clock, signers }
+    }
+
+    /// The key with this place, counted from 1.
+    fn key(&self, at: usize) -> Key {
+        let (id, signer) = &self.signers[at - 1];
+        signer.key().with_key_id(id.as_str())
+    }
+
+    fn token(&self, at: usize) -> String {
+        let (id, signer) = &self.signers[at - 1];
+        signer.token().header("kid", id.as_str()).mint()
+    }
+
+    fn store(&self, places: impl IntoIterator<Item = usize>) -> KeyStore {
+        KeyStore::from(self.set(places)).with_clock(self.clock.clone())
+    }
+
+    fn set(&self, places: impl IntoIterator<Item = usize>) -> KeySet {
+        KeySet::new(places.into_iter().map(|at| self.key(at))).unwrap()
+    }
+
+    fn jwks(&self, at: usize) -> String {
+        self.signers[at - 1].1.jwks()
+    }
+
+    fn auth(&self, store: &KeyStore) -> JwtAuth {
+        let (issuer, audience) = (Issuer::new(ISSUER), Audience::new(AUDIENCE));
+        JwtAuth::new(issuer.unwrap(), audience.unwrap(), store).clock(self.clock.clone())
+    }
+}
+
+fn verdict(verifier: &Verifier, token: &str) -> Result<(), RejectionKind> {
+    let verdict = verifier.verify_now(token).map(drop);
+    verdict.map_err(|rejection| rejection.kind())
+}
+
+/// STORE-D2
+#[tokio::test]
+async fn old_and_new_keys_verify_together_until_the_old_one_is_removed() {
+    let signers = Signers::new(2);
+    let store = signers.store([1]);
+    let auth = signers.auth(&store);
+    let status = async |at| {
+        send(&auth, get(&signers.token(at)))
+            .await
+            .0
+            .status()
+            .as_u16()
+    };
+    assert_eq!((status(1).await, status(2).await), (200, 401));
+
+    let id = store.rotate(signers.key(2));
+    assert_eq!(id.as_str(), "k2");
+    assert_eq!((status(1).await, status(2).await), (200, 200));
+
+    assert!(store.remove("k1"));
+    assert_eq!((status(1).await, status(2).await), (401, 200));
+    assert_eq!(
+        verdict(&auth.verifier(), &signers.token(1)),
+        Err(RejectionKind::UnknownKey)
+    );
+}
+
+/// STORE-D4: no verdict on a token outlives its key. Verdicts are not remembered today; the row
+/// holds for whatever remembers them later.
+#[tokio::test]
+async fn a_token_accepted_a_moment_ago_is_refused_at_once_when_its_key_goes() {
+    let signers = Signers::new(2);
+    let store = signers.store([1, 2]);
+    let auth = signers.auth(&store);
+    let verifier = auth.verifier();
+    let token = signers.token(1);
+    for _ in 0..3 {
+        let (response, _) = send(&auth, get(&token)).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(verdict(&verifier, &token), Ok(()));
+    }
+    assert!(store.remove("k1"));
+    let (response, seen) = send(&auth, get(&token)).await;
+    assert_eq!(response.status(), 401);
+    assert_eq!(seen.count(), 0);
+    assert_eq!(verdict(&verifier, &token), Err(RejectionKind::UnknownKey));
+    // The same by `replace` and by `retire`, and for a layer that was cloned before.
+    let clone = auth.clone();
+    let token = signers.token(2);
+    assert_eq!(send(&clone, get(&token)).await.0.status(), 200);
+    assert!(store.retire("k2", Duration::ZERO));
+    assert_eq!(send(&clone, get(&token)).await.0.status(), 401);
+    store.replace(signers.set([2]));
+    assert_eq!(send(&clone, get(&token)).await.0.status(), 200);
+    store.replace(signers.set([1]));
+    assert_eq!(send(&clone, get(&token)).await.0.status(), 401);
+}
+
+/// STORE-D4: the id alone is not the key.
+#[test]
+fn a_token_accepted_a_moment_ago_is_refused_when_another_key_takes_the_id() {
+    let signers = Signers::new(2);
+    let store = signers.store([1]);
+    let verifier = signers.auth(&store).verifier();
+    let token = signers.token(1);
+    assert_eq!(verdict(&verifier, &token), Ok(()));
+    let other = signers.key(2).with_key_id("k1");
+    store.replace(KeySet::from(other));
+    assert_eq!(verdict(&verifier, &token), Err(RejectionKind::BadSignature));
+}
+
+/// STORE-D3
+#[test]
+fn a_bad_update_keeps_the_good_keys() {
+    let signers = Signers::new(2);
+    let store = signers.store([1]);
+    let verifier = signers.auth(&store).verifier();
+    let secret = r#"{"keys":[{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}"#;
+    for bad in [
+        "",
+        "<html>",
+        "[]",
+        "{}",
+        r#"{"keys":{}}"#,
+        r#"{"keys":[]}"#,
+        r#"{"keys":[{"kty":"EC","crv":"P-256"}]}"#,
+        secret,
+    ] {
+        assert!(store.replace_jwks(bad.as_bytes()).is_err(), "{bad}");
+        assert_eq!(verdict(&verifier, &signers.token(1)), Ok(()), "{bad}");
+        assert_eq!(store.generation(), 0);
+    }
+    // The twin: a good text replaces the set.
+    let generation = store.replace_jwks(signers.jwks(2).as_bytes()).unwrap();
+    assert_eq!((generation, store.generation()), (1, 1));
+    let token = signers.signers[1].1.token().mint();
+    assert_eq!(verdict(&verifier, &token), Ok(()));
+    assert_eq!(
+        verdict(&verifier, &signers.token(1)),
+        Err(RejectionKind::UnknownKey)
+    );
+}
+
+/// STORE-D3: an operator hears of a refused update, and of every change.
+#[test]
+fn refused_and_accepted_updates_are_events() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let signers = Signers::new(2);
+    let store = signers.store([1]);
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        store.replace_jwks(b"<html>").unwrap_err();
+        store
+            .replace_jwks(br#"{"keys":[{"kty":"AKP","kid":"pq"}]}"#)
+            .unwrap_err();
+        store.rotate(signers.key(2));
+    });
+    let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert!(lines[0].contains("WARN") && lines[0].contains("key update refused"));
+    assert!(
+        lines[1].contains("WARN") && lines[1].contains("pq"),
+        "{}",
+        lines[1]
+    );
+    assert!(lines[2].contains("INFO") && lines[2].contains("rotate"));
+}
+
+/// STORE-D3
+#[test]
+fn a_store_is_emptied_by_removing_its_last_key_alone() {
+    assert!(KeySet::new([]).is_err());
+    let signers = Signers::new(1);
+    let store = signers.store([1]);
+    let verifier = signers.auth(&store).verifier();
+    assert!(store.remove("k1"));
+    assert_eq!(store.snapshot().keys().count(), 0);
+    // It refuses; it is not "unavailable", for somebody wanted it so.
+    assert_eq!(
+        verdict(&verifier, &signers.token(1)),
+        Err(RejectionKind::UnknownKey)
+    );
+    store.rotate(signers.key(1));
+    assert_eq!(verdict(&verifier, &signers.token(1)), Ok(()));
+}
+
+/// A store whose keys have not come yet is our fault, and no token's.
+#[tokio::test]
+async fn a_pending_store_answers_503_until_its_first_keys() {
+    let signers = Signers::new(1);
+    let store = KeyStore::pending();
+    let auth = signers.auth(&store);
+    let (response, seen) = send(&auth, get(&signers.token(1))).await;
+    assert_eq!((response.status().as_u16(), seen.count()), (503, 0));
+    assert!(response.headers().contains_key("retry-after"));
+    assert!(!response.headers().contains_key("www-authenticate"));
+    // A bad update does not end the wait.
+    store.replace_jwks(b"{}").unwrap_err();
+    assert_eq!(send(&auth, get(&signers.token(1))).await.0.status(), 503);
+
+    store.replace(signers.set([1]));
+    assert_eq!(send(&auth, get(&signers.token(1))).await.0.status(), 200);
+}
+
+#[test]
+fn a_retired_key_verifies_until_its_end_and_never_again() {
+    let signers = Signers::new(2);
+    let store = signers.store([1]);
+    let verifier = signers.auth(&store).verifier();
+    store.rotate(signers.key(2));
+    assert!(store.retire("k1", Duration::from_secs(100)));
+
+    // Fresh tokens, so that only the key can be what ends.
+    let verdicts = || {
+        let first = verdict(&verifier, &signers.token(1));
+        (first, verdict(&verifier, &signers.token(2)))
+    };
+    assert_eq!(verdicts(), (Ok(()), Ok(())));
+    signers.clock.advance(Duration::from_millis(99_999));
+    assert_eq!(verdicts(), (Ok(()), Ok(())));
+    signers.clock.advance(Duration::from_millis(1));
+    assert_eq!(verdicts(), (Err(RejectionKind::UnknownKey), Ok(())));
+}
+
+#[test]
+fn a_second_retirement_never_lengthens_the_first() {
+    let signers = Signers::new(1);
+    let store = signers.store([1]);
+    let verifier = signers.auth(&store).verifier();
+    store.retire("k1", Duration::from_secs(10));
+    store.retire("k1", Duration::from_secs(1_000));
+    signers.clock.advance(Duration::from_secs(9));
+    assert_eq!(verdict(&verifier, &signers.token(1)), Ok(()));
+    signers.clock.advance(Duration::from_secs(1));
+    assert_eq!(
+        verdict(&verifier, &signers.token(1)),
+        Err(RejectionKind::UnknownKey)
+    );
+    // Rotating the key in once more is a new decision.
+    store.rotate(signers.key(1));
+    assert_eq!(verdict(&verifier, &signers.token(1)), Ok(()));
+}
+
+#[test]
+fn what_is_not_there_cannot_be_retired_or_removed() {
+    let signers = Signers::new(1);
+    let store = signers.store([1]);
+    assert!(!store.retire("K1", Duration::ZERO));
+    assert!(!store.remove("k2"));
+    assert_eq!(store.generation(), 0);
+    assert!(store.remove("k1"));
+    assert!(!store.remove("k1"));
+    assert_eq!(store.generation(), 1);
+}
+
+#[test]
+fn every_change_is_a_new_generation() {
+    let signers = Signers::new(3);
+    let store = signers.store([1]);
+    assert_eq!(store.generation(), 0);
+    store.rotate(signers.key(2));
+    store.retire("k1", Duration::from_secs(60));
+    assert_eq!(store.replace(signers.set([3])), 3);
+    store.remove("k3");
+    assert_eq!(store.generation(), 4);
+    assert_eq!(store.clone().generation(), 4, "a clone is the same store");
+}
+
+#[test]
+fn a_key_rotated_in_twice_is_there_once() {
+    let signers = Signers::new(1);
+    let store = signers.store([1]);
+    store.rotate(signers.key(1));
+    store.rotate(signers.key(1));
+    assert_eq!(store.snapshot().keys().count(), 1);
+}
+
+/// Retired keys leave the set with the next rotation, so that it does not grow for ever.
+#[test]
+fn keys_whose_time_is_over_leave_with_the_next_rotation() {
+    let signers = Signers::new(3);
+    let store = signers.store([1]);
+    for at in [2, 3] {
+        let old = format!("k{}", at - 1);
+        store.retire(&old, Duration::from_secs(1));
+        signers.clock.advance(Duration::from_secs(1));
+        store.rotate(signers.key(at));
+        let ids: Vec<_> = ids(&store.snapshot());
+        assert_eq!(ids, [format!("k{at}")]);
+    }
+}
+
+#[test]
+fn a_snapshot_stays_as_it_was() {
+    let signers = Signers::new(2);
+    let store = signers.store([1]);
+    let before = store.snapshot();
+    store.rotate(signers.key(2));
+    store.remove("k1");
+    assert_eq!(ids(&before), ["k1"]);
+    assert_eq!(ids(&store.snapshot()), ["k2"]);
+    // It can be put back.
+    store.replace(before);
+    let verifier = signers.auth(&store).verifier();
+    assert_eq!(verdict(&verifier, &signers.token(1)), Ok(()));
+}
+
+fn ids(set: &KeySet) -> Vec<String> {
+    set.keys().map(|key| key.id().to_string()).collect()
+}
+
+/// STORE-D1: 8 readers and 1000 swaps. `k0` is in every set, `k1` and `k2` are in one set each and
+/// share the id `k`, so a reader that saw the id of one set and the key of another would refuse
+/// the token for its signature.
+#[test]
+fn requests_see_the_old_set_or_the_new_one_and_never_a_mix() {
+    const SWAPS: u64 = 1_000;
+    let signers = Signers::new(3);
+    let always = signers.key(3);
+    let sets = [1, 2].map(|at| {
+        let changing = signers.key(at).with_key_id("k");
+        KeySet::new([always.clone(), changing]).unwrap()
+    });
+    let store = KeyStore::from(sets[0].clone());
+    let auth = signers.auth(&store);
+    let token = |at: usize| signers.signers[at - 1].1.token().header("kid", "k").mint();
+    let (stable, changing) = (signers.token(3), [token(1), token(2)]);
+
+    let (ends, reads) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let verifier = auth.verifier();
+                    while !ends.load(Ordering::Acquire) {
+                        assert_eq!(verdict(&verifier, &stable), Ok(()));
+                        for token in &changing {
+                            let verdict = verdict(&verifier, token);
+                            assert!(
+                                matches!(verdict, Ok(()) | Err(RejectionKind::BadSignature)),
+                                "{verdict:?}"
+                            );
+                        }
+                        reads.fetch_add(1, Ordering::Release);
+                    }
+                })
+            })
+            .collect();
+        for swap in 1..=SWAPS {
+            store.replace(sets[usize::from(swap % 2 == 1)].clone());
+            // Now and then a swap waits for a reader, so that they are not all over before the
+            // first one.
+            if swap % 25 != 0 {
+                continue;
+            }
+            let before = reads.load(Ordering::Acquire);
+            while reads.load(Ordering::Acquire) == before
+                && !readers.iter().any(ScopedJoinHandle::is_finished)
+            {
+                std::thread::yield_now();
+            }
+        }
+        ends.store(true, Ordering::Release);
+    });
+    assert!(reads.into_inner() >= 40);
+    assert_eq!(store.generation(), SWAPS);
+    // After the last swap, exactly its set counts.
+    let verifier = auth.verifier();
+    assert_eq!(verdict(&verifier, &changing[0]), Ok(()));
+    assert_eq!(
+        verdict(&verifier, &changing[1]),
+        Err(RejectionKind::BadSignature)
+    );
+}
+
+/// STORE-D1: writers do not lose each other's changes.
+#[test]
+fn keys_rotated_in_by_several_threads_are_all_there() {
+    let signers = Signers::new(9);
+    let store = signers.store([1]);
+    std::thread::scope(|scope| {
+        for at in 2..=9 {
+            let (store, signers) = (store.clone(), &signers);
+            scope.spawn(move || store.rotate(signers.key(at)));
+        }
+    });
+    assert_eq!(store.generation(), 8);
+    let verifier = signers.auth(&store).verifier();
+    for at in 1..=9 {
+        assert_eq!(verdict(&verifier, &signers.token(at)), Ok(()), "key {at}");
+    }
+}
+
+/// The store of a layer is the one that the caller kept, for each issuer its own.
+#[test]
+fn stores_of_different_issuers_change_apart() {
+    let fixture = Fixture::new();
+    let other = TestIssuer::new()
+        .named("https://other.example")
+        .with_clock(fixture.clock.clone());
+    let auth = fixture
+        .auth()
+        .trust(other.issuer(), other.audience(), other.keys());
+    let verifier = auth.verifier();
+    assert_eq!(verdict(&verifier, &fixture.token().mint()), Ok(()));
+    assert_eq!(verdict(&verifier, &other.token().mint()), Ok(()));
+    other.keys().remove("key-1");
+    assert_eq!(verdict(&verifier, &fixture.token().mint()), Ok(()));
+    assert_eq!(
+        verdict(&verifier, &other.token().mint()),
+        Err(RejectionKind::UnknownKey)
+    );
+    other.rotate();
+    assert_eq!(verdict(&verifier, &other.token().mint()), Ok(()));
+}
