@@ -82,7 +82,7 @@ impl Key {
     ///
     /// [`ConfigError::Key`] if the algorithm is not symmetric, the secret too short, or visibly no
     /// random octets: a password, a repeated text, a run of few different characters
-    /// ([RFC 8725, section 3.5]).
+    /// ([RFC 8725, section 3.5]), the text of a PEM or JWK.
     ///
     /// # Example: a secret and a pass phrase
     ///
@@ -97,6 +97,12 @@ impl Key {
     /// [RFC 7518, section 3.2]: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
     /// [RFC 8725, section 3.5]: https://www.rfc-editor.org/rfc/rfc8725#section-3.5
     pub fn from_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, ConfigError> {
+        if is_text_of_a_key(secret) {
+            return Err(KeyError::Weak(
+                "it is the text of a PEM or JWK, which is a key by itself and may be public",
+            )
+            .into());
+        }
         if looks_chosen(secret) {
             return Err(KeyError::Weak(
                 "it does not look random: make one with `openssl rand -base64 48`",
@@ -322,6 +328,13 @@ impl fmt::Debug for Key {
             .field("algorithms", &self.algorithms())
             .finish()
     }
+}
+
+/// Whether a secret is a PEM or a JWK as text. A public key as a secret is half of the confusion of
+/// RSA with HMAC (RFC 8725, section 2.1): everybody has it, and could mint.
+fn is_text_of_a_key(secret: &[u8]) -> bool {
+    let contains = |text: &[u8]| secret.windows(text.len()).any(|window| window == text);
+    contains(b"-----BEGIN ") || contains(b"\"kty\"")
 }
 
 /// Whether a secret is visibly no output of a random generator: too few different octets for its
