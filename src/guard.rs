@@ -51,7 +51,7 @@ impl<S, R> Layer<S> for RequireLayer<R> {
 
 impl<S, R, B, ResBody> Service<Request<B>> for RequireService<S, R>
 where
-    S: Service<Request<B>, Response = Response<ResBody>>,
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     R: Requirement,
     ResBody: Default,
 {
@@ -69,10 +69,14 @@ where
                 Ok(_) => State::Inner {
                     future: self.inner.call(request),
                 },
-                Err(rejection) => State::Rejected {
-                    rejection,
-                    exchange: Exchange::of(&request),
-                },
+                Err(rejection) => {
+                    // As in `JwtAuthService`: a permit of the ready service goes back.
+                    self.inner = self.inner.clone();
+                    State::Rejected {
+                        rejection,
+                        exchange: Exchange::of(&request),
+                    }
+                }
             },
         }
     }

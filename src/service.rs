@@ -86,7 +86,11 @@ where
                 let ready = std::mem::replace(&mut self.inner, clone);
                 ResponseFuture::waiting(finish, wait, ready, request)
             }
-            Err(rejection) => ResponseFuture::rejected(finish, rejection),
+            Err(rejection) => {
+                // Nobody calls the ready service now: what it holds, such as a permit, goes back.
+                self.inner = self.inner.clone();
+                ResponseFuture::rejected(finish, rejection)
+            }
         }
     }
 }
