@@ -1,0 +1,561 @@
+//! Scopes and roles: where they come from, what grants what, and how a refusal says what is
+//! missing (RFC 6749, section 3.3; RFC 6750, section 3.1).
+
+#![cfg(all(feature = "test-util", feature = "axum", feature = "tracing"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panic"
+)]
+
+mod support;
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::{Request, Response};
+use serde_json::{Value, json};
+use support::{Fixture, ISSUER, ReadChallenge, challenges};
+use tower::ServiceExt;
+use tower_jwt_auth::config::ClaimPointer;
+use tower_jwt_auth::scope::{AllOf, AnyOf, Grants, Requirement};
+use tower_jwt_auth::test::TestToken;
+use tower_jwt_auth::{
+    Audience, Claims, ConfigError, Issuer, JwtAuth, Rejection, RejectionKind, RequireRole,
+    RequireScope, role, roles, scope, scopes,
+};
+
+scopes! {
+    Read = "calendar:read";
+    Both = "calendar:read" & "calendar:write";
+    Either = "a" | "b";
+}
+
+roles! {
+    Admin = "admin";
+}
+
+/// The decision on a verified token.
+fn decide<R: Requirement>(token: &TestToken) -> Result<(), Rejection> {
+    let claims = Fixture::new().accepts(&token.mint());
+    claims.authorize::<R>()
+}
+
+fn token() -> TestToken {
+    Fixture::new().token()
+}
+
+async fn call(app: Router, token: Option<&TestToken>) -> Response<Body> {
+    let mut request = Request::get("/");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {}", token.mint()));
+    }
+    let request = request.body(Body::empty()).unwrap();
+    app.oneshot(request).await.unwrap()
+}
+
+/// The only challenge of a response.
+#[track_caller]
+fn challenge(response: &Response<Body>) -> ReadChallenge {
+    let challenges = challenges(response.headers());
+    assert_eq!(challenges.len(), 1, "{challenges:?}");
+    challenges.into_iter().next().unwrap()
+}
+
+/// The two ways to guard a route: an argument of the handler, and a layer around the route.
+fn guarded<R: Requirement>() -> [Router; 2] {
+    let argument = get(async |_: RequireScope<R>| "in");
+    let around = get(async || "in").route_layer(JwtAuth::require::<R>());
+    [argument, around].map(|route| Router::new().route("/", route))
+}
+
+/// RFC6749-7-1
+#[tokio::test]
+async fn a_route_that_needs_a_scope_is_for_tokens_that_have_it() {
+    let fixture = Fixture::new();
+    for route in guarded::<scope!("calendar:read")>() {
+        let app = route.layer(fixture.auth());
+        let granted = call(app.clone(), Some(&token().scope("mail:read calendar:read"))).await;
+        assert_eq!(granted.status(), 200);
+        let refused = call(app, Some(&token().scope("mail:read"))).await;
+        assert_eq!(refused.status(), 403);
+        let challenge = challenge(&refused);
+        assert_eq!(challenge.scheme, "Bearer");
+        assert_eq!(challenge.parameter("error"), Some("insufficient_scope"));
+        assert_eq!(challenge.parameter("scope"), Some("calendar:read"));
+    }
+}
+
+/// RFC6749-7-1: the same in code, inline and by name.
+#[test]
+fn claims_authorize_the_same_requirement_in_code() {
+    let good = token().scope("calendar:read");
+    assert!(decide::<Read>(&good).is_ok());
+    assert!(decide::<scope!("calendar:read")>(&good).is_ok());
+    let refused = decide::<Read>(&token().scope("mail:read")).unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::InsufficientScope);
+    assert_eq!(refused.status(), 403);
+    assert_eq!(refused.required_scopes(), ["calendar:read"]);
+    assert!(refused.to_string().contains("calendar:read"), "{refused}");
+}
+
+/// RFC6749-3.3-1
+#[test]
+fn scopes_compare_exactly_and_in_any_order() {
+    for granted in [
+        "calendar:read",
+        "calendar:write calendar:read",
+        "calendar:read calendar:write",
+    ] {
+        assert!(decide::<Read>(&token().scope(granted)).is_ok(), "{granted}");
+    }
+    for granted in [
+        "calendar:readonly",
+        "Calendar:Read",
+        "CALENDAR:READ",
+        "calendar",
+        "calendar:",
+        "calendar:*",
+        "*",
+        "calendar.read",
+        "calendar:read,calendar:write",
+        "calendar:read\tcalendar:write",
+        "calendar:read\u{a0}",
+    ] {
+        let refused = decide::<Read>(&token().scope(granted));
+        assert!(refused.is_err(), "{granted}");
+    }
+}
+
+/// RFC6749-3.3-D1
+#[test]
+fn sloppy_spacing_and_repetition_in_scopes_do_no_harm() {
+    let fixture = Fixture::new();
+    for (scope, expected) in [
+        (" a  b a", &["a", "b"][..]),
+        ("a", &["a"]),
+        ("", &[]),
+        ("   ", &[]),
+    ] {
+        let claims = fixture.accepts(&fixture.token().scope(scope).mint());
+        let names: Vec<_> = claims.scopes().iter().collect();
+        assert_eq!(names, expected, "{scope:?}");
+    }
+    let claims = fixture.accepts(&fixture.token().scope(" a  b a").mint());
+    assert_eq!(claims.scopes().len(), 2);
+    assert_eq!(claims.scopes().to_string(), "a b");
+}
+
+/// AUTHZ-D1
+#[tokio::test]
+async fn a_token_without_scopes_lacks_them() {
+    let fixture = Fixture::new();
+    for route in guarded::<Read>() {
+        let app = route.layer(fixture.auth());
+        for token in [token(), token().scope("")] {
+            let response = call(app.clone(), Some(&token)).await;
+            assert_eq!(response.status(), 403);
+            let challenge = challenge(&response);
+            assert_eq!(challenge.parameter("error"), Some("insufficient_scope"));
+        }
+    }
+}
+
+/// AUTHZ-D2
+#[tokio::test]
+async fn a_refusal_names_all_of_all_and_the_first_of_any() {
+    let fixture = Fixture::new();
+    let scope_of = async |apps: [Router; 2]| {
+        let mut scopes = Vec::new();
+        for app in apps {
+            let response = call(app.layer(fixture.auth()), Some(&token())).await;
+            assert_eq!(response.status(), 403);
+            scopes.push(challenge(&response).parameter("scope").unwrap().to_owned());
+        }
+        assert_eq!(scopes[0], scopes[1]);
+        scopes.remove(0)
+    };
+    assert_eq!(scope_of(guarded::<Either>()).await, "a");
+    assert_eq!(scope_of(guarded::<scope!("b" | "a")>()).await, "b");
+    assert_eq!(
+        scope_of(guarded::<Both>()).await,
+        "calendar:read calendar:write"
+    );
+    assert_eq!(
+        scope_of(guarded::<scope!(("a" & "b") | "c")>()).await,
+        "a b"
+    );
+    assert_eq!(
+        scope_of(guarded::<AllOf<(Read, AnyOf<(scope!("x"), scope!("y"))>)>>()).await,
+        "calendar:read x"
+    );
+}
+
+/// AUTHZ-D2
+#[test]
+fn all_of_needs_every_scope_and_any_of_needs_one() {
+    for (granted, all, any) in [
+        ("a b", true, true),
+        ("a", false, true),
+        ("b", false, true),
+        ("c", false, false),
+    ] {
+        let token = token().scope(granted);
+        assert_eq!(decide::<scope!("a" & "b")>(&token).is_ok(), all);
+        assert_eq!(decide::<scope!("a" | "b")>(&token).is_ok(), any);
+        assert_eq!(
+            decide::<AnyOf<(scope!("a"), role!("b"))>>(&token).is_ok(),
+            granted.contains('a')
+        );
+    }
+    let mixed = token().scope("a").roles(["editor"]);
+    assert!(decide::<AllOf<(scope!("a"), role!("editor"))>>(&mixed).is_ok());
+    assert!(decide::<AllOf<(scope!("a"), role!("admin"))>>(&mixed).is_err());
+    assert!(decide::<AnyOf<(scope!("x"), role!("editor"))>>(&mixed).is_ok());
+}
+
+/// AUTHZ-D3
+#[tokio::test]
+async fn a_handler_without_the_layer_refuses_and_tells_the_developer() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let claims = Router::new().route("/", get(async |_: Claims| "in"));
+    let optional = Router::new().route("/", get(async |_: Option<Claims>| "in"));
+    let scope = Router::new().route("/", get(async |_: Option<RequireScope<Read>>| "in"));
+    let [argument, around] = guarded::<Read>();
+    for app in [claims, optional, scope, argument, around] {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        let guard = tracing::subscriber::set_default(subscriber);
+        for credentials in [None, Some(token().scope("calendar:read"))] {
+            let response = call(app.clone(), credentials.as_ref()).await;
+            assert_eq!(response.status(), 500);
+            assert!(response.headers().get("www-authenticate").is_none());
+            let body = axum::body::to_bytes(response.into_body(), 1024)
+                .await
+                .unwrap();
+            assert!(body.is_empty());
+        }
+        drop(guard);
+        let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(lines.matches("ERROR").count(), 2, "{lines}");
+        assert!(lines.contains(".layer(JwtAuth::new("), "{lines}");
+    }
+}
+
+/// AUTHZ-D4
+#[tokio::test]
+async fn an_optional_layer_takes_no_token_for_anonymous_and_a_bad_one_for_bad() {
+    let fixture = Fixture::new();
+    let handler = get(async |claims: Option<Claims>| match claims {
+        Some(claims) => claims.subject().unwrap_or_default().to_owned(),
+        None => "anonymous".into(),
+    });
+    let app = Router::new()
+        .route("/", handler)
+        .layer(fixture.auth().optional());
+    let text = async |token: Option<&TestToken>| {
+        let response = call(app.clone(), token).await;
+        assert_eq!(response.status(), 200);
+        let body = axum::body::to_bytes(response.into_body(), 1024).await;
+        String::from_utf8(body.unwrap().to_vec()).unwrap()
+    };
+    assert_eq!(text(None).await, "anonymous");
+    assert_eq!(text(Some(&token())).await, "subject-1");
+    for bad in [
+        token().expired(),
+        token().signed_by_stranger(),
+        token().audience("https://other.example"),
+    ] {
+        let response = call(app.clone(), Some(&bad)).await;
+        assert_eq!(response.status(), 401);
+        assert_eq!(
+            challenge(&response).parameter("error"),
+            Some("invalid_token")
+        );
+    }
+}
+
+/// AUTHZ-D5
+#[tokio::test]
+async fn a_handler_that_needs_more_than_an_anonymous_request_asks_for_a_token() {
+    let fixture = Fixture::new();
+    let [argument, around] = guarded::<Read>();
+    let claims = Router::new().route("/", get(async |_: Claims| "in"));
+    for route in [argument, around, claims] {
+        let app = route.layer(fixture.auth().optional());
+        let response = call(app.clone(), None).await;
+        assert_eq!(response.status(), 401);
+        let challenge = challenge(&response);
+        assert_eq!(challenge.scheme, "Bearer");
+        assert_eq!(challenge.parameter("error"), None);
+        assert_eq!(challenge.parameter("scope"), None);
+        let response = call(app, Some(&token().scope("calendar:read"))).await;
+        assert_eq!(response.status(), 200);
+    }
+}
+
+/// AUTHZ-D5: an optional requirement is none for a request without a token, and a whole one for a
+/// request with one.
+#[tokio::test]
+async fn an_optional_requirement_still_binds_a_request_with_a_token() {
+    let fixture = Fixture::new();
+    let handler = get(async |user: Option<RequireScope<Read>>| user.is_some().to_string());
+    let app = Router::new()
+        .route("/", handler)
+        .layer(fixture.auth().optional());
+    assert_eq!(call(app.clone(), None).await.status(), 200);
+    let granted = token().scope("calendar:read");
+    assert_eq!(call(app.clone(), Some(&granted)).await.status(), 200);
+    assert_eq!(call(app, Some(&token())).await.status(), 403);
+}
+
+/// AUTHZ-D6
+#[tokio::test]
+async fn a_missing_role_names_no_scope() {
+    let fixture = Fixture::new();
+    let argument = Router::new().route("/", get(async |_: RequireRole<role!("admin")>| "in"));
+    let [_, around] = guarded::<Admin>();
+    for route in [argument, around] {
+        let app = route.layer(fixture.auth());
+        let granted = call(app.clone(), Some(&token().roles(["admin"]))).await;
+        assert_eq!(granted.status(), 200);
+        // Neither another role nor a scope of that name will do.
+        for token in [
+            token(),
+            token().roles(["Admin", "administrator"]),
+            token().scope("admin"),
+        ] {
+            let refused = call(app.clone(), Some(&token)).await;
+            assert_eq!(refused.status(), 403);
+            let challenge = challenge(&refused);
+            assert_eq!(challenge.parameter("error"), Some("insufficient_scope"));
+            assert_eq!(challenge.parameter("scope"), None);
+        }
+    }
+}
+
+/// AUTHZ-D6: a client that asked for the scopes that it has would come back with the same token.
+#[test]
+fn a_missing_role_beside_a_granted_scope_names_no_scope() {
+    type Rule = AllOf<(Read, Admin)>;
+    let refused = decide::<Rule>(&token().scope("calendar:read")).unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::InsufficientRole);
+    assert!(refused.required_scopes().is_empty());
+    let refused = decide::<Rule>(&token().roles(["admin"])).unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::InsufficientScope);
+    assert_eq!(refused.required_scopes(), ["calendar:read"]);
+}
+
+/// A rule of one's own is a requirement like the others.
+#[test]
+fn a_rule_of_ones_own_looks_at_what_the_token_grants() {
+    struct Narrow;
+
+    impl Requirement for Narrow {
+        fn is_met(grants: Grants<'_>) -> bool {
+            grants.scopes().len() == 1 && grants.roles().is_empty() && !grants.is_client()
+        }
+
+        fn describe() -> String {
+            "one scope and nothing else".into()
+        }
+    }
+
+    let narrow = token().scope("a");
+    assert!(decide::<Narrow>(&narrow).is_ok());
+    for wide in [
+        token().scope("a b"),
+        narrow.clone().roles(["admin"]),
+        narrow.subject("client-1"),
+    ] {
+        let refused = decide::<Narrow>(&wide).unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::InsufficientRole);
+        assert!(refused.to_string().contains("one scope and nothing else"));
+    }
+}
+
+/// A layer can hide what exists from those who may not see it.
+#[tokio::test]
+async fn a_forbidden_route_can_look_like_none() {
+    let fixture = Fixture::new();
+    for route in guarded::<Read>() {
+        let app = route.layer(fixture.auth().hide_forbidden());
+        let response = call(app.clone(), Some(&token())).await;
+        assert_eq!(response.status(), 404);
+        assert!(response.headers().get("www-authenticate").is_none());
+        let granted = call(app, Some(&token().scope("calendar:read"))).await;
+        assert_eq!(granted.status(), 200);
+    }
+}
+
+// What providers send.
+
+/// Scopes and roles of a token with these claims, in a layer for the audience `calendar`.
+fn grants(adjust: impl Fn(JwtAuth) -> JwtAuth, claims: Value) -> (Vec<String>, Vec<String>) {
+    let fixture = Fixture::new();
+    let (issuer, audience) = (Issuer::new(ISSUER), Audience::new("calendar"));
+    let auth = JwtAuth::new(issuer.unwrap(), audience.unwrap(), &fixture.keys);
+    let mut token = fixture.token().audience("calendar").header("typ", "JWT");
+    for (name, value) in claims.as_object().unwrap() {
+        token = token.claim(name, value.clone());
+    }
+    let verifier = adjust(auth).clock(fixture.clock.clone()).verifier();
+    let claims = verifier.verify_now(&token.mint()).unwrap();
+    let owned =
+        |names: tower_jwt_auth::token::NameSet<'_>| names.iter().map(str::to_owned).collect();
+    (owned(claims.scopes()), owned(claims.roles()))
+}
+
+#[track_caller]
+fn assert_grants(claims: Value, scopes: &[&str], roles: &[&str]) {
+    let (found_scopes, found_roles) = grants(|auth| auth, claims.clone());
+    assert_eq!(found_scopes, scopes, "{claims}");
+    assert_eq!(found_roles, roles, "{claims}");
+}
+
+/// RFC9068-2.2.3-1
+#[test]
+fn grants_of_auth0_are_read() {
+    assert_grants(
+        json!({"scope": "openid read:events", "permissions": ["read:events", "edit:events"]}),
+        &["openid", "read:events"],
+        &["read:events", "edit:events"],
+    );
+}
+
+/// RFC9068-2.2.3-1
+#[test]
+fn grants_of_okta_are_read() {
+    assert_grants(
+        json!({"scp": ["openid", "calendar:read"], "cid": "0oa1", "groups": ["Everyone"]}),
+        &["openid", "calendar:read"],
+        &["Everyone"],
+    );
+}
+
+/// RFC9068-2.2.3-1
+#[test]
+fn grants_of_entra_are_read() {
+    assert_grants(
+        json!({"scp": "Events.Read Events.Write", "roles": ["Calendar.Admin"], "ver": "2.0"}),
+        &["Events.Read", "Events.Write"],
+        &["Calendar.Admin"],
+    );
+}
+
+/// RFC9068-2.2.3.1-1
+#[test]
+fn grants_of_keycloak_are_read_and_other_clients_roles_left_out() {
+    assert_grants(
+        json!({
+            "typ": "Bearer",
+            "scope": "profile email",
+            "realm_access": {"roles": ["offline_access", "staff"]},
+            "resource_access": {
+                "calendar": {"roles": ["editor"]},
+                "account": {"roles": ["manage-account"]},
+                "Calendar": {"roles": ["owner"]},
+            },
+        }),
+        &["profile", "email"],
+        &["offline_access", "staff", "editor"],
+    );
+    assert_grants(
+        json!({"realm_access": ["admin"], "resource_access": {"calendar": ["admin"]}}),
+        &[],
+        &[],
+    );
+}
+
+/// RFC9068-2.2.3.1-1
+#[test]
+fn grants_of_cognito_are_read() {
+    assert_grants(
+        json!({"token_use": "access", "scope": "calendar/read", "cognito:groups": ["staff"]}),
+        &["calendar/read"],
+        &["staff"],
+    );
+}
+
+/// RFC9068-2.2.3-1: where both are there, the registered claim counts.
+#[test]
+fn scope_goes_before_scp() {
+    assert_grants(json!({"scope": "a", "scp": ["b"]}), &["a"], &[]);
+    assert_grants(json!({"scope": "", "scp": ["b"]}), &[], &[]);
+}
+
+#[test]
+fn a_role_of_one_claim_is_not_repeated_by_another() {
+    assert_grants(
+        json!({"roles": ["a", "b"], "groups": ["b", "c"], "entitlements": "a"}),
+        &[],
+        &["a", "b", "c"],
+    );
+}
+
+/// RFC9068-2.2.3-1: the escape hatch.
+#[test]
+fn scopes_and_roles_can_come_from_any_claim() {
+    let pointer = |text| ClaimPointer::new(text).unwrap();
+    let claims = json!({
+        "scope": "ignored",
+        "roles": ["ignored"],
+        "https://calendar.example/roles": ["editor"],
+        "ext": {"access": {"scopes": "a b", "groups": [{"value": "staff"}]}, "a~b": ["tilde"]},
+    });
+    let (scopes, roles) = grants(
+        |auth| {
+            auth.scopes_from(pointer("/ext/access/scopes"))
+                .scopes_from(pointer("/ext/a~0b"))
+                .roles_from(pointer("/https:~1~1calendar.example~1roles"))
+                .roles_from(pointer("/ext/access/groups"))
+        },
+        claims.clone(),
+    );
+    assert_eq!(scopes, ["a", "b", "tilde"]);
+    assert_eq!(roles, ["editor", "staff"]);
+    // What is not there grants nothing, and the usual claims do not step in.
+    let (scopes, roles) = grants(
+        |auth| {
+            auth.scopes_from(pointer("/ext/none"))
+                .roles_from(pointer("/none/at/all"))
+        },
+        claims,
+    );
+    assert!(scopes.is_empty() && roles.is_empty());
+}
+
+#[test]
+fn a_claim_pointer_is_a_json_pointer() {
+    for bad in ["", "roles", "#/roles", "/a~", "/a~2b"] {
+        let refused = ClaimPointer::new(bad);
+        assert_eq!(
+            refused.unwrap_err(),
+            ConfigError::ClaimPointer(bad.to_owned())
+        );
+    }
+    for good in ["/roles", "/a/b", "/a~1b~0c", "/", "/a//b"] {
+        assert!(ClaimPointer::new(good).is_ok(), "{good}");
+    }
+}
