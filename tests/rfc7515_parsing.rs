@@ -214,7 +214,7 @@ fn not_one_object(object: &str) -> Vec<Vec<u8>> {
         format!("{object}\0").into_bytes(),
         format!("{object},").into_bytes(),
         format!("x{object}").into_bytes(),
-        object[..object.len() - 1].as_bytes().to_vec(),
+        object.as_bytes()[..object.len() - 1].to_vec(),
         format!("\u{feff}{object}").into_bytes(),
         format!("\u{a0}{object}").into_bytes(),
         [&[0xff, 0xfe], &little[..]].concat(),
