@@ -78,6 +78,16 @@ pub struct SubjectId {
 }
 
 impl SubjectId {
+    /// This subject of this issuer, for a caller that has no token of theirs: to
+    /// [revoke](crate::revocation::Denylist::revoke_subject) all of them.
+    #[must_use]
+    pub fn new(issuer: &str, subject: &str) -> Self {
+        Self {
+            issuer: issuer.into(),
+            subject: subject.into(),
+        }
+    }
+
     /// The issuer that knows the subject.
     #[must_use]
     pub fn issuer(&self) -> &str {
@@ -129,10 +139,8 @@ impl<C> Claims<C> {
     /// The subject together with its issuer, fit for the key of a map or a table.
     #[must_use]
     pub fn subject_id(&self) -> Option<SubjectId> {
-        self.subject().map(|subject| SubjectId {
-            issuer: self.issuer().into(),
-            subject: subject.into(),
-        })
+        self.subject()
+            .map(|subject| SubjectId::new(self.issuer(), subject))
     }
 
     /// The audiences: `aud`, one of which is this API.

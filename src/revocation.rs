@@ -214,7 +214,9 @@ impl Denylist {
                 return Err(RevokeError::Full);
             }
         }
-        tokens.insert(key, until);
+        // A second, earlier word about the same token never shortens the first.
+        let known = tokens.entry(key).or_insert(until);
+        *known = until.max(*known);
         Ok(())
     }
 
@@ -242,7 +244,10 @@ impl Denylist {
                 return Err(RevokeError::Full);
             }
         }
-        subjects.insert(subject, (at, until));
+        // Two words about one subject may arrive in the wrong order; the stricter one counts.
+        let (known_at, known_until) = subjects.entry(subject).or_insert((at, until));
+        *known_at = at.max(*known_at);
+        *known_until = until.max(*known_until);
         Ok(())
     }
 
