@@ -153,13 +153,14 @@ fn one_odd_key_does_not_take_down_the_set() {
 /// The first guard takes the claims out of the request, and the second finds none.
 #[tokio::test]
 async fn several_guards_and_the_handler_see_the_same_claims() {
+    type Both = scope!("a" & "b");
     type Members = serde_json::Map<String, Value>;
 
     async fn handler(
         claims: Claims,
         user: RequireScope<scope!("a")>,
         admin: RequireRole<role!("admin")>,
-        all: RequireScope<scope!("a" & "b"), Members>,
+        all: RequireScope<Both, Members>,
         again: Claims,
         optional: Option<Claims>,
     ) -> String {
