@@ -538,13 +538,16 @@ impl Watch {
     }
 }
 
+/// The status of a stage.
+type Expected = fn(usize) -> StatusCode;
+
 /// Asks without a pause until `last_stage`. A request that began after one stage and was answered
 /// before the next has exactly that stage's status; one that met a change has one of the two.
 async fn keep_asking(
     api: Api,
     watch: Arc<Watch>,
     token: String,
-    expected: fn(usize) -> StatusCode,
+    expected: Expected,
     last_stage: usize,
 ) -> HashMap<StatusCode, usize> {
     let mut seen = HashMap::new();
@@ -601,7 +604,7 @@ async fn follows_the_providers_keys_while_requests_run() {
         2 => StatusCode::OK,
         _ => StatusCode::UNAUTHORIZED,
     };
-    let kinds: [(&String, fn(usize) -> StatusCode); 5] = [
+    let kinds: [(&String, Expected); 5] = [
         (&steady, always_good),
         (&first, until_withdrawn),
         (&second, while_known),
