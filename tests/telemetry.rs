@@ -1,0 +1,644 @@
+//! Events and metrics: the names and fields that are documented, and nothing of a token in them.
+
+#![cfg(all(feature = "metrics", feature = "test-util", feature = "tracing"))]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::ready;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Request, Response};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use serde::Deserialize;
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use tower_jwt_auth::config::{CsrfPolicy, TokenCookie, TokenSource};
+use tower_jwt_auth::revocation::{CheckFailed, Standing};
+use tower_jwt_auth::test::TestToken;
+use tower_jwt_auth::{Claims, JwtAuth, KeyStore, RejectionKind, scope};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+
+use support::{Fixture, get, get_bare, get_with, send};
+
+/// One event, as a subscriber gets it.
+#[derive(Clone, Debug)]
+struct Captured {
+    name: &'static str,
+    target: &'static str,
+    level: Level,
+    fields: BTreeMap<&'static str, String>,
+}
+
+#[derive(Clone, Default)]
+struct Capture(Arc<Mutex<Vec<Captured>>>);
+
+impl<S: Subscriber> tracing_subscriber::Layer<S> for Capture {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        if metadata.target().starts_with("tower_jwt_auth") {
+            self.0.lock().unwrap().push(Captured {
+                name: metadata.name(),
+                target: metadata.target(),
+                level: *metadata.level(),
+                fields: fields.0,
+            });
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+}
+
+/// The events of what `run` does.
+fn events(run: impl AsyncFnOnce()) -> Vec<Captured> {
+    let capture = Capture::default();
+    let subscriber = tracing_subscriber::registry().with(capture.clone());
+    tracing::subscriber::with_default(subscriber, || block_on(run()));
+    let events = capture.0.lock().unwrap().clone();
+    for event in &events {
+        assert_eq!(event.target, "tower_jwt_auth");
+    }
+    events
+}
+
+/// On this thread, whose subscriber and recorder are those of the test.
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+/// The fields of the one event of this name, without its message.
+#[track_caller]
+fn the_one<'a>(events: &'a [Captured], name: &str, level: Level) -> Vec<(&'static str, &'a str)> {
+    let found: Vec<_> = events.iter().filter(|event| event.name == name).collect();
+    assert_eq!(found.len(), 1, "{name} in {events:#?}");
+    assert_eq!(found[0].level, level, "{name}");
+    found[0]
+        .fields
+        .iter()
+        .filter(|(field, _)| **field != "message")
+        .map(|(field, value)| (*field, value.as_str()))
+        .collect()
+}
+
+fn field<'a>(fields: &[(&str, &'a str)], name: &str) -> &'a str {
+    fields
+        .iter()
+        .find(|(known, _)| *known == name)
+        .unwrap_or_else(|| panic!("no {name} in {fields:?}"))
+        .1
+}
+
+/// A layer whose keys never came.
+fn without_keys(fixture: &Fixture) -> JwtAuth {
+    let signer = fixture.signer("k1");
+    JwtAuth::new(signer.issuer(), signer.audience(), KeyStore::pending())
+        .clock(fixture.clock.clone())
+}
+
+/// Sends through a guard that stands where no layer is.
+async fn send_without_a_layer(request: Request<String>) {
+    let inner = service_fn(async |_: Request<String>| {
+        Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+    });
+    let guard = JwtAuth::require::<scope!("read")>();
+    let response = guard.layer(inner).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 500);
+}
+
+/// Sends through a layer and a guard for the scope `read`.
+async fn send_guarded(auth: JwtAuth, request: Request<String>) -> Response<String> {
+    let inner = service_fn(async |_: Request<String>| {
+        Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+    });
+    let guard = JwtAuth::require::<scope!("read")>();
+    let service = ServiceBuilder::new()
+        .layer(auth)
+        .layer(guard)
+        .service(inner);
+    service.oneshot(request).await.unwrap()
+}
+
+/// Everything that has an event or a metric, once at least.
+async fn everything(fixture: &Fixture) {
+    let good = fixture.token().mint();
+    send(&fixture.auth(), get(&good)).await;
+    send(&fixture.auth(), get_bare()).await;
+    send(&fixture.auth(), get(&fixture.token().expired().mint())).await;
+    send(&without_keys(fixture), get(&good)).await;
+    let failing = |_: Claims| ready(Err::<Standing, _>(CheckFailed::new("no connection")));
+    send(&fixture.auth().revocation(failing), get(&good)).await;
+    send_guarded(fixture.auth(), get(&good)).await;
+    send_without_a_layer(get(&good)).await;
+
+    let next = fixture.signer("e1").key().with_key_id("next");
+    fixture.keys.rotate(next);
+    assert!(fixture.keys.retire("next", Duration::from_secs(60)));
+    assert!(fixture.keys.remove("next"));
+    fixture.keys.replace(fixture.keys.snapshot());
+    assert!(fixture.keys.replace_jwks(b"{}").is_err());
+}
+
+/// The rows of one of the tables in the documentation: the cells, without their ticks.
+fn documented(table: usize) -> Vec<Vec<String>> {
+    let text = include_str!("../src/telemetry.md");
+    let tables = text.split("\n\n").filter(|block| block.starts_with('|'));
+    let rows = tables.skip(table).take(1).flat_map(str::lines).skip(2);
+    rows.map(|row| {
+        row.trim_matches('|')
+            .split('|')
+            .map(|cell| cell.replace('`', "").trim().to_owned())
+            .collect()
+    })
+    .collect()
+}
+
+fn words(cell: &str) -> BTreeSet<&str> {
+    cell.split(", ").filter(|word| !word.is_empty()).collect()
+}
+
+#[test]
+fn every_event_is_documented_with_its_level_and_fields() {
+    let fixture = Fixture::new();
+    let events = events(async || everything(&fixture).await);
+    let rows = documented(0);
+    let mut told = BTreeSet::new();
+    for event in &events {
+        let row = rows.iter().find(|row| row[0] == event.name);
+        let row = row.unwrap_or_else(|| panic!("{} is not documented", event.name));
+        let fields: BTreeSet<_> = event.fields.keys().copied().collect();
+        let expected: BTreeSet<_> = words(&row[2]).into_iter().chain(["message"]).collect();
+        assert_eq!(fields, expected, "{}", event.name);
+        told.insert((event.name, event.level.to_string().to_lowercase()));
+    }
+    let promised: BTreeSet<_> = rows
+        .iter()
+        .flat_map(|row| words(&row[1]).into_iter().map(|level| (&*row[0], level)))
+        .map(|(name, level)| (name, level.replace(" for 503", "")))
+        .collect();
+    assert_eq!(told, promised);
+}
+
+#[test]
+fn every_metric_is_documented_with_its_kind_and_labels() {
+    let fixture = Fixture::new();
+    let told: BTreeSet<_> = metrics_of(async || everything(&fixture).await)
+        .into_iter()
+        .map(|metric| {
+            let labels: Vec<_> = metric.labels.into_keys().collect();
+            (metric.name, metric.kind, labels.join(", "))
+        })
+        .collect();
+    let promised: BTreeSet<_> = documented(1)
+        .into_iter()
+        .map(|row| (row[0].clone(), row[1].clone(), row[2].clone()))
+        .collect();
+    assert_eq!(told, promised);
+}
+
+#[test]
+fn an_accepted_token_is_told_by_its_issuer_alone() {
+    let fixture = Fixture::new();
+    let token = fixture.token().mint();
+    let events = events(async || {
+        send(&fixture.auth(), get(&token)).await;
+    });
+    let fields = the_one(&events, "jwt_accepted", Level::DEBUG);
+    assert_eq!(fields, [("issuer", "https://as.example")]);
+    assert_eq!(events.len(), 1);
+}
+
+#[test]
+fn a_refusal_is_told_once_and_its_reason_to_those_who_listen_closer() {
+    let fixture = Fixture::new();
+    let events = events(async || {
+        send(&fixture.auth(), get(&fixture.token().expired().mint())).await;
+    });
+    let fields = the_one(&events, "jwt_rejected", Level::INFO);
+    assert_eq!(fields, [("kind", "expired"), ("status", "401")]);
+    let fields = the_one(&events, "jwt_rejected_reason", Level::DEBUG);
+    assert_eq!(field(&fields, "kind"), "expired");
+    assert!(
+        field(&fields, "reason").contains("3600 s ago"),
+        "the operator is told by how much: {fields:?}"
+    );
+    assert_eq!(events.len(), 2);
+}
+
+#[test]
+fn a_refusal_by_a_guard_is_told_once_too() {
+    let fixture = Fixture::new();
+    let token = fixture.token().scope("write").mint();
+    let events = events(async || {
+        assert_eq!(
+            send_guarded(fixture.auth(), get(&token)).await.status(),
+            403
+        );
+    });
+    let fields = the_one(&events, "jwt_rejected", Level::INFO);
+    assert_eq!(fields, [("kind", "insufficient_scope"), ("status", "403")]);
+    let fields = the_one(&events, "jwt_rejected_reason", Level::DEBUG);
+    assert!(
+        field(&fields, "reason").contains("scope read"),
+        "{fields:?}"
+    );
+    the_one(&events, "jwt_accepted", Level::DEBUG);
+}
+
+/// What is down on our side wakes somebody up, with its reason.
+#[test]
+fn an_outage_is_told_as_a_warning() {
+    let fixture = Fixture::new();
+    let token = fixture.token().mint();
+    let failing = |_: Claims| ready(Err::<Standing, _>(CheckFailed::new("no connection")));
+    for (auth, kind, reason) in [
+        (
+            without_keys(&fixture),
+            "key_source_unavailable",
+            "keys of issuer https://as.example have not come yet",
+        ),
+        (
+            fixture.auth().revocation(failing),
+            "revocation_unavailable",
+            "revocation check failed: no connection",
+        ),
+    ] {
+        let events = events(async || {
+            send(&auth, get(&token)).await;
+        });
+        let fields = the_one(&events, "jwt_rejected", Level::WARN);
+        assert_eq!(fields, [("kind", kind), ("status", "503")]);
+        let fields = the_one(&events, "jwt_rejected_reason", Level::WARN);
+        assert_eq!(fields, [("kind", kind), ("reason", reason)]);
+    }
+}
+
+#[test]
+fn a_missing_layer_is_told_with_the_line_to_add() {
+    let events = events(async || send_without_a_layer(get_bare()).await);
+    let fields = the_one(&events, "jwt_layer_missing", Level::ERROR);
+    let reason = field(&fields, "reason");
+    assert!(
+        reason.contains(".layer(JwtAuth::new(issuer, audience, keys))"),
+        "{reason}"
+    );
+    assert_eq!(events.len(), 1);
+}
+
+#[test]
+fn changes_of_keys_are_told() {
+    let fixture = Fixture::new();
+    let keys = &fixture.keys;
+    let next = fixture.signer("e1").key().with_key_id("next");
+    let changes: [(&str, &str, Box<dyn Fn()>); 4] = [
+        ("rotate", "5", Box::new(|| drop(keys.rotate(next.clone())))),
+        (
+            "retire",
+            "5",
+            Box::new(|| assert!(keys.retire("next", Duration::from_secs(1)))),
+        ),
+        ("remove", "4", Box::new(|| assert!(keys.remove("next")))),
+        (
+            "replace",
+            "1",
+            Box::new(|| {
+                keys.replace(next.clone().into());
+            }),
+        ),
+    ];
+    for (generation, (change, count, run)) in (1..).zip(changes) {
+        let events = events(async || run());
+        let fields = the_one(&events, "jwt_keys_changed", Level::INFO);
+        assert_eq!(
+            fields,
+            [
+                ("change", change),
+                ("generation", &*format!("{generation}")),
+                ("keys", count)
+            ]
+        );
+    }
+
+    // What is not there cannot be changed, and is not told.
+    let events = events(async || {
+        assert!(!keys.remove("unknown"));
+        assert!(!keys.retire("unknown", Duration::ZERO));
+    });
+    assert!(events.is_empty(), "{events:?}");
+}
+
+#[test]
+fn a_refused_key_set_is_told_with_its_reason() {
+    let fixture = Fixture::new();
+    let generation = fixture.keys.generation();
+    let events = events(async || {
+        assert!(fixture.keys.replace_jwks(br#"{"keys":[]}"#).is_err());
+    });
+    let fields = the_one(&events, "jwt_keys_refused", Level::WARN);
+    assert!(field(&fields, "reason").contains("no keys"), "{fields:?}");
+    assert_eq!(fixture.keys.generation(), generation);
+    assert_eq!(events.len(), 1);
+}
+
+/// Tokens with a mark in every place that a token has, good ones and bad ones.
+fn marked(fixture: &Fixture) -> Vec<String> {
+    let token = || {
+        fixture
+            .token()
+            .subject("mark-sub")
+            .claim("client_id", "mark-client")
+            .claim("jti", "mark-jti")
+            .claim("email", "mark-email")
+            .claim("roles", vec!["mark-role"])
+            .scope("mark-scope")
+    };
+    let flaws: [fn(TestToken) -> TestToken; 16] = [
+        |token| token,
+        TestToken::expired,
+        TestToken::not_yet_valid,
+        TestToken::tampered,
+        TestToken::signed_by_stranger,
+        TestToken::unsigned,
+        |token| token.audience("mark-aud"),
+        |token| token.issuer("mark-iss"),
+        |token| token.header("kid", "mark-kid"),
+        |token| token.header("typ", "mark-typ"),
+        |token| token.header("alg", "mark-alg"),
+        |token| token.header("crit", vec!["mark-crit"]),
+        |token| token.claim("exp", "mark-exp"),
+        |token| token.claim("scope", serde_json::json!({"mark": "mark-object"})),
+        |token| token.claim("cnf", serde_json::json!({"jkt": "mark-thumbprint"})),
+        |token| token.raw_claims(r#"{"iss":"mark-iss","iss":"mark-again"}"#),
+    ];
+    let mut tokens: Vec<_> = flaws.iter().map(|flaw| flaw(token()).mint()).collect();
+    tokens.push("mark-token.mark-token.mark-token".to_owned());
+    tokens.push("mark-token".to_owned());
+    tokens
+}
+
+#[derive(Debug, Deserialize)]
+struct Own {
+    #[expect(dead_code, reason = "no token has it")]
+    email: u64,
+}
+
+/// Sends each token in every place where one can be, and through every kind of check.
+async fn send_everywhere(fixture: &Fixture, token: &str) {
+    let revoking = |_: Claims| ready(Ok(Standing::Revoked));
+    send(&fixture.auth(), get(token)).await;
+    send(&fixture.auth(), get_with(format!("Bearer {token} {token}"))).await;
+    send(&fixture.auth(), get_with(format!("Basic {token}"))).await;
+    send(&fixture.auth().claims::<Own>(), get(token)).await;
+    send(&fixture.auth().access_token_profile(), get(token)).await;
+    send(&fixture.auth().revocation(revoking), get(token)).await;
+    send(&without_keys(fixture), get(token)).await;
+    send_guarded(fixture.auth(), get(token)).await;
+    send_without_a_layer(get(token)).await;
+
+    let cookie = TokenCookie::new("__Host-session", CsrfPolicy::same_origin()).unwrap();
+    let anywhere = TokenSource::header().or_cookie(cookie).insecure_or_query();
+    let anywhere = fixture.auth().token_source(anywhere);
+    let in_query = Request::get(format!("/events?access_token={token}"));
+    send(&anywhere, in_query.body(String::new()).unwrap()).await;
+    let in_cookie = Request::post("/events").header("cookie", format!("__Host-session={token}"));
+    send(&anywhere, in_cookie.body(String::new()).unwrap()).await;
+}
+
+#[test]
+fn no_event_has_a_token_or_a_part_of_it() {
+    let fixture = Fixture::new();
+    for token in marked(&fixture) {
+        let events = events(async || send_everywhere(&fixture, &token).await);
+        assert!(events.len() > 10, "every refusal is told");
+        for event in &events {
+            for value in event.fields.values() {
+                for part in token.split('.').filter(|part| !part.is_empty()) {
+                    assert!(!value.contains(part), "{event:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_event_above_debug_has_a_claim() {
+    let fixture = Fixture::new();
+    let mut told = 0;
+    for token in marked(&fixture) {
+        for event in events(async || send_everywhere(&fixture, &token).await) {
+            let has_mark = event.fields.values().any(|value| value.contains("mark-"));
+            if event.level <= Level::INFO {
+                assert!(!has_mark, "{event:?}");
+            } else {
+                told += usize::from(has_mark);
+            }
+        }
+    }
+    assert!(told > 0, "the operator can find out, at the debug level");
+}
+
+/// Lines of a log, as an operator's terminal or collector gets them.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// RFC8725-3.10-2: a key id is the attacker's text; it can write no line of its own, nor move the
+/// cursor.
+#[test]
+fn control_characters_of_a_key_id_are_escaped_in_the_log() {
+    let fixture = Fixture::new();
+    let long = "x".repeat(10_000);
+    for (key_id, shown) in [
+        ("a\n2023-11-14 INFO all is well", r"a\n2023-11-14"),
+        ("a\r\nb", r"a\r\nb"),
+        ("a\u{1b}[2Jb", r"a\u{1b}[2Jb"),
+        ("a\u{0}b", r"a\0b"),
+        ("a\u{202e}b", r"a\u{202e}b"),
+        ("../../x", "../../x"),
+        ("' OR 1=1", "' OR 1=1"),
+        (long.as_str(), "xxx"),
+    ] {
+        let token = fixture.token().header("kid", key_id).mint();
+        fixture.refuses(&token, RejectionKind::UnknownKey);
+
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            block_on(send(&fixture.auth(), get(&token)));
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text:?}");
+        let is_plain = |c: char| c == '\n' || !(c.is_control() || c == '\u{202e}');
+        assert!(text.chars().all(is_plain), "{text:?}");
+        assert!(text.len() < 1_000, "an id is cut short");
+
+        // The value itself is escaped already, whatever a subscriber does with it.
+        let events = events(async || {
+            send(&fixture.auth(), get(&token)).await;
+        });
+        let fields = the_one(&events, "jwt_rejected_reason", Level::DEBUG);
+        assert!(field(&fields, "reason").contains(shown), "{fields:?}");
+    }
+}
+
+struct Metric {
+    name: String,
+    kind: String,
+    labels: BTreeMap<String, String>,
+    value: u64,
+}
+
+/// The metrics of what `run` does; of a histogram, how many samples it has.
+fn metrics_of(run: impl AsyncFnOnce()) -> Vec<Metric> {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || block_on(run()));
+    let metrics = snapshotter.snapshot().into_vec().into_iter();
+    metrics
+        .map(|(key, _, _, value)| {
+            let (kind, value) = match value {
+                DebugValue::Counter(count) => ("counter", count),
+                DebugValue::Gauge(_) => ("gauge", 0),
+                DebugValue::Histogram(samples) => ("histogram", samples.len().try_into().unwrap()),
+            };
+            let labels = key.key().labels();
+            Metric {
+                name: key.key().name().to_owned(),
+                kind: kind.to_owned(),
+                labels: labels
+                    .map(|label| (label.key().to_owned(), label.value().to_owned()))
+                    .collect(),
+                value,
+            }
+        })
+        .collect()
+}
+
+/// The count of a metric with this label, or without one.
+fn count(metrics: &[Metric], name: &str, label: Option<(&str, &str)>) -> u64 {
+    let labels: BTreeMap<_, _> = label
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    metrics
+        .iter()
+        .filter(|metric| metric.name == name && metric.labels == labels)
+        .map(|metric| metric.value)
+        .sum()
+}
+
+#[test]
+fn verdicts_are_counted_once_each() {
+    let fixture = Fixture::new();
+    let good = fixture.token().scope("write").mint();
+    let metrics = metrics_of(async || {
+        send(&fixture.auth(), get(&good)).await;
+        send(&fixture.auth(), get(&good)).await;
+        send_guarded(fixture.auth(), get(&good)).await;
+        send(&fixture.auth(), get(&fixture.token().expired().mint())).await;
+        send(&fixture.auth(), get_bare()).await;
+        send_without_a_layer(get(&good)).await;
+    });
+    let rejected = |kind| count(&metrics, "jwt_auth_rejected_total", Some(("kind", kind)));
+    assert_eq!(count(&metrics, "jwt_auth_accepted_total", None), 3);
+    assert_eq!(rejected("expired"), 1);
+    assert_eq!(rejected("insufficient_scope"), 1);
+    assert_eq!(rejected("missing_credentials"), 1);
+    assert_eq!(rejected("missing_layer"), 1);
+    // Four tokens were looked at.
+    assert_eq!(count(&metrics, "jwt_auth_verification_seconds", None), 4);
+}
+
+#[test]
+fn changes_of_keys_are_counted() {
+    let fixture = Fixture::new();
+    let keys = &fixture.keys;
+    let metrics = metrics_of(async || {
+        for id in ["a", "b"] {
+            keys.rotate(fixture.signer("e1").key().with_key_id(id));
+        }
+        keys.retire("a", Duration::from_secs(1));
+        keys.remove("b");
+        keys.remove("b");
+        keys.replace(keys.snapshot());
+        assert!(keys.replace_jwks(b"[]").is_err());
+    });
+    for (change, expected) in [("rotate", 2), ("retire", 1), ("remove", 1), ("replace", 1)] {
+        let label = Some(("change", change));
+        assert_eq!(
+            count(&metrics, "jwt_auth_key_changes_total", label),
+            expected,
+            "{change}"
+        );
+    }
+    assert_eq!(
+        count(&metrics, "jwt_auth_key_updates_refused_total", None),
+        1
+    );
+}
+
+/// Labels come from a fixed list: what a client sends makes no new time series.
+#[test]
+fn no_label_has_anything_of_a_token() {
+    let fixture = Fixture::new();
+    let kinds: BTreeSet<_> = RejectionKind::ALL
+        .iter()
+        .map(|kind| kind.as_str())
+        .collect();
+    let metrics = metrics_of(async || {
+        for token in marked(&fixture) {
+            send_everywhere(&fixture, &token).await;
+        }
+    });
+    let mut seen = 0;
+    for metric in metrics.iter().filter(|metric| !metric.labels.is_empty()) {
+        assert_eq!(metric.name, "jwt_auth_rejected_total");
+        assert!(
+            kinds.contains(&*metric.labels["kind"]),
+            "{:?}",
+            metric.labels
+        );
+        seen += 1;
+    }
+    assert!(seen > 10, "tokens were refused for many reasons: {seen}");
+}
