@@ -432,6 +432,13 @@ async fn uses_key_ids_for_nothing_but_a_look_up() {
     for id in ids {
         let token = fixture.token().header("kid", id).mint();
         fixture.refuses(&token, UnknownKey);
+        // Safe by itself, for subscribers that write fields as they are.
+        let rejection = fixture.verify(&token).unwrap_err();
+        for told in [rejection.to_string(), format!("{rejection:?}")] {
+            let unsafe_in_a_line = |c: char| c.is_control() || c == '\u{202e}';
+            assert!(!told.contains(unsafe_in_a_line), "{told:?}");
+            assert!(told.len() < 400, "{told:?}");
+        }
         let (response, seen) = send(&fixture.auth(), get(&token)).await;
         assert_eq!((response.status().as_u16(), seen.count()), (401, 0));
         for (name, value) in response.headers() {
