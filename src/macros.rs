@@ -168,6 +168,13 @@ const NAME_MAX: usize = 128;
 /// }
 /// ```
 ///
+/// ```compile_fail
+/// type Quoted = tower_jwt_auth::scope!("calendar:\"read\"");
+/// fn use_it(claims: tower_jwt_auth::Claims) {
+///     let _ = claims.authorize::<Quoted>();
+/// }
+/// ```
+///
 /// ```
 /// type Two = tower_jwt_auth::scope!("calendar:read" & "calendar:write");
 /// fn use_it(claims: tower_jwt_auth::Claims) {

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
@@ -57,8 +59,8 @@ impl<B: Default> RespondTo<B> for EmptyBody {
     }
 }
 
-/// A body of `application/problem+json` ([RFC 9457]) with `type`, `title`, `status` and, as in the
-/// challenge, `error`.
+/// A body of `application/problem+json` ([RFC 9457]) with `type`, `title`, `status`, `detail` (the
+/// sentence for the client) and, as in the challenge, `error` and `scope`.
 ///
 /// The `type` is `about:blank`, or [`ProblemDetails::with_base`] and the name of the kind of
 /// rejection as [the client may know it](Self::with_base).
@@ -77,8 +79,8 @@ impl ProblemDetails {
     }
 
     /// Problems whose `type` is this URI, followed by the OAuth error code (`invalid_token`,
-    /// `insufficient_scope`, `invalid_request`), or `authentication_required`, `forbidden` or
-    /// `temporarily_unavailable` where there is none.
+    /// `insufficient_scope`, `invalid_request`), or `authentication_required`, `forbidden`,
+    /// `not_found` or `temporarily_unavailable` where there is none.
     #[must_use]
     pub const fn with_base(base: &'static str) -> Self {
         Self { base: Some(base) }
@@ -104,23 +106,21 @@ impl<B: From<String>> RespondTo<B> for ProblemDetails {
         let kind = self
             .base
             .map_or_else(|| "about:blank".into(), |base| format!("{base}{name}"));
-        let title = if head.status == StatusCode::NOT_FOUND {
-            "Not Found"
-        } else {
-            rejection.client_text()
-        };
-        let mut problem = serde_json::json!({
-            "type": kind,
-            "title": title,
-            "status": head.status.as_u16(),
-        });
-        if let (Some(code), Some(members)) = (code, problem.as_object_mut()) {
-            members.insert("error".into(), code.into());
+        let mut problem = serde_json::Map::new();
+        problem.insert("type".into(), kind.into());
+        // One title for each type, and for `about:blank` that of the status.
+        problem.insert("title".into(), head.status.canonical_reason().into());
+        problem.insert("status".into(), head.status.as_u16().into());
+        if head.status != StatusCode::NOT_FOUND {
+            problem.insert("detail".into(), rejection.client_text().into());
+        }
+        if let Some(code) = code {
+            problem.insert("error".into(), code.into());
             if !rejection.required_scopes().is_empty() {
-                members.insert("scope".into(), rejection.required_scopes().join(" ").into());
+                problem.insert("scope".into(), rejection.required_scopes().join(" ").into());
             }
         }
-        problem.to_string().into()
+        serde_json::Value::Object(problem).to_string().into()
     }
 }
 
@@ -244,6 +244,8 @@ impl Provisional {
     pub(crate) fn take<B>(response: &mut Response<B>) -> Option<Rejection> {
         let Self(rejection) = response.extensions_mut().remove()?;
         let ours = [WWW_AUTHENTICATE, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER];
+        // Set by a router between, for a body that is not the one to be sent.
+        response.headers_mut().remove(CONTENT_LENGTH);
         for name in ours.iter().chain([&GRPC_STATUS, &GRPC_MESSAGE]) {
             response.headers_mut().remove(name);
         }

@@ -49,6 +49,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use crate::challenge::is_scope_octet;
 use crate::claims::{Claims, NameSet, Token};
 use crate::error::Rejection;
 #[doc(hidden)]
@@ -72,8 +73,8 @@ pub trait Requirement: 'static {
     /// The requirement in words, for the operator.
     fn describe() -> String;
 
-    /// The scopes that a client should ask for to meet it: the `scope` of the challenge.
-    /// Default: none.
+    /// The scopes that a client should ask for to meet it: the `scope` of the challenge, where a
+    /// text that is no scope (RFC 6749, section 3.3) is left out. Default: none.
     #[must_use]
     fn scopes() -> Vec<&'static str> {
         Vec::new()
@@ -129,12 +130,18 @@ impl<C> Claims<C> {
             return Ok(());
         }
         let mut scopes = R::scopes();
+        scopes.retain(|scope| is_scope(scope));
         if scopes.iter().all(|scope| grants.scopes().contains(scope)) {
             // A client that asked for these scopes again would be back with the same token.
             scopes.clear();
         }
         Err(Rejection::rights(scopes, R::describe()))
     }
+}
+
+/// Whether the text is one scope: a challenge with anything else could not be read.
+fn is_scope(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_scope_octet)
 }
 
 /// Every one of the requirements in a tuple, which can be nested.
