@@ -233,6 +233,11 @@ impl<C> Claims<C> {
     pub(crate) fn token(&self) -> &Token {
         &self.inner.token
     }
+
+    #[cfg(feature = "axum")]
+    pub(crate) fn is_same_token<D>(&self, other: &Claims<D>) -> bool {
+        Arc::ptr_eq(&self.inner.token, &other.inner.token)
+    }
 }
 
 impl<C: Send + Sync + 'static> Claims<C> {

@@ -243,9 +243,8 @@ impl Provisional {
     /// leaves what others have added since.
     pub(crate) fn take<B>(response: &mut Response<B>) -> Option<Rejection> {
         let Self(rejection) = response.extensions_mut().remove()?;
-        let ours = [WWW_AUTHENTICATE, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER];
-        // Set by a router between, for a body that is not the one to be sent.
-        response.headers_mut().remove(CONTENT_LENGTH);
+        // The length is what a router between has made of the empty body.
+        let ours = [WWW_AUTHENTICATE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER];
         for name in ours.iter().chain([&GRPC_STATUS, &GRPC_MESSAGE]) {
             response.headers_mut().remove(name);
         }

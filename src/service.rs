@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CACHE_CONTROL, COOKIE, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CACHE_CONTROL, COOKIE, Entry, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use serde::de::DeserializeOwned;
@@ -140,6 +140,11 @@ impl<C: 'static, R> Finish<C, R> {
             request.headers_mut().remove(AUTHORIZATION);
         } else if let Some(value) = request.headers_mut().get_mut(AUTHORIZATION) {
             value.set_sensitive(true);
+        }
+        if self.shared.settings.source.reads_cookie()
+            && let Entry::Occupied(mut cookies) = request.headers_mut().entry(COOKIE)
+        {
+            cookies.iter_mut().for_each(|value| value.set_sensitive(true));
         }
         self.prepare(request);
         claims.insert_into(request.extensions_mut());
