@@ -85,6 +85,9 @@ mod error;
 #[cfg(feature = "axum")]
 mod extract;
 mod future;
+#[cfg(any(test, feature = "_fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod guard;
@@ -96,6 +99,8 @@ mod layer;
 mod macros;
 mod memo;
 mod policy;
+#[cfg(test)]
+mod properties;
 mod registered;
 mod respond;
 pub mod revocation;

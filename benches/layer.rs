@@ -1,0 +1,160 @@
+//! What the layer adds to a request: the whole Tower `call`, around a service that answers at
+//! once.
+//!
+//! `cargo bench --all-features --bench layer`. Read the ratios: the times are those of a machine.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that cannot be set up has to stop"
+)]
+
+mod support;
+
+use std::convert::Infallible;
+use std::future::Ready;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use divan::{AllocProfiler, Bencher, black_box};
+use http::{Request, Response, StatusCode};
+use tower::{Layer, Service};
+use tower_jwt_auth::test::TestIssuer;
+use tower_jwt_auth::{Algorithm, KeySet};
+
+use crate::support::{ALGORITHMS, token};
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench]
+fn no_auth(bencher: Bencher<'_, '_>) {
+    let token = token(&TestIssuer::new()).mint();
+    run(bencher, Hello, Some(&token), StatusCode::OK);
+}
+
+#[divan::bench(args = ALGORITHMS)]
+fn accepted(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
+    let issuer = TestIssuer::with_algorithm(algorithm);
+    let token = token(&issuer).mint();
+    run(
+        bencher,
+        issuer.auth().layer(Hello),
+        Some(&token),
+        StatusCode::OK,
+    );
+}
+
+#[divan::bench]
+fn no_token(bencher: Bencher<'_, '_>) {
+    let service = TestIssuer::new().auth().layer(Hello);
+    run(bencher, service, None, StatusCode::UNAUTHORIZED);
+}
+
+#[divan::bench]
+fn malformed(bencher: Bencher<'_, '_>) {
+    let issuer = TestIssuer::new();
+    let token = token(&issuer).mint().replace('.', "!");
+    let service = issuer.auth().layer(Hello);
+    run(bencher, service, Some(&token), StatusCode::BAD_REQUEST);
+}
+
+#[divan::bench(threads = 8)]
+fn eight_threads(bencher: Bencher<'_, '_>) {
+    let issuer = TestIssuer::with_algorithm(Algorithm::HS256);
+    let token = token(&issuer).mint();
+    run(
+        bencher,
+        issuer.auth().layer(Hello),
+        Some(&token),
+        StatusCode::OK,
+    );
+}
+
+/// As [`eight_threads`], and somebody swaps the key set a thousand times a second.
+#[divan::bench(threads = 8)]
+fn eight_threads_while_keys_rotate(bencher: Bencher<'_, '_>) {
+    let issuer = TestIssuer::with_algorithm(Algorithm::HS256);
+    let token = token(&issuer).mint();
+    let other = TestIssuer::new().key().with_key_id("other");
+    let sets = [
+        KeySet::from(issuer.key()),
+        KeySet::new([other, issuer.key()]).unwrap(),
+    ];
+    let (keys, done) = (issuer.keys(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for set in sets.iter().cycle() {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                keys.replace(set.clone());
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        run(
+            bencher,
+            issuer.auth().layer(Hello),
+            Some(&token),
+            StatusCode::OK,
+        );
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Measures `call` and the one poll that finishes it; making the request does not count.
+fn run<S>(bencher: Bencher<'_, '_>, service: S, token: Option<&str>, expected: StatusCode)
+where
+    S: Service<Request<()>, Response = Response<()>, Error = Infallible> + Clone + Sync,
+{
+    let request = || {
+        let request = Request::get("/events?from=2024-01-01").header("host", "api.example");
+        match token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
+        .body(())
+        .unwrap()
+    };
+    assert_eq!(answer(&mut service.clone(), request()).status(), expected);
+    bencher
+        .with_inputs(|| (service.clone(), request()))
+        .bench_values(|(mut service, request)| answer(&mut service, black_box(request)));
+}
+
+fn answer<S>(service: &mut S, request: Request<()>) -> Response<()>
+where
+    S: Service<Request<()>, Response = Response<()>, Error = Infallible>,
+{
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut context).is_ready());
+    match pin!(service.call(request)).poll(&mut context) {
+        Poll::Ready(Ok(response)) => response,
+        Poll::Ready(Err(never)) => match never {},
+        Poll::Pending => unreachable!("nothing here has to be waited for"),
+    }
+}
+
+/// The service under the layer.
+#[derive(Clone)]
+struct Hello;
+
+impl Service<Request<()>> for Hello {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        black_box(request);
+        std::future::ready(Ok(Response::new(())))
+    }
+}

@@ -1,0 +1,556 @@
+//! The parsers behind functions that take octets and assert what must hold of the answer,
+//! whatever the octets are.
+//!
+//! Three things feed them: the fuzzer in `fuzz/`, the mutated seeds of `tests/fuzz_smoke.rs`, and
+//! the generated input of the property tests. No part of the public API.
+
+#![expect(clippy::expect_used, reason = "an oracle fails by panic")]
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, UNIX_EPOCH};
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Request;
+use http::header::{AUTHORIZATION, COOKIE, HeaderValue};
+use serde_json::{Map, Value, json};
+
+use crate::bearer::{self, CsrfPolicy, TokenCookie, TokenSource};
+use crate::challenge::Challenge;
+use crate::claims::Claims;
+use crate::clock::NumericDate;
+use crate::config_error::ConfigError;
+use crate::error::{Rejection, RejectionKind};
+use crate::json::{self, JsonError, Raw};
+use crate::jws::Unverified;
+use crate::keys::algorithm::Algorithm;
+use crate::keys::key::Key;
+use crate::keys::set::KeySet;
+use crate::layer::JwtAuth;
+use crate::policy::{Audience, ClaimPointer, Issuer};
+use crate::registered;
+use crate::verifier::Verifier;
+
+/// The value of an `Authorization` header.
+pub fn authorization(value: &[u8]) {
+    let scheme_and_rest = || {
+        let text = std::str::from_utf8(value).expect("a value that was read is text");
+        let text = text.trim_matches([' ', '\t']);
+        text.split_once(' ').unwrap_or((text, ""))
+    };
+    match bearer::parse_authorization(value) {
+        Ok(Some(token)) => {
+            let (scheme, rest) = scheme_and_rest();
+            assert!(scheme.eq_ignore_ascii_case("bearer"), "{scheme:?}");
+            assert_eq!(rest.trim_start_matches(' '), token);
+            assert!(is_token68(token), "{token:?}");
+        }
+        Ok(None) => assert!(!scheme_and_rest().0.eq_ignore_ascii_case("bearer")),
+        Err(rejection) => refused(&rejection),
+    }
+}
+
+/// A request, one part on a line: query, cookie, `Authorization`, method.
+pub fn request(parts: &[u8]) {
+    let mut lines = parts.split(|octet| *octet == b'\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let query = String::from_utf8_lossy(line()).into_owned();
+    let (cookie, authorization) = (line(), line());
+    let method = String::from_utf8_lossy(line()).into_owned();
+    let mut builder = Request::builder().uri(format!("/?{query}"));
+    for (name, value) in [(COOKIE, cookie), (AUTHORIZATION, authorization)] {
+        if !value.is_empty() {
+            let Ok(value) = HeaderValue::from_bytes(value) else {
+                return;
+            };
+            builder = builder.header(name, value);
+        }
+    }
+    if !method.is_empty() {
+        builder = builder
+            .method(method.as_str())
+            .header("origin", "https://other.example");
+    }
+    let Ok(request) = builder.body(()) else {
+        return;
+    };
+    let policy = CsrfPolicy::same_origin();
+    let cookie = TokenCookie::new("__Host-token", policy).expect("a good name");
+    let source = TokenSource::header().or_cookie(cookie).insecure_or_query();
+
+    let query = request.uri().query().unwrap_or_default();
+    let named: Vec<_> = query
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .filter(|(name, _)| percent_decoded(name).as_deref() == Some(b"access_token"))
+        .collect();
+    match bearer::read(&request, &source) {
+        Ok(found) => {
+            let in_header = bearer::parse_authorization(authorization)
+                .ok()
+                .flatten()
+                .map(str::to_owned);
+            let in_query = named.first().map(|(_, value)| {
+                let octets = percent_decoded(value).expect("a value that was read is decodable");
+                String::from_utf8(octets).expect("and text")
+            });
+            assert!(named.len() < 2, "{query}");
+            assert!(in_header.is_none() || in_query.is_none());
+            if let Some(expected) = in_header.or(in_query) {
+                assert_eq!(found.as_ref().map(|found| found.token()), Some(&*expected));
+            }
+            assert!(found.is_none_or(|found| is_token68(found.token())));
+        }
+        Err(rejection) => refused(&rejection),
+    }
+}
+
+/// JSON text: what is accepted means what `serde_json` says that it means, and what is refused
+/// for its syntax is refused there too.
+pub fn json(text: &[u8]) {
+    let Ok(text) = std::str::from_utf8(text) else {
+        return;
+    };
+    let mut members = Map::new();
+    let read = json::read_object(text, json::MAX_MEMBERS, |name, value| {
+        members.insert(name.into_owned(), value_of(value));
+    });
+    let reference = serde_json::from_str::<Map<String, Value>>(text);
+    match (read, reference) {
+        (Ok(()), Ok(reference)) => {
+            let (ours, theirs) = (Value::Object(members), Value::Object(reference));
+            assert!(is_same(&ours, &theirs), "{ours} is not {theirs}");
+        }
+        // Close to the greatest number its rounding overflows.
+        (Ok(()), Err(error)) => assert!(error.to_string().contains("out of range"), "{error}"),
+        (Err(JsonError::Syntax(at)), reference) => {
+            assert!(at <= text.len());
+            assert!(reference.is_err(), "refused at octet {at}: {text}");
+        }
+        // Stricter on purpose.
+        (Err(JsonError::Duplicate(_) | JsonError::Reserved | JsonError::TooLarge(_)), _) => {}
+    }
+}
+
+/// The text of a token: compact form, header, and the shape of the claims.
+pub fn compact(token: &[u8]) {
+    let Ok(token) = std::str::from_utf8(token) else {
+        return;
+    };
+    match Unverified::parse(token) {
+        Ok(_) => {
+            let parts: Vec<_> = token.split('.').map(decoded).collect();
+            let [Some(header), Some(claims), Some(signature)] = parts.as_slice() else {
+                panic!("not three parts in base64url: {token}");
+            };
+            let header: Map<String, Value> =
+                serde_json::from_slice(header).expect("the header is an object");
+            let algorithm = header.get("alg").and_then(Value::as_str);
+            assert!(algorithm.and_then(Algorithm::from_name).is_some());
+            assert!(!header.contains_key("crit"));
+            for name in ["kid", "typ", "cty"] {
+                assert!(header.get(name).is_none_or(Value::is_string), "{name}");
+            }
+            serde_json::from_slice::<Map<String, Value>>(claims).expect("the claims are an object");
+            assert!(!signature.is_empty());
+        }
+        Err(rejection) => refused(&rejection),
+    }
+}
+
+/// The octets of a header.
+pub fn header(octets: &[u8]) {
+    let header = URL_SAFE_NO_PAD.encode(octets);
+    compact(format!("{header}.e30.AA").as_bytes());
+}
+
+/// The octets of the claims, under a good header and a good signature.
+pub fn claims(octets: &[u8]) {
+    let claims = URL_SAFE_NO_PAD.encode(octets);
+    let message = format!("{HEADER}.{claims}");
+    let mut tag = hmac::sign(&SECRET, message.as_bytes()).as_ref().to_vec();
+    let verdict = verify(&format!("{message}.{}", URL_SAFE_NO_PAD.encode(&tag)));
+    if let Some(octet) = tag.first_mut() {
+        *octet ^= 1;
+    }
+    let forged = verify(&format!("{message}.{}", URL_SAFE_NO_PAD.encode(&tag)));
+    let forged = forged.expect_err("a forged token was accepted");
+    match verdict {
+        Ok(claims) => {
+            assert_eq!(forged.kind(), RejectionKind::BadSignature);
+            keep_the_rules(&claims, octets);
+        }
+        Err(_) => assert_ne!(forged.status(), 403),
+    }
+}
+
+/// The text of a token, against the whole verifier. Its keys are a secret and an Ed25519 key.
+pub fn verifier(token: &[u8]) {
+    let Ok(token) = std::str::from_utf8(token) else {
+        return;
+    };
+    let Ok(claims) = verify(token) else {
+        return;
+    };
+    let (message, signature) = token.rsplit_once('.').expect("a token has parts");
+    let signature = decoded(signature).expect("in base64url");
+    let edwards = UnparsedPublicKey::new(&ED25519, PAIR.public_key().as_ref());
+    assert!(
+        hmac::verify(&SECRET, message.as_bytes(), &signature).is_ok()
+            || edwards.verify(message.as_bytes(), &signature).is_ok(),
+        "accepted without a signature: {token}"
+    );
+    let payload = message.split('.').nth(1).and_then(decoded);
+    keep_the_rules(&claims, &payload.expect("the claims are base64url"));
+}
+
+/// A JSON Web Key.
+pub fn jwk(text: &[u8]) {
+    match Key::from_jwk(text) {
+        Ok(key) => {
+            let members: Map<String, Value> =
+                serde_json::from_slice(text).expect("a key is an object");
+            let id = members.get("kid").map(|id| id.as_str().expect("a string"));
+            assert_eq!(key.id().as_str(), id.unwrap_or(key.thumbprint()));
+            well_formed(&key);
+        }
+        Err(error) => unusable(&error),
+    }
+}
+
+/// A JSON Web Key Set.
+pub fn jwks(text: &[u8]) {
+    match KeySet::from_jwks(text) {
+        Ok(set) => {
+            let members: Map<String, Value> =
+                serde_json::from_slice(text).expect("a key set is an object");
+            let keys = members.get("keys").and_then(Value::as_array);
+            let count = keys.expect("with an array").len();
+            assert_eq!(set.keys().count() + set.skipped().len(), count);
+            for key in set.keys() {
+                well_formed(key);
+                assert!(!key.algorithms().iter().any(|one| one.is_symmetric()));
+            }
+            for skipped in set.skipped() {
+                assert!(skipped.position() < count);
+                one_line(&skipped.to_string());
+            }
+        }
+        Err(error) => unusable(&error),
+    }
+}
+
+/// A public key in PEM, and the same octets as DER.
+#[cfg(feature = "pem")]
+pub fn pem(octets: &[u8]) {
+    for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
+        for key in [
+            Key::from_pem(algorithm, octets),
+            Key::from_der(algorithm, octets),
+        ] {
+            match key {
+                Ok(key) => {
+                    well_formed(&key);
+                    assert_eq!(key.algorithms().first(), Some(&algorithm));
+                }
+                Err(error) => unusable(&error),
+            }
+        }
+    }
+}
+
+/// The parts of a challenge, one on a line: realm, parameter name, its value, error page, further
+/// challenge.
+pub fn challenge(parts: &[u8]) {
+    let text = String::from_utf8_lossy(parts);
+    let mut lines = text.split('\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (realm, name, value, uri, other) = (line(), line(), line(), line(), line());
+    let challenge = match Challenge::new(realm) {
+        Ok(challenge) => challenge,
+        Err(error) => return unusable(&error),
+    };
+    let expected = format!("Bearer realm={}", quoted(realm));
+    let missing = Rejection::of(RejectionKind::MissingCredentials);
+    assert_eq!(lines_of(&challenge, &missing), [expected.as_str()]);
+
+    match challenge.clone().parameter(name, value) {
+        Ok(challenge) => assert_eq!(
+            lines_of(&challenge, &missing),
+            [format!("{expected}, {name}={}", quoted(value))]
+        ),
+        Err(error) => unusable(&error),
+    }
+    let expired = Rejection::of(RejectionKind::Expired);
+    match challenge.clone().error_uri(uri) {
+        Ok(challenge) => {
+            let lines = lines_of(&challenge, &expired).join("\n");
+            assert!(lines.ends_with(&format!(", error_uri={}", quoted(uri))));
+        }
+        Err(error) => unusable(&error),
+    }
+    match challenge.and_scheme(other) {
+        Ok(challenge) => assert_eq!(lines_of(&challenge, &missing), [&*expected, other]),
+        Err(error) => unusable(&error),
+    }
+}
+
+/// The names in a `scope` claim.
+pub fn scopes(text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    let names = registered::names(text.split(' '));
+    let mut model: Vec<&str> = Vec::new();
+    for name in text.split_terminator(' ') {
+        if !name.is_empty() && !model.contains(&name) {
+            model.push(name);
+        }
+    }
+    assert_eq!(names, model);
+}
+
+/// Two times of a token, as the octets of floating-point numbers.
+pub fn dates(octets: &[u8]) {
+    let (numbers, _) = octets.as_chunks::<8>();
+    let [first, second, ..] = numbers else {
+        return;
+    };
+    let [first, second] = [first, second].map(|octets| f64::from_le_bytes(*octets));
+    if first.is_nan() || second.is_nan() {
+        return; // a number that JSON cannot say
+    }
+    let [early, late] = [first.min(second), first.max(second)].map(NumericDate);
+    assert!(early.to_system_time() <= late.to_system_time());
+    assert!(early.to_system_time() >= UNIX_EPOCH);
+    if (0.0..4e9).contains(&first) {
+        let back = NumericDate::from(NumericDate(first).to_system_time());
+        assert!((back.0 - first).abs() < 1e-6, "{first} became {}", back.0);
+    }
+}
+
+/// A text of the configuration, in each place where one stands.
+pub fn settings(text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    let refusals = [
+        Audience::new(&text).err(),
+        CsrfPolicy::same_origin().and_origin(&text).err(),
+        Issuer::new(&text).err(),
+        TokenCookie::new(&text, CsrfPolicy::same_origin()).err(),
+    ];
+    for error in refusals.iter().flatten() {
+        unusable(error);
+    }
+    match ClaimPointer::new(&text) {
+        Ok(pointer) => {
+            let names = pointer.names().iter();
+            let again: String = names
+                .map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1")))
+                .collect();
+            assert_eq!(again, text);
+        }
+        Err(error) => {
+            unusable(&error);
+            let mut escapes = text.split('~').skip(1);
+            assert!(!text.starts_with('/') || escapes.any(|rest| !rest.starts_with(['0', '1'])));
+        }
+    }
+}
+
+/// Tokens that [`verifier`] accepts, for a corpus: a name, and the text.
+#[must_use]
+pub fn tokens() -> Vec<(&'static str, String)> {
+    let claims = URL_SAFE_NO_PAD.encode(CLAIMS);
+    let hmac_message = format!("{HEADER}.{claims}");
+    let tag = hmac::sign(&SECRET, hmac_message.as_bytes());
+    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","typ":"at+jwt"}"#);
+    let edwards_message = format!("{header}.{claims}");
+    let signature = PAIR.sign(edwards_message.as_bytes());
+    vec![
+        (
+            "hs256",
+            format!("{hmac_message}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref())),
+        ),
+        (
+            "eddsa",
+            format!(
+                "{edwards_message}.{}",
+                URL_SAFE_NO_PAD.encode(signature.as_ref())
+            ),
+        ),
+    ]
+}
+
+/// The verdict, with every refusal looked at.
+pub(crate) fn verify(token: &str) -> Result<Claims, Rejection> {
+    VERIFIER.verify_now(token).inspect_err(refused)
+}
+
+/// What is accepted keeps the rules, as another reader of the claims sees them.
+fn keep_the_rules(claims: &Claims, payload: &[u8]) {
+    let view: Map<String, Value> =
+        serde_json::from_slice(payload).expect("accepted claims are an object");
+    let text = |name: &str| view.get(name).and_then(Value::as_str);
+    assert_eq!(text("iss"), Some(ISSUER));
+    let audience = view.get("aud").expect("an audience is required");
+    assert!(match audience {
+        Value::Array(all) => all.iter().any(|one| one == AUDIENCE),
+        one => one == AUDIENCE,
+    });
+    let date = |name: &str| {
+        view.get(name)
+            .map(|value| value.as_f64().expect("a time is a number"))
+    };
+    let (now, leeway) = (f64::from(NOW), 60.0);
+    assert!(date("exp").expect("an expiry is required") > now - leeway);
+    for start in ["nbf", "iat"] {
+        assert!(date(start).is_none_or(|at| at <= now + leeway), "{start}");
+    }
+    assert!(!view.contains_key("cnf"));
+    assert_eq!(claims.subject(), text("sub"));
+    assert_eq!(claims.id(), text("jti"));
+    for time in [claims.expires_at(), claims.issued_at(), claims.not_before()] {
+        assert!(time.is_none_or(|time| time >= UNIX_EPOCH));
+    }
+}
+
+/// A refusal is the client's affair, and its sentence for the operator fits on a line of a log.
+fn refused(rejection: &Rejection) {
+    assert!(matches!(rejection.status().as_u16(), 400 | 401 | 403));
+    one_line(&rejection.to_string());
+}
+
+fn unusable(error: &ConfigError) {
+    assert!(!error.to_string().chars().any(char::is_control), "{error}");
+}
+
+fn one_line(sentence: &str) {
+    assert!(!sentence.chars().any(char::is_control), "{sentence:?}");
+    assert!(sentence.len() < 2_048, "{} octets", sentence.len());
+}
+
+fn well_formed(key: &Key) {
+    assert_eq!(key.thumbprint().len(), 43);
+    assert!(!key.algorithms().is_empty());
+    assert!(!format!("{key:?}").chars().any(char::is_control));
+}
+
+fn lines_of(challenge: &Challenge, rejection: &Rejection) -> Vec<String> {
+    challenge
+        .lines(rejection)
+        .map(|line| line.to_str().expect("a challenge is ASCII").to_owned())
+        .collect()
+}
+
+fn quoted(text: &str) -> String {
+    let inside: String = text
+        .chars()
+        .flat_map(|char| {
+            let escape = matches!(char, '"' | '\\').then_some('\\');
+            escape.into_iter().chain([char])
+        })
+        .collect();
+    format!("\"{inside}\"")
+}
+
+fn is_token68(text: &str) -> bool {
+    let padding = text
+        .bytes()
+        .rev()
+        .take_while(|octet| *octet == b'=')
+        .count();
+    let length = text.len() - padding;
+    let legal = |octet: u8| matches!(octet, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    length > 0 && text.len() <= bearer::MAX_CREDENTIALS && text.bytes().take(length).all(legal)
+}
+
+fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut octets = Vec::new();
+    let mut rest = text.as_bytes().iter();
+    while let Some(octet) = rest.next() {
+        if *octet == b'%' {
+            let mut digit = || char::from(*rest.next()?).to_digit(16);
+            let code = digit()? * 16 + digit()?;
+            octets.push(u8::try_from(code).ok()?);
+        } else {
+            octets.push(*octet);
+        }
+    }
+    Some(octets)
+}
+
+fn decoded(part: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(part).ok()
+}
+
+/// The value as `serde_json` would have it, read through our own navigation.
+fn value_of(raw: Raw<'_>) -> Value {
+    if let Some(members) = raw.members() {
+        let members = members.into_iter();
+        Value::Object(
+            members
+                .map(|(name, value)| (name.into_owned(), value_of(value)))
+                .collect(),
+        )
+    } else if let Some(items) = raw.items() {
+        Value::Array(items.into_iter().map(value_of).collect())
+    } else if let Some(string) = raw.string() {
+        Value::String(string.into_owned())
+    } else if let Some(number) = raw.number() {
+        json!(number)
+    } else {
+        match raw.text() {
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            "null" => Value::Null,
+            other => panic!("{other:?} is no JSON value"),
+        }
+    }
+}
+
+/// Equality up to the last digit of a number, which `serde_json` does not round exactly.
+fn is_same(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| {
+            (a - b).abs() <= a.abs() * 1e-15 || (a - b).abs() <= f64::MIN_POSITIVE
+        }),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(name, a)| b.get(name).is_some_and(|b| is_same(a, b)))
+        }
+        (a, b) => a == b,
+    }
+}
+
+static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+    let secret = json!({ "kty": "oct", "kid": "h1", "alg": "HS256", "k": URL_SAFE_NO_PAD.encode(SECRET_OCTETS) });
+    let x = URL_SAFE_NO_PAD.encode(PAIR.public_key());
+    let edwards = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "e1", "x": x });
+    let keys =
+        [secret, edwards].map(|jwk| Key::from_jwk(jwk.to_string().as_bytes()).expect("a good key"));
+    let issuer = Issuer::new(ISSUER).expect("a good issuer");
+    let audience = Audience::new(AUDIENCE).expect("a good audience");
+    JwtAuth::new(issuer, audience, KeySet::new(keys).expect("two keys"))
+        .clock(|| UNIX_EPOCH + Duration::from_secs(u64::from(NOW)))
+        .verifier()
+});
+
+static SECRET: LazyLock<hmac::Key> =
+    LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, SECRET_OCTETS));
+
+static PAIR: LazyLock<Arc<Ed25519KeyPair>> = LazyLock::new(|| {
+    Arc::new(Ed25519KeyPair::from_seed_unchecked(SECRET_OCTETS).expect("a seed of 32 octets"))
+});
+
+const ISSUER: &str = "https://as.example";
+const AUDIENCE: &str = "https://api.example";
+const NOW: u32 = 1_700_000_000;
+/// `{"alg":"HS256","kid":"h1"}`
+const HEADER: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6ImgxIn0";
+/// Good at [`NOW`], and written out, so that the tokens never change.
+const CLAIMS: &str = r#"{"iss":"https://as.example","aud":["https://api.example","other"],"exp":1700000300,"iat":1.7e9,"nbf":1700000000,"sub":"alice","jti":"1","client_id":"web","scope":"a b a","roles":["admin"],"realm_access":{"roles":["x"]},"amr":["pwd"],"note":"\u00e4\n\\\"ä"}"#;
+const SECRET_OCTETS: &[u8; 32] = b"\x8f\x01\xc4\x55\x1d\xe2\x90\x3a\x77\xb8\x09\xf6\x42\xad\x6c\x13\xd8\x5e\x2b\xf1\x84\x3f\xca\x66\x0d\x97\x71\xbe\x25\xe9\x58\xa3";
