@@ -244,7 +244,13 @@ impl Provisional {
     pub(crate) fn take<B>(response: &mut Response<B>) -> Option<Rejection> {
         let Self(rejection) = response.extensions_mut().remove()?;
         // The length is what a router between has made of the empty body.
-        let ours = [WWW_AUTHENTICATE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER];
+        let ours = [
+            WWW_AUTHENTICATE,
+            CACHE_CONTROL,
+            CONTENT_LENGTH,
+            CONTENT_TYPE,
+            RETRY_AFTER,
+        ];
         for name in ours.iter().chain([&GRPC_STATUS, &GRPC_MESSAGE]) {
             response.headers_mut().remove(name);
         }

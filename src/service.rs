@@ -144,7 +144,9 @@ impl<C: 'static, R> Finish<C, R> {
         if self.shared.settings.source.reads_cookie()
             && let Entry::Occupied(mut cookies) = request.headers_mut().entry(COOKIE)
         {
-            cookies.iter_mut().for_each(|value| value.set_sensitive(true));
+            cookies
+                .iter_mut()
+                .for_each(|value| value.set_sensitive(true));
         }
         self.prepare(request);
         claims.insert_into(request.extensions_mut());
