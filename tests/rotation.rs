@@ -197,6 +197,9 @@ fn refused_and_accepted_updates_are_events() {
     let store = signers.store([1]);
     let lines = Lines::default();
     let writer = lines.clone();
+    // Where only one subscriber is alive, a thread without it that comes to an event first switches
+    // the event off for all; where there are two, both are asked.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let subscriber = tracing_subscriber::fmt()
         .with_writer(move || writer.clone())
         .with_ansi(false)
