@@ -421,6 +421,9 @@ async fn a_missing_layer_tells_the_operator_which_line_to_add() {
 
     let log = Log::default();
     let writer = log.clone();
+    // Where only one subscriber is alive, a thread without it that comes to an event first switches
+    // the event off for all; where there are two, both are asked.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing_subscriber::fmt()
         .with_writer(move || writer.clone())
         .with_ansi(false)
