@@ -114,6 +114,11 @@ mod validate;
 mod vectors;
 mod verifier;
 
+/// The code of the README, compiled where everything that it uses is there.
+#[cfg(all(doctest, feature = "axum", feature = "grpc", feature = "test-util"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use crate::claims::{Claims, NoClaims};
 pub use crate::config_error::ConfigError;
 pub use crate::error::{Rejection, RejectionKind};

@@ -1,0 +1,120 @@
+//! A calendar API: one scope to read, one to write, and one for the operator who changes its keys
+//! while it serves. The issuer runs in the same process, so that nothing needs a network.
+//!
+//! ```sh
+//! cargo run --example calendar --features test-util
+//! ```
+//!
+//! It prints these lines with real tokens, to be tried in this order. Challenges also have an
+//! `error_description`.
+//!
+//! ```text
+//! curl -i http://127.0.0.1:3000/events
+//! # 401 Bearer realm="api"
+//! curl -i -H "Authorization: Bearer $EXPIRED" http://127.0.0.1:3000/events
+//! # 401 Bearer realm="api", error="invalid_token"
+//! curl -i -H "Authorization: Bearer $READ" http://127.0.0.1:3000/events
+//! # 200 events of alice: stand-up
+//! curl -i -X POST -H "Authorization: Bearer $READ" http://127.0.0.1:3000/events
+//! # 403 Bearer realm="api", error="insufficient_scope", scope="calendar:write"
+//! curl -i -X POST -H "Authorization: Bearer $WRITE" http://127.0.0.1:3000/events
+//! # 201 created
+//! curl -i -H "Authorization: Bearer $NEXT" http://127.0.0.1:3000/events
+//! # 401 Bearer realm="api", error="invalid_token"
+//! curl -i -X POST -H "Authorization: Bearer $READ" http://127.0.0.1:3000/keys
+//! # 403 Bearer realm="api", error="insufficient_scope", scope="keys:rotate"
+//! curl -i -X POST -H "Authorization: Bearer $OPERATOR" http://127.0.0.1:3000/keys
+//! # 200 key-2 beside the old ones
+//! curl -i -H "Authorization: Bearer $NEXT" http://127.0.0.1:3000/events
+//! # 200 events of alice: stand-up
+//! curl -i -H "Authorization: Bearer $READ" http://127.0.0.1:3000/events
+//! # 200 events of alice: stand-up
+//! curl -i -X DELETE -H "Authorization: Bearer $OPERATOR" http://127.0.0.1:3000/keys/key-1
+//! # 200 key-1 is dead
+//! curl -i -H "Authorization: Bearer $READ" http://127.0.0.1:3000/events
+//! # 401 Bearer realm="api", error="invalid_token"
+//! curl -i -H "Authorization: Bearer $NEXT" http://127.0.0.1:3000/events
+//! # 200 events of alice: stand-up
+//! ```
+
+mod support;
+
+use std::error::Error;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::routing::{delete, get, post};
+use axum::{Router, http::StatusCode};
+use tower_jwt_auth::{JwtAuth, test::TestIssuer};
+use tower_jwt_auth::{Key, KeyStore, RequireScope, scope, scopes};
+
+scopes! {
+    /// May change events.
+    Write = "calendar:write";
+    /// May change the keys of this API.
+    Rotate = "keys:rotate";
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn list(user: RequireScope<scope!("calendar:read")>) -> String {
+    format!("events of {}: stand-up", user.subject().unwrap_or("-"))
+}
+
+async fn create(_: RequireScope<Write>) -> (StatusCode, &'static str) {
+    (StatusCode::CREATED, "created")
+}
+
+/// Takes the next key: tokens of the old ones go on to verify.
+async fn rotate(State((keys, next)): State<(KeyStore, Key)>) -> String {
+    format!("{} beside the old ones", keys.rotate(next))
+}
+
+/// Ends a key, and every token that it signed, from the next request on.
+async fn remove(
+    State((keys, _)): State<(KeyStore, Key)>,
+    Path(id): Path<String>,
+) -> Result<String, StatusCode> {
+    let dead = keys.remove(&id).then(|| format!("{id} is dead"));
+    dead.ok_or(StatusCode::NOT_FOUND)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let issuer = TestIssuer::new();
+    let keys = KeyStore::from(issuer.key()); // of the API: a new one comes by `POST /keys`
+    let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys);
+
+    let token = |scope| {
+        issuer
+            .token()
+            .subject("alice")
+            .scope(scope)
+            .expires_in(HOUR)
+    };
+    let mut tokens = vec![
+        ("EXPIRED", token("calendar:read").expired().mint()),
+        ("READ", token("calendar:read").mint()),
+        ("WRITE", token("calendar:write").mint()),
+        ("OPERATOR", token("keys:rotate").mint()),
+    ];
+    issuer.rotate(); // now it signs with `key-2`
+    tokens.push(("NEXT", token("calendar:read").mint()));
+
+    let operators = Router::new()
+        .route("/keys", post(rotate))
+        .route("/keys/{id}", delete(remove))
+        .route_layer(JwtAuth::require::<Rotate>());
+    let app = Router::new()
+        .route("/events", get(list).post(create))
+        .merge(operators)
+        .with_state((keys, issuer.key()))
+        .layer(auth);
+
+    let (listener, stopped) = support::listen().await?;
+    support::print_requests(include_str!("calendar.rs"), &listener, &tokens)?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stopped)
+        .await?;
+    Ok(())
+}
