@@ -186,7 +186,7 @@ const NAME_MAX: usize = 128;
 #[macro_export]
 macro_rules! scope {
     ($($requirement:tt)*) => {
-        $crate::__requirement!(Scope scope_length $($requirement)*)
+        $crate::__requirement!(LiteralScope scope_length $($requirement)*)
     };
 }
 
@@ -200,7 +200,7 @@ macro_rules! scope {
 #[macro_export]
 macro_rules! role {
     ($($requirement:tt)*) => {
-        $crate::__requirement!(Role role_length $($requirement)*)
+        $crate::__requirement!(LiteralRole role_length $($requirement)*)
     };
 }
 
@@ -241,7 +241,7 @@ macro_rules! roles {
 #[macro_export]
 macro_rules! __requirement {
     ($kind:ident $length:ident $text:literal) => {
-        $crate::scope::$kind<$crate::scope::Text<
+        $crate::scope::$kind<
             { $crate::scope::$length($text) },
             { $crate::scope::part($text, 0) },
             { $crate::scope::part($text, 1) },
@@ -251,7 +251,7 @@ macro_rules! __requirement {
             { $crate::scope::part($text, 5) },
             { $crate::scope::part($text, 6) },
             { $crate::scope::part($text, 7) },
-        >>
+        >
     };
     ($kind:ident $length:ident ($($group:tt)+)) => {
         $crate::__requirement!($kind $length $($group)+)

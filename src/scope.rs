@@ -171,6 +171,34 @@ pub struct Scope<N>(PhantomData<fn() -> N>);
 /// One role, written [`role!("admin")`](crate::role!).
 pub struct Role<N>(PhantomData<fn() -> N>);
 
+/// A scope from a literal, in one step: what users write inline stays a simple type to Clippy.
+#[doc(hidden)]
+pub type LiteralScope<
+    const LENGTH: usize,
+    const A: u128,
+    const B: u128,
+    const C: u128,
+    const D: u128,
+    const E: u128,
+    const F: u128,
+    const G: u128,
+    const H: u128,
+> = Scope<Text<LENGTH, A, B, C, D, E, F, G, H>>;
+
+/// The same for a role.
+#[doc(hidden)]
+pub type LiteralRole<
+    const LENGTH: usize,
+    const A: u128,
+    const B: u128,
+    const C: u128,
+    const D: u128,
+    const E: u128,
+    const F: u128,
+    const G: u128,
+    const H: u128,
+> = Role<Text<LENGTH, A, B, C, D, E, F, G, H>>;
+
 impl<N: Name> Requirement for Scope<N> {
     fn is_met(grants: Grants<'_>) -> bool {
         grants.scopes().contains(N::TEXT)
