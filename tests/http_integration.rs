@@ -500,11 +500,13 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
         );
         handle.allow(1);
         assert!(service.poll_ready().is_ready());
-        let response = tokio::spawn(service.call(get(&token)));
-        let (request, reply) = handle.next_request().await.unwrap();
-        assert!(request.extensions().get::<Claims>().is_some());
-        reply.send_response(Response::new("answer".to_owned()));
-        assert_eq!(response.await.unwrap().unwrap().body(), "answer");
+        let answer = async {
+            let (request, reply) = handle.next_request().await.unwrap();
+            assert!(request.extensions().get::<Claims>().is_some());
+            reply.send_response(Response::new("answer".to_owned()));
+        };
+        let (response, ()) = tokio::join!(service.call(get(&token)), answer);
+        assert_eq!(response.unwrap().body(), "answer");
 
         // One request was allowed, and it is spent.
         assert!(service.poll_ready().is_pending());
@@ -529,15 +531,14 @@ async fn a_refusal_does_not_call_the_service_inside() {
 async fn an_error_of_the_service_inside_stays_that_error() {
     let fixture = Fixture::new();
     let (mock, mut handle): (Mock, _) = tower_test::mock::pair();
-    let call = tokio::spawn(
-        fixture
-            .auth()
-            .layer(mock)
-            .oneshot(get(&fixture.token().mint())),
-    );
-    let (_, reply) = handle.next_request().await.unwrap();
-    reply.send_error("out of paper");
-    assert_eq!(call.await.unwrap().unwrap_err().to_string(), "out of paper");
+    let service = fixture.auth().layer(mock);
+    let answer = async {
+        let (_, reply) = handle.next_request().await.unwrap();
+        reply.send_error("out of paper");
+    };
+    let call = service.oneshot(get(&fixture.token().mint()));
+    let (response, ()) = tokio::join!(call, answer);
+    assert_eq!(response.unwrap_err().to_string(), "out of paper");
 }
 
 /// TOWER-D2
