@@ -73,7 +73,6 @@
 //! Features only add; none changes what code without it does.
 //!
 #![doc = include_str!("telemetry.md")]
-
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bearer;

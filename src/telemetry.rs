@@ -6,6 +6,7 @@
 use crate::claims::Claims;
 use crate::config_error::ConfigError;
 use crate::error::{Rejection, RejectionKind};
+use crate::keys::set::SkippedKey;
 
 #[cfg(feature = "tracing")]
 macro_rules! event {
@@ -135,4 +136,14 @@ pub(crate) fn keys_refused(error: &ConfigError) {
         reason = reason.as_str()
     );
     count!("jwt_auth_key_updates_refused_total");
+}
+
+pub(crate) fn key_skipped(key: &SkippedKey) {
+    let reason = key.to_string();
+    event!(
+        warn,
+        "jwt_key_skipped",
+        "key of a set cannot be used",
+        reason = reason.as_str()
+    );
 }

@@ -182,7 +182,7 @@ fn a_set_of_which_nothing_is_usable_is_refused_with_every_reason() {
     assert!(text.contains(r#"key "two""#), "{text}");
 }
 
-/// RFC7517-4.1-1
+/// RFC7517-4-1
 #[test]
 fn unknown_members_are_ignored_and_duplicates_refuse_the_set() {
     usable(with(

@@ -130,7 +130,7 @@ proptest! {
 
     #[test]
     fn a_pointer_finds_what_stands_there_and_nothing_else(
-        path in vec("[a-c~/0]{1,2}", 1..4), other in vec("[a-c~/0]{1,2}", 1..4)
+        path in vec("[ab~/01]{1,2}", 1..4), other in vec("[ab~/01]{1,2}", 1..4)
     ) {
         let value = path.iter().rev().fold(json!("granted"), |value, name| json!({ name: value }));
         let Value::Object(members) = value else { unreachable!("a path has a name") };
@@ -157,7 +157,7 @@ proptest! {
     }
 
     #[test]
-    fn times_count_to_the_fraction_of_a_second(exp in -130_000..130_000_i32, nbf in -130_000..130_000_i32) {
+    fn times_count_to_the_fraction_of_a_second(exp in near_now(), nbf in near_now()) {
         let at = |milliseconds: i32| f64::from(milliseconds) / 1e3 + f64::from(u32::try_from(NOW).unwrap());
         let token = FIXTURE.token_of("h1").claim("exp", at(exp)).claim("nbf", at(nbf)).mint();
         // 60 seconds are leeway, at either end.
@@ -278,6 +278,12 @@ static HEADER_OCTETS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let likely = b"Bearer ...  eyJhbGciOiJIUzI1NiJ9".repeat(4);
     all.chain(likely).collect()
 });
+
+/// Milliseconds from now, often at the edge of the leeway.
+fn near_now() -> impl Strategy<Value = i32> {
+    let edges = select(vec![-60_001, -60_000, -59_999, 0, 60_000, 60_001]);
+    prop_oneof![edges, -130_000..130_000_i32]
+}
 
 fn answer(auth: &JwtAuth, request: http::Request<String>) -> Response<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();

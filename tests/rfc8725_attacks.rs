@@ -404,6 +404,8 @@ async fn uses_key_ids_for_nothing_but_a_look_up() {
         .without_time()
         .with_writer(move || writer.clone())
         .finish();
+    // With one subscriber alone, a thread that has none could switch an event off for all.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let long = "A".repeat(10_000);

@@ -162,6 +162,12 @@ async fn everything(fixture: &Fixture) {
     assert!(fixture.keys.remove("next"));
     fixture.keys.replace(fixture.keys.snapshot());
     assert!(fixture.keys.replace_jwks(b"{}").is_err());
+    assert!(
+        fixture
+            .keys
+            .replace_jwks(br#"{"keys":[{"kty":"new"}]}"#)
+            .is_err()
+    );
 }
 
 /// The rows of one of the tables in the documentation: the cells, without their ticks.
@@ -363,6 +369,33 @@ fn a_refused_key_set_is_told_with_its_reason() {
     assert!(field(&fields, "reason").contains("no keys"), "{fields:?}");
     assert_eq!(fixture.keys.generation(), generation);
     assert_eq!(events.len(), 1);
+}
+
+/// RFC7517-5-2, RFC8037-2-1: also a private key that an issuer leaks.
+#[test]
+fn each_skipped_key_is_told_once_with_its_reason() {
+    let fixture = Fixture::new();
+    let mut leaked = fixture.signer("e1").jwk();
+    leaked["d"] = "AAAA".into();
+    leaked["kid"] = "leaked".into();
+    let good = fixture.signer("k1").jwk();
+    let jwks = format!(r#"{{"keys":[{leaked},{good},{{"kty":"new"}}]}}"#);
+    let events = events(async || {
+        tower_jwt_auth::KeySet::from_jwks(jwks.as_bytes()).unwrap();
+    });
+    let reasons: Vec<_> = events
+        .iter()
+        .map(|event| {
+            assert_eq!((event.name, event.level), ("jwt_key_skipped", Level::WARN));
+            event.fields["reason"].as_str()
+        })
+        .collect();
+    assert_eq!(reasons.len(), 2);
+    assert!(
+        reasons[0].contains(r#"key "leaked": it is a private key"#),
+        "{reasons:?}"
+    );
+    assert!(reasons[1].contains("key at position 2"), "{reasons:?}");
 }
 
 /// Tokens with a mark in every place that a token has, good ones and bad ones.

@@ -8,6 +8,7 @@ use super::jwk;
 use super::key::{Key, KeyId};
 use crate::clock::NumericDate;
 use crate::config_error::{ConfigError, KeyError};
+use crate::telemetry;
 
 /// Keys of one issuer: at least one usable key, found by id.
 ///
@@ -118,6 +119,7 @@ impl KeySet {
                 }),
             }
         }
+        skipped.iter().for_each(telemetry::key_skipped);
         Self::of(entries, skipped).filled()
     }
 
