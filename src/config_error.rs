@@ -35,8 +35,8 @@ pub enum ConfigError {
     Leeway(std::time::Duration),
     /// A trusted origin that is not of the form `scheme://host[:port]`.
     Origin(String),
-    /// A scope or role that cannot be one.
-    Scope(String),
+    /// Keys that cannot be fetched: where from, and why.
+    Remote(String),
 }
 
 impl fmt::Display for ConfigError {
@@ -57,9 +57,7 @@ impl fmt::Display for ConfigError {
             Self::KeySet(reason) => write!(f, "key set is not usable: {reason}"),
             Self::Leeway(input) => write!(f, "leeway of {} s is not usable: expected at most 300 s", input.as_secs_f64()),
             Self::Origin(input) => write!(f, "origin {input:?} is not usable: expected the form \"https://app.example.com\""),
-            Self::Scope(input) => {
-                write!(f, "scope {input:?} is not usable: expected visible ASCII characters without space, quote and backslash")
-            }
+            Self::Remote(reason) => write!(f, "keys cannot be fetched: {reason}"),
         }
     }
 }

@@ -13,11 +13,11 @@
 macro_rules! page {
     ($name:ident) => {
         #[cfg_attr(
-            all(feature = "axum", feature = "grpc", feature = "pem", feature = "test-util"),
+            all(feature = "axum", feature = "grpc", feature = "pem", feature = "remote", feature = "test-util"),
             doc = include_str!(concat!("guide/", stringify!($name), ".md"))
         )]
         #[cfg_attr(
-            not(all(feature = "axum", feature = "grpc", feature = "pem", feature = "test-util")),
+            not(all(feature = "axum", feature = "grpc", feature = "pem", feature = "remote", feature = "test-util")),
             doc = concat!("`src/guide/", stringify!($name), ".md`, rendered where all features are on.")
         )]
         pub mod $name {}

@@ -43,6 +43,7 @@
 //! | protect an axum, tonic or hyper service | [`guide::start`] |
 //! | know what can go wrong, and what prevents it | [`guide::mistakes`] |
 //! | load keys and rotate them | [`KeyStore`], [`guide::keys`] |
+//! | fetch the keys of an issuer | [`remote`] |
 //! | require scopes and roles | [`mod@scope`], [`scope!`], [`RequireScope`] |
 //! | read claims, the registered ones and your own | [`Claims`] |
 //! | change a setting, or know why it is so | [`JwtAuth`], [`config`], [`guide::defaults`] |
@@ -67,6 +68,7 @@
 //! | `grpc` | | [`grpc::RequestExt`] for tonic |
 //! | `metrics` | | counters and a histogram through the `metrics` facade |
 //! | `pem` | yes | keys from PEM and DER |
+//! | `remote` | | [`remote::RemoteKeys`]: keys that are fetched, and again when that is due |
 //! | `test-util` | | [`mod@test`]: an issuer and a clock for tests |
 //! | `tracing` | yes | events for verdicts and for changes of keys |
 //!
@@ -83,6 +85,8 @@ mod config_error;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
+#[cfg(feature = "remote")]
+mod fetch;
 mod future;
 #[cfg(any(test, feature = "_fuzz"))]
 #[doc(hidden)]
@@ -143,6 +147,7 @@ pub mod key {
     pub use crate::config_error::KeyError;
     pub use crate::keys::key::KeyId;
     pub use crate::keys::set::SkippedKey;
+    pub use crate::keys::status::{Failing, Freshness, KeyStatus};
 }
 
 /// What [`JwtAuth`] makes of a service. Named in types, seldom in code.
@@ -150,6 +155,13 @@ pub mod middleware {
     pub use crate::future::ResponseFuture;
     pub use crate::guard::{RequireFuture, RequireLayer, RequireService};
     pub use crate::service::JwtAuthService;
+}
+
+/// Keys that are fetched from an issuer, and again whenever that is due.
+#[cfg(feature = "remote")]
+pub mod remote {
+    pub use crate::fetch::{Fetch, FetchError, Fetching};
+    pub use crate::keys::remote::RemoteKeys;
 }
 
 /// What rejections look like on the wire.

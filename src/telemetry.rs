@@ -147,3 +147,30 @@ pub(crate) fn key_skipped(key: &SkippedKey) {
         reason = reason.as_str()
     );
 }
+
+#[cfg(feature = "remote")]
+pub(crate) fn keys_loaded() {
+    event!(debug, "jwt_keys_loaded", "keys loaded",);
+    count!("jwt_auth_key_loads_total");
+}
+
+#[cfg(feature = "remote")]
+pub(crate) fn keys_failed(reason: &str) {
+    event!(
+        warn,
+        "jwt_keys_failed",
+        "keys cannot be loaded, the last good ones stay",
+        reason = reason
+    );
+    count!("jwt_auth_key_load_failures_total");
+}
+
+#[cfg(feature = "remote")]
+pub(crate) fn key_id_refused() {
+    event!(
+        debug,
+        "jwt_key_id_refused",
+        "unknown key id within the cooldown",
+    );
+    count!("jwt_auth_unknown_key_ids_refused_total");
+}

@@ -12,8 +12,9 @@ use crate::claims::{Claims, NoClaims};
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
 use crate::jws::Unverified;
-use crate::keys::store::KeyStore;
-use crate::policy::{Audience, Issuer, Policy};
+use crate::keys::set::KeySet;
+use crate::keys::store::{KeyStore, LookUp};
+use crate::policy::{Audience, Issuer, Policy, Trust};
 use crate::revocation::{Answer, CheckFailed, RevocationCheck, Standing};
 use crate::telemetry;
 use crate::validate;
@@ -97,13 +98,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// # Errors
     ///
     /// As [`verify`](Self::verify); also [`RejectionKind::RevocationUnavailable`] if the
-    /// revocation check could not answer at once.
+    /// revocation check could not answer at once, or a key would have to be looked up.
     pub fn verify_now(&self, token: &str) -> Result<Claims<C>, Rejection> {
         match self.start(token)? {
             Verdict::Accepted(claims) => Ok(claims),
             Verdict::Waiting(_) => Err(Rejection::because(
                 RejectionKind::RevocationUnavailable,
-                "revocation check has to be waited for: use `verify` instead of `verify_now`",
+                "a revocation check or a key has to be waited for: use `verify` instead of `verify_now`",
             ))
             .inspect_err(telemetry::rejected),
         }
@@ -112,16 +113,39 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// Verifies a token as far as that is possible without waiting.
     pub(crate) fn start(&self, token: &str) -> Result<Verdict<C>, Rejection> {
         let timer = telemetry::Timer::start();
-        let decision = decide(&self.policy, token);
+        let decision = decide(&self.policy, token, Chance::First);
         timer.stop();
         match decision {
             Ok(Decision::Accepted(claims)) => conclude(Ok(claims)).map(Verdict::Accepted),
             Ok(Decision::Asked(claims, answer)) => Ok(Verdict::Waiting(Box::pin(async move {
                 conclude(standing(answer.await).map(|()| claims))
             }))),
+            Ok(Decision::KeyUnknown(look_up)) => {
+                let (policy, token) = (Arc::clone(&self.policy), token.to_owned());
+                Ok(Verdict::Waiting(Box::pin(async move {
+                    look_up.await;
+                    conclude(decide_again(&policy, &token).await)
+                })))
+            }
             Err(rejection) => conclude(Err(rejection)).map(Verdict::Accepted),
         }
     }
+}
+
+/// Decides with the keys that a look-up has brought, or has not.
+async fn decide_again(policy: &Policy, token: &str) -> Result<Claims, Rejection> {
+    match decide(policy, token, Chance::Last)? {
+        Decision::Accepted(claims) => Ok(claims),
+        Decision::Asked(claims, answer) => standing(answer.await).map(|()| claims),
+        Decision::KeyUnknown(_) => Err(Rejection::of(RejectionKind::UnknownKey)),
+    }
+}
+
+/// Whether a key that is not there may still be looked up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chance {
+    First,
+    Last,
 }
 
 /// What the checks that need no waiting have come to.
@@ -129,6 +153,8 @@ enum Decision {
     Accepted(Claims),
     /// Everything is right, and the revocation check has been asked.
     Asked(Claims, Answer),
+    /// The key may be one that the issuer has published since.
+    KeyUnknown(LookUp),
 }
 
 /// The last step of every verification: own claims, and the report.
@@ -143,7 +169,7 @@ where
 }
 
 /// The order of the checks, from the cheapest to the dearest.
-fn decide(policy: &Policy, token: &str) -> Result<Decision, Rejection> {
+fn decide(policy: &Policy, token: &str, chance: Chance) -> Result<Decision, Rejection> {
     let now = NumericDate::now(&policy.clock);
 
     let unverified = Unverified::parse(token)?;
@@ -165,7 +191,11 @@ fn decide(policy: &Policy, token: &str) -> Result<Decision, Rejection> {
     }
     let candidates = keys.candidates(unverified.key_id(), now);
     if candidates.is_empty() {
-        return Err(unknown_key(unverified.key_id(), keys.has_unnamed_keys()));
+        let look_up = unverified.key_id().filter(|_| chance == Chance::First);
+        if let Some(look_up) = look_up.and_then(|id| trust.keys.look_up(id)) {
+            return Ok(Decision::KeyUnknown(look_up));
+        }
+        return Err(unknown_key(unverified.key_id(), trust, keys));
     }
     let authentic = unverified.verify(&candidates, trust.rules.algorithms.as_deref())?;
 
@@ -194,14 +224,24 @@ fn standing(answer: Result<Standing, CheckFailed>) -> Result<(), Rejection> {
     }
 }
 
-fn unknown_key(id: Option<&str>, has_unnamed_keys: bool) -> Rejection {
+fn unknown_key(id: Option<&str>, trust: &Trust, keys: &KeySet) -> Rejection {
+    if trust.keys.is_stale() {
+        // The issuer may have a new key, and cannot be asked. That is no fault of the token.
+        return Rejection::because(
+            RejectionKind::KeySourceUnavailable,
+            format!(
+                "keys of issuer {} cannot be refreshed, and have no such key",
+                trust.issuer
+            ),
+        );
+    }
     let Some(id) = id else {
         return Rejection::because(
             RejectionKind::UnknownKey,
             "token names no key, and the key set has none",
         );
     };
-    let expected = if has_unnamed_keys {
+    let expected = if keys.has_unnamed_keys() {
         "the id of a key; some key was given none: see `Key::with_key_id`"
     } else {
         "the id of a key"

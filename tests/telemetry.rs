@@ -321,7 +321,8 @@ fn changes_of_keys_are_told() {
     let fixture = Fixture::new();
     let keys = &fixture.keys;
     let next = fixture.signer("e1").key().with_key_id("next");
-    let changes: [(&str, &str, Box<dyn Fn()>); 4] = [
+    type Change<'a> = (&'a str, &'a str, Box<dyn Fn()>);
+    let changes: [Change<'_>; 4] = [
         ("rotate", "5", Box::new(|| drop(keys.rotate(next.clone())))),
         (
             "retire",

@@ -308,6 +308,23 @@ impl Key {
             .find(|key| key.algorithm() == algorithm)
     }
 
+    /// What tells this key from another.
+    #[cfg(feature = "remote")]
+    pub(super) fn identity(&self) -> (KeyId, String, Vec<Algorithm>, bool) {
+        let algorithms = self
+            .0
+            .verifying
+            .iter()
+            .map(VerifyingKey::algorithm)
+            .collect();
+        (
+            self.0.id.clone(),
+            self.0.thumbprint.clone(),
+            algorithms,
+            self.0.bound,
+        )
+    }
+
     /// Whether a token without a key id, or with this one, is a candidate for it.
     pub(crate) fn is_named(&self) -> bool {
         self.0.named

@@ -6,10 +6,17 @@
 
 pub(crate) mod algorithm;
 pub(crate) mod backend;
+#[cfg(feature = "remote")]
+mod discovery;
 mod jwk;
 pub(crate) mod key;
 mod material;
 #[cfg(feature = "pem")]
 mod pem;
+#[cfg(feature = "remote")]
+mod refresh;
+#[cfg(feature = "remote")]
+pub(crate) mod remote;
 pub(crate) mod set;
+pub(crate) mod status;
 pub(crate) mod store;

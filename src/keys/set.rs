@@ -193,6 +193,17 @@ impl KeySet {
         self.keys().any(|key| !key.is_named())
     }
 
+    /// Whether both have the same keys, under the same ids and for the same algorithms.
+    #[cfg(feature = "remote")]
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let identity = |set: &Self| -> Vec<_> {
+            let keys = set.0.entries.iter();
+            keys.map(|entry| (entry.key.identity(), entry.retires))
+                .collect()
+        };
+        self.0.skipped == other.0.skipped && identity(self) == identity(other)
+    }
+
     pub(super) fn contains(&self, id: &str) -> bool {
         self.0.by_id.contains_key(id)
     }

@@ -1,7 +1,11 @@
 //! The store: one set at a time, swapped while requests run.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+#[cfg(feature = "remote")]
+use std::sync::Weak;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -9,6 +13,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::algorithm::Algorithm;
 use super::key::{Key, KeyId};
 use super::set::KeySet;
+use super::status::KeyStatus;
 use crate::clock::{Clock, NumericDate, SystemClock};
 use crate::config_error::ConfigError;
 use crate::telemetry;
@@ -38,10 +43,15 @@ use crate::telemetry;
 #[derive(Clone)]
 pub struct KeyStore(Arc<Shared>);
 
-struct Shared {
+pub(super) struct Shared {
     current: ArcSwap<Snapshot>,
     clock: Arc<dyn Clock>,
+    #[cfg(feature = "remote")]
+    refresher: Option<super::refresh::Refresher>,
 }
+
+/// A load of keys that a request waits for.
+pub(crate) type LookUp = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What one request sees.
 pub(crate) struct Snapshot {
@@ -95,7 +105,12 @@ impl KeyStore {
 
     fn of(set: Option<KeySet>, clock: Arc<dyn Clock>) -> Self {
         let current = ArcSwap::from_pointee(Snapshot { set, generation: 0 });
-        Self(Arc::new(Shared { current, clock }))
+        Self(Arc::new(Shared {
+            current,
+            clock,
+            #[cfg(feature = "remote")]
+            refresher: None,
+        }))
     }
 
     /// Swaps the whole set: keys that are not in the new one are dead at once.
@@ -104,7 +119,7 @@ impl KeyStore {
     /// so; see [`replace_jwks`](Self::replace_jwks) for text.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn replace(&self, set: KeySet) -> u64 {
-        self.change("replace", |_| set.clone())
+        self.change("replace", |_| Some(set.clone()))
     }
 
     /// Swaps the set for that of a key set text, if it is a good one.
@@ -126,7 +141,7 @@ impl KeyStore {
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn rotate(&self, next: Key) -> KeyId {
         let now = NumericDate::now(&self.0.clock);
-        self.change("rotate", |set| set.with(&next, now));
+        self.change("rotate", |set| Some(set.with(&next, now)));
         next.id().clone()
     }
 
@@ -139,7 +154,7 @@ impl KeyStore {
         let known = self.snapshot().contains(id);
         if known {
             let at = NumericDate::now(&self.0.clock).plus(after);
-            self.change("retire", |set| set.retiring(id, at));
+            self.change("retire", |set| Some(set.retiring(id, at)));
         }
         known
     }
@@ -151,7 +166,7 @@ impl KeyStore {
     pub fn remove(&self, id: &str) -> bool {
         let known = self.snapshot().contains(id);
         if known {
-            self.change("remove", |set| set.without(id));
+            self.change("remove", |set| Some(set.without(id)));
         }
         known
     }
@@ -168,26 +183,108 @@ impl KeyStore {
         self.load().generation
     }
 
+    /// Whether there are keys to verify with: the answer for a readiness probe.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.load().set.is_some()
+    }
+
+    /// How the keys are doing.
+    #[must_use]
+    pub fn status(&self) -> KeyStatus {
+        let current = self.load();
+        let mut status = KeyStatus::of(current.set.as_ref(), current.generation);
+        #[cfg(feature = "remote")]
+        if let Some(refresher) = &self.0.refresher {
+            refresher.describe(&mut status, self.0.clock.now());
+        }
+        status
+    }
+
+    /// Loads the keys again that have no such key, if the store has somewhere to load them from
+    /// and the allowance for unknown ids is not used up.
+    pub(crate) fn look_up(&self, id: &str) -> Option<LookUp> {
+        #[cfg(feature = "remote")]
+        if let Some(refresher) = &self.0.refresher {
+            return refresher
+                .look_up(id)
+                .map(|wait| -> LookUp { Box::pin(wait) });
+        }
+        let _ = id;
+        None
+    }
+
+    /// Whether the keys are older than they should be because they cannot be loaded.
+    pub(crate) fn is_stale(&self) -> bool {
+        #[cfg(feature = "remote")]
+        if let Some(refresher) = &self.0.refresher {
+            return refresher.is_stale();
+        }
+        false
+    }
+
     /// The one read of a request. Not to be held across an `.await`.
     pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
         self.0.current.load()
     }
 
     /// Swaps the set for what `change` makes of it; asks again if another writer was faster.
-    fn change(&self, how: &'static str, change: impl Fn(&KeySet) -> KeySet) -> u64 {
+    fn change(&self, how: &'static str, change: impl Fn(&KeySet) -> Option<KeySet>) -> u64 {
         let mut generation = 0;
         let mut count = 0;
         self.0.current.rcu(|current| {
             let set = change(&current.set.clone().unwrap_or_else(KeySet::empty));
             generation = current.generation.saturating_add(1);
-            count = set.keys().count();
-            Snapshot {
-                set: Some(set),
-                generation,
-            }
+            count = set.as_ref().map_or(0, |set| set.keys().count());
+            Snapshot { set, generation }
         });
         telemetry::keys_changed(how, generation, count);
         generation
+    }
+}
+
+#[cfg(feature = "remote")]
+impl KeyStore {
+    /// A store whose keys are loaded again by a task.
+    pub(super) fn refreshing(set: Option<KeySet>, refresher: super::refresh::Refresher) -> Self {
+        Self(Arc::new(Shared {
+            current: ArcSwap::from_pointee(Snapshot { set, generation: 0 }),
+            clock: Arc::new(SystemClock),
+            refresher: Some(refresher),
+        }))
+    }
+
+    pub(super) fn from_shared(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    pub(super) fn downgrade(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.0)
+    }
+
+    /// Loads the keys again now, for a signal handler or an operator. Comes back when that is
+    /// done or has failed; [`status`](Self::status) tells which. A store without a source stays
+    /// as it is.
+    pub async fn reload(&self) {
+        if let Some(refresher) = &self.0.refresher {
+            refresher.reload().await;
+        }
+    }
+
+    pub(super) fn has_same_keys(&self, set: &KeySet) -> bool {
+        self.load()
+            .set
+            .as_ref()
+            .is_some_and(|current| current.is_same(set))
+    }
+
+    pub(super) fn refreshed(&self, set: KeySet) {
+        self.change("refresh", |_| Some(set.clone()));
+    }
+
+    /// Forgets keys that have outlived what an outage may last.
+    pub(super) fn expired(&self) {
+        self.change("expire", |_| None);
     }
 }
 

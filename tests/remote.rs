@@ -1,0 +1,759 @@
+//! Keys fetched from an issuer that misbehaves in every way that issuers do. The time is tokio's
+//! paused one: nothing sleeps, and a pause of a day takes no time.
+#![cfg(all(feature = "remote", feature = "test-util"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers fail as tests do"
+)]
+
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use http::{Request, Response};
+use tokio::time::{Instant, advance, sleep};
+use tower_jwt_auth::key::Freshness;
+use tower_jwt_auth::remote::{Fetch, FetchError, Fetching, RemoteKeys};
+use tower_jwt_auth::test::TestIssuer;
+use tower_jwt_auth::{Algorithm, ConfigError, Issuer, JwtAuth, KeyStore, RejectionKind, Verifier};
+
+const JWKS: &str = "https://as.example/jwks";
+const METADATA: &str = "https://as.example/.well-known/oauth-authorization-server";
+const OPENID: &str = "https://as.example/.well-known/openid-configuration";
+
+type Answer = Arc<dyn Fn(&Request<()>) -> Result<Response<Vec<u8>>, FetchError> + Send + Sync>;
+
+/// The issuer as the network shows it: what it answers, after which time, and what it was asked.
+#[derive(Clone)]
+struct Network {
+    answer: Arc<Mutex<Answer>>,
+    delay: Arc<Mutex<Option<Duration>>>,
+    asked: Arc<Mutex<Vec<Request<()>>>>,
+}
+
+impl Network {
+    fn new(
+        answer: impl Fn(&Request<()>) -> Result<Response<Vec<u8>>, FetchError> + Send + Sync + 'static,
+    ) -> Self {
+        let answer: Answer = Arc::new(answer);
+        Self {
+            answer: Arc::new(Mutex::new(answer)),
+            delay: Arc::new(Mutex::new(Some(Duration::ZERO))),
+            asked: Arc::default(),
+        }
+    }
+
+    /// An issuer that publishes the keys that it has at the time.
+    fn of(issuer: &TestIssuer) -> Self {
+        let issuer = issuer.clone();
+        Self::new(move |_| Ok(json(issuer.jwks())))
+    }
+
+    fn answers(
+        &self,
+        answer: impl Fn(&Request<()>) -> Result<Response<Vec<u8>>, FetchError> + Send + Sync + 'static,
+    ) {
+        *self.answer.lock().unwrap() = Arc::new(answer);
+    }
+
+    /// `None`: never.
+    fn answers_after(&self, delay: Option<Duration>) {
+        *self.delay.lock().unwrap() = delay;
+    }
+
+    fn count(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    fn paths(&self) -> Vec<String> {
+        self.asked
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|request| request.uri().to_string())
+            .collect()
+    }
+}
+
+impl Fetch for Network {
+    fn fetch(&self, request: Request<()>, _: usize) -> Fetching {
+        let answer = self.answer.lock().unwrap().clone();
+        let delay = *self.delay.lock().unwrap();
+        let answer = answer(&request);
+        self.asked.lock().unwrap().push(request);
+        Box::pin(async move {
+            match delay {
+                Some(delay) => sleep(delay).await,
+                None => pending().await,
+            }
+            answer
+        })
+    }
+}
+
+fn json(text: impl Into<Vec<u8>>) -> Response<Vec<u8>> {
+    Response::builder()
+        .header(CONTENT_TYPE, "application/json")
+        .body(text.into())
+        .unwrap()
+}
+
+fn status(status: u16) -> Response<Vec<u8>> {
+    Response::builder().status(status).body(Vec::new()).unwrap()
+}
+
+/// Lets the task of a store run until it waits for the time or for somebody.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    sleep(Duration::from_millis(1)).await;
+}
+
+fn verifier(issuer: &TestIssuer, keys: &KeyStore) -> Verifier {
+    JwtAuth::new(issuer.issuer(), issuer.audience(), keys).verifier()
+}
+
+async fn eager(network: &Network) -> KeyStore {
+    RemoteKeys::jwks(JWKS, network.clone())
+        .unwrap()
+        .eager()
+        .await
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotated_key_works_for_the_request_that_first_shows_it() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
+    assert_eq!(network.count(), 1);
+
+    // OIDC-CORE-10.1.1-1
+    issuer.rotate();
+    assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
+    assert_eq!(network.count(), 2);
+
+    // Twice in a row too: a rotation that was found costs no allowance.
+    for _ in 0..10 {
+        issuer.rotate();
+        assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
+    }
+    assert_eq!(network.count(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawn_key_dies_with_the_set_that_lacks_it() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    let old = issuer.token().mint();
+    assert!(verifier.verify(&old).await.is_ok());
+
+    // OIDC-CORE-10.1.1-2
+    let other = TestIssuer::with_algorithm(Algorithm::ES384);
+    network.answers(move |_| Ok(json(other.jwks().replace("key-1", "key-9"))));
+    keys.reload().await;
+    assert_eq!(
+        verifier.verify(&old).await.unwrap_err().kind(),
+        RejectionKind::UnknownKey
+    );
+}
+
+/// JWKS-D1
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_invented_key_ids_cause_no_storm() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    let start = Instant::now();
+    for at in 0..10_000 {
+        let token = issuer
+            .token()
+            .header("kid", format!("invented-{at}"))
+            .raw_claims(claims());
+        let refused = verifier.verify(&token.mint()).await.unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::UnknownKey);
+    }
+    assert!(network.count() <= 6, "{} fetches", network.count());
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "nobody waits for the cooldown"
+    );
+    assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
+
+    // A real rotation in the middle of it is found within the cooldown.
+    issuer.rotate();
+    advance(Duration::from_secs(30)).await;
+    assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invented_key_id_is_looked_up_once() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    for _ in 0..100 {
+        let token = issuer.token().header("kid", "invented").mint();
+        assert!(verifier.verify(&token).await.is_err());
+    }
+    assert_eq!(network.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_requests_share_one_look_up_and_none_owns_it() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    network.answers_after(Some(Duration::from_secs(1)));
+    issuer.rotate();
+    let token = issuer.token().mint();
+    let verifier = verifier(&issuer, &keys);
+    let waiting: Vec<_> = (0..100)
+        .map(|_| {
+            let (verifier, token) = (verifier.clone(), token.clone());
+            tokio::spawn(async move { verifier.verify(&token).await.is_ok() })
+        })
+        .collect();
+    settle().await;
+    // The one that began it goes away, and takes nothing with it.
+    waiting[0].abort();
+    for request in waiting.into_iter().skip(1) {
+        assert!(request.await.unwrap());
+    }
+    assert_eq!(network.count(), 2);
+}
+
+/// JWKS-D2
+#[tokio::test(start_paused = true)]
+async fn a_hanging_issuer_delays_unknown_keys_for_a_bounded_time_and_known_ones_not_at_all() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    network.answers_after(None);
+    let (good, unknown) = (
+        issuer.token().mint(),
+        issuer.token().header("kid", "x").mint(),
+    );
+    let start = Instant::now();
+    let waiting = tokio::spawn({
+        let verifier = verifier.clone();
+        async move { verifier.verify(&unknown).await.unwrap_err().kind() }
+    });
+    settle().await;
+    assert!(verifier.verify_now(&good).is_ok());
+    assert_eq!(waiting.await.unwrap(), RejectionKind::UnknownKey);
+    assert!(
+        start.elapsed() <= Duration::from_secs(6),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+/// JWKS-D3, JWKS-D6
+#[tokio::test(start_paused = true)]
+async fn an_outage_keeps_the_last_good_keys_for_a_bounded_time_and_then_answers_503() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    let (good, unknown) = (
+        issuer.token().mint(),
+        issuer.token().header("kid", "new").mint(),
+    );
+    network.answers(|_| Err(FetchError::new("connection refused")));
+
+    advance(Duration::from_secs(3_600)).await;
+    settle().await;
+    assert!(verifier.verify(&good).await.is_ok());
+    assert_eq!(keys.status().freshness, Freshness::Stale);
+    assert_eq!(
+        keys.status().failing.unwrap().reason,
+        format!("{JWKS}: connection refused")
+    );
+    // The issuer may have rotated: that it cannot be asked is not the token's fault.
+    let refused = verifier.verify(&unknown).await.unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+
+    for _ in 0..30 {
+        advance(Duration::from_secs(3_600)).await;
+        settle().await;
+    }
+    assert!(!keys.is_ready());
+    assert_eq!(verifier.verify(&good).await.unwrap_err().status(), 503);
+    assert_eq!(keys.status().freshness, Freshness::Missing);
+
+    // It recovers by itself.
+    let back = issuer.clone();
+    network.answers(move |_| Ok(json(back.jwks())));
+    advance(Duration::from_secs(70)).await;
+    settle().await;
+    assert!(verifier.verify(&good).await.is_ok());
+    assert_eq!(keys.status().freshness, Freshness::Fresh);
+}
+
+/// JWKS-D6
+#[tokio::test(start_paused = true)]
+async fn starts_while_the_issuer_is_down_and_recovers() {
+    let issuer = TestIssuer::new();
+    let network = Network::new(|_| Err(FetchError::new("connection refused")));
+    let failed = RemoteKeys::jwks(JWKS, network.clone())
+        .unwrap()
+        .eager()
+        .await
+        .unwrap_err();
+    assert_eq!(
+        failed,
+        ConfigError::Remote(format!("{JWKS}: connection refused"))
+    );
+
+    let keys = RemoteKeys::jwks(JWKS, network.clone())
+        .unwrap()
+        .lazy()
+        .unwrap();
+    let verifier = verifier(&issuer, &keys);
+    let good = issuer.token().mint();
+    settle().await;
+    assert_eq!(verifier.verify(&good).await.unwrap_err().status(), 503);
+    assert!(!keys.is_ready());
+
+    let up = issuer.clone();
+    network.answers(move |_| Ok(json(up.jwks())));
+    advance(Duration::from_secs(70)).await;
+    settle().await;
+    assert!(verifier.verify(&good).await.is_ok());
+    assert!(keys.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_tried_again_ever_more_slowly() {
+    let network = Network::new(|_| Ok(status(500)));
+    let keys = RemoteKeys::jwks(JWKS, network.clone())
+        .unwrap()
+        .lazy()
+        .unwrap();
+    let mut counts = Vec::new();
+    for _ in 0..600 {
+        advance(Duration::from_secs(1)).await;
+        settle().await;
+        counts.push(network.count());
+    }
+    // 1, 2, 4, .. 32 seconds apart, then a minute.
+    assert!((5..=6).contains(&counts[19]), "{counts:?}");
+    assert!((14..=17).contains(&counts[599]), "{counts:?}");
+    assert!(keys.status().failing.unwrap().reason.contains("status 500"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn honours_retry_after() {
+    let network = Network::new(|_| {
+        let mut response = status(429);
+        response.headers_mut().insert(RETRY_AFTER, 300.into());
+        Ok(response)
+    });
+    let _keys = RemoteKeys::jwks(JWKS, network.clone())
+        .unwrap()
+        .lazy()
+        .unwrap();
+    settle().await;
+    advance(Duration::from_secs(290)).await;
+    settle().await;
+    assert_eq!(network.count(), 1);
+    advance(Duration::from_secs(15)).await;
+    settle().await;
+    assert_eq!(network.count(), 2);
+}
+
+/// RFC9111-4.2.1-1: each lifetime as the headers say, within the bounds, refreshed at 80 %.
+#[tokio::test(start_paused = true)]
+async fn refreshes_ahead_of_the_lifetime_that_the_answer_allows() {
+    for (cache_control, age, lifetime) in [
+        ("", 0, 600),
+        ("max-age=3600", 0, 3_600),
+        ("public, MAX-AGE=3600", 600, 3_000),
+        ("max-age=5", 0, 60),
+        ("max-age=31536000", 0, 86_400),
+        ("no-store", 0, 60),
+        ("max-age=nonsense", 0, 600),
+    ] {
+        let issuer = TestIssuer::new();
+        let network = Network::new(move |_| {
+            let mut response = json(issuer.jwks());
+            if !cache_control.is_empty() {
+                response
+                    .headers_mut()
+                    .insert(CACHE_CONTROL, cache_control.parse().unwrap());
+                response.headers_mut().insert(AGE, age.into());
+            }
+            Ok(response)
+        });
+        let _keys = eager(&network).await;
+        settle().await;
+        advance(Duration::from_secs(lifetime * 74 / 100)).await;
+        settle().await;
+        assert_eq!(network.count(), 1, "{cache_control} is not due yet");
+        advance(Duration::from_secs(lifetime * 12 / 100)).await;
+        settle().await;
+        assert_eq!(network.count(), 2, "{cache_control} is due");
+    }
+}
+
+/// RFC9111-4.3-1
+#[tokio::test(start_paused = true)]
+async fn asks_whether_there_is_something_new() {
+    let issuer = TestIssuer::new();
+    let published = issuer.clone();
+    let network = Network::new(move |request| {
+        let mut response = match request.headers().get(IF_NONE_MATCH) {
+            Some(tag) if tag == "\"1\"" => status(304),
+            _ => json(published.jwks()),
+        };
+        response
+            .headers_mut()
+            .insert(ETAG, "\"1\"".parse().unwrap());
+        Ok(response)
+    });
+    let keys = eager(&network).await;
+    let generation = keys.generation();
+    for _ in 0..3 {
+        keys.reload().await;
+    }
+    assert_eq!(network.count(), 4);
+    assert_eq!(keys.generation(), generation);
+    assert_eq!(keys.status().freshness, Freshness::Fresh);
+    assert!(
+        verifier(&issuer, &keys)
+            .verify(&issuer.token().mint())
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_keys_again_are_no_change() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    keys.reload().await;
+    assert_eq!((network.count(), keys.generation()), (2, 0));
+    issuer.rotate();
+    keys.reload().await;
+    assert_eq!((network.count(), keys.generation()), (3, 1));
+}
+
+/// JWKS-D5, RFC7517-8.5.1-1, DISC-D2: for each fault the reason, and that the good keys stay.
+#[tokio::test(start_paused = true)]
+async fn a_faulty_answer_never_replaces_good_keys() {
+    let issuer = TestIssuer::new();
+    let jwk = issuer.jwk().to_string();
+    let of_type = |kind: &'static str, body: String| {
+        let mut response = json(body);
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, kind.parse().unwrap());
+        response
+    };
+    let mut redirect = status(302);
+    redirect
+        .headers_mut()
+        .insert(LOCATION, "https://evil.example/jwks".parse().unwrap());
+    let secret = TestIssuer::with_algorithm(Algorithm::HS256).jwk();
+    let many = format!(r#"{{"keys":[{}]}}"#, vec![jwk.clone(); 65].join(","));
+    for (name, response, reason) in [
+        ("status", status(500), "status 500"),
+        ("no content", status(204), "status 204"),
+        ("redirect", redirect, "status 302"),
+        ("not modified, unasked", status(304), "status 304"),
+        (
+            "html",
+            of_type("text/html; charset=utf-8", "<html>".into()),
+            "expected JSON",
+        ),
+        (
+            "key set as html",
+            of_type("text/html", issuer.jwks()),
+            "expected JSON",
+        ),
+        ("no json", json("<html>"), "expected a JSON object"),
+        ("invalid utf-8", json(vec![0xff]), "UTF-8"),
+        ("array", json("[]"), "expected a JSON object"),
+        ("no keys", json("{}"), "array `keys`"),
+        ("empty", json(r#"{"keys":[]}"#), "no keys"),
+        (
+            "unusable",
+            json(r#"{"keys":[{"kty":"new"}]}"#),
+            "none of its keys is usable",
+        ),
+        (
+            "secrets",
+            json(format!(r#"{{"keys":[{secret}]}}"#)),
+            "symmetric",
+        ),
+        (
+            "duplicate",
+            json(format!(r#"{{"keys":[{jwk}],"keys":[]}}"#)),
+            "twice",
+        ),
+        ("many", json(many), "65 keys"),
+        ("huge", json(vec![b' '; 256 * 1_024 + 1]), "longer than"),
+    ] {
+        let network = Network::of(&issuer);
+        let keys = eager(&network).await;
+        let verifier = verifier(&issuer, &keys);
+        network.answers(move |_| Ok(response.clone()));
+        keys.reload().await;
+        let status = keys.status();
+        let failing = status
+            .failing
+            .unwrap_or_else(|| panic!("{name} was taken"))
+            .reason;
+        assert!(failing.contains(reason), "{name}: {failing}");
+        assert!(failing.starts_with(JWKS), "{name}: {failing}");
+        assert_eq!(status.generation, 0, "{name}");
+        assert!(
+            verifier.verify(&issuer.token().mint()).await.is_ok(),
+            "{name}"
+        );
+        let forged = issuer.token().tampered().mint();
+        assert_eq!(
+            verifier.verify(&forged).await.unwrap_err().kind(),
+            RejectionKind::BadSignature
+        );
+    }
+    for kind in [
+        "application/jwk-set+json",
+        "application/json; charset=utf-8",
+    ] {
+        let network = Network::of(&issuer);
+        let jwks = issuer.jwks();
+        network.answers(move |_| Ok(of_type(kind, jwks.clone())));
+        assert!(eager(&network).await.is_ready(), "{kind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn usable_keys_count_beside_unusable_ones() {
+    let issuer = TestIssuer::new();
+    let jwk = issuer.jwk();
+    let network = Network::new(move |_| Ok(json(format!(r#"{{"keys":[{{"kty":"new"}},{jwk}]}}"#))));
+    let keys = eager(&network).await;
+    assert!(
+        verifier(&issuer, &keys)
+            .verify(&issuer.token().mint())
+            .await
+            .is_ok()
+    );
+    assert_eq!(keys.status().skipped.len(), 1);
+}
+
+/// An issuer with metadata at one of the two places.
+fn with_metadata(issuer: &TestIssuer, place: &'static str, metadata: &'static str) -> Network {
+    let issuer = issuer.clone();
+    Network::new(move |request| {
+        Ok(match request.uri().to_string().as_str() {
+            JWKS => json(issuer.jwks()),
+            asked if asked == place => json(metadata),
+            _ => status(404),
+        })
+    })
+}
+
+const GOOD_METADATA: &str =
+    r#"{"issuer":"https://as.example","jwks_uri":"https://as.example/jwks"}"#;
+
+/// RFC8414-5-1, RFC8414-3.2-1
+#[tokio::test(start_paused = true)]
+async fn finds_the_keys_through_either_form_of_metadata() {
+    let issuer = TestIssuer::new();
+    for (place, expected) in [
+        (METADATA, vec![METADATA, JWKS]),
+        (OPENID, vec![METADATA, OPENID, JWKS]),
+    ] {
+        let network = with_metadata(&issuer, place, GOOD_METADATA);
+        let keys = RemoteKeys::discover(&issuer.issuer(), network.clone()).unwrap();
+        let keys = keys.eager().await.unwrap();
+        assert!(
+            verifier(&issuer, &keys)
+                .verify(&issuer.token().mint())
+                .await
+                .is_ok()
+        );
+        assert_eq!(network.paths(), expected);
+    }
+}
+
+/// RFC8414-3.3-1, OIDC-DISC-4.3-1, RFC8414-2-1
+#[tokio::test(start_paused = true)]
+async fn believes_no_metadata_of_somebody_else() {
+    let issuer = TestIssuer::new();
+    for (metadata, reason) in [
+        (
+            r#"{"issuer":"https://as.example/","jwks_uri":"https://as.example/jwks"}"#,
+            "metadata is of issuer",
+        ),
+        (
+            r#"{"issuer":"https://AS.example","jwks_uri":"https://as.example/jwks"}"#,
+            "metadata is of issuer",
+        ),
+        (
+            r#"{"issuer":"https://as.example","jwks_uri":"http://as.example/jwks"}"#,
+            "expected https",
+        ),
+        (r#"{"issuer":"https://as.example"}"#, "no `jwks_uri`"),
+        ("[]", "not one JSON object"),
+    ] {
+        for place in [METADATA, OPENID] {
+            let network = with_metadata(&issuer, place, metadata);
+            let keys = RemoteKeys::discover(&issuer.issuer(), network.clone()).unwrap();
+            let error = keys.eager().await.unwrap_err().to_string();
+            assert!(error.contains(reason) && error.contains(place), "{error}");
+            assert!(!network.paths().contains(&JWKS.to_owned()));
+        }
+    }
+}
+
+#[test]
+fn plain_http_and_odd_urls_are_refused_before_anything_is_fetched() {
+    let network = Network::new(|_| Ok(status(200)));
+    for uri in [
+        "http://as.example/jwks",
+        "ftp://as.example/jwks",
+        "/jwks",
+        "https://u:p@as.example/jwks",
+    ] {
+        assert!(RemoteKeys::jwks(uri, network.clone()).is_err(), "{uri}");
+    }
+    for uri in [
+        "https://as.example/jwks",
+        "http://127.0.0.1:1/jwks",
+        "http://localhost/jwks",
+    ] {
+        assert!(RemoteKeys::jwks(uri, network.clone()).is_ok(), "{uri}");
+    }
+    for issuer in [
+        "accounts.example",
+        "http://as.example",
+        "https://as.example?tenant=1",
+    ] {
+        let issuer = Issuer::new(issuer).unwrap();
+        assert!(
+            RemoteKeys::discover(&issuer, network.clone()).is_err(),
+            "{issuer}"
+        );
+    }
+    // Outside of a runtime there is nobody to fetch.
+    let keys = RemoteKeys::jwks("https://as.example/jwks", network.clone()).unwrap();
+    assert!(matches!(keys.lazy(), Err(ConfigError::Remote(_))));
+    assert_eq!(network.count(), 0);
+}
+
+/// JWKS-D4
+#[tokio::test(start_paused = true)]
+async fn the_outage_of_one_issuer_does_not_touch_another() {
+    let a = TestIssuer::new().named("https://a.example");
+    let b = TestIssuer::new().named("https://b.example");
+    let down = Network::new(|_| Err(FetchError::new("connection refused")));
+    let keys_a = RemoteKeys::jwks("https://a.example/jwks", down)
+        .unwrap()
+        .lazy()
+        .unwrap();
+    let keys_b = eager(&Network::of(&b)).await;
+    let auth =
+        JwtAuth::new(a.issuer(), a.audience(), keys_a).trust(b.issuer(), b.audience(), keys_b);
+    let verifier = auth.verifier();
+    assert_eq!(
+        verifier
+            .verify(&a.token().mint())
+            .await
+            .unwrap_err()
+            .status(),
+        503
+    );
+    assert!(verifier.verify(&b.token().mint()).await.is_ok());
+}
+
+/// RFC9728-7.7-1
+#[tokio::test(start_paused = true)]
+async fn nothing_is_fetched_because_of_what_a_token_says() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    for token in [
+        issuer
+            .token()
+            .issuer("http://169.254.169.254/")
+            .header("kid", "x"),
+        issuer.token().header("jku", "https://evil.example/jwks"),
+        issuer.token().audience("other").header("kid", "y"),
+        issuer.token().expired().header("kid", "z"),
+    ] {
+        let _verdict = verifier.verify(&token.mint()).await;
+    }
+    assert_eq!(network.paths(), [JWKS]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_stores_leave_no_task_behind() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
+    for _ in 0..2_000 {
+        let waiting = RemoteKeys::jwks(JWKS, network.clone())
+            .unwrap()
+            .lazy()
+            .unwrap();
+        drop((eager(&network).await, waiting));
+    }
+    // One that hangs in the middle of a fetch ends too.
+    network.answers_after(None);
+    let hanging = RemoteKeys::jwks(JWKS, network.clone())
+        .unwrap()
+        .lazy()
+        .unwrap();
+    settle().await;
+    drop(hanging);
+    settle().await;
+    assert_eq!(tasks(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_reads_like_a_table() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    settle().await;
+    assert_eq!(
+        keys.status().to_string(),
+        "keys: fresh, generation 0, loaded 1 times\n  key \"key-1\"\n"
+    );
+    network.answers(|_| Ok(status(503)));
+    keys.reload().await;
+    assert!(
+        keys.status()
+            .to_string()
+            .contains("failing: https://as.example/jwks: status 503")
+    );
+    assert_eq!(
+        KeyStore::from(issuer.key()).status().freshness,
+        Freshness::Static
+    );
+}
+
+/// The claims of the fixture with the time of the machine: `verify` reads it.
+fn claims() -> String {
+    r#"{"iss":"https://as.example","aud":"https://api.example","exp":4000000000}"#.into()
+}
