@@ -321,7 +321,7 @@ fn changes_of_keys_are_told() {
     let fixture = Fixture::new();
     let keys = &fixture.keys;
     let next = fixture.signer("e1").key().with_key_id("next");
-    type Change<'a> = (&'a str, &'a str, Box<dyn Fn()>);
+    type Change<'a> = (&'a str, &'a str, Box<dyn Fn() + 'a>);
     let changes: [Change<'_>; 4] = [
         ("rotate", "5", Box::new(|| drop(keys.rotate(next.clone())))),
         (
