@@ -97,9 +97,7 @@ pub const fn scope_length(text: &str) -> usize {
         while at < octets.len() {
             match octets[at] {
                 b' ' => {
-                    panic!(
-                        "a scope has no spaces: write scope!(\"a\" & \"b\") to require two scopes"
-                    )
+                    panic!("a scope has no spaces: write \"a\" & \"b\" to require two scopes")
                 }
                 octet if crate::challenge::is_scope_octet(octet) => {}
                 _ => {
@@ -120,7 +118,7 @@ pub const fn scope_length(text: &str) -> usize {
 #[track_caller]
 pub const fn role_length(text: &str) -> usize {
     if text.is_empty() {
-        panic!("a scope or role is not empty");
+        panic!("a scope or role is not empty: write one such as \"calendar:read\"");
     }
     if text.len() > NAME_MAX {
         panic!(
@@ -269,16 +267,20 @@ macro_rules! __requirement {
         )>
     };
     ($kind:ident $length:ident) => {
-        ::core::compile_error!("name what is required, such as \"calendar:read\"")
+        $crate::__requirement!(@refuse "name what is required, such as \"calendar:read\"")
     };
     ($kind:ident $length:ident $first:literal $(, $rest:literal)+ $(,)?) => {
-        ::core::compile_error!("write \"a\" & \"b\" to require all of them, \"a\" | \"b\" to require one")
+        $crate::__requirement!(@refuse "write \"a\" & \"b\" to require all of them, \"a\" | \"b\" to require one")
     };
     ($kind:ident $length:ident $name:ident $($more:tt)*) => {
-        ::core::compile_error!("a scope or role is a string literal here: write \"calendar:read\", with quotes; named ones come from `scopes!` or `roles!` and need no macro where they are used")
+        $crate::__requirement!(@refuse "a scope or role is a string literal here: write \"calendar:read\", with quotes; named ones come from `scopes!` or `roles!` and need no macro where they are used: write `Read`, or `AllOf<(Read, Write)>`")
     };
     ($kind:ident $length:ident $($other:tt)*) => {
-        ::core::compile_error!("write \"a\", \"a\" & \"b\" or \"a\" | \"b\"; where both signs meet, put a group in parentheses: (\"a\" & \"b\") | \"c\"")
+        $crate::__requirement!(@refuse "write \"a\", \"a\" & \"b\" or \"a\" | \"b\"; where both signs meet, put a group in parentheses: (\"a\" & \"b\") | \"c\"")
+    };
+    // Still a requirement, so that this sentence is the only complaint.
+    (@refuse $sentence:literal) => {
+        $crate::scope::LiteralScope<{ ::core::compile_error!($sentence) }, 0, 0, 0, 0, 0, 0, 0, 0>
     };
 }
 
@@ -303,21 +305,26 @@ macro_rules! __requirements {
         #[derive(Clone, Copy, Debug)]
         $visibility struct $name;
 
-        impl $crate::scope::Requirement for $name {
-            fn is_met(grants: $crate::scope::Grants<'_>) -> bool {
-                <$crate::$macro!($($requirement)+) as $crate::scope::Requirement>::is_met(grants)
-            }
+        const _: () = {
+            // Expanded once, so that a mistake in it is told once.
+            type __Required = $crate::$macro!($($requirement)+);
 
-            fn describe() -> ::std::string::String {
-                <$crate::$macro!($($requirement)+) as $crate::scope::Requirement>::describe()
-            }
+            impl $crate::scope::Requirement for $name {
+                fn is_met(grants: $crate::scope::Grants<'_>) -> bool {
+                    <__Required as $crate::scope::Requirement>::is_met(grants)
+                }
 
-            fn scopes() -> ::std::vec::Vec<&'static str> {
-                <$crate::$macro!($($requirement)+) as $crate::scope::Requirement>::scopes()
+                fn describe() -> ::std::string::String {
+                    <__Required as $crate::scope::Requirement>::describe()
+                }
+
+                fn scopes() -> ::std::vec::Vec<&'static str> {
+                    <__Required as $crate::scope::Requirement>::scopes()
+                }
             }
-        }
+        };
     };
     ($macro:ident $($other:tt)+) => {
-        ::core::compile_error!("each line is `pub Name = \"text\";`, with a semicolon at its end");
+        ::core::compile_error!("each line is `pub Name = \"text\";`, with a semicolon at its end; in place of the text \"a\" & \"b\" or \"a\" | \"b\", and where both signs meet a group in parentheses: (\"a\" & \"b\") | \"c\"");
     };
 }

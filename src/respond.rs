@@ -32,7 +32,7 @@ use crate::error::{GrpcCode, Rejection, RejectionKind, Row};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot answer with a body of type `{B}`",
-    note = "`EmptyBody` needs `{B}: Default`, `ProblemDetails` also `{B}: From<String>`; or write a closure `|rejection: &Rejection, head: &mut http::response::Parts| -> {B}`"
+    note = "every responder needs `{B}: Default`, and `ProblemDetails` also `{B}: From<String>`; one of your own is a closure `|rejection: &Rejection, head: &mut http::response::Parts| -> {B}`"
 )]
 pub trait RespondTo<B>: Clone + Send + Sync + 'static {
     /// The body for this rejection.
@@ -53,6 +53,7 @@ where
 #[non_exhaustive]
 pub struct EmptyBody;
 
+#[diagnostic::do_not_recommend]
 impl<B: Default> RespondTo<B> for EmptyBody {
     fn respond(&self, _: &Rejection, _: &mut Parts) -> B {
         B::default()
@@ -87,6 +88,7 @@ impl ProblemDetails {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<B: From<String>> RespondTo<B> for ProblemDetails {
     fn respond(&self, rejection: &Rejection, head: &mut Parts) -> B {
         head.headers.insert(

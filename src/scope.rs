@@ -155,6 +155,7 @@ pub struct AnyOf<T>(PhantomData<fn() -> T>);
 /// ([RFC 9068, section 5](https://www.rfc-editor.org/rfc/rfc9068#section-5)).
 pub struct ResourceOwner(PhantomData<()>);
 
+#[diagnostic::do_not_recommend]
 impl Requirement for ResourceOwner {
     fn is_met(grants: Grants<'_>) -> bool {
         !grants.is_client()
@@ -199,6 +200,7 @@ pub type LiteralRole<
     const H: u128,
 > = Role<Text<LENGTH, A, B, C, D, E, F, G, H>>;
 
+#[diagnostic::do_not_recommend]
 impl<N: Name> Requirement for Scope<N> {
     fn is_met(grants: Grants<'_>) -> bool {
         grants.scopes().contains(N::TEXT)
@@ -213,6 +215,7 @@ impl<N: Name> Requirement for Scope<N> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<N: Name> Requirement for Role<N> {
     fn is_met(grants: Grants<'_>) -> bool {
         grants.roles().contains(N::TEXT)

@@ -1,0 +1,14 @@
+//! Own claims stand where the requirement belongs.
+
+use tower_jwt_auth::RequireScope;
+
+#[derive(serde::Deserialize)]
+struct User {
+    locale: String,
+}
+
+async fn list(user: RequireScope<User>) -> String {
+    user.locale.clone()
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+//! A scope without a name.
+
+use tower_jwt_auth::{RequireScope, scope};
+
+async fn list(_: RequireScope<scope!("")>) {}
+
+fn main() {}

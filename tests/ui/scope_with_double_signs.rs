@@ -1,0 +1,7 @@
+//! The signs of another language.
+
+use tower_jwt_auth::{RequireScope, scope};
+
+async fn list(_: RequireScope<scope!("a" && "b")>) {}
+
+fn main() {}

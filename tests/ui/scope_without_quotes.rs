@@ -1,0 +1,7 @@
+//! A scope that is no text.
+
+use tower_jwt_auth::{RequireScope, scope};
+
+async fn list(_: RequireScope<scope!(read)>) {}
+
+fn main() {}

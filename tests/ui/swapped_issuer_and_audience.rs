@@ -1,0 +1,9 @@
+//! Issuer and audience stand in each other's place.
+
+use tower_jwt_auth::{Audience, Issuer, JwtAuth, KeyStore};
+
+fn auth(issuer: Issuer, audience: Audience, keys: KeyStore) -> JwtAuth {
+    JwtAuth::new(audience, issuer, keys)
+}
+
+fn main() {}
