@@ -207,6 +207,7 @@ async fn an_invented_key_id_is_looked_up_once() {
     assert_eq!(network.count(), 2);
 }
 
+/// JWKS-D1, TOWER-D2
 #[tokio::test(start_paused = true)]
 async fn a_hundred_requests_share_one_look_up_and_none_owns_it() {
     let issuer = TestIssuer::new();

@@ -223,8 +223,8 @@ impl Refresher {
             .is_none_or(|until| until <= Instant::now())
     }
 
-    /// Adds what is known of the loads to a status; `now` is the present on the wall clock.
-    pub(super) fn describe(&self, status: &mut KeyStatus, now: SystemTime) {
+    /// A status with what is known of the loads; `now` is the present on the wall clock.
+    pub(super) fn describe(&self, mut status: KeyStatus, now: SystemTime) -> KeyStatus {
         let progress = self.link.progress().clone();
         let present = Instant::now();
         let on_wall = |at: Instant| {
@@ -248,6 +248,7 @@ impl Refresher {
                 Freshness::Stale
             };
         }
+        status
     }
 }
 

@@ -193,10 +193,10 @@ impl KeyStore {
     #[must_use]
     pub fn status(&self) -> KeyStatus {
         let current = self.load();
-        let mut status = KeyStatus::of(current.set.as_ref(), current.generation);
+        let status = KeyStatus::of(current.set.as_ref(), current.generation);
         #[cfg(feature = "remote")]
         if let Some(refresher) = &self.0.refresher {
-            refresher.describe(&mut status, self.0.clock.now());
+            return refresher.describe(status, self.0.clock.now());
         }
         status
     }
