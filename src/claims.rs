@@ -152,10 +152,7 @@ impl<C> Claims<C> {
     /// `cid`, `appid`).
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
-        self.registered()
-            .client_id
-            .as_deref()
-            .or(self.registered().authorized_party.as_deref())
+        self.inner.token.client_id()
     }
 
     /// Whether the client acts for itself and not for a person: its `sub` is its own id, or
@@ -295,6 +292,15 @@ impl<C: Send + Sync + 'static> Claims<C> {
 }
 
 impl Token {
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        let Registered {
+            client_id,
+            authorized_party,
+            ..
+        } = &self.registered;
+        client_id.as_deref().or(authorized_party.as_deref())
+    }
+
     fn own_claims<C: DeserializeOwned + 'static>(&self) -> Result<C, Rejection> {
         let mut none = Some(NoClaims {});
         let slot: &mut dyn Any = &mut none;

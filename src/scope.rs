@@ -98,6 +98,12 @@ impl<'a> Grants<'a> {
         NameSet::new(&self.0.roles)
     }
 
+    /// The client that got the token; see [`Claims::client_id`].
+    #[must_use]
+    pub fn client_id(self) -> Option<&'a str> {
+        self.0.client_id()
+    }
+
     /// Whether the client acts for itself; see [`Claims::is_client`].
     #[must_use]
     pub fn is_client(self) -> bool {

@@ -398,6 +398,33 @@ fn a_rule_of_ones_own_looks_at_what_the_token_grants() {
     }
 }
 
+/// What an API does whose issuer sends no `aud`.
+#[test]
+fn a_rule_of_ones_own_can_name_the_client() {
+    struct OurApp;
+
+    impl Requirement for OurApp {
+        fn is_met(grants: Grants<'_>) -> bool {
+            grants.client_id() == Some("our-app")
+        }
+
+        fn describe() -> String {
+            "the client our-app".into()
+        }
+    }
+
+    assert!(decide::<OurApp>(&token().claim("client_id", "our-app")).is_ok());
+    let azp = token().without("client_id").claim("azp", "our-app");
+    assert!(decide::<OurApp>(&azp).is_ok());
+    for other in [
+        token(),
+        token().without("client_id"),
+        azp.claim("client_id", "Our-App"),
+    ] {
+        assert_eq!(decide::<OurApp>(&other).unwrap_err().status(), 403);
+    }
+}
+
 /// A layer can hide what exists from those who may not see it.
 #[tokio::test]
 async fn a_forbidden_route_can_look_like_none() {
