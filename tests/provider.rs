@@ -674,3 +674,71 @@ async fn follows_the_providers_keys_while_requests_run() {
         store.generation()
     );
 }
+
+/// Keys that a store fetches by itself: discovery, a rotation that a request finds, a withdrawn key,
+/// an outage, and the recovery from it.
+#[cfg(feature = "remote")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_remote_store_follows_the_provider_by_itself() {
+    use http::Response;
+    use http_body_util::Limited;
+    use tower_jwt_auth::key::Freshness;
+    use tower_jwt_auth::remote::{FetchError, RemoteKeys};
+
+    let Some(provider) = Provider::of_environment("remote keys").await else {
+        return;
+    };
+    let client = provider.http.0.clone();
+    let fetch = move |request: Request<()>, limit: usize| {
+        let client = client.clone();
+        async move {
+            let response = client.request(request.map(|()| Full::default())).await;
+            let (head, body) = response.map_err(FetchError::new)?.into_parts();
+            let body = Limited::new(body, limit).collect().await;
+            let body = body.map_err(FetchError::new)?.to_bytes().to_vec();
+            Ok(Response::from_parts(head, body))
+        }
+    };
+    let keys = RemoteKeys::discover(&provider.issuer(), fetch).unwrap();
+    let keys = keys.eager().await.unwrap();
+    let both = Audience::any_of([&*resource_uri("es256"), &*resource_uri("eddsa")]).unwrap();
+    let verifier = JwtAuth::new(provider.issuer(), both, keys.clone()).verifier();
+    let token = |resource| provider.machine_token("calendar-batch", resource);
+    let (old, steady) = (token("es256").await, token("eddsa").await);
+    let kind = async |token: &str| verifier.verify(token).await.err().map(|error| error.kind());
+    assert_eq!(kind(&old).await, None);
+    assert_eq!(kind(&steady).await, None);
+
+    // The first request that shows the new key is the one that finds it, and the end of the old one.
+    let family = serde_json::json!({ "family": "p256" });
+    provider.admin("keys/replace", family.clone()).await;
+    let new = token("es256").await;
+    assert_eq!(kind(&new).await, None);
+    assert_eq!(kind(&old).await, Some(RejectionKind::UnknownKey));
+    assert_eq!(
+        kind(&tampered(&new)).await,
+        Some(RejectionKind::BadSignature)
+    );
+
+    // An outage: what is known goes on, and the operator is told.
+    let fault = |mode: &str| serde_json::json!({ "endpoint": "jwks", "mode": mode });
+    provider.admin("fault", fault("html")).await;
+    provider.admin("keys/replace", family).await;
+    let newest = token("es256").await;
+    assert_eq!(kind(&newest).await, Some(RejectionKind::UnknownKey));
+    assert_eq!(kind(&new).await, None);
+    assert!(
+        keys.status()
+            .failing
+            .unwrap()
+            .reason
+            .contains("expected JSON")
+    );
+    assert_eq!(keys.status().freshness, Freshness::Fresh);
+
+    provider.admin("fault", fault("none")).await;
+    keys.reload().await;
+    assert_eq!(kind(&newest).await, None);
+    assert_eq!(kind(&new).await, Some(RejectionKind::UnknownKey));
+    assert!(keys.status().failing.is_none());
+}
