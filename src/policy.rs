@@ -153,8 +153,10 @@ impl ClaimPointer {
         let refused = || ConfigError::ClaimPointer(pointer.to_owned());
         let names = pointer.strip_prefix('/').ok_or_else(refused)?;
         let unescape = |name: &str| {
-            let plain = name.replace("~1", "").replace("~0", "");
-            (!plain.contains('~')).then(|| name.replace("~1", "/").replace("~0", "~"))
+            let mut escapes = name.split('~').skip(1);
+            escapes
+                .all(|escape| escape.starts_with(['0', '1']))
+                .then(|| name.replace("~1", "/").replace("~0", "~"))
         };
         names
             .split('/')

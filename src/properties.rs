@@ -176,6 +176,13 @@ proptest! {
     }
 
     #[test]
+    fn a_tilde_that_escapes_nothing_is_refused(before in "/([a-b/01]|~[01]){0,4}", after in "([a-b/2]([a-b/01]|~[01]){0,4})?|~[01]{1,3}") {
+        prop_assert!(ClaimPointer::new(&before).is_ok());
+        let broken = format!("{before}~{after}");
+        prop_assert!(ClaimPointer::new(&broken).is_err(), "{}", broken);
+    }
+
+    #[test]
     fn settings_are_usable_or_refused_with_a_sentence(text in "([!-~\u{0}-\u{1f}\u{e4}]|__Host-|https://|:[0-9]{1,5}|/|~[01]?){0,12}") {
         fuzz::settings(text.as_bytes());
     }
