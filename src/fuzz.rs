@@ -6,6 +6,8 @@
 
 #![expect(clippy::expect_used, reason = "an oracle fails by panic")]
 
+mod readers;
+
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -17,13 +19,16 @@ use http::Request;
 use http::header::{AUTHORIZATION, COOKIE, HeaderValue};
 use serde_json::{Map, Value, json};
 
+use self::readers::{
+    decoded, is_same, is_token68, lines_of, one_line, percent_decoded, quoted, refused, unusable,
+    value_of, well_formed,
+};
 use crate::bearer::{self, CsrfPolicy, TokenCookie, TokenSource};
 use crate::challenge::Challenge;
 use crate::claims::Claims;
 use crate::clock::NumericDate;
-use crate::config_error::ConfigError;
 use crate::error::{Rejection, RejectionKind};
-use crate::json::{self, JsonError, Raw};
+use crate::json::{self, JsonError};
 use crate::jws::Unverified;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::key::Key;
@@ -411,118 +416,6 @@ fn keep_the_rules(claims: &Claims, payload: &[u8]) {
     assert_eq!(claims.id(), text("jti"));
     for time in [claims.expires_at(), claims.issued_at(), claims.not_before()] {
         assert!(time.is_none_or(|time| time >= UNIX_EPOCH));
-    }
-}
-
-/// A refusal is the client's affair, and its sentence for the operator fits on a line of a log.
-fn refused(rejection: &Rejection) {
-    assert!(matches!(rejection.status().as_u16(), 400 | 401 | 403));
-    one_line(&rejection.to_string());
-}
-
-fn unusable(error: &ConfigError) {
-    assert!(!error.to_string().chars().any(char::is_control), "{error}");
-}
-
-fn one_line(sentence: &str) {
-    assert!(!sentence.chars().any(char::is_control), "{sentence:?}");
-    assert!(sentence.len() < 2_048, "{} octets", sentence.len());
-}
-
-fn well_formed(key: &Key) {
-    assert_eq!(key.thumbprint().len(), 43);
-    assert!(!key.algorithms().is_empty());
-    assert!(!format!("{key:?}").chars().any(char::is_control));
-}
-
-fn lines_of(challenge: &Challenge, rejection: &Rejection) -> Vec<String> {
-    challenge
-        .lines(rejection)
-        .map(|line| line.to_str().expect("a challenge is ASCII").to_owned())
-        .collect()
-}
-
-fn quoted(text: &str) -> String {
-    let inside: String = text
-        .chars()
-        .flat_map(|char| {
-            let escape = matches!(char, '"' | '\\').then_some('\\');
-            escape.into_iter().chain([char])
-        })
-        .collect();
-    format!("\"{inside}\"")
-}
-
-fn is_token68(text: &str) -> bool {
-    let padding = text
-        .bytes()
-        .rev()
-        .take_while(|octet| *octet == b'=')
-        .count();
-    let length = text.len() - padding;
-    let legal = |octet: u8| matches!(octet, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-    length > 0 && text.len() <= bearer::MAX_CREDENTIALS && text.bytes().take(length).all(legal)
-}
-
-fn percent_decoded(text: &str) -> Option<Vec<u8>> {
-    let mut octets = Vec::new();
-    let mut rest = text.as_bytes().iter();
-    while let Some(octet) = rest.next() {
-        if *octet == b'%' {
-            let mut digit = || char::from(*rest.next()?).to_digit(16);
-            let code = digit()? * 16 + digit()?;
-            octets.push(u8::try_from(code).ok()?);
-        } else {
-            octets.push(*octet);
-        }
-    }
-    Some(octets)
-}
-
-fn decoded(part: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(part).ok()
-}
-
-/// The value as `serde_json` would have it, read through our own navigation.
-fn value_of(raw: Raw<'_>) -> Value {
-    if let Some(members) = raw.members() {
-        let members = members.into_iter();
-        Value::Object(
-            members
-                .map(|(name, value)| (name.into_owned(), value_of(value)))
-                .collect(),
-        )
-    } else if let Some(items) = raw.items() {
-        Value::Array(items.into_iter().map(value_of).collect())
-    } else if let Some(string) = raw.string() {
-        Value::String(string.into_owned())
-    } else if let Some(number) = raw.number() {
-        json!(number)
-    } else {
-        match raw.text() {
-            "true" => Value::Bool(true),
-            "false" => Value::Bool(false),
-            "null" => Value::Null,
-            other => panic!("{other:?} is no JSON value"),
-        }
-    }
-}
-
-/// Equality up to the last digit of a number, which `serde_json` does not round exactly.
-fn is_same(ours: &Value, theirs: &Value) -> bool {
-    match (ours, theirs) {
-        (Value::Number(a), Value::Number(b)) => a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| {
-            (a - b).abs() <= a.abs() * 1e-15 || (a - b).abs() <= f64::MIN_POSITIVE
-        }),
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b))
-        }
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len()
-                && a.iter()
-                    .all(|(name, a)| b.get(name).is_some_and(|b| is_same(a, b)))
-        }
-        (a, b) => a == b,
     }
 }
 
