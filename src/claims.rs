@@ -47,8 +47,8 @@ use crate::registered::Registered;
 /// ```compile_fail,E0451
 /// use tower_jwt_auth::{Claims, NoClaims};
 ///
-/// fn forge() -> Claims {
-///     Claims { inner: todo!() }
+/// fn forge(own: NoClaims) -> Claims {
+///     Claims { inner: own.into() }
 /// }
 /// ```
 pub struct Claims<C = NoClaims> {

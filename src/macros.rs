@@ -3,8 +3,6 @@
 //! Stable Rust has no text as a constant parameter, so a text becomes its length and eight
 //! integers of sixteen octets. The compiler does it, and refuses what is no scope.
 
-use std::fmt;
-
 /// A text as a type, for the macros.
 #[doc(hidden)]
 pub trait Name: 'static {
@@ -13,6 +11,7 @@ pub trait Name: 'static {
 
 /// The octets of a text as constant parameters: `LENGTH` of them, 16 in each of the others.
 #[doc(hidden)]
+#[derive(Debug)]
 pub struct Text<
     const LENGTH: usize,
     const A: u128,
@@ -66,23 +65,6 @@ impl<
         Ok(text) => text,
         Err(_) => panic!("made by the macros from a text"),
     };
-}
-
-impl<
-    const LENGTH: usize,
-    const A: u128,
-    const B: u128,
-    const C: u128,
-    const D: u128,
-    const E: u128,
-    const F: u128,
-    const G: u128,
-    const H: u128,
-> fmt::Debug for Text<LENGTH, A, B, C, D, E, F, G, H>
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::TEXT)
-    }
 }
 
 /// The length of a scope that is one (RFC 6749, section 3.3); otherwise it does not compile.
