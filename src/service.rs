@@ -103,7 +103,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static, R> Shared<C, R> {
         match bearer::read(request, &self.settings.source) {
             Ok(Some(credentials)) => match self.verifier.start(credentials.token())? {
                 Verdict::Accepted(claims) => Ok(Admission::Accepted(claims)),
-                Verdict::Waiting(wait) => Ok(Admission::Waiting(wait)),
+                Verdict::Waiting(wait, _) => Ok(Admission::Waiting(wait)),
             },
             Ok(None) if self.settings.is_optional => Ok(Admission::Anonymous),
             Ok(None) => Err(Rejection::of(RejectionKind::MissingCredentials))

@@ -49,7 +49,8 @@ pub struct Verifier<C = NoClaims> {
 /// What became of a token: decided, or not yet.
 pub(crate) enum Verdict<C> {
     Accepted(Claims<C>),
-    Waiting(Wait<C>),
+    /// What has to be waited for, and the kind of the refusal where nobody can wait.
+    Waiting(Wait<C>, RejectionKind),
 }
 
 /// The rest of a verification that has to wait for something outside of this process.
@@ -89,7 +90,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     pub async fn verify(&self, token: &str) -> Result<Claims<C>, Rejection> {
         match self.start(token)? {
             Verdict::Accepted(claims) => Ok(claims),
-            Verdict::Waiting(wait) => wait.await,
+            Verdict::Waiting(wait, _) => wait.await,
         }
     }
 
@@ -98,12 +99,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// # Errors
     ///
     /// As [`verify`](Self::verify); also [`RejectionKind::RevocationUnavailable`] if the
-    /// revocation check could not answer at once, or a key would have to be looked up.
+    /// revocation check could not answer at once, and [`RejectionKind::KeySourceUnavailable`] if
+    /// a key is being looked up.
     pub fn verify_now(&self, token: &str) -> Result<Claims<C>, Rejection> {
         match self.start(token)? {
             Verdict::Accepted(claims) => Ok(claims),
-            Verdict::Waiting(_) => Err(Rejection::because(
-                RejectionKind::RevocationUnavailable,
+            Verdict::Waiting(_, kind) => Err(Rejection::because(
+                kind,
                 "a revocation check or a key has to be waited for: use `verify` instead of `verify_now`",
             ))
             .inspect_err(telemetry::rejected),
@@ -113,19 +115,21 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// Verifies a token as far as that is possible without waiting.
     pub(crate) fn start(&self, token: &str) -> Result<Verdict<C>, Rejection> {
         let timer = telemetry::Timer::start();
-        let decision = decide(&self.policy, token, Chance::First);
+        let decision = decide(&self.policy, token, Chance::Another);
         timer.stop();
         match decision {
             Ok(Decision::Accepted(claims)) => conclude(Ok(claims)).map(Verdict::Accepted),
-            Ok(Decision::Asked(claims, answer)) => Ok(Verdict::Waiting(Box::pin(async move {
-                conclude(standing(answer.await).map(|()| claims))
-            }))),
+            Ok(Decision::Asked(claims, answer)) => Ok(Verdict::Waiting(
+                Box::pin(async move { conclude(standing(answer.await).map(|()| claims)) }),
+                RejectionKind::RevocationUnavailable,
+            )),
             Ok(Decision::KeyUnknown(look_up)) => {
                 let (policy, token) = (Arc::clone(&self.policy), token.to_owned());
-                Ok(Verdict::Waiting(Box::pin(async move {
-                    look_up.await;
-                    conclude(decide_again(&policy, &token).await)
-                })))
+                let wait = async move { conclude(decide_after(look_up, &policy, &token).await) };
+                Ok(Verdict::Waiting(
+                    Box::pin(wait),
+                    RejectionKind::KeySourceUnavailable,
+                ))
             }
             Err(rejection) => conclude(Err(rejection)).map(Verdict::Accepted),
         }
@@ -133,8 +137,22 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
 }
 
 /// Decides with the keys that a look-up has brought, or has not.
-async fn decide_again(policy: &Policy, token: &str) -> Result<Claims, Rejection> {
-    match decide(policy, token, Chance::Last)? {
+async fn decide_after(look_up: LookUp, policy: &Policy, token: &str) -> Result<Claims, Rejection> {
+    // A load that had begun before may have missed the key: then one of its own may follow.
+    let chance = if look_up.is_joined {
+        Chance::Another
+    } else {
+        Chance::Last
+    };
+    look_up.end.await;
+    let decision = match decide(policy, token, chance)? {
+        Decision::KeyUnknown(look_up) => {
+            look_up.end.await;
+            decide(policy, token, Chance::Last)?
+        }
+        decided => decided,
+    };
+    match decision {
         Decision::Accepted(claims) => Ok(claims),
         Decision::Asked(claims, answer) => standing(answer.await).map(|()| claims),
         Decision::KeyUnknown(_) => Err(Rejection::of(RejectionKind::UnknownKey)),
@@ -144,7 +162,7 @@ async fn decide_again(policy: &Policy, token: &str) -> Result<Claims, Rejection>
 /// Whether a key that is not there may still be looked up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Chance {
-    First,
+    Another,
     Last,
 }
 
@@ -191,7 +209,7 @@ fn decide(policy: &Policy, token: &str, chance: Chance) -> Result<Decision, Reje
     }
     let candidates = keys.candidates(unverified.key_id(), now);
     if candidates.is_empty() {
-        let look_up = unverified.key_id().filter(|_| chance == Chance::First);
+        let look_up = unverified.key_id().filter(|_| chance == Chance::Another);
         if let Some(look_up) = look_up.and_then(|id| trust.keys.look_up(id)) {
             return Ok(Decision::KeyUnknown(look_up));
         }

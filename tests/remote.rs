@@ -232,6 +232,57 @@ async fn a_hundred_requests_share_one_look_up_and_none_owns_it() {
     assert_eq!(network.count(), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_published_while_a_load_runs_is_found_by_the_next() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    network.answers_after(Some(Duration::from_secs(1)));
+    let running = tokio::spawn({
+        let keys = keys.clone();
+        async move { keys.reload().await }
+    });
+    settle().await;
+    // The answer on its way was written before this key was there.
+    issuer.rotate();
+    let verifier = verifier(&issuer, &keys);
+    let (new, invented) = (
+        issuer.token().mint(),
+        issuer.token().header("kid", "x").mint(),
+    );
+    let (accepted, refused) = tokio::join!(verifier.verify(&new), verifier.verify(&invented));
+    assert!(accepted.is_ok());
+    assert_eq!(refused.unwrap_err().kind(), RejectionKind::UnknownKey);
+    running.await.unwrap();
+    assert_eq!(network.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_wait_is_told_so_and_the_key_is_there_the_next_time() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    issuer.rotate();
+    let token = issuer.token().mint();
+    let refused = verifier.verify_now(&token).unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+    settle().await;
+    assert!(verifier.verify_now(&token).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_of_ones_own_does_not_end_the_refresh() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let clock = tower_jwt_auth::test::FixedClock::at(1_700_000_000);
+    let keys = eager(&network).await.with_clock(clock);
+    assert_eq!(keys.status().freshness, Freshness::Fresh);
+    let verifier = verifier(&issuer, &keys);
+    issuer.rotate();
+    assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
+}
+
 /// JWKS-D2
 #[tokio::test(start_paused = true)]
 async fn a_hanging_issuer_delays_unknown_keys_for_a_bounded_time_and_known_ones_not_at_all() {

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::set::KeySet;
 use super::status::{Failing, Freshness, KeyStatus};
-use super::store::{KeyStore, Shared};
+use super::store::{KeyStore, LookUp, Shared};
 use crate::telemetry;
 
 /// Where keys come from.
@@ -141,6 +141,7 @@ impl Gate {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Admission {
     Begin,
     Join,
@@ -185,34 +186,44 @@ impl Refresher {
 
     /// Waits until a load has come to an end that may know the key id, if one is under way or may
     /// begin for it; `None` if the answer is already as good as it gets.
-    pub(crate) fn look_up(&self, id: &str) -> Option<impl Future<Output = ()> + Send + use<>> {
-        let mut finished = self.link.finished.subscribe();
-        match self.link.gate().admit(id) {
+    pub(crate) fn look_up(&self, id: &str) -> Option<LookUp> {
+        // Listens before it asks, so that no end is missed.
+        let end = self.next_end();
+        let admission = self.link.gate().admit(id);
+        match admission {
+            Admission::Begin => self.wake(),
+            Admission::Join => {}
             Admission::Refused => {
                 telemetry::key_id_refused();
                 return None;
             }
-            Admission::Begin => {
-                // A full channel means that the task has been told already.
-                let _ = self.wanted.try_send(());
-            }
-            Admission::Join => {}
         }
-        let longest_wait = self.longest_wait;
-        Some(async move {
-            // Either way the store has the answer now.
-            let _ = timeout(longest_wait, finished.changed()).await;
+        Some(LookUp {
+            end: Box::pin(end),
+            is_joined: admission == Admission::Join,
         })
     }
 
     /// Asks for a load as soon as possible, whatever the allowance says, and waits for its end.
     pub(super) fn reload(&self) -> impl Future<Output = ()> + Send + use<> {
+        let end = self.next_end();
+        self.wake();
+        end
+    }
+
+    /// The end of the next load, or of the patience for it.
+    fn next_end(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut finished = self.link.finished.subscribe();
-        let _ = self.wanted.try_send(());
         let longest_wait = self.longest_wait;
         async move {
+            // Either way what there is to know is in the store now.
             let _ = timeout(longest_wait, finished.changed()).await;
         }
+    }
+
+    fn wake(&self) {
+        // A full channel means that the task has been told already.
+        let _ = self.wanted.try_send(());
     }
 
     /// Whether the keys have outlived their lifetime, because loading them again fails.

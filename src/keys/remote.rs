@@ -23,6 +23,10 @@ use crate::policy::Issuer;
 /// Every setting has a default with a reason in [the guide](crate::guide::defaults). Start with
 /// [`lazy`](Self::lazy) or [`eager`](Self::eager), inside of a tokio runtime.
 ///
+/// The issuer's set decides: what the application changes in such a store, a key that it adds,
+/// retires or removes, lasts until the next set is fetched. Against a leaked key that the issuer
+/// still publishes, stop trusting the issuer.
+///
 /// A key that a fetched set no longer has is dead at once. A fetch that fails changes nothing: the
 /// last good keys are kept, and after [`keep_stale`](Self::keep_stale) tokens are answered with
 /// 503, which is nobody's bad token.

@@ -41,17 +41,24 @@ use crate::telemetry;
 /// # Ok::<(), tower_jwt_auth::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct KeyStore(Arc<Shared>);
+pub struct KeyStore {
+    shared: Arc<Shared>,
+    /// Where this handle reads the time for [`retire`](Self::retire) from.
+    clock: Arc<dyn Clock>,
+}
 
 pub(super) struct Shared {
     current: ArcSwap<Snapshot>,
-    clock: Arc<dyn Clock>,
     #[cfg(feature = "remote")]
     refresher: Option<super::refresh::Refresher>,
 }
 
 /// A load of keys that a request waits for.
-pub(crate) type LookUp = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) struct LookUp {
+    pub(crate) end: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The load had begun before it was asked for, so it may have been too early for the key.
+    pub(crate) is_joined: bool,
+}
 
 /// What one request sees.
 pub(crate) struct Snapshot {
@@ -93,24 +100,29 @@ impl KeyStore {
     /// [`rotate`](Self::rotate) every token is answered with 503, which is nobody's fault but ours.
     #[must_use]
     pub fn pending() -> Self {
-        Self::of(None, Arc::new(SystemClock))
+        Self::of(None)
     }
 
-    /// The same keys in a store of its own that reads the time for [`retire`](Self::retire) from
-    /// `clock`.
+    /// A handle of the same store that reads the time for [`retire`](Self::retire) from `clock`.
     #[must_use]
-    pub fn with_clock(self, clock: impl Clock) -> Self {
-        Self::of(self.load().set.clone(), Arc::new(clock))
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
     }
 
-    fn of(set: Option<KeySet>, clock: Arc<dyn Clock>) -> Self {
-        let current = ArcSwap::from_pointee(Snapshot { set, generation: 0 });
-        Self(Arc::new(Shared {
-            current,
-            clock,
+    fn of(set: Option<KeySet>) -> Self {
+        Self::from_shared(Arc::new(Shared {
+            current: ArcSwap::from_pointee(Snapshot { set, generation: 0 }),
             #[cfg(feature = "remote")]
             refresher: None,
         }))
+    }
+
+    pub(super) fn from_shared(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            clock: Arc::new(SystemClock),
+        }
     }
 
     /// Swaps the whole set: keys that are not in the new one are dead at once.
@@ -140,7 +152,7 @@ impl KeyStore {
     /// Adds a key beside those that are there: tokens of either verify. Gives the id of the key.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn rotate(&self, next: Key) -> KeyId {
-        let now = NumericDate::now(&self.0.clock);
+        let now = NumericDate::now(&self.clock);
         self.change("rotate", |set| Some(set.with(&next, now)));
         next.id().clone()
     }
@@ -153,7 +165,7 @@ impl KeyStore {
     pub fn retire(&self, id: &str, after: Duration) -> bool {
         let known = self.snapshot().contains(id);
         if known {
-            let at = NumericDate::now(&self.0.clock).plus(after);
+            let at = NumericDate::now(&self.clock).plus(after);
             self.change("retire", |set| Some(set.retiring(id, at)));
         }
         known
@@ -195,8 +207,8 @@ impl KeyStore {
         let current = self.load();
         let status = KeyStatus::of(current.set.as_ref(), current.generation);
         #[cfg(feature = "remote")]
-        if let Some(refresher) = &self.0.refresher {
-            return refresher.describe(status, self.0.clock.now());
+        if let Some(refresher) = &self.shared.refresher {
+            return refresher.describe(status, self.clock.now());
         }
         status
     }
@@ -205,10 +217,8 @@ impl KeyStore {
     /// and the allowance for unknown ids is not used up.
     pub(crate) fn look_up(&self, id: &str) -> Option<LookUp> {
         #[cfg(feature = "remote")]
-        if let Some(refresher) = &self.0.refresher {
-            return refresher
-                .look_up(id)
-                .map(|wait| -> LookUp { Box::pin(wait) });
+        if let Some(refresher) = &self.shared.refresher {
+            return refresher.look_up(id);
         }
         let _ = id;
         None
@@ -217,7 +227,7 @@ impl KeyStore {
     /// Whether the keys are older than they should be because they cannot be loaded.
     pub(crate) fn is_stale(&self) -> bool {
         #[cfg(feature = "remote")]
-        if let Some(refresher) = &self.0.refresher {
+        if let Some(refresher) = &self.shared.refresher {
             return refresher.is_stale();
         }
         false
@@ -225,14 +235,14 @@ impl KeyStore {
 
     /// The one read of a request. Not to be held across an `.await`.
     pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
-        self.0.current.load()
+        self.shared.current.load()
     }
 
     /// Swaps the set for what `change` makes of it; asks again if another writer was faster.
     fn change(&self, how: &'static str, change: impl Fn(&KeySet) -> Option<KeySet>) -> u64 {
         let mut generation = 0;
         let mut count = 0;
-        self.0.current.rcu(|current| {
+        self.shared.current.rcu(|current| {
             let set = change(&current.set.clone().unwrap_or_else(KeySet::empty));
             generation = current.generation.saturating_add(1);
             count = set.as_ref().map_or(0, |set| set.keys().count());
@@ -247,26 +257,21 @@ impl KeyStore {
 impl KeyStore {
     /// A store whose keys are loaded again by a task.
     pub(super) fn refreshing(set: Option<KeySet>, refresher: super::refresh::Refresher) -> Self {
-        Self(Arc::new(Shared {
+        Self::from_shared(Arc::new(Shared {
             current: ArcSwap::from_pointee(Snapshot { set, generation: 0 }),
-            clock: Arc::new(SystemClock),
             refresher: Some(refresher),
         }))
     }
 
-    pub(super) fn from_shared(shared: Arc<Shared>) -> Self {
-        Self(shared)
-    }
-
     pub(super) fn downgrade(&self) -> Weak<Shared> {
-        Arc::downgrade(&self.0)
+        Arc::downgrade(&self.shared)
     }
 
     /// Loads the keys again now, for a signal handler or an operator. Comes back when that is
     /// done or has failed; [`status`](Self::status) tells which. A store without a source stays
     /// as it is.
     pub async fn reload(&self) {
-        if let Some(refresher) = &self.0.refresher {
+        if let Some(refresher) = &self.shared.refresher {
             refresher.reload().await;
         }
     }
@@ -290,7 +295,7 @@ impl KeyStore {
 
 impl From<KeySet> for KeyStore {
     fn from(set: KeySet) -> Self {
-        Self::of(Some(set), Arc::new(SystemClock))
+        Self::of(Some(set))
     }
 }
 
