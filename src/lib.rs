@@ -69,6 +69,7 @@
 //! | `metrics` | | counters and a histogram through the `metrics` facade |
 //! | `pem` | yes | keys from PEM and DER |
 //! | `remote` | | [`remote::RemoteKeys`]: keys that are fetched, and again when that is due |
+//! | `reqwest` | | [`KeyStore::discover`]: a client for them, with rustls |
 //! | `test-util` | | [`mod@test`]: an issuer and a clock for tests |
 //! | `tracing` | yes | events for verdicts and for changes of keys |
 //!
@@ -80,6 +81,8 @@
 mod bearer;
 mod challenge;
 mod claims;
+#[cfg(feature = "reqwest")]
+mod client;
 mod clock;
 mod config_error;
 mod error;

@@ -1,0 +1,116 @@
+//! Fetching through `reqwest`: the user's own client, or one of ours with the fewest surprises.
+
+use std::error::Error;
+use std::fmt::Write;
+
+use http::{Request, Response};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Url};
+
+use crate::config_error::ConfigError;
+use crate::fetch::{Fetch, FetchError, Fetching};
+use crate::keys::remote::RemoteKeys;
+use crate::keys::store::KeyStore;
+use crate::policy::Issuer;
+
+impl KeyStore {
+    /// Keys of the set at this URL (`jwks_uri`), fetched with a client of this crate.
+    ///
+    /// That client checks certificates against the roots of the system, follows no redirects, and
+    /// reads no proxy from the environment. For a proxy or a private authority give your own to
+    /// [`RemoteKeys::jwks`]. Start with [`lazy`](RemoteKeys::lazy) or
+    /// [`eager`](RemoteKeys::eager).
+    ///
+    /// # Errors
+    ///
+    /// As [`RemoteKeys::jwks`]; also [`ConfigError::Remote`] if there can be no TLS here.
+    pub fn remote(jwks_uri: &str) -> Result<RemoteKeys, ConfigError> {
+        RemoteKeys::jwks(jwks_uri, client()?)
+    }
+
+    /// Keys of the set that the issuer's metadata name, fetched as in [`remote`](Self::remote).
+    ///
+    /// # Errors
+    ///
+    /// As [`RemoteKeys::discover`]; also [`ConfigError::Remote`] if there can be no TLS here.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), tower_jwt_auth::ConfigError> {
+    /// use tower_jwt_auth::{Audience, Issuer, JwtAuth, KeyStore};
+    ///
+    /// let issuer = Issuer::new("https://login.example.com")?;
+    /// let keys = KeyStore::discover(&issuer)?.eager().await?;
+    /// let auth = JwtAuth::new(issuer, Audience::new("calendar-api")?, keys);
+    /// # drop(auth);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn discover(issuer: &Issuer) -> Result<RemoteKeys, ConfigError> {
+        RemoteKeys::discover(issuer, client()?)
+    }
+}
+
+fn client() -> Result<Client, ConfigError> {
+    Client::builder()
+        .redirect(Policy::none())
+        .no_proxy()
+        .referer(false)
+        .user_agent(concat!("tower-jwt-auth/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| ConfigError::Remote(chain(&error)))
+}
+
+/// The user's own client, with its proxies, certificates and timeouts. One that has followed a
+/// redirect is refused its answer: build it with [`Policy::none`].
+impl Fetch for Client {
+    fn fetch(&self, request: Request<()>, limit: usize) -> Fetching {
+        let client = self.clone();
+        Box::pin(async move {
+            let url = Url::parse(&request.uri().to_string()).map_err(FetchError::new)?;
+            let (parts, ()) = request.into_parts();
+            let asked = client.get(url.clone()).headers(parts.headers);
+            let mut response = asked.send().await.map_err(failed)?;
+            if *response.url() != url {
+                return Err(FetchError::new(
+                    "the client has followed a redirect, expected one that does not",
+                ));
+            }
+            let body = read(&mut response, limit).await?;
+            let mut answer = Response::new(body);
+            *answer.status_mut() = response.status();
+            *answer.headers_mut() = std::mem::take(response.headers_mut());
+            Ok(answer)
+        })
+    }
+}
+
+async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Vec<u8>, FetchError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if body.len().saturating_add(chunk.len()) > limit {
+            let reason = format!("body is longer than {limit} octets");
+            return Err(FetchError::new(reason));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The caller names the URL.
+fn failed(error: reqwest::Error) -> FetchError {
+    FetchError::new(chain(&error.without_url()))
+}
+
+/// An error with its causes, the first of which says the least.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a string does not fail.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
