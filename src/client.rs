@@ -23,7 +23,7 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// As [`RemoteKeys::jwks`]; also [`ConfigError::Remote`] if there can be no TLS here.
+    /// As [`RemoteKeys::jwks`]; also [`ConfigError::KeySource`] if there can be no TLS here.
     pub fn remote(jwks_uri: &str) -> Result<RemoteKeys, ConfigError> {
         RemoteKeys::jwks(jwks_uri, client()?)
     }
@@ -32,7 +32,7 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// As [`RemoteKeys::discover`]; also [`ConfigError::Remote`] if there can be no TLS here.
+    /// As [`RemoteKeys::discover`]; also [`ConfigError::KeySource`] if there can be no TLS here.
     ///
     /// # Example
     ///
@@ -59,7 +59,7 @@ fn client() -> Result<Client, ConfigError> {
         .referer(false)
         .user_agent(concat!("tower-jwt-auth/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| ConfigError::Remote(chain(&error)))
+        .map_err(|error| ConfigError::KeySource(chain(&error)))
 }
 
 /// The user's own client, with its proxies, certificates and timeouts. One that has followed a

@@ -31,12 +31,12 @@ pub enum ConfigError {
     Key(KeyError),
     /// A key set without a single usable key; says why each key was skipped.
     KeySet(String),
+    /// A place that keys cannot be loaded from: an issuer, a URL, a file or a variable, and why.
+    KeySource(String),
     /// A leeway of more than 300 seconds.
     Leeway(std::time::Duration),
     /// A trusted origin that is not of the form `scheme://host[:port]`.
     Origin(String),
-    /// Keys that cannot be fetched: where from, and why.
-    Remote(String),
 }
 
 impl fmt::Display for ConfigError {
@@ -55,9 +55,9 @@ impl fmt::Display for ConfigError {
             }
             Self::Key(error) => write!(f, "key is not usable: {error}"),
             Self::KeySet(reason) => write!(f, "key set is not usable: {reason}"),
+            Self::KeySource(reason) => write!(f, "keys cannot be loaded: {reason}"),
             Self::Leeway(input) => write!(f, "leeway of {} s is not usable: expected at most 300 s", input.as_secs_f64()),
             Self::Origin(input) => write!(f, "origin {input:?} is not usable: expected the form \"https://app.example.com\""),
-            Self::Remote(reason) => write!(f, "keys cannot be fetched: {reason}"),
         }
     }
 }

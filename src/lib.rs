@@ -72,6 +72,7 @@
 //! | `reqwest` | | [`KeyStore::discover`]: a client for them, with rustls |
 //! | `test-util` | | [`mod@test`]: an issuer and a clock for tests |
 //! | `tracing` | yes | events for verdicts and for changes of keys |
+//! | `watch` | | [`key::KeyFile`]: keys in a file that is read again when it changes |
 //!
 //! Features only add; none changes what code without it does.
 //!
@@ -148,9 +149,12 @@ pub mod config {
 /// Parts of keys and key sets.
 pub mod key {
     pub use crate::config_error::KeyError;
+    #[cfg(feature = "watch")]
+    pub use crate::keys::file::KeyFile;
     pub use crate::keys::key::KeyId;
+    pub use crate::keys::local::KeyFormat;
     pub use crate::keys::set::SkippedKey;
-    pub use crate::keys::status::{Failing, Freshness, KeyStatus};
+    pub use crate::keys::status::{ChangeCause, Failing, Freshness, KeyChange, KeyStatus};
 }
 
 /// What [`JwtAuth`] makes of a service. Named in types, seldom in code.
@@ -164,6 +168,7 @@ pub mod middleware {
 #[cfg(feature = "remote")]
 pub mod remote {
     pub use crate::fetch::{Fetch, FetchError, Fetching};
+    pub use crate::keys::boot::{BootFile, BootStore};
     pub use crate::keys::remote::RemoteKeys;
 }
 

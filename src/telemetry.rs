@@ -7,6 +7,7 @@ use crate::claims::Claims;
 use crate::config_error::ConfigError;
 use crate::error::{Rejection, RejectionKind};
 use crate::keys::set::SkippedKey;
+use crate::keys::status::KeyChange;
 
 #[cfg(feature = "tracing")]
 macro_rules! event {
@@ -115,16 +116,27 @@ pub(crate) fn rejected(rejection: &Rejection) {
     count!("jwt_auth_rejected_total", "kind" => kind.as_str());
 }
 
-pub(crate) fn keys_changed(change: &'static str, generation: u64, keys: usize) {
+pub(crate) fn keys_changed(change: &KeyChange) {
+    let cause = change.cause.as_str();
     event!(
         info,
         "jwt_keys_changed",
         "keys changed",
-        change = change,
-        generation = generation,
-        keys = keys
+        change = cause,
+        generation = change.generation,
+        keys = change.count,
+        added = change.added.len(),
+        removed = change.removed.len()
     );
-    count!("jwt_auth_key_changes_total", "change" => change);
+    count!("jwt_auth_key_changes_total", "change" => cause);
+}
+
+pub(crate) fn hook_panicked() {
+    event!(
+        error,
+        "jwt_keys_hook_panicked",
+        "the hook of a key change has panicked",
+    );
 }
 
 pub(crate) fn keys_refused(error: &ConfigError) {
@@ -148,24 +160,32 @@ pub(crate) fn key_skipped(key: &SkippedKey) {
     );
 }
 
-#[cfg(feature = "remote")]
-pub(crate) fn keys_loaded() {
-    event!(debug, "jwt_keys_loaded", "keys loaded",);
+#[cfg(feature = "_refresh")]
+pub(crate) fn keys_loaded(source: &impl std::fmt::Display) {
+    let source = source.to_string();
+    event!(
+        debug,
+        "jwt_keys_loaded",
+        "keys loaded",
+        source = source.as_str()
+    );
     count!("jwt_auth_key_loads_total");
 }
 
-#[cfg(feature = "remote")]
-pub(crate) fn keys_failed(reason: &str) {
+#[cfg(feature = "_refresh")]
+pub(crate) fn keys_failed(source: &impl std::fmt::Display, reason: &str) {
+    let source = source.to_string();
     event!(
         warn,
         "jwt_keys_failed",
         "keys cannot be loaded, the last good ones stay",
+        source = source.as_str(),
         reason = reason
     );
     count!("jwt_auth_key_load_failures_total");
 }
 
-#[cfg(feature = "remote")]
+#[cfg(feature = "_refresh")]
 pub(crate) fn key_id_refused() {
     event!(
         debug,
@@ -173,4 +193,16 @@ pub(crate) fn key_id_refused() {
         "unknown key id within the cooldown",
     );
     count!("jwt_auth_unknown_key_ids_refused_total");
+}
+
+#[cfg(feature = "remote")]
+pub(crate) fn boot_keys(source: &impl std::fmt::Display, outcome: &str) {
+    let source = source.to_string();
+    event!(
+        warn,
+        "jwt_boot_keys",
+        "keys kept for the next start",
+        source = source.as_str(),
+        outcome = outcome
+    );
 }

@@ -243,7 +243,7 @@ fn standing(answer: Result<Standing, CheckFailed>) -> Result<(), Rejection> {
 }
 
 fn unknown_key(id: Option<&str>, trust: &Trust, keys: &KeySet) -> Rejection {
-    if trust.keys.is_stale() {
+    if trust.keys.is_behind() {
         // The issuer may have a new key, and cannot be asked. That is no fault of the token.
         return Rejection::because(
             RejectionKind::KeySourceUnavailable,

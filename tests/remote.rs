@@ -7,16 +7,20 @@
     reason = "helpers fail as tests do"
 )]
 
+#[path = "support/files.rs"]
+mod files;
+
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use files::Directory;
 use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use http::{Request, Response};
 use tokio::time::{Instant, advance, sleep};
-use tower_jwt_auth::key::Freshness;
-use tower_jwt_auth::remote::{Fetch, FetchError, Fetching, RemoteKeys};
-use tower_jwt_auth::test::TestIssuer;
+use tower_jwt_auth::key::{Freshness, KeyId};
+use tower_jwt_auth::remote::{BootFile, BootStore, Fetch, FetchError, Fetching, RemoteKeys};
+use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, ConfigError, Issuer, JwtAuth, KeyStore, RejectionKind, Verifier};
 
 const JWKS: &str = "https://as.example/jwks";
@@ -100,7 +104,7 @@ fn json(text: impl Into<Vec<u8>>) -> Response<Vec<u8>> {
         .unwrap()
 }
 
-fn status(status: u16) -> Response<Vec<u8>> {
+fn status_only(status: u16) -> Response<Vec<u8>> {
     Response::builder().status(status).body(Vec::new()).unwrap()
 }
 
@@ -302,7 +306,8 @@ async fn a_hanging_issuer_delays_unknown_keys_for_a_bounded_time_and_known_ones_
     });
     settle().await;
     assert!(verifier.verify_now(&good).is_ok());
-    assert_eq!(waiting.await.unwrap(), RejectionKind::UnknownKey);
+    // It may be a new key of the issuer's, so an issuer that does not answer is no reason for 401.
+    assert_eq!(waiting.await.unwrap(), RejectionKind::KeySourceUnavailable);
     assert!(
         start.elapsed() <= Duration::from_secs(6),
         "{:?}",
@@ -364,7 +369,7 @@ async fn starts_while_the_issuer_is_down_and_recovers() {
         .unwrap_err();
     assert_eq!(
         failed,
-        ConfigError::Remote(format!("{JWKS}: connection refused"))
+        ConfigError::KeySource(format!("{JWKS}: connection refused"))
     );
 
     let keys = RemoteKeys::jwks(JWKS, network.clone())
@@ -387,7 +392,7 @@ async fn starts_while_the_issuer_is_down_and_recovers() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_are_tried_again_ever_more_slowly() {
-    let network = Network::new(|_| Ok(status(500)));
+    let network = Network::new(|_| Ok(status_only(500)));
     let keys = RemoteKeys::jwks(JWKS, network.clone())
         .unwrap()
         .lazy()
@@ -407,7 +412,7 @@ async fn failures_are_tried_again_ever_more_slowly() {
 #[tokio::test(start_paused = true)]
 async fn honours_retry_after() {
     let network = Network::new(|_| {
-        let mut response = status(429);
+        let mut response = status_only(429);
         response.headers_mut().insert(RETRY_AFTER, 300.into());
         Ok(response)
     });
@@ -465,7 +470,7 @@ async fn asks_whether_there_is_something_new() {
     let published = issuer.clone();
     let network = Network::new(move |request| {
         let mut response = match request.headers().get(IF_NONE_MATCH) {
-            Some(tag) if tag == "\"1\"" => status(304),
+            Some(tag) if tag == "\"1\"" => status_only(304),
             _ => json(published.jwks()),
         };
         response
@@ -513,17 +518,17 @@ async fn a_faulty_answer_never_replaces_good_keys() {
             .insert(CONTENT_TYPE, kind.parse().unwrap());
         response
     };
-    let mut redirect = status(302);
+    let mut redirect = status_only(302);
     redirect
         .headers_mut()
         .insert(LOCATION, "https://evil.example/jwks".parse().unwrap());
     let secret = TestIssuer::with_algorithm(Algorithm::HS256).jwk();
     let many = format!(r#"{{"keys":[{}]}}"#, vec![jwk.clone(); 65].join(","));
     for (name, response, reason) in [
-        ("status", status(500), "status 500"),
-        ("no content", status(204), "status 204"),
+        ("status", status_only(500), "status 500"),
+        ("no content", status_only(204), "status 204"),
         ("redirect", redirect, "status 302"),
-        ("not modified, unasked", status(304), "status 304"),
+        ("not modified, unasked", status_only(304), "status 304"),
         (
             "html",
             of_type("text/html; charset=utf-8", "<html>".into()),
@@ -613,7 +618,7 @@ fn with_metadata(issuer: &TestIssuer, place: &'static str, metadata: &'static st
         Ok(match request.uri().to_string().as_str() {
             JWKS => json(issuer.jwks()),
             asked if asked == place => json(metadata),
-            _ => status(404),
+            _ => status_only(404),
         })
     })
 }
@@ -674,7 +679,7 @@ async fn believes_no_metadata_of_somebody_else() {
 
 #[test]
 fn plain_http_and_odd_urls_are_refused_before_anything_is_fetched() {
-    let network = Network::new(|_| Ok(status(200)));
+    let network = Network::new(|_| Ok(status_only(200)));
     for uri in [
         "http://as.example/jwks",
         "ftp://as.example/jwks",
@@ -703,7 +708,7 @@ fn plain_http_and_odd_urls_are_refused_before_anything_is_fetched() {
     }
     // Outside of a runtime there is nobody to fetch.
     let keys = RemoteKeys::jwks("https://as.example/jwks", network.clone()).unwrap();
-    assert!(matches!(keys.lazy(), Err(ConfigError::Remote(_))));
+    assert!(matches!(keys.lazy(), Err(ConfigError::KeySource(_))));
     assert_eq!(network.count(), 0);
 }
 
@@ -786,23 +791,318 @@ async fn thousands_of_stores_leave_no_task_behind() {
 async fn the_status_reads_like_a_table() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
-    settle().await;
+    let clock = FixedClock::at(1_700_000_000);
+    let keys = RemoteKeys::jwks(JWKS, network.clone())
+        .unwrap()
+        .clock(clock.clone());
+    let keys = keys.eager().await.unwrap();
+    let status = keys.status();
+    let (head, next) = status
+        .to_string()
+        .split_once(", next in ")
+        .map(|(head, rest)| (head.to_owned(), rest.to_owned()))
+        .unwrap();
     assert_eq!(
-        keys.status().to_string(),
-        "keys: fresh, generation 0, loaded 1 times\n  key \"key-1\"\n"
+        head,
+        format!("keys of {JWKS}: fresh for 600 s, generation 0, loaded 1 times")
     );
-    network.answers(|_| Ok(status(503)));
+    let next: u64 = next.split(' ').next().unwrap().parse().unwrap();
+    assert!((450..=510).contains(&next), "{next}");
+    assert!(status.to_string().ends_with("s\n  key \"key-1\"\n"));
+
+    network.answers(|_| Ok(status_only(503)));
     keys.reload().await;
+    advance(Duration::from_secs(700)).await;
+    settle().await;
+    clock.advance(Duration::from_secs(700));
+    let text = keys.status().to_string();
     assert!(
-        keys.status()
-            .to_string()
-            .contains("failing: https://as.example/jwks: status 503")
+        text.starts_with(&format!("keys of {JWKS}: stale for 100 s, ")),
+        "{text}"
     );
+    assert!(
+        text.ends_with(&format!(
+            "  failing for 700 s: {JWKS}: status 503 Service Unavailable\n"
+        )),
+        "{text}"
+    );
+    let own = KeyStore::from(issuer.key());
     assert_eq!(
-        KeyStore::from(issuer.key()).status().freshness,
-        Freshness::Static
+        own.status().to_string(),
+        "keys of application: static, generation 0, loaded 0 times\n  key \"key-1\"\n"
     );
+}
+
+/// JWKS-D2: while the issuer cannot be asked, nobody knows whether the key is one of its new ones.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_key_in_an_outage_is_no_fault_of_the_token_even_while_the_keys_are_fresh() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    let (good, before) = (issuer.token().mint(), issuer.clone());
+    let unknown = issuer.token().header("kid", "new").mint();
+    assert_eq!(
+        verifier.verify(&unknown).await.unwrap_err().kind(),
+        RejectionKind::UnknownKey
+    );
+    network.answers(|_| Ok(status_only(500)));
+    keys.reload().await;
+    assert_eq!(keys.status().freshness, Freshness::Fresh);
+    let refused = verifier.verify(&unknown).await.unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+    assert!(verifier.verify(&good).await.is_ok());
+
+    network.answers(move |_| Ok(json(before.jwks())));
+    keys.reload().await;
+    assert_eq!(
+        verifier.verify(&unknown).await.unwrap_err().kind(),
+        RejectionKind::UnknownKey
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_keys_do_not_press_an_issuer_that_wants_to_be_left_alone() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    network.answers(|_| {
+        let mut response = status_only(429);
+        response.headers_mut().insert(RETRY_AFTER, 120.into());
+        Ok(response)
+    });
+    keys.reload().await;
+    assert_eq!(network.count(), 2);
+    for at in 0..100 {
+        let token = issuer.token().header("kid", format!("invented-{at}"));
+        let refused = verifier.verify(&token.mint()).await.unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+        advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(network.count(), 2);
+    advance(Duration::from_secs(20)).await;
+    settle().await;
+    assert_eq!(network.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_panics_is_a_failure_like_any_other() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    network.answers(|_| panic!("in the code of the user"));
+    keys.reload().await;
+    let failing = keys.status().failing.unwrap();
+    assert_eq!(
+        failing.reason,
+        format!("{JWKS}: the code that loads has panicked")
+    );
+    let up = issuer.clone();
+    network.answers(move |_| Ok(json(up.jwks())));
+    keys.reload().await;
+    assert!(keys.status().failing.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_hears_of_each_change_and_its_panic_harms_nobody() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    keys.on_change(|_| panic!("in the code of the user"));
+    keys.on_change({
+        let heard = heard.clone();
+        move |change| {
+            let names =
+                |ids: &[KeyId]| -> Vec<_> { ids.iter().map(|id| id.as_str().to_owned()).collect() };
+            heard.lock().unwrap().push(format!(
+                "{}: {} +{:?} -{:?} ={}",
+                change.generation,
+                change.cause.as_str(),
+                names(&change.added),
+                names(&change.removed),
+                change.count
+            ));
+        }
+    });
+    keys.reload().await; // the same keys
+    issuer.rotate();
+    keys.reload().await;
+    let other = TestIssuer::with_algorithm(Algorithm::ES384);
+    network.answers(move |_| Ok(json(other.jwks())));
+    keys.reload().await; // another key under the same id
+    keys.remove("key-1");
+    assert_eq!(
+        *heard.lock().unwrap(),
+        [
+            "1: refresh +[\"key-2\"] -[] =2",
+            "2: refresh +[\"key-1\"] -[\"key-2\", \"key-1\"] =1",
+            "3: remove +[] -[\"key-1\"] =0",
+        ]
+    );
+}
+
+/// Keeps keys in memory, and says how often.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<(Option<Vec<u8>>, usize)>>);
+
+impl BootStore for Kept {
+    fn load(&self) -> std::io::Result<Option<Vec<u8>>> {
+        Ok(self.0.lock().unwrap().0.clone())
+    }
+
+    fn save(&self, kept: &[u8]) -> std::io::Result<()> {
+        let mut inner = self.0.lock().unwrap();
+        *inner = (Some(kept.to_vec()), inner.1 + 1);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn starts_with_the_keys_of_the_last_run_while_the_issuer_is_down() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let (kept, clock) = (Kept::default(), FixedClock::at(1_700_000_000));
+    let start = |uri: &str| {
+        RemoteKeys::jwks(uri, network.clone())
+            .unwrap()
+            .boot_store(kept.clone())
+            .clock(clock.clone())
+    };
+    drop(start(JWKS).eager().await.unwrap());
+    assert_eq!(kept.0.lock().unwrap().1, 1);
+
+    network.answers(|_| Err(FetchError::new("connection refused")));
+    clock.advance(Duration::from_secs(23 * 3_600));
+    let good = issuer.token().mint();
+    for keys in [start(JWKS).eager().await, start(JWKS).lazy()] {
+        let keys = keys.unwrap();
+        assert!(keys.is_ready());
+        assert_eq!(keys.status().freshness, Freshness::Stale);
+        assert!(verifier(&issuer, &keys).verify(&good).await.is_ok());
+        // It may have rotated meanwhile.
+        let unknown = issuer.token().header("kid", "new").mint();
+        let refused = verifier(&issuer, &keys).verify(&unknown).await.unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+    }
+
+    // Of another place, too old, from the future, or broken: as if there were none.
+    let other = start("https://other.example/jwks").eager().await;
+    assert!(other.is_err());
+    clock.advance(Duration::from_secs(3_600));
+    assert!(start(JWKS).eager().await.is_err());
+    assert!(!start(JWKS).lazy().unwrap().is_ready());
+    clock.set(1_600_000_000);
+    assert!(start(JWKS).eager().await.is_err());
+    clock.set(1_700_000_000);
+    assert!(start(JWKS).eager().await.is_ok());
+    kept.0.lock().unwrap().0 = Some(b"{".to_vec());
+    assert!(start(JWKS).eager().await.is_err());
+
+    // The issuer is back: what is kept is replaced.
+    let up = issuer.clone();
+    network.answers(move |_| Ok(json(up.jwks())));
+    assert!(start(JWKS).eager().await.is_ok());
+    network.answers(|_| Err(FetchError::new("connection refused")));
+    assert!(start(JWKS).eager().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_the_last_run_end_when_they_are_too_old() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let (kept, clock) = (Kept::default(), FixedClock::at(1_700_000_000));
+    let start = || {
+        RemoteKeys::jwks(JWKS, network.clone())
+            .unwrap()
+            .boot_store(kept.clone())
+            .clock(clock.clone())
+    };
+    drop(start().eager().await.unwrap());
+    network.answers(|_| Err(FetchError::new("connection refused")));
+    clock.advance(Duration::from_secs(23 * 3_600));
+    let keys = start().lazy().unwrap();
+    settle().await;
+    assert!(keys.is_ready());
+    for _ in 0..62 {
+        advance(Duration::from_secs(60)).await;
+        settle().await;
+    }
+    assert!(!keys.is_ready());
+    let refused = verifier(&issuer, &keys)
+        .verify(&issuer.token().mint())
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+}
+
+#[tokio::test]
+async fn a_file_keeps_keys_for_its_owner_alone() {
+    let directory = Directory::new("boot");
+    let path = directory.path.join("keys.json");
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let start = || {
+        RemoteKeys::jwks(JWKS, network.clone())
+            .unwrap()
+            .boot_store(BootFile::new(&path))
+    };
+    drop(start().eager().await.unwrap());
+    assert!(std::fs::read_to_string(&path).unwrap().contains("key-1"));
+    let names = std::fs::read_dir(&directory.path).unwrap().count();
+    assert_eq!(names, 1, "nothing is left beside it");
+
+    network.answers(|_| Err(FetchError::new("connection refused")));
+    assert!(start().eager().await.is_ok());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |mode| std::fs::Permissions::from_mode(mode);
+        let found = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(found & 0o777, 0o600);
+        std::fs::set_permissions(&path, mode(0o622)).unwrap();
+        assert!(start().eager().await.is_err(), "others may write it");
+        std::fs::set_permissions(&path, mode(0o644)).unwrap();
+        assert!(start().eager().await.is_ok());
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(start().eager().await.is_err());
+
+    // A directory that is not there costs the kept keys, not the keys.
+    let up = issuer.clone();
+    network.answers(move |_| Ok(json(up.jwks())));
+    let nowhere = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
+    let nowhere = nowhere.boot_store(BootFile::new(directory.path.join("none/keys.json")));
+    assert!(nowhere.eager().await.unwrap().is_ready());
+}
+
+/// RFC8414-2-2
+#[tokio::test]
+async fn in_a_set_with_encryption_keys_each_key_has_to_say_what_it_is_for() {
+    let key = |rest: &str| {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"{rest}}}"#)
+    };
+    let set = |keys: &[String]| format!(r#"{{"keys":[{}]}}"#, keys.join(","));
+    let (plain, signing) = (key(r#","kid":"plain""#), key(r#","kid":"sig","use":"sig""#));
+    let encryption = key(r#","kid":"enc","use":"enc""#);
+    let load = async |text: String| {
+        let keys = RemoteKeys::jwks(JWKS, Network::new(move |_| Ok(json(text.clone()))));
+        let keys = keys.unwrap().eager().await.unwrap();
+        let ids: Vec<_> = keys.status().keys.iter().map(ToString::to_string).collect();
+        (ids, keys.status().skipped)
+    };
+    let (ids, skipped) = load(set(&[plain.clone(), signing.clone(), encryption])).await;
+    assert_eq!(ids, ["sig"]);
+    assert_eq!(
+        skipped[0].to_string(),
+        "key \"plain\": it is not for verifying signatures: `use` is missing, and the set has \
+         keys for encryption too"
+    );
+    let (ids, skipped) = load(set(&[plain, signing])).await;
+    assert_eq!(ids, ["plain", "sig"]);
+    assert!(skipped.is_empty());
 }
 
 /// The claims of the fixture with the time of the machine: `verify` reads it.

@@ -87,6 +87,7 @@ fn events(run: impl AsyncFnOnce()) -> Vec<Captured> {
 /// On this thread, whose subscriber and recorder are those of the test.
 fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap()
         .block_on(future)
@@ -159,6 +160,9 @@ async fn everything(fixture: &Fixture) {
     let next = fixture.signer("e1").key().with_key_id("next");
     fixture.keys.rotate(next);
     assert!(fixture.keys.retire("next", Duration::from_secs(60)));
+    fixture
+        .keys
+        .on_change(|_| panic!("in the code of the user"));
     assert!(fixture.keys.remove("next"));
     fixture.keys.replace(fixture.keys.snapshot());
     assert!(fixture.keys.replace_jwks(b"{}").is_err());
@@ -192,9 +196,13 @@ fn words(cell: &str) -> BTreeSet<&str> {
 fn every_event_is_documented_with_its_level_and_fields() {
     let fixture = Fixture::new();
     let events = events(async || everything(&fixture).await);
-    let rows = documented(0);
+    check_events(&events, &documented(0));
+}
+
+/// That the events are those of the table, all of them, with the levels and fields that it says.
+fn check_events(events: &[Captured], rows: &[Vec<String>]) {
     let mut told = BTreeSet::new();
-    for event in &events {
+    for event in events {
         let row = rows.iter().find(|row| row[0] == event.name);
         let row = row.unwrap_or_else(|| panic!("{} is not documented", event.name));
         let fields: BTreeSet<_> = event.fields.keys().copied().collect();
@@ -213,14 +221,22 @@ fn every_event_is_documented_with_its_level_and_fields() {
 #[test]
 fn every_metric_is_documented_with_its_kind_and_labels() {
     let fixture = Fixture::new();
-    let told: BTreeSet<_> = metrics_of(async || everything(&fixture).await)
+    check_metrics(
+        metrics_of(async || everything(&fixture).await),
+        documented(1),
+    );
+}
+
+/// That the metrics are those of the table, all of them.
+fn check_metrics(metrics: Vec<Metric>, rows: Vec<Vec<String>>) {
+    let told: BTreeSet<_> = metrics
         .into_iter()
         .map(|metric| {
             let labels: Vec<_> = metric.labels.into_keys().collect();
             (metric.name, metric.kind, labels.join(", "))
         })
         .collect();
-    let promised: BTreeSet<_> = documented(1)
+    let promised: BTreeSet<_> = rows
         .into_iter()
         .map(|row| (row[0].clone(), row[1].clone(), row[2].clone()))
         .collect();
@@ -321,32 +337,42 @@ fn changes_of_keys_are_told() {
     let fixture = Fixture::new();
     let keys = &fixture.keys;
     let next = fixture.signer("e1").key().with_key_id("next");
-    type Change<'a> = (&'a str, &'a str, Box<dyn Fn() + 'a>);
+    type Change<'a> = (&'a str, [&'a str; 3], Box<dyn Fn() + 'a>);
     let changes: [Change<'_>; 4] = [
-        ("rotate", "5", Box::new(|| drop(keys.rotate(next.clone())))),
+        (
+            "rotate",
+            ["5", "1", "0"],
+            Box::new(|| drop(keys.rotate(next.clone()))),
+        ),
         (
             "retire",
-            "5",
+            ["5", "0", "0"],
             Box::new(|| assert!(keys.retire("next", Duration::from_secs(1)))),
         ),
-        ("remove", "4", Box::new(|| assert!(keys.remove("next")))),
+        (
+            "remove",
+            ["4", "0", "1"],
+            Box::new(|| assert!(keys.remove("next"))),
+        ),
         (
             "replace",
-            "1",
+            ["1", "1", "4"],
             Box::new(|| {
                 keys.replace(next.clone().into());
             }),
         ),
     ];
-    for (generation, (change, count, run)) in (1..).zip(changes) {
+    for (generation, (change, [count, added, removed], run)) in (1..).zip(changes) {
         let events = events(async || run());
         let fields = the_one(&events, "jwt_keys_changed", Level::INFO);
         assert_eq!(
             fields,
             [
+                ("added", added),
                 ("change", change),
                 ("generation", &*format!("{generation}")),
-                ("keys", count)
+                ("keys", count),
+                ("removed", removed),
             ]
         );
     }
@@ -675,4 +701,66 @@ fn no_label_has_anything_of_a_token() {
         seen += 1;
     }
     assert!(seen > 10, "tokens were refused for many reasons: {seen}");
+}
+
+#[cfg(feature = "remote")]
+mod remote {
+    use super::*;
+
+    use tower_jwt_auth::remote::{BootStore, FetchError, RemoteKeys};
+    use tower_jwt_auth::test::TestIssuer;
+
+    struct Broken;
+
+    impl BootStore for Broken {
+        fn load(&self) -> io::Result<Option<Vec<u8>>> {
+            Err(io::Error::other("no disk"))
+        }
+
+        fn save(&self, _: &[u8]) -> io::Result<()> {
+            Err(io::Error::other("no disk"))
+        }
+    }
+
+    /// One good load, one that fails, and more invented key ids than are looked up.
+    async fn everything() {
+        let issuer = TestIssuer::new();
+        let answers = Mutex::new(vec![issuer.jwks(), issuer.jwks()]);
+        let fetch = move |_: Request<()>, _| {
+            let answer = answers.lock().unwrap().pop();
+            ready(match answer {
+                Some(answer) => Ok(Response::new(answer.into_bytes())),
+                None => Err(FetchError::new("no connection")),
+            })
+        };
+        let keys = RemoteKeys::jwks("https://as.example/jwks", fetch)
+            .unwrap()
+            .boot_store(Broken);
+        let keys = keys.eager().await.unwrap();
+        keys.reload().await;
+        keys.reload().await;
+        let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys);
+        for at in 0..8 {
+            let token = issuer.token().header("kid", format!("invented-{at}"));
+            send(&auth, get(&token.mint())).await;
+        }
+    }
+
+    #[test]
+    fn what_happens_to_fetched_keys_is_documented_too() {
+        let general = ["jwt_rejected", "jwt_rejected_reason"];
+        let mut events = events(everything);
+        events.retain(|event| !general.contains(&event.name));
+        for event in &events {
+            if let Some(source) = event.fields.get("source") {
+                assert_eq!(source, "https://as.example/jwks", "{event:?}");
+            }
+        }
+        check_events(&events, &documented(2));
+
+        let general = ["jwt_auth_rejected_total", "jwt_auth_verification_seconds"];
+        let mut metrics = metrics_of(everything);
+        metrics.retain(|metric| !general.contains(&&*metric.name));
+        check_metrics(metrics, documented(3));
+    }
 }

@@ -29,8 +29,16 @@ pub(super) fn parse(text: &[u8]) -> Result<Key, KeyError> {
     Members(members).key()
 }
 
+/// Whether keys for signing and for encryption may stand in one set without saying which they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mixed {
+    Allowed,
+    #[cfg(feature = "remote")]
+    OnlyWithUse,
+}
+
 /// The `keys` of a public key set; fails only if the text is no key set at all.
-pub(super) fn parse_set(text: &[u8]) -> Result<Vec<Entry>, ConfigError> {
+pub(super) fn parse_set(text: &[u8], mixed: Mixed) -> Result<Vec<Entry>, ConfigError> {
     let refused = |reason: String| ConfigError::KeySet(reason);
     let text =
         std::str::from_utf8(text).map_err(|_| refused("expected JSON text in UTF-8".into()))?;
@@ -53,7 +61,21 @@ pub(super) fn parse_set(text: &[u8]) -> Result<Vec<Entry>, ConfigError> {
         })
     })?;
     let keys = keys.ok_or_else(|| refused("expected a JSON object with an array `keys`".into()))?;
-    Ok(keys.into_iter().map(entry).collect())
+    let has_use = |key: &Raw<'_>, expected: Option<&str>| {
+        let found = key.member("use").and_then(Raw::string);
+        found.as_deref() == expected
+    };
+    let needs_use = mixed != Mixed::Allowed && keys.iter().any(|key| has_use(key, Some("enc")));
+    let entries = keys.into_iter().map(|raw| {
+        let mut entry = entry(raw);
+        if needs_use && has_use(&raw, None) && entry.key.is_ok() {
+            entry.key = Err(KeyError::Usage(
+                "`use` is missing, and the set has keys for encryption too",
+            ));
+        }
+        entry
+    });
+    Ok(entries.collect())
 }
 
 fn entry(raw: Raw<'_>) -> Entry {

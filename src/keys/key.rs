@@ -309,7 +309,7 @@ impl Key {
     }
 
     /// What tells this key from another.
-    #[cfg(feature = "remote")]
+    #[cfg(feature = "_refresh")]
     pub(super) fn identity(&self) -> (KeyId, String, Vec<Algorithm>, bool) {
         let algorithms = self
             .0

@@ -2,18 +2,28 @@
 //!
 //! A key comes in as [`material`] from one of the formats ([`jwk`], [`pem`]), is checked there,
 //! and becomes a [`key::Key`] with the [`backend`]'s own form of it. Keys make a [`set`], a set
-//! lives in a [`store`].
+//! lives in a [`store`]. Sets that come from outside ([`local`], `remote`, `file`) are loaded
+//! again by `refresh`.
 
 pub(crate) mod algorithm;
+#[cfg(feature = "remote")]
+mod answer;
 pub(crate) mod backend;
 #[cfg(feature = "remote")]
+pub(crate) mod boot;
+#[cfg(feature = "remote")]
 mod discovery;
+#[cfg(feature = "watch")]
+pub(crate) mod file;
+#[cfg(feature = "_refresh")]
+mod gate;
 mod jwk;
 pub(crate) mod key;
+pub(crate) mod local;
 mod material;
 #[cfg(feature = "pem")]
 mod pem;
-#[cfg(feature = "remote")]
+#[cfg(feature = "_refresh")]
 mod refresh;
 #[cfg(feature = "remote")]
 pub(crate) mod remote;

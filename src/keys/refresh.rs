@@ -6,27 +6,48 @@
 //! that serves all who wait. A request that goes away takes nothing with it. The task ends when
 //! the last clone of its store is dropped.
 
-use std::collections::HashSet;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::gate::{Admission, Gate};
 use super::set::KeySet;
 use super::status::{Failing, Freshness, KeyStatus};
 use super::store::{KeyStore, LookUp, Shared};
+use crate::clock::Clock;
+use crate::config_error::ConfigError;
 use crate::telemetry;
 
 /// Where keys come from.
-pub(super) trait Load: Send + 'static {
+pub(super) trait Load: fmt::Display + Send + 'static {
     /// Loads the keys once. Not bounded in time by itself.
     fn load(&mut self) -> impl Future<Output = Result<Loaded, LoadError>> + Send;
+
+    /// Called after each good load, when nobody waits for it any more.
+    fn keep(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+}
+
+/// What a store begins with.
+pub(super) enum Start {
+    /// Nothing: it waits for the first load.
+    Empty,
+    /// Keys of an earlier run, for this long, unless a load succeeds before.
+    #[cfg(feature = "remote")]
+    Kept(KeySet, Duration),
+    /// What a load has just given.
+    Loaded(Loaded),
 }
 
 /// What a successful load gives.
@@ -67,6 +88,8 @@ pub(super) struct Schedule {
     pub(super) keep_stale: Duration,
     /// The time in which unknown key ids may cause one load, once the burst is used up.
     pub(super) cooldown: Duration,
+    /// How long keys verify on that a load no longer has.
+    pub(super) overlap: Duration,
 }
 
 /// The store's end of the task.
@@ -75,6 +98,7 @@ pub(crate) struct Refresher {
     /// Its drop ends the task.
     wanted: mpsc::Sender<()>,
     longest_wait: Duration,
+    source: String,
 }
 
 /// What store and task share.
@@ -95,93 +119,64 @@ struct Progress {
     loads: u64,
 }
 
-/// Who may cause a load by an unknown key id.
-struct Gate {
-    /// A load runs, or is about to.
-    is_pending: bool,
-    /// Loads that unknown ids may still cause at once.
-    burst: u32,
-    refilled: Instant,
-    cooldown: Duration,
-    /// Ids that were looked up in vain since the last refill.
-    missed: HashSet<u64>,
-    hasher: RandomState,
-}
-
-impl Gate {
-    fn new(cooldown: Duration) -> Self {
-        Self {
-            is_pending: false,
-            burst: BURST,
-            refilled: Instant::now(),
-            cooldown,
-            missed: HashSet::new(),
-            hasher: RandomState::new(),
-        }
-    }
-
-    /// Whether a load for this id is under way or may begin; says which.
-    fn admit(&mut self, id: &str) -> Admission {
-        if self.is_pending {
-            return Admission::Join;
-        }
-        let now = Instant::now();
-        if now.saturating_duration_since(self.refilled) >= self.cooldown {
-            self.refilled = now;
-            self.burst = self.burst.saturating_add(1).min(BURST);
-            self.missed.clear();
-        }
-        let id = self.hasher.hash_one(id);
-        if self.burst == 0 || self.missed.len() >= MISSED_MAX || !self.missed.insert(id) {
-            return Admission::Refused;
-        }
-        self.burst = self.burst.saturating_sub(1);
-        self.is_pending = true;
-        Admission::Begin
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Admission {
-    Begin,
-    Join,
-    Refused,
-}
-
 impl Refresher {
-    /// Starts the task for a store. `first` is what a load has given already, if there was one.
+    /// Gives a store, and starts the task for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeySource`] outside of a tokio runtime.
     pub(super) fn start<L: Load>(
         source: L,
         schedule: Schedule,
-        first: Option<Duration>,
-        store: impl FnOnce(Self) -> KeyStore,
-        runtime: &tokio::runtime::Handle,
-    ) -> KeyStore {
+        start: Start,
+        clock: Arc<dyn Clock>,
+    ) -> Result<KeyStore, ConfigError> {
+        let runtime = Handle::try_current().map_err(|_| {
+            ConfigError::KeySource(format!(
+                "{source}: expected to be called inside of a tokio runtime"
+            ))
+        })?;
         let (wanted, receiver) = mpsc::channel(1);
         let link = Arc::new(Link {
             gate: Mutex::new(Gate::new(schedule.cooldown)),
             finished: watch::Sender::new(0),
             progress: Mutex::default(),
         });
-        let longest_wait = schedule.timeout.saturating_add(GRACE);
-        let store = store(Self {
+        let refresher = Self {
             link: Arc::clone(&link),
             wanted,
-            longest_wait,
-        });
+            longest_wait: schedule.timeout.saturating_add(GRACE),
+            source: source.to_string(),
+        };
+        let (set, kept, lifetime) = match start {
+            Start::Empty => (None, None, None),
+            #[cfg(feature = "remote")]
+            Start::Kept(set, rest) => (Some(set), Some(rest), None),
+            Start::Loaded(loaded) => (loaded.set, None, Some(loaded.lifetime)),
+        };
+        let store = KeyStore::refreshing(set, refresher, Arc::clone(&clock));
         let mut task = Task {
             source,
             schedule,
             link,
             store: store.downgrade(),
+            clock,
             failures: 0,
         };
         // The lifetime of what is there begins now, whenever the task does.
-        let next = first.map(|lifetime| task.succeeded(lifetime));
-        task.link.gate().is_pending = next.is_none();
-        task.link.progress().next = next;
+        let next = lifetime.map(|lifetime| task.succeeded(lifetime));
+        if next.is_none() {
+            task.link.gate().open();
+        }
+        {
+            let mut progress = task.link.progress();
+            progress.next = next;
+            if let Some(rest) = kept {
+                progress.dead_at = Some(after(Instant::now(), rest));
+            }
+        }
         runtime.spawn(task.run(receiver, next));
-        store
+        Ok(store)
     }
 
     /// Waits until a load has come to an end that may know the key id, if one is under way or may
@@ -226,18 +221,19 @@ impl Refresher {
         let _ = self.wanted.try_send(());
     }
 
-    /// Whether the keys have outlived their lifetime, because loading them again fails.
-    pub(crate) fn is_stale(&self) -> bool {
+    /// Whether there may be newer keys, which cannot be had.
+    pub(crate) fn is_behind(&self) -> bool {
         let progress = self.link.progress();
-        progress
-            .fresh_until
-            .is_none_or(|until| until <= Instant::now())
+        progress.failing.is_some()
+            || progress
+                .fresh_until
+                .is_none_or(|until| until <= Instant::now())
     }
 
-    /// A status with what is known of the loads; `now` is the present on the wall clock.
-    pub(super) fn describe(&self, mut status: KeyStatus, now: SystemTime) -> KeyStatus {
+    /// A status with what is known of the loads.
+    pub(super) fn describe(&self, mut status: KeyStatus) -> KeyStatus {
         let progress = self.link.progress().clone();
-        let present = Instant::now();
+        let (now, present) = (status.at, Instant::now());
         let on_wall = |at: Instant| {
             let ahead = now.checked_add(at.saturating_duration_since(present));
             let back = present.saturating_duration_since(at);
@@ -245,7 +241,9 @@ impl Refresher {
                 .and_then(|ahead| ahead.checked_sub(back))
                 .unwrap_or(now)
         };
+        status.source = Some(self.source.clone());
         status.loads = progress.loads;
+        status.fresh_until = progress.fresh_until.map(on_wall);
         status.next_refresh = progress.next.map(on_wall);
         status.failing = progress.failing.map(|(since, reason)| Failing {
             since: on_wall(since),
@@ -272,15 +270,8 @@ impl Link {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn finish(&self, is_productive: bool) {
-        let mut gate = self.gate();
-        gate.is_pending = false;
-        if is_productive {
-            // A real rotation costs honest users nothing.
-            gate.burst = gate.burst.saturating_add(1).min(BURST);
-            gate.missed.clear();
-        }
-        drop(gate);
+    fn finish(&self, is_productive: bool, not_before: Option<Instant>) {
+        self.gate().close(is_productive, not_before);
         self.finished
             .send_modify(|rounds| *rounds = rounds.wrapping_add(1));
     }
@@ -291,6 +282,7 @@ struct Task<L> {
     schedule: Schedule,
     link: Arc<Link>,
     store: Weak<Shared>,
+    clock: Arc<dyn Clock>,
     failures: u32,
 }
 
@@ -302,32 +294,50 @@ impl<L: Load> Task<L> {
             return;
         }
         loop {
-            self.link.gate().is_pending = true;
+            self.link.gate().open();
             let limit = self.schedule.timeout;
-            let load = timeout(limit, self.source.load());
+            let name = self.source.to_string();
+            let load = timeout(limit, unless_panicked(self.source.load()));
             let Some(outcome) = unless_closed(load, &mut wanted).await else {
                 return;
             };
-            let outcome = outcome
-                .unwrap_or_else(|_| Err(LoadError::new(format!("no answer within {limit:?}"))));
-            let Some(store) = self.store.upgrade().map(KeyStore::from_shared) else {
+            let outcome = match outcome {
+                Ok(Some(outcome)) => outcome,
+                Ok(None) => Err(LoadError::new(format!(
+                    "{name}: the code that loads has panicked"
+                ))),
+                Err(_) => Err(LoadError::new(format!(
+                    "{name}: no answer within {limit:?}"
+                ))),
+            };
+            let Some(shared) = self.store.upgrade() else {
                 return;
             };
-            let mut is_productive = false;
+            let store = KeyStore::from_shared(shared, Arc::clone(&self.clock));
+            let is_good = outcome.is_ok();
+            let (mut is_productive, mut not_before) = (false, None);
             let next = match outcome {
                 Ok(loaded) => {
                     if let Some(set) = loaded.set.filter(|set| !store.has_same_keys(set)) {
-                        store.refreshed(set);
+                        store.refreshed(&set, self.schedule.overlap);
                         is_productive = true;
                     }
-                    telemetry::keys_loaded();
+                    telemetry::keys_loaded(&self.source);
                     self.succeeded(loaded.lifetime)
                 }
-                Err(error) => self.failed(&store, error),
+                Err(error) => {
+                    let pause = error.retry_after.map(|pause| pause.min(RETRY_AFTER_MAX));
+                    not_before = pause.map(|pause| after(Instant::now(), pause));
+                    self.failed(&store, error)
+                }
             };
             drop(store);
             self.link.progress().next = Some(next);
-            self.link.finish(is_productive);
+            self.link.finish(is_productive, not_before);
+            if is_good {
+                // Nobody waits for this, so it may take its time, but not for ever.
+                let _ = timeout(limit, self.source.keep()).await;
+            }
             if pause(&mut wanted, next).await.is_break() {
                 return;
             }
@@ -353,7 +363,7 @@ impl<L: Load> Task<L> {
     }
 
     fn failed(&mut self, store: &KeyStore, error: LoadError) -> Instant {
-        telemetry::keys_failed(&error.reason);
+        telemetry::keys_failed(&self.source, &error.reason);
         let now = Instant::now();
         let (shortest, longest) = self.schedule.backoff;
         let doubled = shortest
@@ -385,6 +395,16 @@ async fn pause(wanted: &mut mpsc::Receiver<()>, until: Instant) -> ControlFlow<(
     }
 }
 
+/// A load through code of the user, whose panic must not end the refreshing; `None` if it has.
+async fn unless_panicked<T>(load: impl Future<Output = T>) -> Option<T> {
+    let mut load = pin!(load);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| load.as_mut().poll(cx)));
+        polled.map_or(Poll::Ready(None), |poll| poll.map(Some))
+    })
+    .await
+}
+
 /// Runs a load to its end; `None` when the store is gone. Takes what is asked meanwhile, which the
 /// running load answers.
 async fn unless_closed<T>(
@@ -413,13 +433,9 @@ fn jitter(amount: f64) -> f64 {
     (f64::from(random) / f64::from(u32::MAX)).mul_add(2.0 * amount, -amount)
 }
 
-/// Loads that unknown key ids may cause in a row before the cooldown bounds them.
-const BURST: u32 = 4;
-/// Key ids remembered as looked up in vain.
-const MISSED_MAX: usize = 4_096;
 const JITTER: f64 = 0.05;
 /// Beyond any time that matters.
-const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+pub(super) const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 /// What a request waits longer than the load itself may take.
 const GRACE: Duration = Duration::from_millis(500);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);

@@ -4,19 +4,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{
-    ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED, RETRY_AFTER,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::header::ACCEPT;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
+use tokio::task::spawn_blocking;
+
+use super::answer::{Lifetimes, Validators, checked};
+use super::boot::{BootStore, Kept};
 use super::discovery;
-use super::refresh::{Load, LoadError, Loaded, Refresher, Schedule};
+use super::refresh::{Load, LoadError, Loaded, Refresher, Schedule, Start};
 use super::set::KeySet;
 use super::store::KeyStore;
+use crate::clock::{Clock, SystemClock};
 use crate::config_error::ConfigError;
 use crate::fetch::Fetch;
 use crate::policy::Issuer;
+use crate::telemetry;
 
 /// Keys to be fetched from an issuer, and again whenever that is due.
 ///
@@ -57,9 +60,9 @@ impl RemoteKeys {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Remote`] if the URL is not `https`, or `http` to a loopback address.
+    /// [`ConfigError::KeySource`] if the URL is not `https`, or `http` to a loopback address.
     pub fn jwks(jwks_uri: &str, fetch: impl Fetch) -> Result<Self, ConfigError> {
-        discovery::usable_uri(jwks_uri).map_err(ConfigError::Remote)?;
+        discovery::usable_uri(jwks_uri).map_err(ConfigError::KeySource)?;
         Ok(Self::of(Origin::KeySet(jwks_uri.to_owned()), fetch))
     }
 
@@ -69,14 +72,14 @@ impl RemoteKeys {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Remote`] if the issuer is no URL, or not `https` (`http` to a loopback
+    /// [`ConfigError::KeySource`] if the issuer is no URL, or not `https` (`http` to a loopback
     /// address).
     ///
     /// [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
     pub fn discover(issuer: &Issuer, fetch: impl Fetch) -> Result<Self, ConfigError> {
-        discovery::usable_uri(issuer.as_str()).map_err(ConfigError::Remote)?;
+        discovery::usable_uri(issuer.as_str()).map_err(ConfigError::KeySource)?;
         let metadata = discovery::metadata_uris(issuer.as_str()).ok_or_else(|| {
-            ConfigError::Remote(format!(
+            ConfigError::KeySource(format!(
                 "issuer {issuer} has no metadata: expected a URL without query"
             ))
         })?;
@@ -96,6 +99,9 @@ impl RemoteKeys {
                 fetch: Arc::new(fetch),
                 limits: Limits::default(),
                 validators: None,
+                boot: None,
+                newest: None,
+                clock: Arc::new(SystemClock),
             },
             schedule: Schedule {
                 timeout: Duration::from_secs(5),
@@ -103,19 +109,20 @@ impl RemoteKeys {
                 backoff: (Duration::from_secs(1), Duration::from_secs(60)),
                 keep_stale: Duration::from_secs(24 * 3_600),
                 cooldown: Duration::from_secs(30),
+                overlap: Duration::ZERO,
             },
         }
     }
 
     /// How long keys are fresh where the answer has no `max-age`. Default: 10 minutes.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.source.limits.lifetime = lifetime;
+        self.source.limits.lifetimes.usual = lifetime;
         self
     }
 
     /// The shortest and the longest lifetime, whatever the answer says. Default: 1 minute, 24 hours.
     pub fn lifetime_within(mut self, shortest: Duration, longest: Duration) -> Self {
-        self.source.limits.within = (shortest, longest.max(shortest));
+        self.source.limits.lifetimes.within = (shortest, longest.max(shortest));
         self
     }
 
@@ -151,50 +158,81 @@ impl RemoteKeys {
         self
     }
 
+    /// Keeps each good set, and begins with the last one where the issuer cannot be reached at the
+    /// start, for as long as [`keep_stale`](Self::keep_stale) says from when it was saved. Default:
+    /// nothing is kept.
+    ///
+    /// ```no_run
+    /// # async fn example(keys: tower_jwt_auth::remote::RemoteKeys) -> Result<(), tower_jwt_auth::ConfigError> {
+    /// use tower_jwt_auth::remote::BootFile;
+    ///
+    /// let keys = keys.boot_store(BootFile::new("/var/lib/calendar/keys.json")).eager().await?;
+    /// # drop(keys);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn boot_store(mut self, store: impl BootStore) -> Self {
+        self.source.boot = Some(Arc::new(store));
+        self
+    }
+
+    /// Where the time for the status and for the age of kept keys is read from. When to fetch is
+    /// decided by the runtime's own clock.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.source.clock = Arc::new(clock);
+        self
+    }
+
     /// A store that begins to fetch in the background. Until the first set has come, tokens are
-    /// answered with 503.
+    /// answered with 503, unless [kept keys](Self::boot_store) are there.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Remote`] outside of a tokio runtime.
+    /// [`ConfigError::KeySource`] outside of a tokio runtime.
     pub fn lazy(self) -> Result<KeyStore, ConfigError> {
-        self.start(None)
+        let start = self.kept().unwrap_or(Start::Empty);
+        self.start(start)
     }
 
-    /// A store with the issuer's keys, fetched now.
+    /// A store with the issuer's keys, fetched now; with [kept keys](Self::boot_store) if that
+    /// fails and they are there.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Remote`] with the URL and the reason if that fails.
+    /// [`ConfigError::KeySource`] with the URL and the reason if there are none.
     pub async fn eager(mut self) -> Result<KeyStore, ConfigError> {
-        let loading = tokio::time::timeout(self.schedule.timeout, self.source.load());
-        let loaded = match loading.await {
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(error)) => return Err(ConfigError::Remote(error.reason)),
-            Err(_) => {
-                let limit = self.schedule.timeout;
-                return Err(ConfigError::Remote(format!(
-                    "{}: no answer within {limit:?}",
-                    self.source
-                )));
+        let limit = self.schedule.timeout;
+        let reason = match tokio::time::timeout(limit, self.source.load()).await {
+            Ok(Ok(loaded)) => {
+                self.source.keep().await;
+                return self.start(Start::Loaded(loaded));
             }
+            Ok(Err(error)) => error.reason,
+            Err(_) => format!("{}: no answer within {limit:?}", self.source),
         };
-        self.start(Some(loaded))
+        match self.kept() {
+            Some(start) => self.start(start),
+            None => Err(ConfigError::KeySource(reason)),
+        }
     }
 
-    fn start(self, first: Option<Loaded>) -> Result<KeyStore, ConfigError> {
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
-            ConfigError::Remote("expected to be called inside of a tokio runtime".into())
-        })?;
-        let lifetime = first.as_ref().map(|loaded| loaded.lifetime);
-        let set = first.and_then(|loaded| loaded.set);
-        let store = |refresher| KeyStore::refreshing(set, refresher);
-        Ok(Refresher::start(
-            self.source,
-            self.schedule,
-            lifetime,
-            store,
-            &runtime,
+    fn start(self, start: Start) -> Result<KeyStore, ConfigError> {
+        let clock = Arc::clone(&self.source.clock);
+        Refresher::start(self.source, self.schedule, start, clock)
+    }
+
+    /// The keys of the last run, if there are some that may still be used.
+    fn kept(&self) -> Option<Start> {
+        let outcome = self.source.read_kept(self.schedule.keep_stale)?;
+        let text = match &outcome {
+            Ok((_, age)) => format!("begins with keys that were kept {} s ago", age.as_secs()),
+            Err(reason) => format!("kept keys are not used: {reason}"),
+        };
+        telemetry::boot_keys(&self.source, &text);
+        let (set, age) = outcome.ok()?;
+        Some(Start::Kept(
+            set,
+            self.schedule.keep_stale.saturating_sub(age),
         ))
     }
 }
@@ -214,6 +252,10 @@ struct RemoteSource {
     limits: Limits,
     /// Of the newest key set, to ask whether there is a newer one.
     validators: Option<Validators>,
+    boot: Option<Arc<dyn BootStore>>,
+    /// The text of the newest key set, for the boot store.
+    newest: Option<String>,
+    clock: Arc<dyn Clock>,
 }
 
 enum Origin {
@@ -226,8 +268,7 @@ enum Origin {
 
 #[derive(Clone, Debug)]
 struct Limits {
-    lifetime: Duration,
-    within: (Duration, Duration),
+    lifetimes: Lifetimes,
     body: usize,
     keys: usize,
 }
@@ -235,17 +276,14 @@ struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            lifetime: Duration::from_secs(600),
-            within: (Duration::from_secs(60), Duration::from_secs(24 * 3_600)),
+            lifetimes: Lifetimes {
+                usual: Duration::from_secs(600),
+                within: (Duration::from_secs(60), Duration::from_secs(24 * 3_600)),
+            },
             body: 256 * 1_024,
             keys: 64,
         }
     }
-}
-
-struct Validators {
-    uri: String,
-    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl fmt::Display for RemoteSource {
@@ -268,7 +306,7 @@ impl Load for RemoteSource {
             .as_ref()
             .map_or(&[][..], |validators| &validators.headers);
         let response = self.get(&uri, headers).await?;
-        let lifetime = self.limits.lifetime_of(response.headers());
+        let lifetime = self.limits.lifetimes.of(response.headers());
         if response.status() == StatusCode::NOT_MODIFIED && validators.is_some() {
             self.validators = validators;
             return Ok(Loaded {
@@ -276,17 +314,11 @@ impl Load for RemoteSource {
                 lifetime,
             });
         }
-        let body = checked(&uri, response.status(), &response)?;
-        let set = KeySet::from_jwks(body).map_err(|error| failed(&uri, error))?;
-        let count = set.keys().count().saturating_add(set.skipped().len());
-        if count > self.limits.keys {
-            return Err(failed(
-                &uri,
-                format!(
-                    "key set has {count} keys, at most {} are taken",
-                    self.limits.keys
-                ),
-            ));
+        let body = checked(&uri, &response)?;
+        let set = self.limits.key_set(body);
+        let set = set.map_err(|error| failed(&uri, error))?;
+        if self.boot.is_some() {
+            self.newest = std::str::from_utf8(body).ok().map(str::to_owned);
         }
         self.validators = Validators::of(uri, response.headers());
         Ok(Loaded {
@@ -294,9 +326,55 @@ impl Load for RemoteSource {
             lifetime,
         })
     }
+
+    async fn keep(&mut self) {
+        let (Some(boot), Some(jwks)) = (&self.boot, &self.newest) else {
+            return;
+        };
+        let boot = Arc::clone(boot);
+        let kept = Kept {
+            source: self.to_string(),
+            saved_at: self.clock.now(),
+            jwks: jwks.clone(),
+        };
+        let saved = spawn_blocking(move || boot.save(&kept.write())).await;
+        let reason = match saved {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        telemetry::boot_keys(self, &format!("keys could not be kept: {reason}"));
+    }
 }
 
 impl RemoteSource {
+    /// What is kept, and how old it is; `None` if nothing is.
+    fn read_kept(&self, longest: Duration) -> Option<Result<(KeySet, Duration), String>> {
+        let text = match self.boot.as_ref()?.load() {
+            Ok(text) => text?,
+            Err(error) => return Some(Err(error.to_string())),
+        };
+        Some(self.judge_kept(&text, longest))
+    }
+
+    fn judge_kept(&self, text: &[u8], longest: Duration) -> Result<(KeySet, Duration), String> {
+        let kept = Kept::read(text).ok_or("not in the form in which they are kept")?;
+        if kept.source != self.to_string() {
+            let source = crate::error::Excerpt(&kept.source);
+            return Err(format!("they are of {source}"));
+        }
+        let age = self.clock.now().duration_since(kept.saved_at);
+        let age = age.map_err(|_| "they were kept in the future")?;
+        if age >= longest {
+            let (age, longest) = (age.as_secs(), longest.as_secs());
+            return Err(format!(
+                "they are {age} s old, expected less than {longest} s"
+            ));
+        }
+        let set = self.limits.key_set(kept.jwks.as_bytes());
+        Ok((set.map_err(|error| error.to_string())?, age))
+    }
+
     async fn jwks_uri(&self) -> Result<String, LoadError> {
         let (issuer, metadata) = match &self.origin {
             Origin::KeySet(uri) => return Ok(uri.clone()),
@@ -321,7 +399,7 @@ impl RemoteSource {
 
     async fn metadata(&self, uri: &str, issuer: &Issuer) -> Result<String, LoadError> {
         let response = self.get(uri, &[]).await?;
-        let body = checked(uri, response.status(), &response)?;
+        let body = checked(uri, &response)?;
         discovery::jwks_uri(body, issuer.as_str()).map_err(|reason| failed(uri, reason))
     }
 
@@ -348,83 +426,17 @@ impl RemoteSource {
 }
 
 impl Limits {
-    /// `max-age` less `Age` (RFC 9111, section 4.2), within the bounds.
-    fn lifetime_of(&self, headers: &HeaderMap) -> Duration {
-        let directives = || {
-            let lines = headers.get_all(CACHE_CONTROL).iter();
-            lines
-                .filter_map(|line| line.to_str().ok())
-                .flat_map(|line| line.split(','))
-                .map(str::trim)
-        };
-        let is_uncached = directives().any(|directive| {
-            directive.eq_ignore_ascii_case("no-store") || directive.eq_ignore_ascii_case("no-cache")
-        });
-        let max_age = directives().find_map(|directive| {
-            let (name, value) = directive.split_once('=')?;
-            name.eq_ignore_ascii_case("max-age")
-                .then(|| seconds(value.trim_matches('"')))?
-        });
-        let age = headers
-            .get(AGE)
-            .and_then(|age| seconds(age.to_str().ok()?))
-            .unwrap_or_default();
-        let (shortest, longest) = self.within;
-        let lifetime = match max_age {
-            _ if is_uncached => shortest,
-            Some(max_age) => max_age.saturating_sub(age),
-            None => self.lifetime,
-        };
-        lifetime.clamp(shortest, longest)
+    fn key_set(&self, jwks: &[u8]) -> Result<KeySet, ConfigError> {
+        let set = KeySet::from_published(jwks)?;
+        let count = set.keys().count().saturating_add(set.skipped().len());
+        if count > self.keys {
+            let most = self.keys;
+            return Err(ConfigError::KeySet(format!(
+                "it has {count} keys, at most {most} are taken"
+            )));
+        }
+        Ok(set)
     }
-}
-
-impl Validators {
-    fn of(uri: String, headers: &HeaderMap) -> Option<Self> {
-        let pairs = [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)];
-        let headers: Vec<_> = pairs
-            .into_iter()
-            .filter_map(|(given, asked)| Some((asked, headers.get(given)?.clone())))
-            .collect();
-        (!headers.is_empty()).then_some(Self { uri, headers })
-    }
-}
-
-/// The body of an answer that can be what was asked for.
-fn checked<'r>(
-    uri: &str,
-    status: StatusCode,
-    response: &'r Response<Vec<u8>>,
-) -> Result<&'r [u8], LoadError> {
-    if status != StatusCode::OK {
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| seconds(value.to_str().ok()?));
-        return Err(LoadError {
-            retry_after,
-            ..failed(uri, format!("status {status}"))
-        });
-    }
-    let content_type = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .map(|value| value.to_str().unwrap_or_default());
-    let essence = content_type.map(|value| value.split(';').next().unwrap_or_default().trim());
-    let is_json = essence.is_none_or(|essence| {
-        let essence = essence.to_ascii_lowercase();
-        essence == "application/json"
-            || (essence.starts_with("application/") && essence.ends_with("+json"))
-    });
-    if !is_json {
-        let shown = crate::error::Excerpt(content_type.unwrap_or_default()).to_string();
-        return Err(failed(uri, format!("content is {shown}, expected JSON")));
-    }
-    Ok(response.body())
-}
-
-fn seconds(text: &str) -> Option<Duration> {
-    text.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn failed(uri: &str, reason: impl fmt::Display) -> LoadError {

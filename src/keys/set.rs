@@ -108,8 +108,19 @@ impl KeySet {
     ///
     /// [RFC 7517, section 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
     pub fn from_jwks(jwks: &[u8]) -> Result<Self, ConfigError> {
+        Self::parse(jwks, jwk::Mixed::Allowed)
+    }
+
+    /// As [`from_jwks`](Self::from_jwks), for a set that an issuer's metadata name: where there
+    /// are keys for encryption, each key has to say what it is for (RFC 8414, section 2).
+    #[cfg(feature = "remote")]
+    pub(super) fn from_published(jwks: &[u8]) -> Result<Self, ConfigError> {
+        Self::parse(jwks, jwk::Mixed::OnlyWithUse)
+    }
+
+    fn parse(jwks: &[u8], mixed: jwk::Mixed) -> Result<Self, ConfigError> {
         let (mut entries, mut skipped) = (Vec::new(), Vec::new());
-        for (position, entry) in jwk::parse_set(jwks)?.into_iter().enumerate() {
+        for (position, entry) in jwk::parse_set(jwks, mixed)?.into_iter().enumerate() {
             match entry.key {
                 Ok(key) => entries.push(Entry { key, retires: None }),
                 Err(reason) => skipped.push(SkippedKey {
@@ -194,7 +205,7 @@ impl KeySet {
     }
 
     /// Whether both have the same keys, under the same ids and for the same algorithms.
-    #[cfg(feature = "remote")]
+    #[cfg(feature = "_refresh")]
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let identity = |set: &Self| -> Vec<_> {
             let keys = set.0.entries.iter();
@@ -222,6 +233,23 @@ impl KeySet {
         })
         .chain(kept.cloned())
         .collect();
+        Self::of(entries, self.0.skipped.clone())
+    }
+
+    /// This set, and until `end` what `old` has beside.
+    #[cfg(feature = "_refresh")]
+    pub(super) fn beside(&self, old: &Self, now: NumericDate, end: NumericDate) -> Self {
+        let is_new = |key: &Key| self.keys().any(|new| new.identity() == key.identity());
+        let leaving = old
+            .0
+            .entries
+            .iter()
+            .filter(|entry| !is_new(&entry.key) && entry.retires.is_none_or(|at| now < at))
+            .map(|entry| Entry {
+                key: entry.key.clone(),
+                retires: Some(entry.retires.filter(|at| *at < end).unwrap_or(end)),
+            });
+        let entries = self.0.entries.iter().cloned().chain(leaving).collect();
         Self::of(entries, self.0.skipped.clone())
     }
 

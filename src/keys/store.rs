@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-#[cfg(feature = "remote")]
+#[cfg(feature = "_refresh")]
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::algorithm::Algorithm;
 use super::key::{Key, KeyId};
 use super::set::KeySet;
-use super::status::KeyStatus;
+use super::status::{ChangeCause, KeyChange, KeyStatus};
 use crate::clock::{Clock, NumericDate, SystemClock};
 use crate::config_error::ConfigError;
 use crate::telemetry;
@@ -49,9 +50,12 @@ pub struct KeyStore {
 
 pub(super) struct Shared {
     current: ArcSwap<Snapshot>,
-    #[cfg(feature = "remote")]
+    hooks: ArcSwap<Vec<Hook>>,
+    #[cfg(feature = "_refresh")]
     refresher: Option<super::refresh::Refresher>,
 }
+
+type Hook = Arc<dyn Fn(&KeyChange) + Send + Sync>;
 
 /// A load of keys that a request waits for.
 pub(crate) struct LookUp {
@@ -64,7 +68,7 @@ pub(crate) struct LookUp {
 pub(crate) struct Snapshot {
     /// `None` until keys were had for the first time.
     pub(crate) set: Option<KeySet>,
-    generation: u64,
+    pub(crate) generation: u64,
 }
 
 impl KeyStore {
@@ -111,18 +115,17 @@ impl KeyStore {
     }
 
     fn of(set: Option<KeySet>) -> Self {
-        Self::from_shared(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             current: ArcSwap::from_pointee(Snapshot { set, generation: 0 }),
-            #[cfg(feature = "remote")]
+            hooks: ArcSwap::default(),
+            #[cfg(feature = "_refresh")]
             refresher: None,
-        }))
+        });
+        Self::from_shared(shared, Arc::new(SystemClock))
     }
 
-    pub(super) fn from_shared(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            clock: Arc::new(SystemClock),
-        }
+    pub(super) fn from_shared(shared: Arc<Shared>, clock: Arc<dyn Clock>) -> Self {
+        Self { shared, clock }
     }
 
     /// Swaps the whole set: keys that are not in the new one are dead at once.
@@ -131,7 +134,7 @@ impl KeyStore {
     /// so; see [`replace_jwks`](Self::replace_jwks) for text.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn replace(&self, set: KeySet) -> u64 {
-        self.change("replace", |_| Some(set.clone()))
+        self.change(ChangeCause::Replace, |_| Some(set.clone()))
     }
 
     /// Swaps the set for that of a key set text, if it is a good one.
@@ -153,7 +156,7 @@ impl KeyStore {
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn rotate(&self, next: Key) -> KeyId {
         let now = NumericDate::now(&self.clock);
-        self.change("rotate", |set| Some(set.with(&next, now)));
+        self.change(ChangeCause::Rotate, |set| Some(set.with(&next, now)));
         next.id().clone()
     }
 
@@ -166,7 +169,7 @@ impl KeyStore {
         let known = self.snapshot().contains(id);
         if known {
             let at = NumericDate::now(&self.clock).plus(after);
-            self.change("retire", |set| Some(set.retiring(id, at)));
+            self.change(ChangeCause::Retire, |set| Some(set.retiring(id, at)));
         }
         known
     }
@@ -178,7 +181,7 @@ impl KeyStore {
     pub fn remove(&self, id: &str) -> bool {
         let known = self.snapshot().contains(id);
         if known {
-            self.change("remove", |set| Some(set.without(id)));
+            self.change(ChangeCause::Remove, |set| Some(set.without(id)));
         }
         known
     }
@@ -201,14 +204,31 @@ impl KeyStore {
         self.load().set.is_some()
     }
 
+    /// Calls `hook` after every change of the keys, as long as the store lives: to log it, to warm
+    /// or clear what depends on the keys, to tell other instances.
+    ///
+    /// It runs where the change was made and should come back soon; the new keys are in use by
+    /// then. Changes at the same time may be told at the same time;
+    /// [`generation`](KeyChange::generation) is their order. If it panics, that is an event, and
+    /// nothing else suffers.
+    pub fn on_change(&self, hook: impl Fn(&KeyChange) + Send + Sync + 'static) {
+        let hook: Hook = Arc::new(hook);
+        self.shared.hooks.rcu(|hooks| {
+            let mut hooks = Vec::clone(hooks);
+            hooks.push(Arc::clone(&hook));
+            hooks
+        });
+    }
+
     /// How the keys are doing.
     #[must_use]
     pub fn status(&self) -> KeyStatus {
         let current = self.load();
-        let status = KeyStatus::of(current.set.as_ref(), current.generation);
-        #[cfg(feature = "remote")]
+        let now = self.clock.now();
+        let status = KeyStatus::of(current.set.as_ref(), current.generation, now);
+        #[cfg(feature = "_refresh")]
         if let Some(refresher) = &self.shared.refresher {
-            return refresher.describe(status, self.clock.now());
+            return refresher.describe(status);
         }
         status
     }
@@ -216,7 +236,7 @@ impl KeyStore {
     /// Loads the keys again that have no such key, if the store has somewhere to load them from
     /// and the allowance for unknown ids is not used up.
     pub(crate) fn look_up(&self, id: &str) -> Option<LookUp> {
-        #[cfg(feature = "remote")]
+        #[cfg(feature = "_refresh")]
         if let Some(refresher) = &self.shared.refresher {
             return refresher.look_up(id);
         }
@@ -224,11 +244,11 @@ impl KeyStore {
         None
     }
 
-    /// Whether the keys are older than they should be because they cannot be loaded.
-    pub(crate) fn is_stale(&self) -> bool {
-        #[cfg(feature = "remote")]
+    /// Whether there may be newer keys, which cannot be had.
+    pub(crate) fn is_behind(&self) -> bool {
+        #[cfg(feature = "_refresh")]
         if let Some(refresher) = &self.shared.refresher {
-            return refresher.is_stale();
+            return refresher.is_behind();
         }
         false
     }
@@ -239,28 +259,42 @@ impl KeyStore {
     }
 
     /// Swaps the set for what `change` makes of it; asks again if another writer was faster.
-    fn change(&self, how: &'static str, change: impl Fn(&KeySet) -> Option<KeySet>) -> u64 {
-        let mut generation = 0;
-        let mut count = 0;
-        self.shared.current.rcu(|current| {
+    fn change(&self, cause: ChangeCause, change: impl Fn(&KeySet) -> Option<KeySet>) -> u64 {
+        let mut next = None;
+        let before = self.shared.current.rcu(|current| {
             let set = change(&current.set.clone().unwrap_or_else(KeySet::empty));
-            generation = current.generation.saturating_add(1);
-            count = set.as_ref().map_or(0, |set| set.keys().count());
-            Snapshot { set, generation }
+            let generation = current.generation.saturating_add(1);
+            let snapshot = Arc::new(Snapshot { set, generation });
+            next = Some(Arc::clone(&snapshot));
+            snapshot
         });
-        telemetry::keys_changed(how, generation, count);
-        generation
+        // `rcu` has called the closure at least once.
+        let Some(next) = next else { return 0 };
+        let change = KeyChange::between(&before, &next, cause);
+        telemetry::keys_changed(&change);
+        for hook in self.shared.hooks.load().iter() {
+            if catch_unwind(AssertUnwindSafe(|| hook(&change))).is_err() {
+                telemetry::hook_panicked();
+            }
+        }
+        change.generation
     }
 }
 
-#[cfg(feature = "remote")]
+#[cfg(feature = "_refresh")]
 impl KeyStore {
     /// A store whose keys are loaded again by a task.
-    pub(super) fn refreshing(set: Option<KeySet>, refresher: super::refresh::Refresher) -> Self {
-        Self::from_shared(Arc::new(Shared {
+    pub(super) fn refreshing(
+        set: Option<KeySet>,
+        refresher: super::refresh::Refresher,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
             current: ArcSwap::from_pointee(Snapshot { set, generation: 0 }),
+            hooks: ArcSwap::default(),
             refresher: Some(refresher),
-        }))
+        });
+        Self::from_shared(shared, clock)
     }
 
     pub(super) fn downgrade(&self) -> Weak<Shared> {
@@ -283,13 +317,21 @@ impl KeyStore {
             .is_some_and(|current| current.is_same(set))
     }
 
-    pub(super) fn refreshed(&self, set: KeySet) {
-        self.change("refresh", |_| Some(set.clone()));
+    /// Takes a loaded set. Keys that it no longer has verify for `overlap` more.
+    pub(super) fn refreshed(&self, set: &KeySet, overlap: Duration) {
+        let now = NumericDate::now(&self.clock);
+        self.change(ChangeCause::Refresh, |old| {
+            Some(if overlap.is_zero() {
+                set.clone()
+            } else {
+                set.beside(old, now, now.plus(overlap))
+            })
+        });
     }
 
     /// Forgets keys that have outlived what an outage may last.
     pub(super) fn expired(&self) {
-        self.change("expire", |_| None);
+        self.change(ChangeCause::Expire, |_| None);
     }
 }
 
