@@ -27,6 +27,7 @@ macro_rules! page {
 page!(start);
 page!(mistakes);
 page!(keys);
+page!(providers);
 page!(defaults);
 page!(limitations);
 page!(compare);
