@@ -1,0 +1,987 @@
+//! Keys from an issuer on a real socket that fails in every way that issuers do: what becomes of a
+//! good, an unknown and a forged token before, during and after, how often the issuer is asked, and
+//! what an operator gets to read.
+//!
+//! `tests/remote.rs` has the schedule, with a clock that tests can move; this is the wire.
+#![cfg(all(feature = "reqwest", feature = "test-util"))]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod support {
+    pub(crate) mod faults;
+}
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use reqwest::Client;
+use reqwest::redirect::Policy;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tower_jwt_auth::RejectionKind::{self, BadSignature, KeySourceUnavailable, UnknownKey};
+use tower_jwt_auth::key::Freshness;
+use tower_jwt_auth::remote::RemoteKeys;
+use tower_jwt_auth::test::{FixedClock, TestIssuer};
+use tower_jwt_auth::{Algorithm, JwtAuth, KeyStore, Verifier};
+
+use support::faults::{ENDLESS, Fault, FaultyIssuer, JWKS, METADATA, OPENID};
+
+/// What a load may take in these tests. Only the faults that hang take it.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Which documents the fault is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// The key set, at a URL that is known.
+    KeySet,
+    /// The metadata, in both of their places.
+    Metadata,
+}
+
+impl Place {
+    fn paths(self) -> &'static [&'static str] {
+        match self {
+            Self::KeySet => &[JWKS],
+            Self::Metadata => &[METADATA, OPENID],
+        }
+    }
+
+    fn keys(self, issuer: &FaultyIssuer) -> RemoteKeys {
+        let keys = match self {
+            Self::KeySet => KeyStore::remote(&issuer.url(JWKS)),
+            Self::Metadata => KeyStore::discover(&issuer.signer.issuer()),
+        };
+        keys.unwrap().timeout(PATIENCE)
+    }
+
+    /// Requests of a load that succeeds.
+    fn requests(self) -> usize {
+        match self {
+            Self::KeySet => 1,
+            Self::Metadata => 2,
+        }
+    }
+
+    /// Requests of a load that fails.
+    fn failing_requests(self, fault: Fault) -> usize {
+        match (self, fault) {
+            (_, Fault::Refused) => 0,
+            // One time limit for all of a load: the second place is not come to.
+            (_, fault) if hangs(fault) => 1,
+            // Either both places of the metadata, or the key set.
+            _ => self.paths().len(),
+        }
+    }
+
+    /// Where the fault is, as the operator reads it.
+    fn names(self, fault: Fault, issuer: &FaultyIssuer) -> String {
+        match self {
+            Self::KeySet => issuer.url(JWKS),
+            Self::Metadata if hangs(fault) => issuer.url(""),
+            Self::Metadata => issuer.url(METADATA),
+        }
+    }
+}
+
+fn hangs(fault: Fault) -> bool {
+    matches!(fault, Fault::Drip | Fault::HalfSilent | Fault::Silent)
+}
+
+/// Whether the issuer has said when it wants to be asked again.
+fn asks_for_a_pause(fault: Fault) -> bool {
+    matches!(fault, Fault::Answer { headers, .. } if headers.contains("Retry-After"))
+}
+
+/// The verifier of an API, and tokens to show to it.
+struct Api {
+    verifier: Verifier,
+    good: String,
+    forged: String,
+}
+
+impl Api {
+    fn new(issuer: &FaultyIssuer, keys: &KeyStore) -> Self {
+        let signer = &issuer.signer;
+        Self {
+            verifier: JwtAuth::new(signer.issuer(), signer.audience(), keys).verifier(),
+            good: signer.token().mint(),
+            forged: signer.token().tampered().mint(),
+        }
+    }
+
+    /// Why a token is refused, if it is. A refusal for want of keys is 503, any other 401.
+    async fn refusal(&self, token: &str) -> Option<RejectionKind> {
+        let rejection = self.verifier.verify(token).await.err()?;
+        let expected = match rejection.kind() {
+            KeySourceUnavailable => 503,
+            _ => 401,
+        };
+        assert_eq!(rejection.status(), expected, "{rejection}");
+        Some(rejection.kind())
+    }
+
+    /// The same without waiting.
+    fn refusal_now(&self, token: &str) -> Option<RejectionKind> {
+        Some(self.verifier.verify_now(token).err()?.kind())
+    }
+
+    /// The verdicts on a good token, a forged one, and one whose key id is invented.
+    async fn refusals(&self, issuer: &FaultyIssuer, invented: &str) -> [Option<RejectionKind>; 3] {
+        let unknown = issuer.signer.token().header("kid", invented).mint();
+        [
+            self.refusal(&self.good).await,
+            self.refusal(&self.forged).await,
+            self.refusal(&unknown).await,
+        ]
+    }
+}
+
+/// What is asked of a store for its faults: it is right before, right during, and heals.
+async fn is_outlived(place: Place, fault: Fault, reason: &str) {
+    let mut issuer = FaultyIssuer::start().await;
+    let keys = place.keys(&issuer).eager().await.unwrap();
+    let api = Api::new(&issuer, &keys);
+    assert_eq!(
+        issuer.requests(),
+        place.requests(),
+        "one fetch at the start"
+    );
+    assert_eq!(
+        api.refusals(&issuer, "invented-1").await,
+        [None, Some(BadSignature), Some(UnknownKey)],
+        "before"
+    );
+    let before = issuer.requests();
+    assert_eq!(before, 2 * place.requests(), "one for the unknown key id");
+
+    issuer.fails(place.paths(), fault).await;
+    let since = Instant::now();
+    tokio::join!(keys.reload(), async {
+        if place.failing_requests(fault) > 0 {
+            issuer.has_been_asked(before + 1).await;
+        }
+        assert_eq!(api.refusal_now(&api.good), None, "while it loads");
+        assert_eq!(api.refusal_now(&api.forged), Some(BadSignature));
+        // There was no wait for the load, for it goes on.
+        assert!(!hangs(fault) || keys.status().failing.is_none());
+    });
+    let status = keys.status();
+    let failing = status.failing.expect("the load has failed").reason;
+    assert!(
+        failing.starts_with(&place.names(fault, &issuer)) && failing.contains(reason),
+        "{failing}"
+    );
+    assert_eq!((status.loads, status.generation), (2, 0), "nothing changed");
+
+    let asked = Instant::now();
+    assert_eq!(
+        api.refusals(&issuer, "invented-2").await,
+        [None, Some(BadSignature), Some(KeySourceUnavailable)],
+        "during: that the issuer cannot be asked is not the token's fault"
+    );
+    assert!(asked.elapsed() < 10 * PATIENCE, "{:?}", asked.elapsed());
+    issuer.signer.rotate();
+    let rotated = issuer.signer.token().mint();
+    assert_eq!(api.refusal(&rotated).await, Some(KeySourceUnavailable));
+
+    // The reload, and one for each of the two key ids. A machine that was too slow for this sees
+    // the first retries of its own accord, a second and more apart.
+    let loads = if asks_for_a_pause(fault) { 1 } else { 3 };
+    let retries = usize::try_from(since.elapsed().as_millis() / 900).unwrap();
+    let each = place.failing_requests(fault);
+    let during = issuer.requests() - before;
+    assert!(
+        (loads * each..=(loads + retries) * each).contains(&during),
+        "{during} requests in {:?}",
+        since.elapsed()
+    );
+
+    issuer.recovers();
+    let before = issuer.requests();
+    keys.reload().await;
+    let status = keys.status();
+    assert!(status.failing.is_none(), "{status}");
+    assert_eq!(status.freshness, Freshness::Fresh);
+    assert_eq!(issuer.requests() - before, place.requests(), "one fetch");
+    assert_eq!(
+        api.refusal(&rotated).await,
+        None,
+        "the key that came meanwhile"
+    );
+    assert_eq!(
+        api.refusals(&issuer, "invented-3").await,
+        [None, Some(BadSignature), Some(UnknownKey)],
+        "after"
+    );
+    assert_eq!(issuer.requests() - before, 2 * place.requests());
+    assert_eq!(issuer.strayed(), 0, "nobody else was asked");
+}
+
+/// What is asked of the start: the eager one says what is wrong, the lazy one waits until it is
+/// over.
+async fn is_told_at_the_start(place: Place, fault: Fault, reason: &str) {
+    let mut issuer = FaultyIssuer::start().await;
+    issuer.fails(place.paths(), fault).await;
+    let error = place.keys(&issuer).eager().await.unwrap_err().to_string();
+    let names = place.names(fault, &issuer);
+    assert!(error.contains(&names) && error.contains(reason), "{error}");
+    assert_eq!(issuer.requests(), place.failing_requests(fault));
+
+    let keys = place.keys(&issuer).lazy().unwrap();
+    let api = Api::new(&issuer, &keys);
+    keys.reload().await;
+    assert!(!keys.is_ready());
+    let status = keys.status();
+    assert_eq!(status.freshness, Freshness::Missing);
+    let failing = status.failing.expect("the load has failed").reason;
+    assert!(
+        failing.starts_with(&names) && failing.contains(reason),
+        "{failing}"
+    );
+    assert_eq!(
+        api.refusals(&issuer, "invented-1").await,
+        [Some(KeySourceUnavailable); 3],
+        "nothing can be said about any token"
+    );
+
+    issuer.recovers();
+    keys.reload().await;
+    assert!(keys.is_ready());
+    assert!(keys.status().failing.is_none());
+    assert_eq!(
+        api.refusals(&issuer, "invented-2").await,
+        [None, Some(BadSignature), Some(UnknownKey)],
+        "after"
+    );
+    assert_eq!(issuer.strayed(), 0, "nobody else was asked");
+}
+
+/// For each fault a module with the two tests.
+macro_rules! faults {
+    ($place:expr; $($name:ident: $fault:expr => $reason:expr;)*) => {
+        $(mod $name {
+            use super::*;
+
+            #[tokio::test]
+            async fn is_outlived() {
+                super::super::is_outlived($place, $fault, $reason).await;
+            }
+
+            #[tokio::test]
+            async fn is_told_at_the_start() {
+                super::super::is_told_at_the_start($place, $fault, $reason).await;
+            }
+        })*
+    };
+}
+
+/// JWKS-D2, JWKS-D3, JWKS-D5, JWKS-D6, DISC-D2
+mod key_set {
+    use super::*;
+
+    faults! { Place::KeySet;
+        array: Fault::body(|_| b"[]".into()) => "expected a JSON object";
+        body_of_100_mb: Fault::Endless => "longer than 262144 octets";
+        body_that_hangs: Fault::HalfSilent => "no answer within 300ms";
+        body_that_is_half_there: Fault::HalfThere => "end of file";
+        closed_connection: Fault::Closed => "connection closed before message completed";
+        duplicate_member: Fault::body(|good| good.replacen('{', r#"{"keys":[],"#, 1).into())
+            => "twice";
+        duplicate_member_in_a_key: Fault::body(|good| good.replace(r#""kid""#, r#""kty":"EC","kid""#).into())
+            => "twice";
+        empty_set: Fault::body(|_| br#"{"keys":[]}"#.into()) => "no keys";
+        head_without_end: Fault::EndlessHead => "head";
+        html: Fault::Answer {
+            status: "200 OK",
+            headers: "Content-Type: text/html; charset=utf-8\r\n",
+            body: |_| b"<html>down for maintenance</html>".into(),
+        } => r#"content is "text/html; charset=utf-8", expected JSON"#;
+        invalid_utf_8: Fault::body(|good| [good.as_bytes(), &[0xff]].concat()) => "UTF-8";
+        no_answer: Fault::Silent => "no answer within 300ms";
+        no_http: Fault::Answer {
+            status: "\0",
+            headers: "",
+            body: |_| Vec::new(),
+        } => "invalid HTTP";
+        not_found: Fault::status("404 Not Found") => "status 404";
+        not_modified_though_nobody_asked: Fault::status("304 Not Modified") => "status 304";
+        redirect: Fault::Redirect => "status 302";
+        refused_connection: Fault::Refused => "onnection refused";
+        reset_connection: Fault::Reset => "reset";
+        reset_in_the_body: Fault::ResetHalfway => "reset";
+        server_error: Fault::status("500 Internal Server Error") => "status 500";
+        slow_drip: Fault::Drip => "no answer within 300ms";
+        ten_thousand_keys: Fault::body(ten_thousand_keys) => "10000 keys, at most 64";
+        ten_thousand_whole_keys: Fault::body(ten_thousand_whole_keys) => "longer than 262144 octets";
+        too_many_requests: Fault::Answer {
+            status: "429 Too Many Requests",
+            headers: "Retry-After: 300\r\n",
+            body: |_| Vec::new(),
+        } => "status 429";
+        unusable_keys: Fault::body(|good| good.replace("P-256", "P-257").into())
+            => "none of its keys is usable";
+        wrong_content_type: Fault::headers("Content-Type: application/octet-stream\r\n")
+            => r#"content is "application/octet-stream", expected JSON"#;
+    }
+
+    fn ten_thousand_keys(good: &str) -> Vec<u8> {
+        let more = r#"{"kty":"?"},"#.repeat(9_999);
+        good.replacen('[', &format!("[{more}"), 1).into()
+    }
+
+    fn ten_thousand_whole_keys(good: &str) -> Vec<u8> {
+        let key = good
+            .trim_start_matches(r#"{"keys":["#)
+            .trim_end_matches("]}");
+        format!(r#"{{"keys":[{}]}}"#, vec![key; 10_000].join(",")).into()
+    }
+}
+
+/// JWKS-D6, DISC-D2, RFC8414-2-1, RFC8414-3.2-1, RFC8414-3.3-1, OIDC-DISC-4.3-1
+mod metadata {
+    use super::*;
+
+    faults! { Place::Metadata;
+        array: Fault::body(|_| b"[]".into()) => "not one JSON object";
+        body_of_100_mb: Fault::Endless => "longer than 262144 octets";
+        body_that_hangs: Fault::HalfSilent => "no answer within 300ms";
+        body_that_is_half_there: Fault::HalfThere => "end of file";
+        closed_connection: Fault::Closed => "connection closed before message completed";
+        duplicate_member: Fault::body(|good| good.replacen('{', r#"{"jwks_uri":"x","#, 1).into())
+            => "not one JSON object";
+        html: Fault::Answer {
+            status: "200 OK",
+            headers: "Content-Type: text/html\r\n",
+            body: |_| b"<html>please log in</html>".into(),
+        } => r#"content is "text/html", expected JSON"#;
+        invalid_utf_8: Fault::body(|good| [good.as_bytes(), &[0xff]].concat()) => "UTF-8";
+        issuer_of_another_case: Fault::body(|good| good.replace(r#""issuer":"http"#, r#""issuer":"HTTP"#).into())
+            => "metadata is of issuer";
+        issuer_that_is_another: Fault::body(|good| good.replace(r#"","jwks_uri"#, r#"/","jwks_uri"#).into())
+            => "metadata is of issuer";
+        jwks_uri_of_another_scheme: Fault::body(|good| good.replace(r#""jwks_uri":"http:"#, r#""jwks_uri":"ftp:"#).into())
+            => "expected https";
+        jwks_uri_of_plain_http: Fault::body(|good| good.replace(r#""jwks_uri":"http://127.0.0.1"#, r#""jwks_uri":"http://192.0.2.1"#).into())
+            => "expected https";
+        jwks_uri_that_is_absent: Fault::body(|good| good.replace("jwks_uri", "keys_uri").into())
+            => "no `jwks_uri`";
+        no_answer: Fault::Silent => "no answer within 300ms";
+        no_content: Fault::status("204 No Content") => "status 204";
+        not_found: Fault::status("404 Not Found") => "status 404";
+        redirect: Fault::Redirect => "status 302";
+        refused_connection: Fault::Refused => "onnection refused";
+        reset_connection: Fault::Reset => "reset";
+        server_error: Fault::status("500 Internal Server Error") => "status 500";
+        slow_drip: Fault::Drip => "no answer within 300ms";
+        too_many_requests: Fault::Answer {
+            status: "429 Too Many Requests",
+            headers: "Retry-After: 300\r\n",
+            body: |_| Vec::new(),
+        } => "status 429";
+    }
+}
+
+/// The keys of a good start.
+async fn eager(issuer: &FaultyIssuer) -> KeyStore {
+    Place::KeySet.keys(issuer).eager().await.unwrap()
+}
+
+/// DISC-D2
+#[tokio::test]
+async fn takes_a_bounded_part_of_what_has_no_end() {
+    for fault in [Fault::Endless, Fault::EndlessHead] {
+        let mut issuer = FaultyIssuer::start().await;
+        issuer.fails(&[JWKS], fault).await;
+        Place::KeySet.keys(&issuer).eager().await.unwrap_err();
+        issuer.all_closed().await;
+        // The limit, and what the two ends of a connection hold back on their own.
+        let taken = issuer.octets_taken();
+        assert!(taken < ENDLESS / 5, "{fault:?}: {taken} octets");
+    }
+}
+
+/// The twins of the faults: what looks odd, and is good HTTP with good keys.
+#[tokio::test]
+async fn takes_odd_answers_that_are_good() {
+    for fault in [
+        Fault::Chunked,
+        Fault::headers(""),
+        Fault::headers("Connection: close\r\n"),
+        Fault::headers("content-type:APPLICATION/JWK-SET+JSON;charset=utf-8\r\n"),
+        Fault::body(|good| good.replacen('[', r#"[{"kty":"new"},"#, 1).into()),
+        Fault::body(|good| good.replacen('{', r#"{"more":{"keys":[]},"#, 1).into()),
+    ] {
+        let mut issuer = FaultyIssuer::start().await;
+        issuer.fails(&[JWKS], fault).await;
+        let keys = eager(&issuer).await;
+        let api = Api::new(&issuer, &keys);
+        assert_eq!(
+            api.refusals(&issuer, "invented").await,
+            [None, Some(BadSignature), Some(UnknownKey)],
+            "{fault:?}"
+        );
+    }
+}
+
+/// Keys that flap: each fetch gives another set. A token is accepted while its key is published,
+/// and never for any other reason.
+#[tokio::test]
+async fn follows_keys_that_flap() {
+    let issuer = FaultyIssuer::start().await;
+    let other = TestIssuer::new().named(&issuer.url(""));
+    let sets = [issuer.signer.jwks(), other.jwks().replace("key-1", "key-9")];
+    issuer.publishes_in_turn(sets);
+    let keys = eager(&issuer).await;
+    let api = Api::new(&issuer, &keys);
+    let of_other = other.token().header("kid", "key-9");
+    let forged = of_other.clone().tampered().mint();
+    let of_other = of_other.mint();
+    for round in 0..10 {
+        // The set of the one, then that of the other.
+        assert_eq!(api.refusal_now(&api.good), None, "round {round}");
+        assert_eq!(api.refusal_now(&api.forged), Some(BadSignature));
+        keys.reload().await;
+        assert_eq!(keys.generation(), 2 * round + 1);
+        assert_eq!(api.refusal_now(&of_other), None, "round {round}");
+        assert_eq!(api.refusal_now(&forged), Some(BadSignature));
+        keys.reload().await;
+    }
+    assert_eq!(issuer.requests(), 21);
+
+    // The same when the tokens cause the fetches.
+    assert_eq!(api.refusal(&of_other).await, None);
+    assert_eq!(api.refusal(&api.forged).await, Some(BadSignature));
+    assert_eq!(api.refusal(&api.good).await, None);
+    assert_eq!(issuer.requests(), 23);
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_changes_the_verdicts_on_tokens_and_nothing_about_keys() {
+    let issuer = FaultyIssuer::start().await;
+    let clock = FixedClock::at(START);
+    let keys = eager(&issuer).await.with_clock(clock.clone());
+    let signer = issuer.signer.clone().with_clock(clock.clone());
+    let verifier = JwtAuth::new(signer.issuer(), signer.audience(), &keys)
+        .clock(clock.clone())
+        .verifier();
+    let refusal = |token: &str| Some(verifier.verify_now(token).err()?.kind());
+    let first = signer.token().mint();
+    assert_eq!(refusal(&first), None);
+
+    for jump in [START + 3_600, START + 100 * YEAR] {
+        clock.set(jump);
+        assert_eq!(refusal(&first), Some(RejectionKind::Expired), "at {jump}");
+        let later = signer.token().mint();
+        assert_eq!(refusal(&later), None, "at {jump}");
+        let status = keys.status();
+        assert_eq!(status.freshness, Freshness::Fresh, "at {jump}");
+        assert_eq!(seconds_to(&status.next_refresh, jump), 480, "at {jump}");
+        assert_eq!(issuer.requests(), 1, "keys age by the time that passes");
+
+        clock.set(START);
+        assert_eq!(refusal(&later), Some(RejectionKind::NotYetValid));
+        assert_eq!(refusal(&first), None, "back again from {jump}");
+    }
+
+    // And they are fetched again as ever.
+    clock.set(0);
+    issuer.signer.rotate();
+    keys.reload().await;
+    assert_eq!(refusal(&signer.token().mint()), None, "in 1970");
+    assert_eq!(issuer.requests(), 2);
+}
+
+/// From a time to another one, to the tenth of a default lifetime that jitter can make of it.
+fn seconds_to(then: &Option<SystemTime>, now: u64) -> u64 {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+    let pause = then.expect("a time").duration_since(now).unwrap();
+    (pause.as_secs() + 30) / 60 * 60
+}
+
+const START: u64 = 1_700_000_000;
+const YEAR: u64 = 365 * 24 * 3_600;
+
+/// DISC-D2
+#[tokio::test]
+async fn a_client_of_ones_own_must_not_follow_redirects() {
+    for place in [Place::KeySet, Place::Metadata] {
+        for (policy, reason, strayed) in [
+            (Policy::none(), "status 302", false),
+            (
+                Policy::default(),
+                "the client has followed a redirect, expected one that does not",
+                true,
+            ),
+        ] {
+            let mut issuer = FaultyIssuer::start().await;
+            issuer.fails(place.paths(), Fault::Redirect).await;
+            let client = Client::builder()
+                .redirect(policy)
+                .no_proxy()
+                .build()
+                .unwrap();
+            let keys = match place {
+                Place::KeySet => RemoteKeys::jwks(&issuer.url(JWKS), client),
+                Place::Metadata => RemoteKeys::discover(&issuer.signer.issuer(), client),
+            };
+            let keys = keys.unwrap().lazy().unwrap();
+            keys.reload().await;
+            let failing = keys.status().failing.expect("the load has failed").reason;
+            assert!(failing.contains(reason), "{failing}");
+            assert_eq!(issuer.strayed() > 0, strayed, "{place:?}: {reason}");
+            // Whoever stands there has keys, which are not believed.
+            let api = Api::new(&issuer, &keys);
+            let token = issuer.stranger.token().mint();
+            assert_eq!(api.refusal(&token).await, Some(KeySourceUnavailable));
+
+            issuer.recovers();
+            keys.reload().await;
+            assert_eq!(api.refusal(&api.good).await, None, "{place:?}: {reason}");
+            assert_eq!(api.refusal(&token).await, Some(BadSignature));
+        }
+    }
+}
+
+/// RFC9111-4.3-1
+#[tokio::test]
+async fn asks_over_the_wire_whether_there_is_something_new() {
+    let issuer = FaultyIssuer::start().await;
+    let last_modified = "Wed, 15 Nov 2023 00:00:00 GMT";
+    issuer.also_sends(&format!(
+        "ETag: \"1\"\r\nLast-Modified: {last_modified}\r\n"
+    ));
+    let keys = eager(&issuer).await;
+    keys.reload().await;
+    keys.reload().await;
+    let asked = issuer.asked();
+    let tags: Vec<_> = asked
+        .iter()
+        .map(|asked| asked.header("if-none-match"))
+        .collect();
+    assert_eq!(tags, [None, Some("\"1\""), Some("\"1\"")]);
+    let dates = asked.iter().map(|asked| asked.header("if-modified-since"));
+    assert_eq!(dates.flatten().collect::<Vec<_>>(), [last_modified; 2]);
+    let status = keys.status();
+    assert_eq!((status.loads, status.generation), (3, 0), "{status}");
+    let api = Api::new(&issuer, &keys);
+    assert_eq!(api.refusal_now(&api.good), None);
+
+    // The twin: another tag, another set.
+    issuer.signer.rotate();
+    issuer.also_sends("ETag: \"2\"\r\n");
+    keys.reload().await;
+    assert_eq!(keys.generation(), 1);
+    let rotated = issuer.signer.token().mint();
+    assert_eq!(api.refusal_now(&rotated), None);
+
+    // And no tag, no condition.
+    issuer.also_sends("");
+    keys.reload().await;
+    keys.reload().await;
+    let asked = issuer.asked();
+    let tags: Vec<_> = asked
+        .iter()
+        .skip(3)
+        .map(|asked| asked.header("if-none-match"))
+        .collect();
+    assert_eq!(tags, [Some("\"1\""), Some("\"2\""), None]);
+}
+
+#[tokio::test]
+async fn keeps_to_the_pause_that_the_issuer_asks_for() {
+    for (fault, shortest, longest) in [
+        (retry_after("Retry-After: 300\r\n"), 290, 300),
+        (retry_after("Retry-After: 99999999999\r\n"), 590, 600),
+        // The twins: nothing asked for, or nothing that could be meant.
+        (retry_after(""), 0, 2),
+        (retry_after("Retry-After: soon\r\n"), 0, 2),
+        (retry_after("Retry-After: -300\r\n"), 0, 2),
+    ] {
+        for place in [Place::KeySet, Place::Metadata] {
+            let mut issuer = FaultyIssuer::start().await;
+            issuer.fails(place.paths(), fault).await;
+            let keys = place.keys(&issuer).lazy().unwrap();
+            keys.reload().await;
+            let next = keys.status().next_refresh.expect("a next time");
+            let pause = next.duration_since(SystemTime::now()).unwrap_or_default();
+            assert!(
+                (shortest..=longest).contains(&pause.as_secs()),
+                "{place:?}, {fault:?}: {pause:?}"
+            );
+        }
+    }
+}
+
+const fn retry_after(headers: &'static str) -> Fault {
+    Fault::Answer {
+        status: "503 Service Unavailable",
+        headers,
+        body: |_| Vec::new(),
+    }
+}
+
+/// RFC8414-5-1, RFC8414-3.2-1
+#[tokio::test]
+async fn finds_the_second_form_of_metadata_when_the_first_fails() {
+    let issuer = FaultyIssuer::start().await;
+    Place::Metadata.keys(&issuer).eager().await.unwrap();
+    assert_eq!(issuer.paths(), [METADATA, JWKS], "the first form is enough");
+
+    for fault in [
+        Fault::status("404 Not Found"),
+        Fault::status("204 No Content"),
+        Fault::headers("Content-Type: text/html\r\n"),
+        Fault::body(|_| b"[]".into()),
+        Fault::body(|good| good.replace("jwks_uri", "keys_uri").into()),
+        Fault::Closed,
+        Fault::Redirect,
+    ] {
+        let mut issuer = FaultyIssuer::start().await;
+        issuer.fails(&[METADATA], fault).await;
+        let keys = Place::Metadata.keys(&issuer).eager().await.unwrap();
+        assert_eq!(issuer.paths(), [METADATA, OPENID, JWKS], "{fault:?}");
+        assert_eq!(issuer.strayed(), 0, "{fault:?}");
+        let api = Api::new(&issuer, &keys);
+        assert_eq!(
+            api.refusals(&issuer, "invented").await,
+            [None, Some(BadSignature), Some(UnknownKey)],
+            "{fault:?}"
+        );
+    }
+
+    // Neither: both are named, each with its reason.
+    let mut issuer = FaultyIssuer::start().await;
+    issuer
+        .fails(&[METADATA], Fault::status("404 Not Found"))
+        .await;
+    issuer
+        .fails(&[OPENID], Fault::status("403 Forbidden"))
+        .await;
+    let error = Place::Metadata
+        .keys(&issuer)
+        .eager()
+        .await
+        .unwrap_err()
+        .to_string();
+    for part in [
+        format!("{}: status 404", issuer.url(METADATA)),
+        format!("{}: status 403", issuer.url(OPENID)),
+    ] {
+        assert!(error.contains(&part), "{error}");
+    }
+}
+
+/// DISC-D1: an issuer that says that it signs with HS256 does not make a secret of its public key,
+/// and widens nothing.
+#[tokio::test]
+async fn algorithms_that_metadata_list_allow_nothing() {
+    let issuer = FaultyIssuer::start().await;
+    issuer.also_says(
+        r#","id_token_signing_alg_values_supported":["HS256","none","RS256"],"token_endpoint_auth_signing_alg_values_supported":["HS256"]"#,
+    );
+    let rsa = TestIssuer::with_algorithm(Algorithm::RS256).named(&issuer.url(""));
+    let both = [issuer.signer.jwks(), rsa.jwks().replace("key-1", "key-9")];
+    let both = both.map(|set| {
+        set.trim_start_matches(r#"{"keys":["#)
+            .trim_end_matches("]}")
+            .to_owned()
+    });
+    issuer.publishes_in_turn([format!(r#"{{"keys":[{}]}}"#, both.join(","))]);
+    let keys = Place::Metadata.keys(&issuer).eager().await.unwrap();
+    let api = Api::new(&issuer, &keys);
+    assert_eq!(api.refusal(&api.good).await, None);
+
+    let jwk = issuer.signer.jwk();
+    let x = jwk.get("x").and_then(|x| x.as_str()).unwrap();
+    for secret in [jwk.to_string().as_str(), &issuer.signer.jwks(), x] {
+        for id in ["key-1", "key-9"] {
+            let forger = TestIssuer::with_secret(Algorithm::HS256, secret.as_bytes());
+            let token = forger.named(&issuer.url("")).token().header("kid", id);
+            let refusal = api.refusal(&token.mint()).await;
+            assert_eq!(refusal, Some(RejectionKind::AlgorithmNotAllowed));
+        }
+    }
+    let unsigned = issuer.signer.token().unsigned().mint();
+    let refusal = api.refusal(&unsigned).await;
+    assert_eq!(refusal, Some(RejectionKind::AlgorithmNotAllowed));
+
+    // RS256 is good for whoever takes every key, and not for whoever takes ES256 alone.
+    let other = rsa.token().header("kid", "key-9").mint();
+    assert_eq!(api.refusal(&other).await, None);
+    let narrow = JwtAuth::new(rsa.issuer(), rsa.audience(), &keys)
+        .algorithms([Algorithm::ES256])
+        .verifier();
+    assert!(narrow.verify(&api.good).await.is_ok());
+    let refusal = narrow.verify(&other).await.unwrap_err().kind();
+    assert_eq!(refusal, RejectionKind::AlgorithmNotAllowed);
+}
+
+/// DISC-D2
+#[tokio::test]
+async fn sends_neither_cookies_nor_credentials() {
+    let issuer = FaultyIssuer::start().await;
+    issuer.also_sends("Set-Cookie: session=1; Path=/\r\n");
+    let keys = Place::Metadata.keys(&issuer).eager().await.unwrap();
+    keys.reload().await;
+    let asked = issuer.asked();
+    assert_eq!(asked.len(), 4);
+    for asked in asked {
+        for name in ["cookie", "authorization", "proxy-authorization", "referer"] {
+            assert_eq!(asked.header(name), None, "{asked:?}");
+        }
+        let agent = asked.header("user-agent").unwrap();
+        assert!(agent.starts_with("tower-jwt-auth/"), "{agent}");
+        assert!(asked.header("accept").unwrap().contains("application/json"));
+    }
+}
+
+/// DISC-D2
+#[tokio::test]
+async fn takes_no_proxy_from_the_environment() {
+    const INSIDE: &str = "TOWER_JWT_AUTH_TEST_WITH_PROXY";
+    if std::env::var_os(INSIDE).is_none() {
+        // A process cannot safely change its environment, but it can make that of another one.
+        let mut process = Command::new(std::env::current_exe().unwrap());
+        process.args(["--exact", "takes_no_proxy_from_the_environment"]);
+        process.env(INSIDE, "1").env_remove("REQUEST_METHOD");
+        for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+            process.env(name, "http://127.0.0.1:1");
+        }
+        process.env_remove("no_proxy").env_remove("NO_PROXY");
+        let output = process.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}"
+        );
+        return;
+    }
+    let issuer = FaultyIssuer::start().await;
+    assert!(eager(&issuer).await.is_ready());
+    // The twin: a client that takes the proxy, which is not there.
+    let client = Client::builder().redirect(Policy::none()).build().unwrap();
+    let keys = RemoteKeys::jwks(&issuer.url(JWKS), client).unwrap();
+    let error = keys.eager().await.unwrap_err().to_string();
+    assert!(error.contains("onnection refused"), "{error}");
+    assert_eq!(issuer.requests(), 1);
+}
+
+/// RFC8414-6.1-1
+#[tokio::test]
+async fn believes_no_certificate_that_nobody_vouches_for() {
+    let Some(certificate) = Certificate::make("IP:127.0.0.1") else {
+        return;
+    };
+    let tls = TlsFront::start(&certificate).await;
+    let name = tls.issuer.signer.issuer();
+    let keys = KeyStore::discover(&name).unwrap().lazy().unwrap();
+    keys.reload().await;
+    let failing = keys.status().failing.expect("the load has failed").reason;
+    assert!(failing.contains("invalid peer certificate"), "{failing}");
+    let error = KeyStore::discover(&name)
+        .unwrap()
+        .eager()
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("invalid peer certificate"),
+        "{error}"
+    );
+    let error = KeyStore::remote(&tls.issuer.url(JWKS))
+        .unwrap()
+        .eager()
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("invalid peer certificate"),
+        "{error}"
+    );
+    assert_eq!(tls.issuer.requests(), 0, "nothing was asked of it");
+    let api = Api::new(&tls.issuer, &keys);
+    assert_eq!(api.refusal(&api.good).await, Some(KeySourceUnavailable));
+
+    // The twin: the user vouches for it.
+    let keys = RemoteKeys::discover(&name, certificate.client()).unwrap();
+    let keys = keys.eager().await.unwrap();
+    let api = Api::new(&tls.issuer, &keys);
+    assert_eq!(
+        api.refusals(&tls.issuer, "invented").await,
+        [None, Some(BadSignature), Some(UnknownKey)]
+    );
+    assert_eq!(tls.issuer.requests(), 4);
+}
+
+/// RFC8414-6.1-1
+#[tokio::test]
+async fn believes_no_certificate_of_another_host() {
+    let Some(certificate) = Certificate::make("IP:127.0.0.2") else {
+        return;
+    };
+    let tls = TlsFront::start(&certificate).await;
+    let name = tls.issuer.signer.issuer();
+    let keys = RemoteKeys::discover(&name, certificate.client()).unwrap();
+    let error = keys.eager().await.unwrap_err().to_string();
+    assert!(error.contains("certificate not valid for name"), "{error}");
+    assert_eq!(tls.issuer.requests(), 0, "nothing was asked of it");
+}
+
+/// A certificate that signs itself, for a host.
+struct Certificate {
+    directory: PathBuf,
+}
+
+impl Certificate {
+    /// `None` where there is no `openssl` command, unless it is required.
+    fn make(host: &str) -> Option<Self> {
+        let name = format!(
+            "faults-{}-{}",
+            std::process::id(),
+            host.replace([':', '.'], "-")
+        );
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let made = Self { directory };
+        std::fs::write(
+            made.path("request"),
+            format!(
+                "[req]\nprompt=no\ndistinguished_name=name\nx509_extensions=more\n\
+                 [name]\nCN=tests of tower-jwt-auth\n\
+                 [more]\nbasicConstraints=critical,CA:FALSE\nsubjectAltName={host}\n"
+            ),
+        )
+        .unwrap();
+        let mut openssl = Command::new("openssl");
+        openssl
+            .args(["req", "-x509", "-nodes", "-days", "2", "-newkey", "ec"])
+            .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
+            .arg("-config")
+            .arg(made.path("request"))
+            .arg("-keyout")
+            .arg(made.path("key"))
+            .arg("-out")
+            .arg(made.path("certificate"));
+        match openssl.output() {
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "openssl: {text}");
+                Some(made)
+            }
+            Err(error) => {
+                let required =
+                    std::env::var_os("TOWER_JWT_AUTH_REQUIRE").is_some_and(|it| it == "1");
+                assert!(!required, "the command `openssl` is required: {error}");
+                eprintln!("skipped: there is no command `openssl` to make a certificate with");
+                None
+            }
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// A client that believes it.
+    fn client(&self) -> Client {
+        let pem = std::fs::read(self.path("certificate")).unwrap();
+        let certificate = reqwest::Certificate::from_pem(&pem).unwrap();
+        let client = Client::builder().redirect(Policy::none()).no_proxy();
+        client.tls_certs_merge([certificate]).build().unwrap()
+    }
+
+    fn server(&self) -> TlsAcceptor {
+        let chain = CertificateDer::from_pem_file(self.path("certificate")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(self.path("key")).unwrap();
+        let config = ServerConfig::builder().with_no_client_auth();
+        Arc::new(config.with_single_cert(vec![chain], key).unwrap()).into()
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// An issuer behind TLS.
+struct TlsFront {
+    issuer: FaultyIssuer,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl TlsFront {
+    async fn start(certificate: &Certificate) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let name = format!("https://{}", listener.local_addr().unwrap());
+        let issuer = FaultyIssuer::start_behind(Some(name)).await;
+        let server = tokio::spawn(relay(listener, certificate.server(), issuer.address()));
+        Self { issuer, server }
+    }
+}
+
+impl Drop for TlsFront {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn relay(listener: TcpListener, tls: TlsAcceptor, issuer: SocketAddr) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let tls = tls.clone();
+        tokio::spawn(async move {
+            // A client that does not like the certificate goes away here.
+            let Ok(mut outside) = tls.accept(stream).await else {
+                return;
+            };
+            let mut inside = TcpStream::connect(issuer).await.unwrap();
+            let _ended = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+        });
+    }
+}
+
+/// Stores come and go over one client that stays: nothing is left of them.
+#[tokio::test]
+async fn thousands_of_stores_leave_neither_tasks_nor_connections() {
+    let mut issuer = FaultyIssuer::start().await;
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
+    // It keeps no connections of its own.
+    let client = Client::builder().redirect(Policy::none()).no_proxy();
+    let client = client.pool_max_idle_per_host(0).build().unwrap();
+    let keys = || RemoteKeys::jwks(&issuer.url(JWKS), client.clone()).unwrap();
+
+    for _ in 0..1_000 {
+        let (fetched, unborn) = (keys().eager().await.unwrap(), keys().lazy().unwrap());
+        assert!(fetched.is_ready());
+        drop((fetched, unborn));
+    }
+    issuer.fails(&[JWKS], Fault::Silent).await;
+    let keys = || RemoteKeys::jwks(&issuer.url(JWKS), client.clone()).unwrap();
+    for _ in 0..20 {
+        // Dropped in the middle of a fetch.
+        let asked = issuer.requests();
+        let hanging: Vec<_> = (0..50).map(|_| keys().lazy().unwrap()).collect();
+        issuer.has_been_asked(asked + hanging.len()).await;
+        drop(hanging);
+    }
+    issuer.all_closed().await;
+    let start = Instant::now();
+    while tasks() > before && start.elapsed() < Duration::from_secs(10) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(tasks(), before);
+    assert!(issuer.connections() >= 2_000, "{}", issuer.connections());
+}
