@@ -5,6 +5,7 @@
 //! | [`start`] | how do I protect my axum, tonic or hyper service? |
 //! | [`mistakes`] | which four mistakes hurt people, and what prevents each? |
 //! | [`keys`] | where do keys come from, and how do they change without a restart? |
+//! | [`providers`] | which settings fit the tokens of Auth0, Okta, Entra ID and others? |
 //! | [`defaults`] | why is the default what it is? |
 //! | [`limitations`] | what does this crate not do? |
 //! | [`compare`] | how does it differ from its neighbours? |
@@ -13,11 +14,11 @@
 macro_rules! page {
     ($name:ident) => {
         #[cfg_attr(
-            all(feature = "axum", feature = "grpc", feature = "pem", feature = "remote", feature = "test-util"),
+            all(feature = "axum", feature = "grpc", feature = "pem", feature = "reqwest", feature = "test-util", feature = "watch"),
             doc = include_str!(concat!("guide/", stringify!($name), ".md"))
         )]
         #[cfg_attr(
-            not(all(feature = "axum", feature = "grpc", feature = "pem", feature = "remote", feature = "test-util")),
+            not(all(feature = "axum", feature = "grpc", feature = "pem", feature = "reqwest", feature = "test-util", feature = "watch")),
             doc = concat!("`src/guide/", stringify!($name), ".md`, rendered where all features are on.")
         )]
         pub mod $name {}

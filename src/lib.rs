@@ -43,7 +43,7 @@
 //! | protect an axum, tonic or hyper service | [`guide::start`] |
 //! | know what can go wrong, and what prevents it | [`guide::mistakes`] |
 //! | load keys and rotate them | [`KeyStore`], [`guide::keys`] |
-//! | fetch the keys of an issuer | [`remote`] |
+//! | trust an authorization server by its URL | [`KeyStore::discover`], [`remote`] |
 //! | require scopes and roles | [`mod@scope`], [`scope!`], [`RequireScope`] |
 //! | read claims, the registered ones and your own | [`Claims`] |
 //! | change a setting, or know why it is so | [`JwtAuth`], [`config`], [`guide::defaults`] |
