@@ -6,6 +6,8 @@
 
 #![expect(clippy::expect_used, reason = "an oracle fails by panic")]
 
+#[cfg(feature = "remote")]
+mod fetched;
 mod readers;
 
 use std::sync::{Arc, LazyLock};
@@ -37,6 +39,9 @@ use crate::layer::JwtAuth;
 use crate::policy::{Audience, ClaimPointer, Issuer};
 use crate::registered;
 use crate::verifier::Verifier;
+
+#[cfg(feature = "remote")]
+pub use fetched::fetched;
 
 /// The value of an `Authorization` header.
 pub fn authorization(value: &[u8]) {

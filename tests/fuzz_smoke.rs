@@ -1,7 +1,7 @@
 //! Every function of the fuzzer over its seeds and over mutations of them: its work in small, on
 //! every run and on every toolchain.
 
-#![cfg(all(feature = "_fuzz", feature = "pem"))]
+#![cfg(all(feature = "_fuzz", feature = "pem", feature = "remote"))]
 #![allow(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -23,8 +23,8 @@ macro_rules! targets {
 }
 
 targets! {
-    authorization challenge claims compact dates header json jwk jwks pem request scopes settings
-    verifier
+    authorization challenge claims compact dates fetched header json jwk jwks pem request scopes
+    settings verifier
 }
 
 #[test]

@@ -12,14 +12,23 @@ use super::refresh::LoadError;
 
 /// How long an answer is fresh that says nothing of it, and the bounds for one that does.
 #[derive(Clone, Debug)]
-pub(super) struct Lifetimes {
-    pub(super) usual: Duration,
-    pub(super) within: (Duration, Duration),
+pub(crate) struct Lifetimes {
+    pub(crate) usual: Duration,
+    pub(crate) within: (Duration, Duration),
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            usual: Duration::from_secs(600),
+            within: (Duration::from_secs(60), Duration::from_secs(24 * 3_600)),
+        }
+    }
 }
 
 impl Lifetimes {
     /// `max-age` less `Age`, or `Expires` less `Date` (RFC 9111, section 4.2), within the bounds.
-    pub(super) fn of(&self, headers: &HeaderMap) -> Duration {
+    pub(crate) fn of(&self, headers: &HeaderMap) -> Duration {
         let directives = || {
             let lines = headers.get_all(CACHE_CONTROL).iter();
             lines
@@ -53,13 +62,13 @@ impl Lifetimes {
 }
 
 /// What to ask with whether there is a newer answer.
-pub(super) struct Validators {
-    pub(super) uri: String,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+pub(crate) struct Validators {
+    pub(crate) uri: String,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Validators {
-    pub(super) fn of(uri: String, headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn of(uri: String, headers: &HeaderMap) -> Option<Self> {
         let pairs = [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)];
         let headers: Vec<_> = pairs
             .into_iter()
@@ -70,7 +79,7 @@ impl Validators {
 }
 
 /// The body of an answer that can be what was asked for.
-pub(super) fn checked<'r>(
+pub(crate) fn checked<'r>(
     uri: &str,
     response: &'r Response<Vec<u8>>,
 ) -> Result<&'r [u8], LoadError> {
@@ -130,10 +139,7 @@ mod tests {
     /// RFC9111-4.2.1-1
     #[test]
     fn the_lifetime_is_what_the_answer_says_within_bounds() {
-        let lifetimes = Lifetimes {
-            usual: Duration::from_secs(600),
-            within: (Duration::from_secs(60), Duration::from_secs(86_400)),
-        };
+        let lifetimes = Lifetimes::default();
         let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
         for (headers, expected) in [
             (vec![], 600),

@@ -89,14 +89,14 @@ impl BootStore for BootFile {
 }
 
 /// A key set with what is needed to judge it at the next start.
-pub(super) struct Kept {
-    pub(super) source: String,
-    pub(super) saved_at: SystemTime,
-    pub(super) jwks: String,
+pub(crate) struct Kept {
+    pub(crate) source: String,
+    pub(crate) saved_at: SystemTime,
+    pub(crate) jwks: String,
 }
 
 impl Kept {
-    pub(super) fn write(&self) -> Vec<u8> {
+    pub(crate) fn write(&self) -> Vec<u8> {
         let saved_at = self.saved_at.duration_since(UNIX_EPOCH);
         let saved_at = saved_at.unwrap_or_default().as_secs();
         let text = serde_json::json!({
@@ -105,7 +105,7 @@ impl Kept {
         text.to_string().into_bytes()
     }
 
-    pub(super) fn read(text: &[u8]) -> Option<Self> {
+    pub(crate) fn read(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         let (mut source, mut saved_at, mut jwks) = (None, None, None);
         json::read_object(text, json::MAX_MEMBERS, |name, value| match &*name {

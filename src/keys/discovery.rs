@@ -6,7 +6,7 @@ use crate::json;
 
 /// The places of an issuer's metadata, in the order in which they are asked: the form of RFC 8414,
 /// section 3.1, then that of OpenID Connect Discovery, section 4.
-pub(super) fn metadata_uris(issuer: &str) -> Option<[String; 2]> {
+pub(crate) fn metadata_uris(issuer: &str) -> Option<[String; 2]> {
     let uri: Uri = issuer.parse().ok()?;
     let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
     let path = uri.path().trim_end_matches('/');
@@ -21,7 +21,7 @@ pub(super) fn metadata_uris(issuer: &str) -> Option<[String; 2]> {
 }
 
 /// The `jwks_uri` in the metadata of exactly this issuer.
-pub(super) fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<String, String> {
+pub(crate) fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<String, String> {
     let text = std::str::from_utf8(metadata).map_err(|_| "metadata is not UTF-8".to_owned())?;
     let (mut named, mut uri) = (None, None);
     json::read_object(text, json::MAX_MEMBERS, |name, value| match &*name {
@@ -46,7 +46,7 @@ pub(super) fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<String, String> 
 }
 
 /// Whether keys may be fetched from there: by https, or by http from this machine alone.
-pub(super) fn usable_uri(uri: &str) -> Result<(), String> {
+pub(crate) fn usable_uri(uri: &str) -> Result<(), String> {
     let refused = |expected: &str| {
         Err(format!(
             "{} is not usable: expected {expected}",

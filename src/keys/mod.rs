@@ -7,12 +7,12 @@
 
 pub(crate) mod algorithm;
 #[cfg(feature = "remote")]
-mod answer;
+pub(crate) mod answer;
 pub(crate) mod backend;
 #[cfg(feature = "remote")]
 pub(crate) mod boot;
 #[cfg(feature = "remote")]
-mod discovery;
+pub(crate) mod discovery;
 #[cfg(feature = "watch")]
 pub(crate) mod file;
 #[cfg(feature = "_refresh")]
@@ -24,7 +24,7 @@ mod material;
 #[cfg(feature = "pem")]
 mod pem;
 #[cfg(feature = "_refresh")]
-mod refresh;
+pub(crate) mod refresh;
 #[cfg(feature = "remote")]
 pub(crate) mod remote;
 pub(crate) mod set;

@@ -60,8 +60,8 @@ pub(super) struct Loaded {
 
 /// Why a load failed.
 #[derive(Clone, Debug)]
-pub(super) struct LoadError {
-    pub(super) reason: String,
+pub(crate) struct LoadError {
+    pub(crate) reason: String,
     /// When the other side wants to be asked again.
     pub(super) retry_after: Option<Duration>,
 }

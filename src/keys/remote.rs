@@ -276,10 +276,7 @@ struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            lifetimes: Lifetimes {
-                usual: Duration::from_secs(600),
-                within: (Duration::from_secs(60), Duration::from_secs(24 * 3_600)),
-            },
+            lifetimes: Lifetimes::default(),
             body: 256 * 1_024,
             keys: 64,
         }

@@ -1,0 +1,111 @@
+//! What requests with a known key pay while others show invented key ids, beside a quiet time.
+//!
+//! `cargo bench --all-features --bench storm`. In `storm` a second thread does nothing but ask for
+//! keys that are not there; `busy` is the same thread with tokens of the known key, since two
+//! threads on a small machine slow each other down whatever they do. The storm should cost no more
+//! than that.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that cannot be set up has to stop"
+)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use divan::{Bencher, black_box};
+use http::{Request, Response};
+use tokio::runtime::Runtime;
+use tower_jwt_auth::remote::RemoteKeys;
+use tower_jwt_auth::test::TestIssuer;
+use tower_jwt_auth::{JwtAuth, Verifier};
+
+use crate::support::{User, token};
+
+fn main() {
+    divan::main();
+}
+
+/// A verifier with keys that are fetched, and the runtime that fetches them.
+fn remote(issuer: &TestIssuer) -> (Verifier<User>, Runtime) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
+    let published = issuer.clone();
+    let fetch = move |_: Request<()>, _| {
+        std::future::ready(Ok(Response::new(published.jwks().into_bytes())))
+    };
+    let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
+    let keys = runtime.block_on(keys.eager()).unwrap();
+    let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), keys);
+    (auth.claims::<User>().verifier(), runtime)
+}
+
+/// A thread that verifies these tokens in turn until it is told to stop.
+struct Neighbour {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Neighbour {
+    fn start(verifier: Verifier<User>, tokens: Vec<String>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            for token in tokens.iter().cycle() {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                let _ = black_box(verifier.verify_now(token));
+            }
+        });
+        Self {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn measure(bencher: Bencher<'_, '_>, neighbour: Option<fn(&TestIssuer, usize) -> String>) {
+    let issuer = TestIssuer::new();
+    let (verifier, runtime) = remote(&issuer);
+    let known = token(&issuer).mint();
+    let neighbour = neighbour.map(|token| {
+        let tokens = (0..1_000).map(|at| token(&issuer, at)).collect();
+        Neighbour::start(verifier.clone(), tokens)
+    });
+    bencher.bench(|| verifier.verify_now(black_box(&known)).unwrap());
+    drop((neighbour, runtime));
+}
+
+#[divan::bench]
+fn quiet(bencher: Bencher<'_, '_>) {
+    measure(bencher, None);
+}
+
+#[divan::bench]
+fn busy(bencher: Bencher<'_, '_>) {
+    measure(bencher, Some(|issuer, _| token(issuer).mint()));
+}
+
+#[divan::bench]
+fn storm(bencher: Bencher<'_, '_>) {
+    measure(
+        bencher,
+        Some(|issuer, at| token(issuer).header("kid", format!("invented-{at}")).mint()),
+    );
+}
