@@ -5,7 +5,12 @@
 //! member names with a meaning of their own. Claims types of the user still go through it, but
 //! only after this reader has accepted the text.
 
+mod names;
+mod reader;
+
 use std::borrow::Cow;
+
+use self::reader::Reader;
 
 /// Why a text was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +27,13 @@ pub(crate) enum JsonError {
 
 /// One value, known to be well-formed JSON text.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Raw<'a>(&'a str);
+pub(crate) struct Raw<'a> {
+    text: &'a str,
+    /// Octets before it in the text that was read.
+    start: usize,
+    /// It is known to have no escapes.
+    is_plain: bool,
+}
 
 /// Reads exactly one JSON object and hands each of its members to `visit`, in order.
 ///
@@ -32,313 +43,110 @@ pub(crate) fn read_object<'a>(
     max_members: usize,
     mut visit: impl FnMut(Cow<'a, str>, Raw<'a>),
 ) -> Result<(), JsonError> {
+    read_members(text, max_members, |name, value| {
+        visit(name.string().unwrap_or_default(), value);
+    })
+}
+
+/// The same with the names as they were sent, which are strings.
+pub(crate) fn read_members<'a>(
+    text: &'a str,
+    max_members: usize,
+    mut visit: impl FnMut(Raw<'a>, Raw<'a>),
+) -> Result<(), JsonError> {
     let mut reader = Reader::new(text, max_members);
     reader.whitespace();
     reader.object(&mut visit)?;
     reader.whitespace();
-    if reader.at == text.len() {
-        Ok(())
-    } else {
-        Err(reader.syntax())
-    }
+    reader.end()
 }
 
 impl<'a> Raw<'a> {
+    /// A part of a text that the reader has accepted.
+    pub(crate) fn of_accepted(text: &'a str, start: usize) -> Self {
+        Self {
+            text,
+            start,
+            is_plain: false,
+        }
+    }
+
     /// The text of the value, as it was sent.
     pub(crate) fn text(self) -> &'a str {
-        self.0
+        self.text
+    }
+
+    /// Octets before it in the text that was read.
+    pub(crate) fn start(self) -> usize {
+        self.start
     }
 
     /// The string, with its escapes resolved, if this is one.
     pub(crate) fn string(self) -> Option<Cow<'a, str>> {
-        let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
-        Some(if inner.contains('\\') {
-            Cow::Owned(unescape(inner))
-        } else {
+        let inner = self.text.strip_prefix('"')?.strip_suffix('"')?;
+        Some(if self.is_plain || !inner.contains('\\') {
             Cow::Borrowed(inner)
+        } else {
+            Cow::Owned(unescape(inner))
         })
     }
 
     /// The number, if this is one. It is finite.
     pub(crate) fn number(self) -> Option<f64> {
-        match self.0.bytes().next()? {
-            b'-' | b'0'..=b'9' => self.0.parse().ok(),
+        match self.text.bytes().next()? {
+            b'-' | b'0'..=b'9' => self.text.parse().ok(),
             _ => None,
         }
     }
 
     /// The items, if this is an array.
     pub(crate) fn items(self) -> Option<Vec<Self>> {
-        let mut reader = Reader::new(self.0, usize::MAX);
         let mut items = Vec::new();
-        self.0.starts_with('[').then_some(())?;
-        reader.array(&mut |item| items.push(item)).ok()?;
+        self.each_item(|item| items.push(item))?;
         Some(items)
+    }
+
+    /// Hands each item to `visit`, if this is an array.
+    pub(crate) fn each_item(self, mut visit: impl FnMut(Self)) -> Option<()> {
+        self.text.starts_with('[').then_some(())?;
+        let mut reader = Reader::new(self.text, usize::MAX);
+        reader
+            .array(&mut |item: Self| visit(item.behind(self.start)))
+            .ok()
     }
 
     /// The members, if this is an object.
     pub(crate) fn members(self) -> Option<Vec<(Cow<'a, str>, Self)>> {
         let mut members = Vec::new();
-        self.0.starts_with('{').then_some(())?;
-        read_object(self.0, usize::MAX, |name, value| {
-            members.push((name, value))
-        })
-        .ok()?;
+        self.each_member(|name, value| members.push((name, value)))?;
         Some(members)
+    }
+
+    /// Hands each member to `visit`, if this is an object.
+    pub(crate) fn each_member(self, mut visit: impl FnMut(Cow<'a, str>, Self)) -> Option<()> {
+        self.text.starts_with('{').then_some(())?;
+        read_object(self.text, usize::MAX, |name, value| {
+            visit(name, value.behind(self.start));
+        })
+        .ok()
     }
 
     /// The value of the member `name`, if this is an object that has it.
     pub(crate) fn member(self, name: &str) -> Option<Self> {
-        self.members()?
-            .into_iter()
-            .find_map(|(candidate, value)| (candidate == name).then_some(value))
+        let mut found = None;
+        self.each_member(|candidate, value| {
+            if candidate == name {
+                found = Some(value);
+            }
+        })?;
+        found
     }
-}
 
-struct Reader<'a> {
-    text: &'a str,
-    at: usize,
-    depth: usize,
-    members: usize,
-    max_members: usize,
-    /// Names of the objects that are open, innermost last.
-    names: Vec<Cow<'a, str>>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(text: &'a str, max_members: usize) -> Self {
+    /// The same value in a text of which this one is a part.
+    fn behind(self, octets: usize) -> Self {
         Self {
-            text,
-            at: 0,
-            depth: 0,
-            members: 0,
-            max_members,
-            names: Vec::new(),
-        }
-    }
-
-    fn syntax(&self) -> JsonError {
-        JsonError::Syntax(self.at)
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn step(&mut self) {
-        self.at = self.at.saturating_add(1);
-    }
-
-    fn expect(&mut self, octet: u8) -> Result<(), JsonError> {
-        if self.peek() == Some(octet) {
-            self.step();
-            Ok(())
-        } else {
-            Err(self.syntax())
-        }
-    }
-
-    /// Whether the next octet is this one; takes it if so.
-    fn take(&mut self, octet: u8) -> bool {
-        self.expect(octet).is_ok()
-    }
-
-    fn whitespace(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.step();
-        }
-    }
-
-    fn since(&self, start: usize) -> &'a str {
-        self.text.get(start..self.at).unwrap_or_default()
-    }
-
-    fn enter(&mut self) -> Result<(), JsonError> {
-        self.depth = self.depth.saturating_add(1);
-        if self.depth > MAX_DEPTH {
-            return Err(JsonError::TooLarge("nesting"));
-        }
-        self.step();
-        self.whitespace();
-        Ok(())
-    }
-
-    fn leave(&mut self) {
-        self.depth = self.depth.saturating_sub(1);
-    }
-
-    fn value(&mut self) -> Result<Raw<'a>, JsonError> {
-        let start = self.at;
-        match self.peek() {
-            Some(b'{') => self.object(&mut |_, _| {})?,
-            Some(b'[') => self.array(&mut |_| {})?,
-            Some(b'"') => self.string().map(drop)?,
-            Some(b'-' | b'0'..=b'9') => self.number()?,
-            Some(b't') => self.word("true")?,
-            Some(b'f') => self.word("false")?,
-            Some(b'n') => self.word("null")?,
-            _ => return Err(self.syntax()),
-        }
-        Ok(Raw(self.since(start)))
-    }
-
-    fn word(&mut self, word: &str) -> Result<(), JsonError> {
-        word.bytes().try_for_each(|octet| self.expect(octet))
-    }
-
-    fn object(&mut self, visit: &mut dyn FnMut(Cow<'a, str>, Raw<'a>)) -> Result<(), JsonError> {
-        if self.peek() != Some(b'{') {
-            return Err(self.syntax());
-        }
-        self.enter()?;
-        let first = self.names.len();
-        if !self.take(b'}') {
-            loop {
-                self.members = self.members.saturating_add(1);
-                if self.members > self.max_members {
-                    return Err(JsonError::TooLarge("member count"));
-                }
-                let name = self.string()?;
-                if name.starts_with(RESERVED) {
-                    return Err(JsonError::Reserved);
-                }
-                self.whitespace();
-                self.expect(b':')?;
-                self.whitespace();
-                self.names.push(name.clone());
-                let value = self.value()?;
-                visit(name, value);
-                self.whitespace();
-                if self.take(b'}') {
-                    break;
-                }
-                self.expect(b',')?;
-                self.whitespace();
-            }
-        }
-        self.unique_names(first)?;
-        self.leave();
-        Ok(())
-    }
-
-    /// Checks the names from `first` on, then forgets them.
-    fn unique_names(&mut self, first: usize) -> Result<(), JsonError> {
-        let names = self.names.get_mut(first..).unwrap_or_default();
-        names.sort_unstable();
-        let twice = names.windows(2).find_map(|pair| match pair {
-            [a, b] if a == b => Some(a.to_string()),
-            _ => None,
-        });
-        self.names.truncate(first);
-        twice.map_or(Ok(()), |name| Err(JsonError::Duplicate(name)))
-    }
-
-    fn array(&mut self, visit: &mut dyn FnMut(Raw<'a>)) -> Result<(), JsonError> {
-        self.enter()?;
-        if !self.take(b']') {
-            loop {
-                let item = self.value()?;
-                visit(item);
-                self.whitespace();
-                if self.take(b']') {
-                    break;
-                }
-                self.expect(b',')?;
-                self.whitespace();
-            }
-        }
-        self.leave();
-        Ok(())
-    }
-
-    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
-        self.expect(b'"')?;
-        let start = self.at;
-        let mut escaped = false;
-        loop {
-            match self.peek() {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
-                Some(0x20..) => self.step(),
-                _ => return Err(self.syntax()),
-            }
-        }
-        let inner = self.since(start);
-        self.step();
-        Ok(if escaped {
-            Cow::Owned(unescape(inner))
-        } else {
-            Cow::Borrowed(inner)
-        })
-    }
-
-    fn escape(&mut self) -> Result<(), JsonError> {
-        self.step();
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.step();
-                Ok(())
-            }
-            Some(b'u') => match self.code_unit()? {
-                0xD800..=0xDBFF => {
-                    self.expect(b'\\')?;
-                    match self.code_unit()? {
-                        0xDC00..=0xDFFF => Ok(()),
-                        _ => Err(self.syntax()),
-                    }
-                }
-                0xDC00..=0xDFFF => Err(self.syntax()),
-                _ => Ok(()),
-            },
-            _ => Err(self.syntax()),
-        }
-    }
-
-    /// The four hexadecimal digits behind `u`.
-    fn code_unit(&mut self) -> Result<u32, JsonError> {
-        self.expect(b'u')?;
-        let start = self.at;
-        for _ in 0..4 {
-            match self.peek() {
-                Some(octet) if octet.is_ascii_hexdigit() => self.step(),
-                _ => return Err(self.syntax()),
-            }
-        }
-        u32::from_str_radix(self.since(start), 16).map_err(|_| self.syntax())
-    }
-
-    fn number(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
-        self.take(b'-');
-        if !self.take(b'0') {
-            self.digits()?;
-        }
-        if self.take(b'.') {
-            self.digits()?;
-        }
-        if self.take(b'e') || self.take(b'E') {
-            let _sign = self.take(b'+') || self.take(b'-');
-            self.digits()?;
-        }
-        let number = self.since(start);
-        match number.parse::<f64>() {
-            Ok(value) if value.is_finite() && number.len() <= MAX_NUMBER => Ok(()),
-            _ => Err(JsonError::TooLarge("number")),
-        }
-    }
-
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
-        while self.peek().is_some_and(|octet| octet.is_ascii_digit()) {
-            self.step();
-        }
-        if self.at == start {
-            Err(self.syntax())
-        } else {
-            Ok(())
+            start: self.start.saturating_add(octets),
+            ..self
         }
     }
 }
@@ -390,10 +198,6 @@ fn hex4(chars: &mut std::str::Chars<'_>) -> u32 {
 pub(crate) const MAX_DEPTH: usize = 32;
 /// Members of all objects of one header or payload together.
 pub(crate) const MAX_MEMBERS: usize = 1_000;
-/// Characters of one number.
-const MAX_NUMBER: usize = 64;
-/// Names of this form are instructions to `serde_json`, not data.
-const RESERVED: &str = "$serde_json::private::";
 
 #[cfg(test)]
 mod tests {
@@ -417,7 +221,7 @@ mod tests {
         assert_eq!(seen[0], ("a".into(), "1.5e1".into()));
         assert_eq!(seen[1], ("b".into(), "[true,{\"c\":null}]".into()));
         assert_eq!(seen[2].0, "ax");
-        assert_eq!(Raw(&seen[2].1).string().unwrap(), "😀");
+        assert_eq!(Raw::of_accepted(&seen[2].1, 0).string().unwrap(), "😀");
     }
 
     #[test]
@@ -536,7 +340,8 @@ mod tests {
 
     #[test]
     fn navigates_accepted_text() {
-        let raw = Raw(r#"{"a":{"b":["x","y\n"]}}"#);
+        let text = r#"{"a":{"b":["x","y\n"]}}"#;
+        let raw = Raw::of_accepted(text, 0);
         let items = raw
             .member("a")
             .and_then(|a| a.member("b"))
@@ -549,6 +354,10 @@ mod tests {
                 .collect::<Vec<_>>(),
             ["x", "y\n"]
         );
+        for item in items {
+            let (start, length) = (item.start(), item.text().len());
+            assert_eq!(text.get(start..start + length), Some(item.text()));
+        }
         assert!(raw.member("b").is_none());
         assert!(raw.items().is_none());
     }

@@ -1,0 +1,340 @@
+//! The one pass over a text.
+
+use super::names::Names;
+use super::{JsonError, MAX_DEPTH, Raw};
+
+pub(super) struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+    members: usize,
+    max_members: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a str, max_members: usize) -> Self {
+        Self {
+            text,
+            at: 0,
+            depth: 0,
+            members: 0,
+            max_members,
+        }
+    }
+
+    /// Whether everything has been read.
+    pub(super) fn end(&self) -> Result<(), JsonError> {
+        if self.at == self.text.len() {
+            Ok(())
+        } else {
+            Err(self.syntax())
+        }
+    }
+
+    pub(super) fn whitespace(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.step();
+        }
+    }
+
+    pub(super) fn object(
+        &mut self,
+        visit: &mut impl FnMut(Raw<'a>, Raw<'a>),
+    ) -> Result<(), JsonError> {
+        if self.peek() != Some(b'{') {
+            return Err(self.syntax());
+        }
+        self.enter()?;
+        let mut names = Names::new();
+        if !self.take(b'}') {
+            loop {
+                self.members = self.members.saturating_add(1);
+                if self.members > self.max_members {
+                    return Err(JsonError::TooLarge("member count"));
+                }
+                let name = self.name(&mut names)?;
+                self.whitespace();
+                self.expect(b':')?;
+                self.whitespace();
+                let value = self.value()?;
+                visit(name, value);
+                self.whitespace();
+                if self.take(b'}') {
+                    break;
+                }
+                self.expect(b',')?;
+                self.whitespace();
+            }
+        }
+        if let Some(name) = names.twice() {
+            return Err(JsonError::Duplicate(name));
+        }
+        self.leave();
+        Ok(())
+    }
+
+    pub(super) fn array(&mut self, visit: &mut impl FnMut(Raw<'a>)) -> Result<(), JsonError> {
+        self.enter()?;
+        if !self.take(b']') {
+            loop {
+                let item = self.value()?;
+                visit(item);
+                self.whitespace();
+                if self.take(b']') {
+                    break;
+                }
+                self.expect(b',')?;
+                self.whitespace();
+            }
+        }
+        self.leave();
+        Ok(())
+    }
+
+    fn name(&mut self, names: &mut Names<'a>) -> Result<Raw<'a>, JsonError> {
+        let start = self.at;
+        let is_plain = self.string()?;
+        let name = self.raw(start, is_plain);
+        let inner = name.text.get(1..name.text.len().saturating_sub(1));
+        names.add(inner.unwrap_or_default(), is_plain);
+        let is_reserved = if is_plain {
+            inner.is_some_and(|inner| inner.starts_with(RESERVED))
+        } else {
+            name.string().is_some_and(|name| name.starts_with(RESERVED))
+        };
+        if is_reserved {
+            return Err(JsonError::Reserved);
+        }
+        Ok(name)
+    }
+
+    fn value(&mut self) -> Result<Raw<'a>, JsonError> {
+        let start = self.at;
+        let mut is_plain = false;
+        match self.peek() {
+            Some(b'"') => is_plain = self.string()?,
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(b'[') => self.array(&mut |_| {})?,
+            Some(b'{') => self.object(&mut |_, _| {})?,
+            Some(b't') => self.word("true")?,
+            Some(b'f') => self.word("false")?,
+            Some(b'n') => self.word("null")?,
+            _ => return Err(self.syntax()),
+        }
+        Ok(self.raw(start, is_plain))
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), JsonError> {
+        word.bytes().try_for_each(|octet| self.expect(octet))
+    }
+
+    /// Whether the string is plain, that is, has no escapes.
+    fn string(&mut self) -> Result<bool, JsonError> {
+        self.expect(b'"')?;
+        let mut is_plain = true;
+        loop {
+            self.ordinary();
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    is_plain = false;
+                    self.escape()?;
+                }
+                _ => return Err(self.syntax()),
+            }
+        }
+        self.step();
+        Ok(is_plain)
+    }
+
+    /// Steps over what stands for itself in a string, eight octets at a time.
+    fn ordinary(&mut self) {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let (words, last) = rest.as_chunks::<8>();
+        for word in words {
+            let special = special_octets(u64::from_le_bytes(*word));
+            if special != 0 {
+                let before = special.trailing_zeros().wrapping_shr(3);
+                self.at = self
+                    .at
+                    .saturating_add(usize::try_from(before).unwrap_or_default());
+                return;
+            }
+            self.at = self.at.saturating_add(8);
+        }
+        let before = last
+            .iter()
+            .take_while(|octet| !matches!(octet, ..0x20 | b'"' | b'\\'))
+            .count();
+        self.at = self.at.saturating_add(before);
+    }
+
+    fn escape(&mut self) -> Result<(), JsonError> {
+        self.step();
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.step();
+                Ok(())
+            }
+            Some(b'u') => match self.code_unit()? {
+                0xD800..=0xDBFF => {
+                    self.expect(b'\\')?;
+                    match self.code_unit()? {
+                        0xDC00..=0xDFFF => Ok(()),
+                        _ => Err(self.syntax()),
+                    }
+                }
+                0xDC00..=0xDFFF => Err(self.syntax()),
+                _ => Ok(()),
+            },
+            _ => Err(self.syntax()),
+        }
+    }
+
+    /// The four hexadecimal digits behind `u`.
+    fn code_unit(&mut self) -> Result<u32, JsonError> {
+        self.expect(b'u')?;
+        let start = self.at;
+        for _ in 0..4 {
+            match self.peek() {
+                Some(octet) if octet.is_ascii_hexdigit() => self.step(),
+                _ => return Err(self.syntax()),
+            }
+        }
+        u32::from_str_radix(self.since(start), 16).map_err(|_| self.syntax())
+    }
+
+    fn number(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        self.take(b'-');
+        if !self.take(b'0') {
+            self.digits()?;
+        }
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        let has_exponent = self.take(b'e') || self.take(b'E');
+        if has_exponent {
+            let _sign = self.take(b'+') || self.take(b'-');
+            self.digits()?;
+        }
+        let number = self.since(start);
+        // Without an exponent, so few digits are a finite number.
+        let is_finite = || !has_exponent || number.parse::<f64>().is_ok_and(f64::is_finite);
+        if number.len() <= MAX_NUMBER && is_finite() {
+            Ok(())
+        } else {
+            Err(JsonError::TooLarge("number"))
+        }
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        while self.peek().is_some_and(|octet| octet.is_ascii_digit()) {
+            self.step();
+        }
+        if self.at == start {
+            Err(self.syntax())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn enter(&mut self) -> Result<(), JsonError> {
+        self.depth = self.depth.saturating_add(1);
+        if self.depth > MAX_DEPTH {
+            return Err(JsonError::TooLarge("nesting"));
+        }
+        self.step();
+        self.whitespace();
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn raw(&self, start: usize, is_plain: bool) -> Raw<'a> {
+        Raw {
+            text: self.since(start),
+            start,
+            is_plain,
+        }
+    }
+
+    fn since(&self, start: usize) -> &'a str {
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    fn syntax(&self) -> JsonError {
+        JsonError::Syntax(self.at)
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn step(&mut self) {
+        self.at = self.at.saturating_add(1);
+    }
+
+    fn expect(&mut self, octet: u8) -> Result<(), JsonError> {
+        if self.peek() == Some(octet) {
+            self.step();
+            Ok(())
+        } else {
+            Err(self.syntax())
+        }
+    }
+
+    /// Whether the next octet is this one; takes it if so.
+    fn take(&mut self, octet: u8) -> bool {
+        let is_next = self.peek() == Some(octet);
+        if is_next {
+            self.step();
+        }
+        is_next
+    }
+}
+
+/// The high bits of the octets that end or interrupt a string: quotes, backslashes, controls.
+/// The lowest bit is right; a borrow may set wrong ones above it.
+fn special_octets(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quotes = zero(word ^ ONES.wrapping_mul(0x22));
+    let backslashes = zero(word ^ ONES.wrapping_mul(0x5C));
+    let controls = word.wrapping_sub(ONES.wrapping_mul(0x20)) & !word;
+    (quotes | backslashes | controls) & HIGH
+}
+
+/// Characters of one number.
+const MAX_NUMBER: usize = 64;
+/// Names of this form are instructions to `serde_json`, not data.
+const RESERVED: &str = "$serde_json::private::";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_first_special_octet_wherever_it_stands() {
+        for octet in 0..=u8::MAX {
+            for at in 0..8 {
+                for filler in [0x21, 0x7F, 0x80, 0xFF] {
+                    let mut word = [filler; 8];
+                    word[at] = octet;
+                    let special = special_octets(u64::from_le_bytes(word));
+                    let expected = if matches!(octet, ..0x20 | b'"' | b'\\') {
+                        at
+                    } else {
+                        8
+                    };
+                    let found = usize::try_from(special.trailing_zeros()).unwrap() / 8;
+                    assert_eq!(found, expected, "{octet} at {at} among {filler}");
+                }
+            }
+        }
+    }
+}
