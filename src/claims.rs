@@ -13,6 +13,7 @@ use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
 use crate::memo::Memo;
 use crate::registered::Registered;
+use crate::text::Span;
 
 /// The claims of a verified token.
 ///
@@ -104,10 +105,9 @@ impl SubjectId {
 /// Everything that is kept of a verified token. Its text is not.
 pub(crate) struct Token {
     pub(crate) registered: Registered,
-    pub(crate) scopes: Vec<String>,
-    pub(crate) roles: Vec<String>,
+    pub(crate) scopes: Span,
+    pub(crate) roles: Span,
     pub(crate) is_client: bool,
-    pub(crate) payload: Box<str>,
 }
 
 impl Claims {
@@ -127,13 +127,13 @@ impl<C> Claims<C> {
     /// The issuer: `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.registered().issuer
+        self.registered().issuer().unwrap_or_default()
     }
 
     /// The subject: `sub`. Unique within its issuer only; see [`subject_id`](Self::subject_id).
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.registered().subject.as_deref()
+        self.registered().subject()
     }
 
     /// The subject together with its issuer, fit for the key of a map or a table.
@@ -145,7 +145,7 @@ impl<C> Claims<C> {
 
     /// The audiences: `aud`, one of which is this API.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
-        self.registered().audience.iter().map(String::as_str)
+        self.registered().audience()
     }
 
     /// The client that got the token: `client_id`, or what providers send in its place (`azp`,
@@ -168,20 +168,20 @@ impl<C> Claims<C> {
     /// The scopes that were granted; empty where the token names none.
     #[must_use]
     pub fn scopes(&self) -> NameSet<'_> {
-        NameSet(&self.inner.token.scopes)
+        self.inner.token.scopes()
     }
 
     /// The roles, groups, entitlements and permissions that were granted.
     #[must_use]
     pub fn roles(&self) -> NameSet<'_> {
-        NameSet(&self.inner.token.roles)
+        self.inner.token.roles()
     }
 
     /// When the token expires: `exp`. `None` only where the configuration lets such tokens in.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.registered()
-            .expires_at
+            .expires_at()
             .map(NumericDate::to_system_time)
     }
 
@@ -189,38 +189,42 @@ impl<C> Claims<C> {
     #[must_use]
     pub fn not_before(&self) -> Option<SystemTime> {
         self.registered()
-            .not_before
+            .not_before()
             .map(NumericDate::to_system_time)
     }
 
     /// When the token was issued: `iat`.
     #[must_use]
     pub fn issued_at(&self) -> Option<SystemTime> {
-        self.registered().issued_at.map(NumericDate::to_system_time)
+        self.registered()
+            .issued_at()
+            .map(NumericDate::to_system_time)
     }
 
     /// The id of the token: `jti`. Unique within its issuer only.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        self.registered().id.as_deref()
+        self.registered().id()
     }
 
     /// When the person signed in: `auth_time`.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<SystemTime> {
-        self.registered().auth_time.map(NumericDate::to_system_time)
+        self.registered()
+            .auth_time()
+            .map(NumericDate::to_system_time)
     }
 
     /// How the person signed in, as a class: `acr`.
     #[must_use]
     pub fn authentication_context(&self) -> Option<&str> {
-        self.registered().acr.as_deref()
+        self.registered().acr()
     }
 
     /// By which means the person signed in: `amr`, such as `pwd` and `otp` (RFC 8176).
     #[must_use]
     pub fn authentication_methods(&self) -> NameSet<'_> {
-        NameSet(&self.registered().amr)
+        NameSet::of(self.registered(), self.registered().amr())
     }
 
     fn registered(&self) -> &Registered {
@@ -293,12 +297,16 @@ impl<C: Send + Sync + 'static> Claims<C> {
 
 impl Token {
     pub(crate) fn client_id(&self) -> Option<&str> {
-        let Registered {
-            client_id,
-            authorized_party,
-            ..
-        } = &self.registered;
-        client_id.as_deref().or(authorized_party.as_deref())
+        let claims = &self.registered;
+        claims.client_id().or(claims.authorized_party())
+    }
+
+    pub(crate) fn scopes(&self) -> NameSet<'_> {
+        NameSet::of(&self.registered, self.scopes)
+    }
+
+    pub(crate) fn roles(&self) -> NameSet<'_> {
+        NameSet::of(&self.registered, self.roles)
     }
 
     fn own_claims<C: DeserializeOwned + 'static>(&self) -> Result<C, Rejection> {
@@ -307,7 +315,7 @@ impl Token {
         if let Some(none) = slot.downcast_mut::<Option<C>>().and_then(Option::take) {
             return Ok(none);
         }
-        serde_json::from_str(&self.payload).map_err(|error| {
+        serde_json::from_str(self.registered.payload()).map_err(|error| {
             let reason = without_quoted(&error.to_string());
             let name = std::any::type_name::<C>();
             Rejection::because(
@@ -348,47 +356,56 @@ impl<C> fmt::Debug for Claims<C> {
 ///
 /// Names compare exactly: `calendar:readonly` and `Calendar:Read` are not `calendar:read`.
 #[derive(Clone, Copy)]
-pub struct NameSet<'a>(&'a [String]);
+pub struct NameSet<'a> {
+    buffer: &'a str,
+    names: &'a [Span],
+}
 
 impl<'a> NameSet<'a> {
-    pub(crate) fn new(names: &'a [String]) -> Self {
-        Self(names)
+    fn of(claims: &'a Registered, list: Span) -> Self {
+        Self {
+            buffer: claims.buffer(),
+            names: claims.names(list),
+        }
     }
 
     /// Whether the name is in the set.
     #[must_use]
     pub fn contains(self, name: &str) -> bool {
-        self.0.iter().any(|candidate| candidate == name)
+        self.iter().any(|candidate| candidate == name)
     }
 
     /// The names, in the order of the token.
     pub fn iter(self) -> impl Iterator<Item = &'a str> {
-        self.0.iter().map(String::as_str)
+        self.names.iter().map(move |name| name.text(self.buffer))
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(self) -> usize {
-        self.0.len()
+        self.names.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(self) -> bool {
-        self.0.is_empty()
+        self.names.is_empty()
     }
 }
 
 impl fmt::Debug for NameSet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0).finish()
+        f.debug_set().entries(self.iter()).finish()
     }
 }
 
 /// The names separated by spaces, the form of the `scope` parameter.
 impl fmt::Display for NameSet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(" "))
+        self.iter().enumerate().try_for_each(|(at, name)| {
+            f.write_str(if at == 0 { "" } else { " " })?;
+            f.write_str(name)
+        })
     }
 }
 

@@ -37,7 +37,7 @@ use crate::keys::key::Key;
 use crate::keys::set::KeySet;
 use crate::layer::JwtAuth;
 use crate::policy::{Audience, ClaimPointer, Issuer};
-use crate::registered;
+use crate::text;
 use crate::verifier::Verifier;
 
 #[cfg(feature = "remote")]
@@ -310,7 +310,8 @@ pub fn challenge(parts: &[u8]) {
 /// The names in a `scope` claim.
 pub fn scopes(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
-    let names = registered::names(text.split(' '));
+    let (names, shape) = text::granted(&Value::from(&*text).to_string());
+    assert_eq!(shape, text::Granted::Text);
     let mut model: Vec<&str> = Vec::new();
     for name in text.split_terminator(' ') {
         if !name.is_empty() && !model.contains(&name) {

@@ -11,13 +11,12 @@ use crate::json::{self, Raw};
 use crate::keys::algorithm::{Algorithm, AnyAlgorithm};
 use crate::keys::backend::VerifyingKey;
 use crate::keys::key::Key;
-use crate::registered::{Registered, malformed, one_or_more};
+use crate::registered::{Registered, malformed};
 
 /// A token of the right shape, whose signature nobody has checked.
 pub(crate) struct Unverified<'t> {
     signed: Compact<'t>,
     claims: Registered,
-    payload: String,
 }
 
 /// The compact form of any payload, under a header that keeps the rules.
@@ -33,7 +32,6 @@ pub(crate) struct Compact<'t> {
 pub(crate) struct Authentic {
     pub(crate) typ: TokenType,
     pub(crate) claims: Registered,
-    pub(crate) payload: String,
 }
 
 struct Header {
@@ -56,13 +54,9 @@ impl<'t> Unverified<'t> {
     pub(crate) fn parse(token: &'t str) -> Result<Self, Rejection> {
         let mut signed = Compact::parse(token)?;
         let payload = text("claims", std::mem::take(&mut signed.payload))?;
-        let claims = Registered::read(&payload)?;
+        let claims = Registered::read(payload)?;
         signed.replicated.equal(&claims)?;
-        Ok(Self {
-            signed,
-            claims,
-            payload,
-        })
+        Ok(Self { signed, claims })
     }
 
     /// The claims, for refusing early and for choosing the issuer; no reason to believe them.
@@ -88,7 +82,6 @@ impl<'t> Unverified<'t> {
         Ok(Authentic {
             typ: self.signed.header.typ,
             claims: self.claims,
-            payload: self.payload,
         })
     }
 }
@@ -253,9 +246,9 @@ impl Parameters {
             "iss" => ("iss", &mut self.replicated.issuer),
             "sub" => ("sub", &mut self.replicated.subject),
             "aud" => {
-                match one_or_more("aud", value) {
-                    Ok(audience) => self.replicated.audience = Some(audience),
-                    Err(name) => self.invalid = Some(name),
+                match one_or_more(value) {
+                    Some(audience) => self.replicated.audience = Some(audience),
+                    None => self.invalid = Some("aud"),
                 }
                 return;
             }
@@ -298,17 +291,17 @@ impl Replicated {
         if self
             .issuer
             .as_ref()
-            .is_some_and(|issuer| *issuer != claims.issuer)
+            .is_some_and(|issuer| *issuer != claims.issuer().unwrap_or_default())
         {
             return Err(differs("iss"));
         }
-        if self.subject.is_some() && self.subject != claims.subject {
+        if self.subject.is_some() && self.subject.as_deref() != claims.subject() {
             return Err(differs("sub"));
         }
         if self
             .audience
             .as_ref()
-            .is_some_and(|audience| *audience != claims.audience)
+            .is_some_and(|audience| !claims.audience().eq(audience))
         {
             return Err(differs("aud"));
         }
@@ -325,6 +318,17 @@ impl TokenType {
         } else {
             Self::Other(typ.to_owned())
         }
+    }
+}
+
+fn one_or_more(value: Raw<'_>) -> Option<Vec<String>> {
+    match value.string() {
+        Some(one) => Some(vec![one.into_owned()]),
+        None => value
+            .items()?
+            .into_iter()
+            .map(|item| item.string().map(String::from))
+            .collect(),
     }
 }
 

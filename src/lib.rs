@@ -116,6 +116,7 @@ mod service;
 mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod test;
+mod text;
 mod validate;
 #[cfg(test)]
 mod vectors;

@@ -3,128 +3,287 @@
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
 use crate::json::{self, JsonError, Raw};
+use crate::text::{Collector, Span};
 
 /// The claims that the checks need, read in one pass and not yet believed.
-#[derive(Default)]
+///
+/// They own the payload and stand in it: texts are spans of the one buffer.
 pub(crate) struct Registered {
-    pub(crate) issuer: String,
-    pub(crate) has_issuer: bool,
-    pub(crate) subject: Option<String>,
-    pub(crate) audience: Vec<String>,
-    pub(crate) has_audience: bool,
-    pub(crate) expires_at: Option<NumericDate>,
-    pub(crate) not_before: Option<NumericDate>,
-    pub(crate) issued_at: Option<NumericDate>,
-    pub(crate) id: Option<String>,
-    pub(crate) client_id: Option<String>,
-    pub(crate) authorized_party: Option<String>,
-    pub(crate) auth_time: Option<NumericDate>,
-    pub(crate) acr: Option<String>,
-    pub(crate) amr: Vec<String>,
-    pub(crate) scope: Granted,
-    pub(crate) scp: Granted,
-    pub(crate) roles: Vec<String>,
-    /// Roles per client, the form of Keycloak's `resource_access`.
-    pub(crate) client_roles: Vec<(String, Vec<String>)>,
-    /// `cnf` is there: the token is bound to a key.
-    pub(crate) is_bound: bool,
-    /// `idtyp` or `gty` say that the client acts for itself.
-    pub(crate) says_client: bool,
-    /// A claim that only a JWT of another kind has.
-    pub(crate) foreign_mark: Option<&'static str>,
-    /// `nonce`, which ID tokens have.
-    pub(crate) has_nonce: bool,
-    /// Keycloak's payload `typ` says that this is an access token.
-    pub(crate) says_access_token: bool,
+    /// The payload, and behind it what its strings with escapes mean.
+    buffer: String,
+    payload: Span,
+    /// Audiences, authentication methods, and what is [collected](Self::collect) later.
+    names: Vec<Span>,
+    members: Vec<Member>,
+    found: Found,
 }
 
-/// A claim that grants names.
+/// A member of the payload: its name without escapes, its value as it was sent.
+#[derive(Clone, Copy)]
+struct Member {
+    name: Span,
+    value: Span,
+}
+
+/// What one pass finds.
 #[derive(Default)]
-pub(crate) enum Granted {
-    #[default]
-    Absent,
-    /// Neither a string nor an array of strings.
-    Invalid,
-    List(Vec<String>),
-    Text(Vec<String>),
-}
-
-impl Granted {
-    pub(crate) fn read(value: Raw<'_>) -> Self {
-        if let Some(text) = value.string() {
-            return Self::Text(names(text.split(' ')));
-        }
-        let items = value.items().and_then(|items| {
-            items
-                .into_iter()
-                .map(Raw::string)
-                .collect::<Option<Vec<_>>>()
-        });
-        items.map_or(Self::Invalid, |items| {
-            Self::List(names(items.iter().map(AsRef::as_ref)))
-        })
-    }
+struct Found {
+    issuer: Option<Span>,
+    subject: Option<Span>,
+    audience: Option<Span>,
+    expires_at: Option<NumericDate>,
+    not_before: Option<NumericDate>,
+    issued_at: Option<NumericDate>,
+    id: Option<Span>,
+    client_id: Option<Span>,
+    authorized_party: Option<Span>,
+    auth_time: Option<NumericDate>,
+    acr: Option<Span>,
+    amr: Span,
+    scope: Option<Span>,
+    scp: Option<Span>,
+    /// Values with roles, in the order of the token.
+    roles: [Span; ROLE_CLAIMS],
+    role_claims: usize,
+    resource_access: Option<Span>,
+    is_bound: bool,
+    says_client: bool,
+    foreign_mark: Option<&'static str>,
+    has_nonce: bool,
+    says_access_token: bool,
 }
 
 impl Registered {
     /// Reads a payload once. An error here needs no signature to be right.
-    pub(crate) fn read(payload: &str) -> Result<Self, Rejection> {
-        let mut claims = Self::default();
+    pub(crate) fn read(payload: String) -> Result<Self, Rejection> {
+        let mut found = Found::default();
+        let mut members = Vec::with_capacity(MEMBERS);
+        let mut texts = Collector::new(&payload, Vec::new());
         let mut invalid = None;
-        json::read_object(payload, json::MAX_MEMBERS, |name, value| {
-            if let Err(name) = claims.member(&name, value) {
+        json::read_members(&payload, json::MAX_MEMBERS, |name, value| {
+            let Some(span) = texts.string(name) else {
+                return;
+            };
+            members.push(Member {
+                name: span,
+                value: Span::of(value),
+            });
+            let name = name.string().unwrap_or_default();
+            if let Err(name) = found.member(&name, value, &mut texts) {
                 invalid.get_or_insert(name);
             }
         })
         .map_err(|error| malformed("claims", error))?;
-        match invalid {
-            Some(name) => Err(Rejection::because(
+        if let Some(name) = invalid {
+            return Err(Rejection::because(
                 RejectionKind::InvalidClaim,
                 format!("claim `{name}` has the wrong JSON type"),
-            )),
-            None => Ok(claims),
+            ));
         }
+        let (names, unescaped) = texts.finish();
+        let mut buffer = payload;
+        let payload = Span::new(0, buffer.len());
+        buffer.push_str(&unescaped);
+        Ok(Self {
+            buffer,
+            payload,
+            names,
+            members,
+            found,
+        })
     }
 
-    fn member(&mut self, name: &str, value: Raw<'_>) -> Result<(), &'static str> {
+    /// The text of all claims, as it was sent.
+    pub(crate) fn payload(&self) -> &str {
+        self.payload.text(&self.buffer)
+    }
+
+    /// `iss`.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.text(self.found.issuer)
+    }
+
+    /// `sub`.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.text(self.found.subject)
+    }
+
+    /// `aud`; nothing where it is absent.
+    pub(crate) fn audience(&self) -> impl Iterator<Item = &str> {
+        let names = self.names(self.found.audience.unwrap_or_default());
+        names.iter().map(|name| name.text(&self.buffer))
+    }
+
+    pub(crate) fn has_audience(&self) -> bool {
+        self.found.audience.is_some()
+    }
+
+    /// `exp`.
+    pub(crate) fn expires_at(&self) -> Option<NumericDate> {
+        self.found.expires_at
+    }
+
+    /// `nbf`.
+    pub(crate) fn not_before(&self) -> Option<NumericDate> {
+        self.found.not_before
+    }
+
+    /// `iat`.
+    pub(crate) fn issued_at(&self) -> Option<NumericDate> {
+        self.found.issued_at
+    }
+
+    /// `jti`.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.text(self.found.id)
+    }
+
+    /// `client_id`.
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.text(self.found.client_id)
+    }
+
+    /// What providers send in place of `client_id`.
+    pub(crate) fn authorized_party(&self) -> Option<&str> {
+        self.text(self.found.authorized_party)
+    }
+
+    /// `auth_time`.
+    pub(crate) fn auth_time(&self) -> Option<NumericDate> {
+        self.found.auth_time
+    }
+
+    /// `acr`.
+    pub(crate) fn acr(&self) -> Option<&str> {
+        self.text(self.found.acr)
+    }
+
+    /// `amr`, as a list of names.
+    pub(crate) fn amr(&self) -> Span {
+        self.found.amr
+    }
+
+    /// The value of `scope`.
+    pub(crate) fn scope(&self) -> Option<Span> {
+        self.found.scope
+    }
+
+    /// The value of `scp`.
+    pub(crate) fn scp(&self) -> Option<Span> {
+        self.found.scp
+    }
+
+    /// The values of the claims that roles are usually in.
+    pub(crate) fn roles(&self) -> [Span; ROLE_CLAIMS] {
+        self.found.roles
+    }
+
+    /// Roles per client, the form of Keycloak.
+    pub(crate) fn resource_access(&self) -> Option<Span> {
+        self.found.resource_access
+    }
+
+    /// `cnf` is there: the token is bound to a key.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.found.is_bound
+    }
+
+    /// `idtyp` or `gty` say that the client acts for itself.
+    pub(crate) fn says_client(&self) -> bool {
+        self.found.says_client
+    }
+
+    /// A claim that only a JWT of another kind has.
+    pub(crate) fn foreign_mark(&self) -> Option<&'static str> {
+        self.found.foreign_mark
+    }
+
+    /// `nonce`, which ID tokens have.
+    pub(crate) fn has_nonce(&self) -> bool {
+        self.found.has_nonce
+    }
+
+    /// Keycloak's payload `typ` says that this is an access token.
+    pub(crate) fn says_access_token(&self) -> bool {
+        self.found.says_access_token
+    }
+
+    /// The value of any claim.
+    pub(crate) fn claim(&self, name: &str) -> Option<Span> {
+        self.members
+            .iter()
+            .find(|member| member.name.text(&self.buffer) == name)
+            .map(|member| member.value)
+    }
+
+    /// What the spans are spans of.
+    pub(crate) fn buffer(&self) -> &str {
+        &self.buffer
+    }
+
+    /// The names of a list.
+    pub(crate) fn names(&self, list: Span) -> &[Span] {
+        self.names.get(list.range()).unwrap_or_default()
+    }
+
+    /// Adds a list of names from values of the payload.
+    pub(crate) fn collect<T>(
+        &mut self,
+        add: impl FnOnce(&mut Collector<'_>, &str) -> T,
+    ) -> (Span, T) {
+        let mut names = Collector::new(&self.buffer, std::mem::take(&mut self.names));
+        let result = add(&mut names, &self.buffer);
+        let list = names.list();
+        let (names, unescaped) = names.finish();
+        self.names = names;
+        self.buffer.push_str(&unescaped);
+        (list, result)
+    }
+
+    fn text(&self, span: Option<Span>) -> Option<&str> {
+        span.map(|span| span.text(&self.buffer))
+    }
+}
+
+impl Found {
+    fn member(
+        &mut self,
+        name: &str,
+        value: Raw<'_>,
+        texts: &mut Collector<'_>,
+    ) -> Result<(), &'static str> {
+        let mut text = |name| texts.string(value).ok_or(name);
+        let date = |name| value.number().map(NumericDate).ok_or(name);
         match name {
-            "iss" => {
-                self.issuer = text("iss", value)?;
-                self.has_issuer = true;
-            }
-            "sub" => self.subject = Some(text("sub", value)?),
+            "iss" => self.issuer = Some(text("iss")?),
+            "sub" => self.subject = Some(text("sub")?),
             "aud" => {
-                self.audience = one_or_more("aud", value)?;
-                self.has_audience = true;
+                texts.one_or_more(value).ok_or("aud")?;
+                self.audience = Some(texts.list());
             }
-            "exp" => self.expires_at = Some(date("exp", value)?),
-            "nbf" => self.not_before = Some(date("nbf", value)?),
-            "iat" => self.issued_at = Some(date("iat", value)?),
-            "jti" => self.id = Some(text("jti", value)?),
-            "client_id" => self.client_id = Some(text("client_id", value)?),
-            "azp" | "cid" | "appid" => self.authorized_party = value.string().map(String::from),
-            "auth_time" => self.auth_time = Some(date("auth_time", value)?),
-            "acr" => self.acr = Some(text("acr", value)?),
-            "amr" => self.amr = strings(value).ok_or("amr")?,
-            "scope" => self.scope = Granted::read(value),
-            "scp" => self.scp = Granted::read(value),
+            "exp" => self.expires_at = Some(date("exp")?),
+            "nbf" => self.not_before = Some(date("nbf")?),
+            "iat" => self.issued_at = Some(date("iat")?),
+            "jti" => self.id = Some(text("jti")?),
+            "client_id" => self.client_id = Some(text("client_id")?),
+            "azp" | "cid" | "appid" => self.authorized_party = texts.string(value),
+            "auth_time" => self.auth_time = Some(date("auth_time")?),
+            "acr" => self.acr = Some(text("acr")?),
+            "amr" => {
+                texts.strings(value).ok_or("amr")?;
+                self.amr = texts.list();
+            }
+            "scope" => self.scope = Some(Span::of(value)),
+            "scp" => self.scp = Some(Span::of(value)),
             "roles" | "groups" | "entitlements" | "permissions" | "cognito:groups" => {
-                read_roles(value, &mut self.roles)
+                self.role_claim(value);
             }
             "realm_access" => {
                 if let Some(roles) = value.member("roles") {
-                    read_roles(roles, &mut self.roles);
+                    self.role_claim(roles);
                 }
             }
-            "resource_access" => {
-                for (client, access) in value.members().unwrap_or_default() {
-                    let mut roles = Vec::new();
-                    if let Some(named) = access.member("roles") {
-                        read_roles(named, &mut roles);
-                    }
-                    self.client_roles.push((client.into_owned(), roles));
-                }
-            }
+            "resource_access" => self.resource_access = Some(Span::of(value)),
             "cnf" => self.is_bound = true,
             "idtyp" => self.says_client |= value.string().is_some_and(|kind| kind == "app"),
             "gty" => {
@@ -156,6 +315,13 @@ impl Registered {
         }
         Ok(())
     }
+
+    fn role_claim(&mut self, value: Raw<'_>) {
+        if let Some(free) = self.roles.get_mut(self.role_claims) {
+            *free = Span::of(value);
+            self.role_claims = self.role_claims.saturating_add(1);
+        }
+    }
 }
 
 /// A header or a payload that the strict reader did not accept.
@@ -183,58 +349,10 @@ pub(crate) fn malformed(part: &str, error: JsonError) -> Rejection {
     }
 }
 
-fn text(name: &'static str, value: Raw<'_>) -> Result<String, &'static str> {
-    value.string().map(String::from).ok_or(name)
-}
-
-fn date(name: &'static str, value: Raw<'_>) -> Result<NumericDate, &'static str> {
-    value.number().map(NumericDate).ok_or(name)
-}
-
-fn strings(value: Raw<'_>) -> Option<Vec<String>> {
-    value
-        .items()?
-        .into_iter()
-        .map(|item| item.string().map(String::from))
-        .collect()
-}
-
-pub(crate) fn one_or_more(name: &'static str, value: Raw<'_>) -> Result<Vec<String>, &'static str> {
-    match value.string() {
-        Some(one) => Ok(vec![one.into_owned()]),
-        None => strings(value).ok_or(name),
-    }
-}
-
-/// Adds the roles of a claim: a string, an array of strings, or SCIM's array of objects with a
-/// `value`. Any other shape grants nothing.
-pub(crate) fn read_roles(value: Raw<'_>, roles: &mut Vec<String>) {
-    let one = |item: Raw<'_>| {
-        item.string()
-            .or_else(|| item.member("value").and_then(Raw::string))
-            .map(String::from)
-    };
-    let found = match value.items() {
-        Some(items) => items.into_iter().filter_map(one).collect(),
-        None => Vec::from_iter(value.string().map(String::from)),
-    };
-    for role in found {
-        if !roles.contains(&role) {
-            roles.push(role);
-        }
-    }
-}
-
-/// The names without empty ones and without repetition.
-pub(crate) fn names<'a>(given: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for name in given.filter(|name| !name.is_empty()) {
-        if !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
-        }
-    }
-    names
-}
+/// Claims with roles that one payload can have, `realm_access` among them.
+const ROLE_CLAIMS: usize = 6;
+/// Members for which there is room at once.
+const MEMBERS: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -243,7 +361,7 @@ mod tests {
     #[test]
     fn roles_come_in_several_shapes() {
         for (text, expected) in [
-            (r#"{"roles":["a","b","a"]}"#, vec!["a", "b"]),
+            (r#"{"roles":["a","b","a",""]}"#, vec!["a", "b"]),
             (
                 r#"{"roles":[{"value":"a","display":"A"},{"value":"b"}]}"#,
                 vec!["a", "b"],
@@ -253,10 +371,23 @@ mod tests {
                 r#"{"realm_access":{"roles":["a"]},"cognito:groups":["b"]}"#,
                 vec!["a", "b"],
             ),
+            (
+                r#"{"roles":"1","groups":"2","entitlements":"3","permissions":"4","cognito:groups":"5","realm_access":{"roles":"\u0036"}}"#,
+                vec!["1", "2", "3", "4", "5", "6"],
+            ),
             (r#"{"roles":5,"groups":{},"permissions":[1,null]}"#, vec![]),
         ] {
-            let claims = Registered::read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-            assert_eq!(claims.roles, expected, "{text}");
+            let claims = Registered::read(text.to_owned());
+            let mut claims = claims.unwrap_or_else(|error| panic!("{text}: {error}"));
+            let usual = claims.roles();
+            let (roles, ()) = claims.collect(|names, payload| {
+                usual
+                    .iter()
+                    .for_each(|claim| names.roles(claim.value(payload)));
+            });
+            let roles = claims.names(roles).iter();
+            let roles: Vec<_> = roles.map(|name| name.text(claims.buffer())).collect();
+            assert_eq!(roles, expected, "{text}");
         }
     }
 }

@@ -89,13 +89,13 @@ impl<'a> Grants<'a> {
     /// The scopes.
     #[must_use]
     pub fn scopes(self) -> NameSet<'a> {
-        NameSet::new(&self.0.scopes)
+        self.0.scopes()
     }
 
     /// The roles, groups, entitlements and permissions.
     #[must_use]
     pub fn roles(self) -> NameSet<'a> {
-        NameSet::new(&self.0.roles)
+        self.0.roles()
     }
 
     /// The client that got the token; see [`Claims::client_id`].

@@ -4,10 +4,10 @@
 use crate::claims::{Claims, Token};
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
-use crate::json::{self, Raw};
 use crate::jws::{Authentic, TokenType, Unverified};
 use crate::policy::{Audience, ClaimPointer, IssuerRules, Policy, RequiredClaim, Trust};
-use crate::registered::{self, Granted, Registered};
+use crate::registered::Registered;
+use crate::text::{Granted, Span};
 
 /// The issuer that a token says it comes from, if it is a trusted one. The only thing that is
 /// decided by an unchecked claim, and the signature is then checked with that issuer's keys alone.
@@ -16,10 +16,8 @@ pub(crate) fn trust_of<'p>(
     token: &Unverified<'_>,
 ) -> Result<&'p Trust, Rejection> {
     let claims = token.untrusted();
-    if !claims.has_issuer {
-        return Err(missing("iss"));
-    }
-    policy.trust_in(&claims.issuer).ok_or_else(|| {
+    let issuer = claims.issuer().ok_or_else(|| missing("iss"))?;
+    policy.trust_in(issuer).ok_or_else(|| {
         let expected: Vec<_> = policy
             .trusts
             .iter()
@@ -29,7 +27,7 @@ pub(crate) fn trust_of<'p>(
             RejectionKind::IssuerMismatch,
             "issuer",
             format!("{expected:?}"),
-            &claims.issuer,
+            issuer,
         )
     })
 }
@@ -52,26 +50,25 @@ pub(crate) fn validate(
     let Authentic {
         typ,
         claims: mut registered,
-        payload,
     } = token;
-    if registered.issuer != trust.issuer.as_str() {
+    let issuer = registered.issuer().unwrap_or_default();
+    if issuer != trust.issuer.as_str() {
         return Err(Rejection::mismatch(
             RejectionKind::IssuerMismatch,
             "issuer",
             &trust.issuer,
-            &registered.issuer,
+            issuer,
         ));
     }
     check(&typ, &registered, trust, now)?;
-    let scopes = scopes(&mut registered, &trust.rules, &payload)?;
-    let roles = roles(&mut registered, trust, &payload);
-    let is_client = is_client(&registered, &trust.rules, &payload);
+    let scopes = scopes(&mut registered, &trust.rules)?;
+    let roles = roles(&mut registered, trust);
+    let is_client = is_client(&registered, &trust.rules);
     Ok(Claims::from_token(Token {
         registered,
         scopes,
         roles,
         is_client,
-        payload: payload.into(),
     }))
 }
 
@@ -85,7 +82,7 @@ fn check(
     check_audience(&trust.audience, claims)?;
     check_times(claims, &trust.rules, now)?;
     check_required(claims, &trust.rules)?;
-    if claims.is_bound {
+    if claims.is_bound() {
         return Err(Rejection::because(
             RejectionKind::BindingMismatch,
             "token is bound to a key or certificate (`cnf`), and the binding is not checked here",
@@ -120,8 +117,9 @@ fn check_type(typ: &TokenType, claims: &Registered, rules: &IssuerRules) -> Resu
         return Ok(());
     }
     // Without the type of its own, an access token is told from its relatives by their marks.
-    let mark = claims.foreign_mark.or_else(|| {
-        (claims.has_nonce && !claims.says_access_token).then_some("claim `nonce` marks an ID token")
+    let mark = claims.foreign_mark().or_else(|| {
+        (claims.has_nonce() && !claims.says_access_token())
+            .then_some("claim `nonce` marks an ID token")
     });
     mark.map_or(Ok(()), |mark| {
         Err(Rejection::because(RejectionKind::WrongType, mark))
@@ -133,15 +131,15 @@ fn check_audience(audience: &Audience, claims: &Registered) -> Result<(), Reject
     if audience.is_any()
         || audience
             .ids()
-            .any(|id| claims.audience.iter().any(|presented| presented == id))
+            .any(|id| claims.audience().any(|presented| presented == id))
     {
         return Ok(());
     }
-    if !claims.has_audience {
+    if !claims.has_audience() {
         return Err(missing("aud"));
     }
     let expected: Vec<_> = audience.ids().collect();
-    let presented = claims.audience.join(" ");
+    let presented = claims.audience().collect::<Vec<_>>().join(" ");
     Err(Rejection::mismatch(
         RejectionKind::AudienceMismatch,
         "audience",
@@ -166,21 +164,21 @@ fn check_times(
             leeway.as_secs_f64(),
         ))
     };
-    match claims.expires_at {
+    match claims.expires_at() {
         Some(at) if now >= at.plus(leeway) => {
             return outside(RejectionKind::Expired, "expiry (`exp`)", at);
         }
         None if !rules.is_expiry_optional => return Err(missing("exp")),
         _ => {}
     }
-    if let Some(at) = claims.not_before.filter(|at| now.plus(leeway) < *at) {
+    if let Some(at) = claims.not_before().filter(|at| now.plus(leeway) < *at) {
         return outside(RejectionKind::NotYetValid, "start (`nbf`)", at);
     }
-    if let Some(at) = claims.issued_at.filter(|at| now.plus(leeway) < *at) {
+    if let Some(at) = claims.issued_at().filter(|at| now.plus(leeway) < *at) {
         return outside(RejectionKind::NotYetValid, "issue (`iat`)", at);
     }
     if let Some(age) = rules.max_age {
-        let at = claims.issued_at.ok_or_else(|| missing("iat"))?;
+        let at = claims.issued_at().ok_or_else(|| missing("iat"))?;
         if now.minus(leeway) > at.plus(age) {
             return outside(
                 RejectionKind::Expired,
@@ -189,9 +187,9 @@ fn check_times(
             );
         }
     }
-    if let (Some(lifetime), Some(end)) = (rules.max_lifetime, claims.expires_at) {
+    if let (Some(lifetime), Some(end)) = (rules.max_lifetime, claims.expires_at()) {
         // A token without `iat`, or with one in the future, begins now at the latest.
-        let start = claims.issued_at.filter(|at| *at < now).unwrap_or(now);
+        let start = claims.issued_at().filter(|at| *at < now).unwrap_or(now);
         if end > start.plus(lifetime).plus(leeway) {
             let (lives, longest) = (end.0 - start.0, lifetime.as_secs_f64());
             return Err(Rejection::because(
@@ -206,11 +204,11 @@ fn check_times(
 fn check_required(claims: &Registered, rules: &IssuerRules) -> Result<(), Rejection> {
     for claim in rules.required.iter() {
         let (name, is_there) = match claim {
-            RequiredClaim::ClientId => ("client_id", claims.client_id.is_some()),
-            RequiredClaim::Id => ("jti", claims.id.is_some()),
-            RequiredClaim::IssuedAt => ("iat", claims.issued_at.is_some()),
-            RequiredClaim::NotBefore => ("nbf", claims.not_before.is_some()),
-            RequiredClaim::Subject => ("sub", claims.subject.is_some()),
+            RequiredClaim::ClientId => ("client_id", claims.client_id().is_some()),
+            RequiredClaim::Id => ("jti", claims.id().is_some()),
+            RequiredClaim::IssuedAt => ("iat", claims.issued_at().is_some()),
+            RequiredClaim::NotBefore => ("nbf", claims.not_before().is_some()),
+            RequiredClaim::Subject => ("sub", claims.subject().is_some()),
         };
         if !is_there {
             return Err(missing(name));
@@ -220,103 +218,97 @@ fn check_required(claims: &Registered, rules: &IssuerRules) -> Result<(), Reject
 }
 
 /// RFC 8693, section 4.2, and what providers make of it.
-fn scopes(
-    claims: &mut Registered,
-    rules: &IssuerRules,
-    payload: &str,
-) -> Result<Vec<String>, Rejection> {
-    let wrong = |name: &str, expected: &str| {
-        Err(Rejection::because(
-            RejectionKind::InvalidClaim,
-            format!("claim `{name}` is not {expected}"),
-        ))
-    };
+fn scopes(claims: &mut Registered, rules: &IssuerRules) -> Result<Span, Rejection> {
+    const NAMES: &str = "a string or an array of strings";
     if !rules.scopes_from.is_empty() {
-        let mut all = Vec::new();
-        for pointer in rules.scopes_from.iter() {
-            match find(payload, pointer).map_or(Granted::Absent, Granted::read) {
-                Granted::List(names) | Granted::Text(names) => all.extend(names),
-                Granted::Absent => {}
-                Granted::Invalid => {
-                    return wrong(
-                        &pointer.names().join("/"),
-                        "a string or an array of strings",
-                    );
+        let found: Vec<_> = rules
+            .scopes_from
+            .iter()
+            .filter_map(|pointer| Some((pointer, find(claims, pointer)?)))
+            .collect();
+        let (list, all) = claims.collect(|names, payload| {
+            found.iter().try_for_each(|(pointer, claim)| {
+                match names.granted(claim.value(payload)) {
+                    Granted::Invalid => wrong_shape(&pointer.names().join("/"), NAMES),
+                    Granted::List | Granted::Text => Ok(()),
                 }
-            }
-        }
-        return Ok(registered::names(all.iter().map(String::as_str)));
+            })
+        });
+        return all.map(|()| list);
     }
-    match std::mem::take(&mut claims.scope) {
-        Granted::List(_) if rules.is_access_token_profile => return wrong("scope", "a string"),
-        Granted::List(names) | Granted::Text(names) => return Ok(names),
-        Granted::Invalid => return wrong("scope", "a string or an array of strings"),
-        Granted::Absent if rules.is_access_token_profile => return Ok(Vec::new()),
-        Granted::Absent => {}
-    }
-    match std::mem::take(&mut claims.scp) {
-        Granted::List(names) | Granted::Text(names) => Ok(names),
-        Granted::Absent => Ok(Vec::new()),
-        Granted::Invalid => wrong("scp", "a string or an array of strings"),
+    let is_profile = rules.is_access_token_profile;
+    let (name, claim) = match (claims.scope(), claims.scp()) {
+        (Some(scope), _) => ("scope", scope),
+        (None, Some(scp)) if !is_profile => ("scp", scp),
+        (None, _) => return Ok(Span::default()),
+    };
+    match claims.collect(|names, payload| names.granted(claim.value(payload))) {
+        (_, Granted::List) if is_profile => wrong_shape(name, "a string"),
+        (_, Granted::Invalid) => wrong_shape(name, NAMES),
+        (list, Granted::List | Granted::Text) => Ok(list),
     }
 }
 
-fn roles(claims: &mut Registered, trust: &Trust, payload: &str) -> Vec<String> {
-    if trust.rules.roles_from.is_empty() {
-        let mut roles = std::mem::take(&mut claims.roles);
-        let ours = |client: &str| trust.audience.ids().any(|id| id == client);
-        for (_, of_client) in claims
-            .client_roles
-            .iter()
-            .filter(|(client, _)| ours(client))
-        {
-            roles.extend(of_client.iter().cloned());
-        }
-        return registered::names(roles.iter().map(String::as_str));
-    }
-    let mut roles = Vec::new();
-    for value in trust
-        .rules
-        .roles_from
+fn wrong_shape<T>(claim: &str, expected: &str) -> Result<T, Rejection> {
+    Err(Rejection::because(
+        RejectionKind::InvalidClaim,
+        format!("claim `{claim}` is not {expected}"),
+    ))
+}
+
+fn roles(claims: &mut Registered, trust: &Trust) -> Span {
+    let pointers = &trust.rules.roles_from;
+    let named: Vec<_> = pointers
         .iter()
-        .filter_map(|pointer| find(payload, pointer))
-    {
-        registered::read_roles(value, &mut roles);
-    }
+        .filter_map(|pointer| find(claims, pointer))
+        .collect();
+    let (usual, per_client) = (claims.roles(), claims.resource_access());
+    let (roles, ()) = claims.collect(|names, payload| {
+        if !pointers.is_empty() {
+            named
+                .iter()
+                .for_each(|claim| names.roles(claim.value(payload)));
+            return;
+        }
+        usual
+            .iter()
+            .for_each(|claim| names.roles(claim.value(payload)));
+        let Some(per_client) = per_client else { return };
+        per_client.value(payload).each_member(|client, access| {
+            if trust.audience.ids().any(|id| id == client)
+                && let Some(roles) = access.member("roles")
+            {
+                names.roles(roles);
+            }
+        });
+    });
     roles
 }
 
 /// RFC 9068, section 5: who has its own id as subject is no person. Auth0 appends `@clients`.
-fn is_client(claims: &Registered, rules: &IssuerRules, payload: &str) -> bool {
-    let client = claims
-        .client_id
-        .as_deref()
-        .or(claims.authorized_party.as_deref());
-    let own_subject = match (claims.subject.as_deref(), client) {
+fn is_client(claims: &Registered, rules: &IssuerRules) -> bool {
+    let client = claims.client_id().or(claims.authorized_party());
+    let own_subject = match (claims.subject(), client) {
         (Some(subject), Some(client)) => {
             subject.strip_suffix("@clients").unwrap_or(subject) == client
         }
         (subject, _) => subject.is_none(),
     };
     let marked = rules.client_mark.as_ref().is_some_and(|(claim, text)| {
-        find(payload, claim)
-            .and_then(Raw::string)
+        find(claims, claim)
+            .and_then(|claim| claim.value(claims.payload()).string())
             .is_some_and(|found| found == **text)
     });
-    own_subject || claims.says_client || marked
+    own_subject || claims.says_client() || marked
 }
 
-fn find<'p>(payload: &'p str, pointer: &ClaimPointer) -> Option<Raw<'p>> {
+/// Where in the payload the value stands that a pointer leads to.
+fn find(claims: &Registered, pointer: &ClaimPointer) -> Option<Span> {
     let (first, rest) = pointer.names().split_first()?;
-    let mut found = None;
-    json::read_object(payload, json::MAX_MEMBERS, |name, value| {
-        if name == *first {
-            found = Some(value);
-        }
-    })
-    .ok()?;
+    let claim = claims.claim(first)?.value(claims.payload());
     rest.iter()
-        .try_fold(found?, |value, name| value.member(name))
+        .try_fold(claim, |value, name| value.member(name))
+        .map(Span::of)
 }
 
 fn missing(claim: &str) -> Rejection {

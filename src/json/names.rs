@@ -101,9 +101,9 @@ mod tests {
         for count in [0, 1, 2, FEW - 1, FEW, FEW + 1, 100] {
             let mut names: Vec<_> = many.iter().take(count).map(String::as_str).collect();
             assert_eq!(twice(&names), None, "{count}");
-            for at in 0..count {
-                names.push(&many[at]);
-                assert_eq!(twice(&names), Some(many[at].clone()), "{count} {at}");
+            for again in many.iter().take(count) {
+                names.push(again);
+                assert_eq!(twice(&names), Some(again.clone()), "{count}");
                 names.pop();
             }
         }

@@ -1,0 +1,260 @@
+//! The one buffer of a token: its payload, and where the texts stand that the checks and the
+//! handlers need. A claim costs four octets instead of a string of its own.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::json::Raw;
+
+/// Where a text stands in the buffer of its token, or a list among the texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: u16,
+    end: u16,
+}
+
+impl Span {
+    pub(crate) fn new(start: usize, length: usize) -> Self {
+        let short = |number| u16::try_from(number).unwrap_or(u16::MAX);
+        Self {
+            start: short(start),
+            end: short(start.saturating_add(length)),
+        }
+    }
+
+    /// Where a value stands in the text that it was read from.
+    pub(crate) fn of(value: Raw<'_>) -> Self {
+        Self::new(value.start(), value.text().len())
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        usize::from(self.start)..usize::from(self.end)
+    }
+
+    pub(crate) fn text(self, buffer: &str) -> &str {
+        buffer.get(self.range()).unwrap_or_default()
+    }
+
+    /// The value here, in a payload that the reader has accepted.
+    pub(crate) fn value(self, buffer: &str) -> Raw<'_> {
+        Raw::of_accepted(self.text(buffer), usize::from(self.start))
+    }
+}
+
+// Payload and unescaped strings together are shorter than two tokens, so a span holds every place.
+const _: () = assert!(2 * crate::jws::MAX_TOKEN < 0xFFFF);
+
+/// Collects texts of one buffer into its list of spans.
+pub(crate) struct Collector<'b> {
+    buffer: &'b str,
+    /// What strings with escapes mean, to stand behind the buffer.
+    unescaped: String,
+    names: Vec<Span>,
+    /// Where the list that is being made begins.
+    first: usize,
+    marks: u64,
+}
+
+/// A list of names is not there, not of names, or there as an array or a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Granted {
+    /// Neither a string nor an array of strings.
+    Invalid,
+    List,
+    Text,
+}
+
+impl<'b> Collector<'b> {
+    /// Goes on with a list of spans into `buffer`.
+    pub(crate) fn new(buffer: &'b str, names: Vec<Span>) -> Self {
+        Self {
+            buffer,
+            unescaped: String::new(),
+            first: names.len(),
+            names,
+            marks: 0,
+        }
+    }
+
+    /// All spans, and the text that belongs behind the buffer.
+    pub(crate) fn finish(self) -> (Vec<Span>, String) {
+        (self.names, self.unescaped)
+    }
+
+    /// The value, if it is a string.
+    pub(crate) fn string(&mut self, value: Raw<'_>) -> Option<Span> {
+        Some(match value.string()? {
+            Cow::Borrowed(inner) => Span::new(value.start().saturating_add(1), inner.len()),
+            Cow::Owned(text) => {
+                let start = self.buffer.len().saturating_add(self.unescaped.len());
+                self.unescaped.push_str(&text);
+                Span::new(start, text.len())
+            }
+        })
+    }
+
+    /// Ends the list of what was added since the last one.
+    pub(crate) fn list(&mut self) -> Span {
+        let list = Span::new(self.first, self.names.len().saturating_sub(self.first));
+        self.first = self.names.len();
+        self.marks = 0;
+        list
+    }
+
+    /// Adds a string or each string of an array; `None` if the value is anything else.
+    pub(crate) fn one_or_more(&mut self, value: Raw<'_>) -> Option<()> {
+        match self.string(value) {
+            Some(one) => {
+                self.push(one);
+                Some(())
+            }
+            None => self.strings(value),
+        }
+    }
+
+    /// Adds each string of an array; `None` if the value is anything else.
+    pub(crate) fn strings(&mut self, value: Raw<'_>) -> Option<()> {
+        let mut all = Some(());
+        value.each_item(|item| match self.string(item) {
+            Some(one) => self.push(one),
+            None => all = None,
+        })?;
+        all
+    }
+
+    /// Adds the words of a string, or the strings of an array, each once.
+    pub(crate) fn granted(&mut self, value: Raw<'_>) -> Granted {
+        if let Some(span) = self.string(value) {
+            self.words(span);
+            return Granted::Text;
+        }
+        let mut granted = Granted::List;
+        let items = value.each_item(|item| match self.string(item) {
+            Some(one) => self.name(one),
+            None => granted = Granted::Invalid,
+        });
+        items.map_or(Granted::Invalid, |()| granted)
+    }
+
+    /// Adds the roles of a claim, each once: a string, an array of strings, or SCIM's array of
+    /// objects with a `value`. Any other shape grants nothing.
+    pub(crate) fn roles(&mut self, value: Raw<'_>) {
+        let is_array = value.each_item(|item| {
+            let role = match self.string(item) {
+                None => item.member("value").and_then(|value| self.string(value)),
+                role => role,
+            };
+            if let Some(role) = role {
+                self.name(role);
+            }
+        });
+        if is_array.is_none()
+            && let Some(role) = self.string(value)
+        {
+            self.name(role);
+        }
+    }
+
+    fn words(&mut self, span: Span) {
+        let Range { mut start, end } = span.range();
+        while start < end {
+            let rest = self.octets(start..end);
+            let length = rest.iter().take_while(|octet| **octet != b' ').count();
+            self.name(Span::new(start, length));
+            start = start.saturating_add(length).saturating_add(1);
+        }
+    }
+
+    /// Adds a name unless it is empty, or in the list already.
+    fn name(&mut self, name: Span) {
+        let octets = self.octets(name.range());
+        let mark = mark(octets);
+        if octets.is_empty() || (self.marks & mark != 0 && self.has(octets)) {
+            return;
+        }
+        self.marks |= mark;
+        self.push(name);
+    }
+
+    fn has(&self, name: &[u8]) -> bool {
+        let list = self.names.get(self.first..).unwrap_or_default();
+        list.iter().any(|known| self.octets(known.range()) == name)
+    }
+
+    fn push(&mut self, name: Span) {
+        if self.names.is_empty() {
+            self.names.reserve(ROOM);
+        }
+        self.names.push(name);
+    }
+
+    fn octets(&self, range: Range<usize>) -> &[u8] {
+        let behind = |at: usize| at.checked_sub(self.buffer.len());
+        let octets = match (behind(range.start), behind(range.end)) {
+            (Some(start), Some(end)) if end > 0 => self.unescaped.as_bytes().get(start..end),
+            _ => self.buffer.as_bytes().get(range),
+        };
+        octets.unwrap_or_default()
+    }
+}
+
+/// One of 64 bits, by length and two octets: most names of one list have different ones, and only
+/// the others have to be compared.
+fn mark(name: &[u8]) -> u64 {
+    let octet = |octet: Option<&u8>| octet.copied().map_or(0, u32::from);
+    let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
+    let mixed = octet(name.first())
+        .wrapping_mul(7)
+        .wrapping_add(octet(name.iter().rev().nth(2)).wrapping_mul(31))
+        .wrapping_add(length.wrapping_mul(11));
+    1_u64.wrapping_shl(mixed)
+}
+
+/// Spans for which there is room at once: audience, scopes and roles of most tokens.
+const ROOM: usize = 32;
+
+/// The names that a claim grants, and the shape of the claim.
+#[cfg(any(test, feature = "_fuzz"))]
+pub(crate) fn granted(value: &str) -> (Vec<String>, Granted) {
+    let mut names = Collector::new(value, Vec::new());
+    let shape = names.granted(Raw::of_accepted(value, 0));
+    let (names, unescaped) = names.finish();
+    let buffer = format!("{value}{unescaped}");
+    let names = names.iter().map(|name| name.text(&buffer).to_owned());
+    (names.collect(), shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_as_words_or_items_and_stand_once() {
+        for (value, expected, shape) in [
+            (r#""""#, vec![], Granted::Text),
+            (r#""a""#, vec!["a"], Granted::Text),
+            (r#""  b a  b a ""#, vec!["b", "a"], Granted::Text),
+            (r#""\u0061 a b\u0020c""#, vec!["a", "b", "c"], Granted::Text),
+            (r#"["a b","","a b","\u0061 b"]"#, vec!["a b"], Granted::List),
+            ("[]", vec![], Granted::List),
+            ("[1]", vec![], Granted::Invalid),
+            ("{}", vec![], Granted::Invalid),
+            ("5", vec![], Granted::Invalid),
+        ] {
+            assert_eq!(
+                granted(value),
+                (expected.into_iter().map(String::from).collect(), shape),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_with_the_same_mark_are_told_apart() {
+        let all: Vec<_> = (0..500).map(|number| format!("scope:{number}")).collect();
+        assert_eq!(
+            granted(&format!("\"{} {}\"", all.join(" "), all.join(" "))).0,
+            all
+        );
+    }
+}
