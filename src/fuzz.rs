@@ -149,7 +149,7 @@ pub fn compact(token: &[u8]) {
     let Ok(token) = std::str::from_utf8(token) else {
         return;
     };
-    match Unverified::parse(token) {
+    match Unverified::parse(token, &[]) {
         Ok(_) => {
             let parts: Vec<_> = token.split('.').map(decoded).collect();
             let [Some(header), Some(claims), Some(signature)] = parts.as_slice() else {

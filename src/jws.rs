@@ -3,14 +3,16 @@
 //! [`Unverified`] can be asked for what helps to refuse a token early. The way to anything else
 //! is [`Unverified::verify`], which gives an [`Authentic`] and is the only thing that does.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::borrow::Cow;
+
+use base64_simd::URL_SAFE_NO_PAD;
 
 use crate::error::{Rejection, RejectionKind, wrong_algorithm};
+use crate::headers::{self, Headers, Known};
 use crate::json::{self, Raw};
 use crate::keys::algorithm::{Algorithm, AnyAlgorithm};
-use crate::keys::backend::VerifyingKey;
 use crate::keys::key::Key;
+use crate::keys::set::Candidates;
 use crate::registered::{Registered, malformed};
 
 /// A token of the right shape, whose signature nobody has checked.
@@ -21,7 +23,7 @@ pub(crate) struct Unverified<'t> {
 
 /// The compact form of any payload, under a header that keeps the rules.
 pub(crate) struct Compact<'t> {
-    header: Header,
+    header: Cow<'t, Header>,
     replicated: Replicated,
     payload: Vec<u8>,
     signing_input: &'t str,
@@ -29,12 +31,14 @@ pub(crate) struct Compact<'t> {
 }
 
 /// A token whose signature is that of a key of its issuer. Its claims still have to be judged.
-pub(crate) struct Authentic {
-    pub(crate) typ: TokenType,
+pub(crate) struct Authentic<'t> {
+    pub(crate) header: Cow<'t, Header>,
     pub(crate) claims: Registered,
 }
 
-struct Header {
+/// What a header means, once it is known to keep the rules.
+#[derive(Clone)]
+pub(crate) struct Header {
     algorithm: Algorithm,
     key_id: Option<String>,
     typ: TokenType,
@@ -50,9 +54,10 @@ pub(crate) enum TokenType {
 }
 
 impl<'t> Unverified<'t> {
-    /// Takes a token apart: the compact form, then the claims.
-    pub(crate) fn parse(token: &'t str) -> Result<Self, Rejection> {
-        let mut signed = Compact::parse(token)?;
+    /// Takes a token apart: the compact form, then the claims. A header among the `known` ones is
+    /// not read again.
+    pub(crate) fn parse(token: &'t str, known: &'t [Known]) -> Result<Self, Rejection> {
+        let mut signed = Compact::parse(token, known)?;
         let payload = text("claims", std::mem::take(&mut signed.payload))?;
         let claims = Registered::read(payload)?;
         signed.replicated.equal(&claims)?;
@@ -72,15 +77,18 @@ impl<'t> Unverified<'t> {
         self.signed.key_id()
     }
 
-    /// Checks the signature with the candidates, of which `allowed` may rule out algorithms.
+    /// Checks the signature with the candidates, of which `allowed` may rule out algorithms. The
+    /// header of a token that passes is remembered.
     pub(crate) fn verify(
         self,
-        candidates: &[&Key],
+        candidates: &Candidates<'_>,
         allowed: Option<&[Algorithm]>,
-    ) -> Result<Authentic, Rejection> {
+        headers: &Headers,
+    ) -> Result<Authentic<'t>, Rejection> {
         self.signed.verify(candidates, allowed)?;
+        self.signed.remember_header(headers);
         Ok(Authentic {
-            typ: self.signed.header.typ,
+            header: self.signed.header,
             claims: self.claims,
         })
     }
@@ -88,33 +96,33 @@ impl<'t> Unverified<'t> {
 
 impl<'t> Compact<'t> {
     /// Size, characters, parts, header.
-    pub(crate) fn parse(token: &'t str) -> Result<Self, Rejection> {
+    pub(crate) fn parse(token: &'t str, known: &'t [Known]) -> Result<Self, Rejection> {
         if token.len() > MAX_TOKEN {
             return Err(shape(format!(
                 "token has {} octets, at most {MAX_TOKEN} are read",
                 token.len()
             )));
         }
-        if !token
-            .bytes()
-            .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.'))
-        {
-            return Err(shape("token has characters that no compact JWT has"));
-        }
-        let parts = token
-            .bytes()
-            .filter(|octet| *octet == b'.')
-            .count()
-            .saturating_add(1);
-        let Some((signing_input, signature)) = token.rsplit_once('.') else {
-            return Err(parts_expected(parts));
-        };
-        let Some((header, payload)) = signing_input.split_once('.').filter(|_| parts == 3) else {
-            return Err(parts_expected(parts));
-        };
+        // The decoder refuses every octet that does not belong into a part, so a good token needs
+        // no look at its characters of its own. Of a bad one, this flaw is told before others.
+        Self::decode(token, known).map_err(|flaw| flaw_of_text(token).unwrap_or(flaw))
+    }
 
-        let header = text("header", octets("header", header)?)?;
-        let (header, replicated) = Header::read(&header)?;
+    fn decode(token: &'t str, known: &'t [Known]) -> Result<Self, Rejection> {
+        let Some((signing_input, signature)) = token.rsplit_once('.') else {
+            return Err(parts_expected(1));
+        };
+        let Some((segment, payload)) = signing_input.split_once('.') else {
+            return Err(parts_expected(2));
+        };
+        let (header, replicated) = match headers::find(known, segment) {
+            Some(header) => (Cow::Borrowed(header), Replicated::default()),
+            None => {
+                let text = text("header", octets("header", segment)?)?;
+                let (header, replicated) = Header::read(&text)?;
+                (Cow::Owned(header), replicated)
+            }
+        };
         let payload = octets("claims", payload)?;
         if signature.is_empty() {
             return Err(shape("token has no signature"));
@@ -129,6 +137,17 @@ impl<'t> Compact<'t> {
         })
     }
 
+    /// Lets the next token with this header skip reading it. One that repeats claims is different
+    /// for each token.
+    pub(crate) fn remember_header(&self, headers: &Headers) {
+        if let (Cow::Owned(header), Some((segment, _))) =
+            (&self.header, self.signing_input.split_once('.'))
+            && self.replicated.is_empty()
+        {
+            headers.remember(segment, header);
+        }
+    }
+
     pub(crate) fn key_id(&self) -> Option<&str> {
         self.header.key_id.as_deref()
     }
@@ -136,19 +155,19 @@ impl<'t> Compact<'t> {
     /// Checks the signature, of whatever it is the signature.
     pub(crate) fn verify(
         &self,
-        candidates: &[&Key],
+        candidates: &Candidates<'_>,
         allowed: Option<&[Algorithm]>,
     ) -> Result<(), Rejection> {
         let algorithm = self.header.algorithm;
-        let keys: Vec<&VerifyingKey> = candidates
+        let mut keys = candidates
             .iter()
             .filter_map(|key| key.verifying(algorithm, allowed))
             .take(MAX_CANDIDATES)
-            .collect();
-        if keys.is_empty() {
+            .peekable();
+        if keys.peek().is_none() {
             let of_keys: Vec<_> = candidates
                 .iter()
-                .flat_map(|key| key.algorithms())
+                .flat_map(Key::algorithms)
                 .take(MAX_CANDIDATES)
                 .collect();
             let expected = allowed.unwrap_or(&of_keys);
@@ -164,10 +183,7 @@ impl<'t> Compact<'t> {
                 format!("signature has {length} octets, which {algorithm} never has"),
             ));
         }
-        if !keys
-            .iter()
-            .any(|key| key.verifies(self.signing_input.as_bytes(), &self.signature))
-        {
+        if !keys.any(|key| key.verifies(self.signing_input.as_bytes(), &self.signature)) {
             return Err(Rejection::of(RejectionKind::BadSignature));
         }
         Ok(())
@@ -175,6 +191,10 @@ impl<'t> Compact<'t> {
 }
 
 impl Header {
+    pub(crate) fn typ(&self) -> &TokenType {
+        &self.typ
+    }
+
     fn read(text: &str) -> Result<(Self, Replicated), Rejection> {
         let mut found = Parameters::default();
         json::read_object(text, json::MAX_MEMBERS, |name, value| {
@@ -281,6 +301,10 @@ struct Replicated {
 }
 
 impl Replicated {
+    fn is_empty(&self) -> bool {
+        self.issuer.is_none() && self.subject.is_none() && self.audience.is_none()
+    }
+
     fn equal(&self, claims: &Registered) -> Result<(), Rejection> {
         let differs = |name: &str| {
             Rejection::because(
@@ -354,8 +378,20 @@ fn parts_expected(parts: usize) -> Rejection {
     }
 }
 
+/// What is wrong with a token before anything of it is read.
+fn flaw_of_text(token: &str) -> Option<Rejection> {
+    if !token
+        .bytes()
+        .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.'))
+    {
+        return Some(shape("token has characters that no compact JWT has"));
+    }
+    let dots = token.bytes().filter(|octet| *octet == b'.').count();
+    (dots != 2).then(|| parts_expected(dots.saturating_add(1)))
+}
+
 fn octets(part: &str, encoded: &str) -> Result<Vec<u8>, Rejection> {
-    URL_SAFE_NO_PAD.decode(encoded).map_err(|_| {
+    URL_SAFE_NO_PAD.decode_to_vec(encoded).map_err(|_| {
         shape(format!(
             "{part}: not base64url without padding and stray bits"
         ))

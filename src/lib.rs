@@ -98,6 +98,7 @@ pub mod fuzz;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod guard;
+mod headers;
 pub mod guide;
 mod json;
 mod jws;

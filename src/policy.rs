@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config_error::ConfigError;
+use crate::headers::Headers;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
 use crate::revocation::Revocation;
@@ -331,6 +332,7 @@ pub(crate) struct Policy {
     rules: IssuerRules,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) revocation: Option<Arc<dyn Revocation>>,
+    pub(crate) headers: Headers,
 }
 
 impl Policy {
@@ -340,6 +342,7 @@ impl Policy {
             rules: IssuerRules::default(),
             clock: Arc::new(SystemClock),
             revocation: None,
+            headers: Headers::default(),
         }
     }
 

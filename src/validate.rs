@@ -43,12 +43,12 @@ pub(crate) fn refuse_hopeless(
 
 /// Judges an authentic token; the only way to [`Claims`].
 pub(crate) fn validate(
-    token: Authentic,
+    token: Authentic<'_>,
     trust: &Trust,
     now: NumericDate,
 ) -> Result<Claims, Rejection> {
     let Authentic {
-        typ,
+        header,
         claims: mut registered,
     } = token;
     let issuer = registered.issuer().unwrap_or_default();
@@ -60,7 +60,7 @@ pub(crate) fn validate(
             issuer,
         ));
     }
-    check(&typ, &registered, trust, now)?;
+    check(header.typ(), &registered, trust, now)?;
     let scopes = scopes(&mut registered, &trust.rules)?;
     let roles = roles(&mut registered, trust);
     let is_client = is_client(&registered, &trust.rules);

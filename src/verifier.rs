@@ -190,7 +190,8 @@ where
 fn decide(policy: &Policy, token: &str, chance: Chance) -> Result<Decision, Rejection> {
     let now = NumericDate::now(&policy.clock);
 
-    let unverified = Unverified::parse(token)?;
+    let headers = policy.headers.load();
+    let unverified = Unverified::parse(token, &headers)?;
     let trust = validate::trust_of(policy, &unverified)?;
     validate::refuse_hopeless(&unverified, trust, now)?;
 
@@ -215,7 +216,8 @@ fn decide(policy: &Policy, token: &str, chance: Chance) -> Result<Decision, Reje
         }
         return Err(unknown_key(unverified.key_id(), trust, keys));
     }
-    let authentic = unverified.verify(&candidates, trust.rules.algorithms.as_deref())?;
+    let allowed = trust.rules.algorithms.as_deref();
+    let authentic = unverified.verify(&candidates, allowed, &policy.headers)?;
 
     let claims = validate::validate(authentic, trust, now)?;
     revoked_or(claims, policy)

@@ -44,6 +44,33 @@ struct Entry {
     retires: Option<NumericDate>,
 }
 
+/// The keys that a token may have been signed with.
+pub(crate) struct Candidates<'s> {
+    entries: &'s [Entry],
+    /// Where they stand; `None` if all are.
+    positions: Option<&'s [usize]>,
+    now: NumericDate,
+}
+
+impl<'s> Candidates<'s> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'s Key> {
+        let named = self.positions.unwrap_or_default().iter();
+        let named = named.filter_map(|at| self.entries.get(*at));
+        let all = self.entries.iter();
+        let all = all.take(if self.positions.is_none() {
+            usize::MAX
+        } else {
+            0
+        });
+        let live = |entry: &&Entry| entry.retires.is_none_or(|at| self.now < at);
+        named.chain(all).filter(live).map(|entry| &entry.key)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
 /// A key of a set that cannot be used, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedKey {
@@ -178,24 +205,15 @@ impl KeySet {
     }
 
     /// The keys for a token: those with its id, or all where it names none.
-    pub(crate) fn candidates(&self, id: Option<&str>, now: NumericDate) -> Vec<&Key> {
-        let live = |entry: &&Entry| entry.retires.is_none_or(|at| now < at);
-        let entries = &self.0.entries;
-        match id {
-            None => entries
-                .iter()
-                .filter(live)
-                .map(|entry| &entry.key)
-                .collect(),
-            Some(id) => {
-                let positions = self.0.by_id.get(id).map(Vec::as_slice).unwrap_or_default();
-                positions
-                    .iter()
-                    .filter_map(|at| entries.get(*at))
-                    .filter(live)
-                    .map(|entry| &entry.key)
-                    .collect()
-            }
+    pub(crate) fn candidates(&self, id: Option<&str>, now: NumericDate) -> Candidates<'_> {
+        let positions = id.map(|id| {
+            let positions = self.0.by_id.get(id);
+            positions.map(Vec::as_slice).unwrap_or_default()
+        });
+        Candidates {
+            entries: &self.0.entries,
+            positions,
+            now,
         }
     }
 
