@@ -54,11 +54,7 @@ pub(crate) fn read_members<'a>(
     max_members: usize,
     mut visit: impl FnMut(Raw<'a>, Raw<'a>),
 ) -> Result<(), JsonError> {
-    let mut reader = Reader::new(text, max_members);
-    reader.whitespace();
-    reader.object(&mut visit)?;
-    reader.whitespace();
-    reader.end()
+    Reader::new(text, max_members).only_object(&mut visit)
 }
 
 impl<'a> Raw<'a> {
@@ -109,9 +105,8 @@ impl<'a> Raw<'a> {
     /// Hands each item to `visit`, if this is an array.
     pub(crate) fn each_item(self, mut visit: impl FnMut(Self)) -> Option<()> {
         self.text.starts_with('[').then_some(())?;
-        let mut reader = Reader::new(self.text, usize::MAX);
-        reader
-            .array(&mut |item: Self| visit(item.behind(self.start)))
+        Reader::new(self.text, usize::MAX)
+            .only_array(&mut |item: Self| visit(item.behind(self.start)))
             .ok()
     }
 

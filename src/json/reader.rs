@@ -9,7 +9,12 @@ pub(super) struct Reader<'a> {
     depth: usize,
     members: usize,
     max_members: usize,
+    /// Why the reader has stopped.
+    fault: Option<JsonError>,
 }
+
+/// The reader has stopped. What it returns at every step stays in a register this way.
+struct Stopped;
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str, max_members: usize) -> Self {
@@ -19,30 +24,51 @@ impl<'a> Reader<'a> {
             depth: 0,
             members: 0,
             max_members,
+            fault: None,
         }
     }
 
-    /// Whether everything has been read.
-    pub(super) fn end(&self) -> Result<(), JsonError> {
+    /// Reads one object and nothing else.
+    pub(super) fn only_object(
+        mut self,
+        visit: &mut impl FnMut(Raw<'a>, Raw<'a>),
+    ) -> Result<(), JsonError> {
+        self.whitespace();
+        let read = self.object(visit).and_then(|()| self.nothing_more());
+        self.verdict(read)
+    }
+
+    /// Reads one array, whatever is behind it.
+    pub(super) fn only_array(mut self, visit: &mut impl FnMut(Raw<'a>)) -> Result<(), JsonError> {
+        let read = self.array(visit);
+        self.verdict(read)
+    }
+
+    fn nothing_more(&mut self) -> Result<(), Stopped> {
+        self.whitespace();
         if self.at == self.text.len() {
             Ok(())
         } else {
-            Err(self.syntax())
+            self.syntax()
         }
     }
 
-    pub(super) fn whitespace(&mut self) {
+    fn verdict(self, read: Result<(), Stopped>) -> Result<(), JsonError> {
+        match (read, self.fault) {
+            (Ok(()), _) => Ok(()),
+            (Err(Stopped), fault) => Err(fault.unwrap_or(JsonError::Syntax(self.at))),
+        }
+    }
+
+    fn whitespace(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.step();
         }
     }
 
-    pub(super) fn object(
-        &mut self,
-        visit: &mut impl FnMut(Raw<'a>, Raw<'a>),
-    ) -> Result<(), JsonError> {
+    fn object(&mut self, visit: &mut impl FnMut(Raw<'a>, Raw<'a>)) -> Result<(), Stopped> {
         if self.peek() != Some(b'{') {
-            return Err(self.syntax());
+            return self.syntax();
         }
         self.enter()?;
         let mut names = Names::new();
@@ -50,14 +76,15 @@ impl<'a> Reader<'a> {
             loop {
                 self.members = self.members.saturating_add(1);
                 if self.members > self.max_members {
-                    return Err(JsonError::TooLarge("member count"));
+                    return self.stop(JsonError::TooLarge("member count"));
                 }
                 let name = self.name(&mut names)?;
                 self.whitespace();
                 self.expect(b':')?;
                 self.whitespace();
-                let value = self.value()?;
-                visit(name, value);
+                let start = self.at;
+                let is_plain = self.value()?;
+                visit(name, self.raw(start, is_plain));
                 self.whitespace();
                 if self.take(b'}') {
                     break;
@@ -67,18 +94,19 @@ impl<'a> Reader<'a> {
             }
         }
         if let Some(name) = names.twice() {
-            return Err(JsonError::Duplicate(name));
+            return self.stop(JsonError::Duplicate(name));
         }
         self.leave();
         Ok(())
     }
 
-    pub(super) fn array(&mut self, visit: &mut impl FnMut(Raw<'a>)) -> Result<(), JsonError> {
+    fn array(&mut self, visit: &mut impl FnMut(Raw<'a>)) -> Result<(), Stopped> {
         self.enter()?;
         if !self.take(b']') {
             loop {
-                let item = self.value()?;
-                visit(item);
+                let start = self.at;
+                let is_plain = self.value()?;
+                visit(self.raw(start, is_plain));
                 self.whitespace();
                 if self.take(b']') {
                     break;
@@ -91,7 +119,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn name(&mut self, names: &mut Names<'a>) -> Result<Raw<'a>, JsonError> {
+    fn name(&mut self, names: &mut Names<'a>) -> Result<Raw<'a>, Stopped> {
         let start = self.at;
         let is_plain = self.string()?;
         let name = self.raw(start, is_plain);
@@ -103,33 +131,32 @@ impl<'a> Reader<'a> {
             name.string().is_some_and(|name| name.starts_with(RESERVED))
         };
         if is_reserved {
-            return Err(JsonError::Reserved);
+            return self.stop(JsonError::Reserved);
         }
         Ok(name)
     }
 
-    fn value(&mut self) -> Result<Raw<'a>, JsonError> {
-        let start = self.at;
-        let mut is_plain = false;
+    /// Steps over a value; whether it is a string without escapes.
+    fn value(&mut self) -> Result<bool, Stopped> {
         match self.peek() {
-            Some(b'"') => is_plain = self.string()?,
+            Some(b'"') => return self.string(),
             Some(b'-' | b'0'..=b'9') => self.number()?,
             Some(b'[') => self.array(&mut |_| {})?,
             Some(b'{') => self.object(&mut |_, _| {})?,
             Some(b't') => self.word("true")?,
             Some(b'f') => self.word("false")?,
             Some(b'n') => self.word("null")?,
-            _ => return Err(self.syntax()),
+            _ => return self.syntax(),
         }
-        Ok(self.raw(start, is_plain))
+        Ok(false)
     }
 
-    fn word(&mut self, word: &str) -> Result<(), JsonError> {
+    fn word(&mut self, word: &str) -> Result<(), Stopped> {
         word.bytes().try_for_each(|octet| self.expect(octet))
     }
 
     /// Whether the string is plain, that is, has no escapes.
-    fn string(&mut self) -> Result<bool, JsonError> {
+    fn string(&mut self) -> Result<bool, Stopped> {
         self.expect(b'"')?;
         let mut is_plain = true;
         loop {
@@ -140,7 +167,7 @@ impl<'a> Reader<'a> {
                     is_plain = false;
                     self.escape()?;
                 }
-                _ => return Err(self.syntax()),
+                _ => return self.syntax(),
             }
         }
         self.step();
@@ -149,27 +176,26 @@ impl<'a> Reader<'a> {
 
     /// Steps over what stands for itself in a string, eight octets at a time.
     fn ordinary(&mut self) {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let (words, last) = rest.as_chunks::<8>();
-        for word in words {
+        let octets = self.text.as_bytes();
+        while let Some(word) = octets.get(self.at..).and_then(<[u8]>::first_chunk) {
             let special = special_octets(u64::from_le_bytes(*word));
             if special != 0 {
                 let before = special.trailing_zeros().wrapping_shr(3);
-                self.at = self
-                    .at
-                    .saturating_add(usize::try_from(before).unwrap_or_default());
+                let before = usize::try_from(before).unwrap_or_default();
+                self.at = self.at.saturating_add(before);
                 return;
             }
             self.at = self.at.saturating_add(8);
         }
-        let before = last
-            .iter()
-            .take_while(|octet| !matches!(octet, ..0x20 | b'"' | b'\\'))
-            .count();
-        self.at = self.at.saturating_add(before);
+        while self
+            .peek()
+            .is_some_and(|octet| !matches!(octet, ..0x20 | b'"' | b'\\'))
+        {
+            self.step();
+        }
     }
 
-    fn escape(&mut self) -> Result<(), JsonError> {
+    fn escape(&mut self) -> Result<(), Stopped> {
         self.step();
         match self.peek() {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
@@ -181,30 +207,30 @@ impl<'a> Reader<'a> {
                     self.expect(b'\\')?;
                     match self.code_unit()? {
                         0xDC00..=0xDFFF => Ok(()),
-                        _ => Err(self.syntax()),
+                        _ => self.syntax(),
                     }
                 }
-                0xDC00..=0xDFFF => Err(self.syntax()),
+                0xDC00..=0xDFFF => self.syntax(),
                 _ => Ok(()),
             },
-            _ => Err(self.syntax()),
+            _ => self.syntax(),
         }
     }
 
     /// The four hexadecimal digits behind `u`.
-    fn code_unit(&mut self) -> Result<u32, JsonError> {
+    fn code_unit(&mut self) -> Result<u32, Stopped> {
         self.expect(b'u')?;
         let start = self.at;
         for _ in 0..4 {
             match self.peek() {
                 Some(octet) if octet.is_ascii_hexdigit() => self.step(),
-                _ => return Err(self.syntax()),
+                _ => return self.syntax(),
             }
         }
-        u32::from_str_radix(self.since(start), 16).map_err(|_| self.syntax())
+        u32::from_str_radix(self.since(start), 16).or_else(|_| self.syntax())
     }
 
-    fn number(&mut self) -> Result<(), JsonError> {
+    fn number(&mut self) -> Result<(), Stopped> {
         let start = self.at;
         self.take(b'-');
         if !self.take(b'0') {
@@ -224,26 +250,26 @@ impl<'a> Reader<'a> {
         if number.len() <= MAX_NUMBER && is_finite() {
             Ok(())
         } else {
-            Err(JsonError::TooLarge("number"))
+            self.stop(JsonError::TooLarge("number"))
         }
     }
 
-    fn digits(&mut self) -> Result<(), JsonError> {
+    fn digits(&mut self) -> Result<(), Stopped> {
         let start = self.at;
         while self.peek().is_some_and(|octet| octet.is_ascii_digit()) {
             self.step();
         }
         if self.at == start {
-            Err(self.syntax())
+            self.syntax()
         } else {
             Ok(())
         }
     }
 
-    fn enter(&mut self) -> Result<(), JsonError> {
+    fn enter(&mut self) -> Result<(), Stopped> {
         self.depth = self.depth.saturating_add(1);
         if self.depth > MAX_DEPTH {
-            return Err(JsonError::TooLarge("nesting"));
+            return self.stop(JsonError::TooLarge("nesting"));
         }
         self.step();
         self.whitespace();
@@ -266,8 +292,15 @@ impl<'a> Reader<'a> {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
-    fn syntax(&self) -> JsonError {
-        JsonError::Syntax(self.at)
+    /// No JSON text, at the octet where the reader stands.
+    fn syntax<T>(&self) -> Result<T, Stopped> {
+        Err(Stopped)
+    }
+
+    #[cold]
+    fn stop<T>(&mut self, fault: JsonError) -> Result<T, Stopped> {
+        self.fault = Some(fault);
+        Err(Stopped)
     }
 
     fn peek(&self) -> Option<u8> {
@@ -278,12 +311,12 @@ impl<'a> Reader<'a> {
         self.at = self.at.saturating_add(1);
     }
 
-    fn expect(&mut self, octet: u8) -> Result<(), JsonError> {
+    fn expect(&mut self, octet: u8) -> Result<(), Stopped> {
         if self.peek() == Some(octet) {
             self.step();
             Ok(())
         } else {
-            Err(self.syntax())
+            self.syntax()
         }
     }
 
