@@ -57,7 +57,7 @@ pub struct Claims<C = NoClaims> {
 }
 
 struct Inner<C> {
-    token: Arc<Token>,
+    token: Token,
     own: C,
     /// The same token's claims in other types. Used where `C` is `NoClaims`.
     others: Memo,
@@ -103,8 +103,9 @@ impl SubjectId {
 }
 
 /// Everything that is kept of a verified token. Its text is not.
+#[derive(Clone)]
 pub(crate) struct Token {
-    pub(crate) registered: Registered,
+    pub(crate) registered: Arc<Registered>,
     pub(crate) scopes: Span,
     pub(crate) roles: Span,
     pub(crate) is_client: bool,
@@ -115,7 +116,7 @@ impl Claims {
     pub(crate) fn from_token(token: Token) -> Self {
         Self {
             inner: Arc::new(Inner {
-                token: Arc::new(token),
+                token,
                 own: NoClaims {},
                 others: Memo::default(),
             }),
@@ -237,7 +238,7 @@ impl<C> Claims<C> {
 
     #[cfg(feature = "axum")]
     pub(crate) fn is_same_token<D>(&self, other: &Claims<D>) -> bool {
-        Arc::ptr_eq(&self.inner.token, &other.inner.token)
+        Arc::ptr_eq(&self.inner.token.registered, &other.inner.token.registered)
     }
 }
 
@@ -253,7 +254,7 @@ impl<C: Send + Sync + 'static> Claims<C> {
 
     /// The same token without own claims.
     fn general(&self) -> Claims {
-        let token = Arc::clone(&self.inner.token);
+        let token = self.inner.token.clone();
         Claims {
             inner: Arc::new(Inner {
                 token,
@@ -281,7 +282,7 @@ impl<C: Send + Sync + 'static> Claims<C> {
         if let Some(inner) = self.inner.others.get::<Inner<D>>() {
             return Ok(Claims { inner });
         }
-        let token = Arc::clone(&self.inner.token);
+        let token = self.inner.token.clone();
         let own = token.own_claims()?;
         let inner = Arc::new(Inner {
             token,

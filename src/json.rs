@@ -9,6 +9,7 @@ mod names;
 mod reader;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use self::reader::Reader;
 
@@ -25,12 +26,12 @@ pub(crate) enum JsonError {
     TooLarge(&'static str),
 }
 
-/// One value, known to be well-formed JSON text.
+/// One value, known to be well-formed JSON text, in the text that it was read from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Raw<'a> {
-    text: &'a str,
-    /// Octets before it in the text that was read.
+    whole: &'a str,
     start: usize,
+    end: usize,
     /// It is known to have no escapes.
     is_plain: bool,
 }
@@ -54,43 +55,56 @@ pub(crate) fn read_members<'a>(
     max_members: usize,
     mut visit: impl FnMut(Raw<'a>, Raw<'a>),
 ) -> Result<(), JsonError> {
-    Reader::new(text, max_members).only_object(&mut visit)
+    Reader::at(text, 0, max_members).only_object(&mut visit)
 }
 
 impl<'a> Raw<'a> {
-    /// A part of a text that the reader has accepted.
-    pub(crate) fn of_accepted(text: &'a str, start: usize) -> Self {
+    /// A value in a text that the reader has accepted.
+    pub(crate) fn of_accepted(whole: &'a str, place: Range<usize>) -> Self {
         Self {
-            text,
-            start,
+            whole,
+            start: place.start,
+            end: place.end,
             is_plain: false,
         }
     }
 
     /// The text of the value, as it was sent.
     pub(crate) fn text(self) -> &'a str {
-        self.text
+        self.whole.get(self.place()).unwrap_or_default()
     }
 
-    /// Octets before it in the text that was read.
-    pub(crate) fn start(self) -> usize {
-        self.start
+    /// Where the value stands in the text that it was read from.
+    pub(crate) fn place(self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    /// Where the string stands in that text, without its quotes, if this is one without escapes.
+    pub(crate) fn plain_string(self) -> Option<Range<usize>> {
+        let inner = self.start.saturating_add(1)..self.end.saturating_sub(1);
+        let is_plain = self.is_plain
+            || (self.first() == Some(b'"')
+                && !self
+                    .whole
+                    .as_bytes()
+                    .get(inner.clone())
+                    .is_some_and(|inner| inner.contains(&b'\\')));
+        is_plain.then_some(inner)
     }
 
     /// The string, with its escapes resolved, if this is one.
     pub(crate) fn string(self) -> Option<Cow<'a, str>> {
-        let inner = self.text.strip_prefix('"')?.strip_suffix('"')?;
-        Some(if self.is_plain || !inner.contains('\\') {
-            Cow::Borrowed(inner)
-        } else {
-            Cow::Owned(unescape(inner))
-        })
+        if let Some(inner) = self.plain_string() {
+            return self.whole.get(inner).map(Cow::Borrowed);
+        }
+        let inner = self.text().strip_prefix('"')?.strip_suffix('"')?;
+        Some(Cow::Owned(unescape(inner)))
     }
 
     /// The number, if this is one. It is finite.
     pub(crate) fn number(self) -> Option<f64> {
-        match self.text.bytes().next()? {
-            b'-' | b'0'..=b'9' => self.text.parse().ok(),
+        match self.first()? {
+            b'-' | b'0'..=b'9' => self.text().parse().ok(),
             _ => None,
         }
     }
@@ -104,9 +118,9 @@ impl<'a> Raw<'a> {
 
     /// Hands each item to `visit`, if this is an array.
     pub(crate) fn each_item(self, mut visit: impl FnMut(Self)) -> Option<()> {
-        self.text.starts_with('[').then_some(())?;
-        Reader::new(self.text, usize::MAX)
-            .only_array(&mut |item: Self| visit(item.behind(self.start)))
+        (self.first() == Some(b'[')).then_some(())?;
+        Reader::at(self.whole, self.start, usize::MAX)
+            .one_array(&mut visit)
             .ok()
     }
 
@@ -119,11 +133,10 @@ impl<'a> Raw<'a> {
 
     /// Hands each member to `visit`, if this is an object.
     pub(crate) fn each_member(self, mut visit: impl FnMut(Cow<'a, str>, Self)) -> Option<()> {
-        self.text.starts_with('{').then_some(())?;
-        read_object(self.text, usize::MAX, |name, value| {
-            visit(name, value.behind(self.start));
-        })
-        .ok()
+        (self.first() == Some(b'{')).then_some(())?;
+        Reader::at(self.whole, self.start, usize::MAX)
+            .one_object(&mut |name: Self, value| visit(name.string().unwrap_or_default(), value))
+            .ok()
     }
 
     /// The value of the member `name`, if this is an object that has it.
@@ -137,12 +150,8 @@ impl<'a> Raw<'a> {
         found
     }
 
-    /// The same value in a text of which this one is a part.
-    fn behind(self, octets: usize) -> Self {
-        Self {
-            start: self.start.saturating_add(octets),
-            ..self
-        }
+    fn first(self) -> Option<u8> {
+        self.whole.as_bytes().get(self.start).copied()
     }
 }
 
@@ -216,7 +225,12 @@ mod tests {
         assert_eq!(seen[0], ("a".into(), "1.5e1".into()));
         assert_eq!(seen[1], ("b".into(), "[true,{\"c\":null}]".into()));
         assert_eq!(seen[2].0, "ax");
-        assert_eq!(Raw::of_accepted(&seen[2].1, 0).string().unwrap(), "😀");
+        assert_eq!(
+            Raw::of_accepted(&seen[2].1, 0..seen[2].1.len())
+                .string()
+                .unwrap(),
+            "😀"
+        );
     }
 
     #[test]
@@ -336,7 +350,7 @@ mod tests {
     #[test]
     fn navigates_accepted_text() {
         let text = r#"{"a":{"b":["x","y\n"]}}"#;
-        let raw = Raw::of_accepted(text, 0);
+        let raw = Raw::of_accepted(text, 0..text.len());
         let items = raw
             .member("a")
             .and_then(|a| a.member("b"))
@@ -349,10 +363,8 @@ mod tests {
                 .collect::<Vec<_>>(),
             ["x", "y\n"]
         );
-        for item in items {
-            let (start, length) = (item.start(), item.text().len());
-            assert_eq!(text.get(start..start + length), Some(item.text()));
-        }
+        let plain = items.iter().map(|item| item.plain_string());
+        assert_eq!(plain.collect::<Vec<_>>(), [Some(12..13), None]);
         assert!(raw.member("b").is_none());
         assert!(raw.items().is_none());
     }

@@ -4,6 +4,7 @@
 //! is [`Unverified::verify`], which gives an [`Authentic`] and is the only thing that does.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use base64_simd::URL_SAFE_NO_PAD;
 
@@ -18,7 +19,7 @@ use crate::registered::{Registered, malformed};
 /// A token of the right shape, whose signature nobody has checked.
 pub(crate) struct Unverified<'t> {
     signed: Compact<'t>,
-    claims: Registered,
+    claims: Arc<Registered>,
 }
 
 /// The compact form of any payload, under a header that keeps the rules.
@@ -33,7 +34,7 @@ pub(crate) struct Compact<'t> {
 /// A token whose signature is that of a key of its issuer. Its claims still have to be judged.
 pub(crate) struct Authentic<'t> {
     pub(crate) header: Cow<'t, Header>,
-    pub(crate) claims: Registered,
+    pub(crate) claims: Arc<Registered>,
 }
 
 /// What a header means, once it is known to keep the rules.
@@ -59,7 +60,7 @@ impl<'t> Unverified<'t> {
     pub(crate) fn parse(token: &'t str, known: &'t [Known]) -> Result<Self, Rejection> {
         let mut signed = Compact::parse(token, known)?;
         let payload = text("claims", std::mem::take(&mut signed.payload))?;
-        let claims = Registered::read(payload)?;
+        let claims = Arc::new(Registered::read(payload)?);
         signed.replicated.equal(&claims)?;
         Ok(Self { signed, claims })
     }

@@ -8,6 +8,7 @@ use crate::text::{Collector, Span};
 /// The claims that the checks need, read in one pass and not yet believed.
 ///
 /// They own the payload and stand in it: texts are spans of the one buffer.
+#[derive(Clone)]
 pub(crate) struct Registered {
     /// The payload, and behind it what its strings with escapes mean.
     buffer: String,
@@ -26,7 +27,7 @@ struct Member {
 }
 
 /// What one pass finds.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Found {
     issuer: Option<Span>,
     subject: Option<Span>,
@@ -82,7 +83,7 @@ impl Registered {
         }
         let (names, unescaped) = texts.finish();
         let mut buffer = payload;
-        let payload = Span::new(0, buffer.len());
+        let payload = Span::new(0..buffer.len());
         buffer.push_str(&unescaped);
         Ok(Self {
             buffer,

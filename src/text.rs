@@ -1,7 +1,6 @@
 //! The one buffer of a token: its payload, and where the texts stand that the checks and the
 //! handlers need. A claim costs four octets instead of a string of its own.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::json::Raw;
@@ -14,17 +13,17 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    pub(crate) fn new(start: usize, length: usize) -> Self {
+    pub(crate) fn new(place: Range<usize>) -> Self {
         let short = |number| u16::try_from(number).unwrap_or(u16::MAX);
         Self {
-            start: short(start),
-            end: short(start.saturating_add(length)),
+            start: short(place.start),
+            end: short(place.end),
         }
     }
 
     /// Where a value stands in the text that it was read from.
     pub(crate) fn of(value: Raw<'_>) -> Self {
-        Self::new(value.start(), value.text().len())
+        Self::new(value.place())
     }
 
     pub(crate) fn range(self) -> Range<usize> {
@@ -37,7 +36,7 @@ impl Span {
 
     /// The value here, in a payload that the reader has accepted.
     pub(crate) fn value(self, buffer: &str) -> Raw<'_> {
-        Raw::of_accepted(self.text(buffer), usize::from(self.start))
+        Raw::of_accepted(buffer, self.range())
     }
 }
 
@@ -83,19 +82,18 @@ impl<'b> Collector<'b> {
 
     /// The value, if it is a string.
     pub(crate) fn string(&mut self, value: Raw<'_>) -> Option<Span> {
-        Some(match value.string()? {
-            Cow::Borrowed(inner) => Span::new(value.start().saturating_add(1), inner.len()),
-            Cow::Owned(text) => {
-                let start = self.buffer.len().saturating_add(self.unescaped.len());
-                self.unescaped.push_str(&text);
-                Span::new(start, text.len())
-            }
-        })
+        if let Some(inner) = value.plain_string() {
+            return Some(Span::new(inner));
+        }
+        let text = value.string()?;
+        let start = self.buffer.len().saturating_add(self.unescaped.len());
+        self.unescaped.push_str(&text);
+        Some(Span::new(start..start.saturating_add(text.len())))
     }
 
     /// Ends the list of what was added since the last one.
     pub(crate) fn list(&mut self) -> Span {
-        let list = Span::new(self.first, self.names.len().saturating_sub(self.first));
+        let list = Span::new(self.first..self.names.len());
         self.first = self.names.len();
         self.marks = 0;
         list
@@ -160,8 +158,9 @@ impl<'b> Collector<'b> {
         while start < end {
             let rest = self.octets(start..end);
             let length = rest.iter().take_while(|octet| **octet != b' ').count();
-            self.name(Span::new(start, length));
-            start = start.saturating_add(length).saturating_add(1);
+            let behind = start.saturating_add(length);
+            self.name(Span::new(start..behind));
+            start = behind.saturating_add(1);
         }
     }
 
@@ -205,7 +204,7 @@ fn mark(name: &[u8]) -> u64 {
     let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
     let mixed = octet(name.first())
         .wrapping_mul(7)
-        .wrapping_add(octet(name.iter().rev().nth(2)).wrapping_mul(31))
+        .wrapping_add(octet(name.get(name.len() / 2)).wrapping_mul(31))
         .wrapping_add(length.wrapping_mul(11));
     1_u64.wrapping_shl(mixed)
 }
@@ -217,7 +216,7 @@ const ROOM: usize = 32;
 #[cfg(any(test, feature = "_fuzz"))]
 pub(crate) fn granted(value: &str) -> (Vec<String>, Granted) {
     let mut names = Collector::new(value, Vec::new());
-    let shape = names.granted(Raw::of_accepted(value, 0));
+    let shape = names.granted(Raw::of_accepted(value, 0..value.len()));
     let (names, unescaped) = names.finish();
     let buffer = format!("{value}{unescaped}");
     let names = names.iter().map(|name| name.text(&buffer).to_owned());

@@ -1,6 +1,8 @@
 //! The claims against the policy: the same checks first without trust, to refuse a hopeless token
 //! before its signature costs anything, then as decisions on the authentic payload.
 
+use std::sync::Arc;
+
 use crate::claims::{Claims, Token};
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
@@ -61,8 +63,10 @@ pub(crate) fn validate(
         ));
     }
     check(header.typ(), &registered, trust, now)?;
-    let scopes = scopes(&mut registered, &trust.rules)?;
-    let roles = roles(&mut registered, trust);
+    // Nobody else has the claims yet, so nothing is copied here.
+    let claims = Arc::make_mut(&mut registered);
+    let scopes = scopes(claims, &trust.rules)?;
+    let roles = roles(claims, trust);
     let is_client = is_client(&registered, &trust.rules);
     Ok(Claims::from_token(Token {
         registered,

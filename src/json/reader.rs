@@ -17,10 +17,11 @@ pub(super) struct Reader<'a> {
 struct Stopped;
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(text: &'a str, max_members: usize) -> Self {
+    /// A reader of what begins at this octet.
+    pub(super) fn at(text: &'a str, at: usize, max_members: usize) -> Self {
         Self {
             text,
-            at: 0,
+            at,
             depth: 0,
             members: 0,
             max_members,
@@ -38,8 +39,17 @@ impl<'a> Reader<'a> {
         self.verdict(read)
     }
 
+    /// Reads one object, whatever is behind it.
+    pub(super) fn one_object(
+        mut self,
+        visit: &mut impl FnMut(Raw<'a>, Raw<'a>),
+    ) -> Result<(), JsonError> {
+        let read = self.object(visit);
+        self.verdict(read)
+    }
+
     /// Reads one array, whatever is behind it.
-    pub(super) fn only_array(mut self, visit: &mut impl FnMut(Raw<'a>)) -> Result<(), JsonError> {
+    pub(super) fn one_array(mut self, visit: &mut impl FnMut(Raw<'a>)) -> Result<(), JsonError> {
         let read = self.array(visit);
         self.verdict(read)
     }
@@ -123,10 +133,13 @@ impl<'a> Reader<'a> {
         let start = self.at;
         let is_plain = self.string()?;
         let name = self.raw(start, is_plain);
-        let inner = name.text.get(1..name.text.len().saturating_sub(1));
-        names.add(inner.unwrap_or_default(), is_plain);
+        let inner = self
+            .text
+            .get(start.saturating_add(1)..self.at.saturating_sub(1));
+        let inner = inner.unwrap_or_default();
+        names.add(inner, is_plain);
         let is_reserved = if is_plain {
-            inner.is_some_and(|inner| inner.starts_with(RESERVED))
+            inner.starts_with(RESERVED)
         } else {
             name.string().is_some_and(|name| name.starts_with(RESERVED))
         };
@@ -282,8 +295,9 @@ impl<'a> Reader<'a> {
 
     fn raw(&self, start: usize, is_plain: bool) -> Raw<'a> {
         Raw {
-            text: self.since(start),
+            whole: self.text,
             start,
+            end: self.at,
             is_plain,
         }
     }
