@@ -188,12 +188,12 @@ impl<'b> Collector<'b> {
     }
 
     fn octets(&self, range: Range<usize>) -> &[u8] {
-        let behind = |at: usize| at.checked_sub(self.buffer.len());
-        let octets = match (behind(range.start), behind(range.end)) {
-            (Some(start), Some(end)) if end > 0 => self.unescaped.as_bytes().get(start..end),
-            _ => self.buffer.as_bytes().get(range),
-        };
-        octets.unwrap_or_default()
+        if let Some(octets) = self.buffer.as_bytes().get(range.clone()) {
+            return octets;
+        }
+        let behind = |at: usize| at.saturating_sub(self.buffer.len());
+        let range = behind(range.start)..behind(range.end);
+        self.unescaped.as_bytes().get(range).unwrap_or_default()
     }
 }
 

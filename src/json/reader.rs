@@ -190,22 +190,19 @@ impl<'a> Reader<'a> {
     /// Steps over what stands for itself in a string, eight octets at a time.
     fn ordinary(&mut self) {
         let octets = self.text.as_bytes();
-        while let Some(word) = octets.get(self.at..).and_then(<[u8]>::first_chunk) {
+        let mut at = self.at;
+        while let Some(word) = octets.get(at..).and_then(<[u8]>::first_chunk) {
             let special = special_octets(u64::from_le_bytes(*word));
             if special != 0 {
                 let before = special.trailing_zeros().wrapping_shr(3);
-                let before = usize::try_from(before).unwrap_or_default();
-                self.at = self.at.saturating_add(before);
+                self.at = at.wrapping_add(usize::try_from(before).unwrap_or_default());
                 return;
             }
-            self.at = self.at.saturating_add(8);
+            at = at.wrapping_add(8);
         }
-        while self
-            .peek()
-            .is_some_and(|octet| !matches!(octet, ..0x20 | b'"' | b'\\'))
-        {
-            self.step();
-        }
+        let last = octets.get(at..).unwrap_or_default().iter();
+        let ordinary = last.take_while(|octet| !matches!(octet, ..0x20 | b'"' | b'\\'));
+        self.at = at.wrapping_add(ordinary.count());
     }
 
     fn escape(&mut self) -> Result<(), Stopped> {
@@ -322,7 +319,8 @@ impl<'a> Reader<'a> {
     }
 
     fn step(&mut self) {
-        self.at = self.at.saturating_add(1);
+        // Never wraps: no text is that long.
+        self.at = self.at.wrapping_add(1);
     }
 
     fn expect(&mut self, octet: u8) -> Result<(), Stopped> {
@@ -349,11 +347,11 @@ impl<'a> Reader<'a> {
 fn special_octets(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quotes = zero(word ^ ONES.wrapping_mul(0x22));
-    let backslashes = zero(word ^ ONES.wrapping_mul(0x5C));
-    let controls = word.wrapping_sub(ONES.wrapping_mul(0x20)) & !word;
-    (quotes | backslashes | controls) & HIGH
+    // With one bit turned, the quote is the neighbour of the controls: all are below 0x21.
+    let turned = word ^ ONES.wrapping_mul(0x02);
+    let quotes_and_controls = turned.wrapping_sub(ONES.wrapping_mul(0x21));
+    let backslashes = (word ^ ONES.wrapping_mul(0x5C)).wrapping_sub(ONES);
+    (quotes_and_controls | backslashes) & !word & HIGH
 }
 
 /// Characters of one number.
