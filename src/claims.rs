@@ -106,8 +106,6 @@ impl SubjectId {
 #[derive(Clone)]
 pub(crate) struct Token {
     pub(crate) registered: Arc<Registered>,
-    pub(crate) scopes: Span,
-    pub(crate) roles: Span,
     pub(crate) is_client: bool,
 }
 
@@ -225,7 +223,7 @@ impl<C> Claims<C> {
     /// By which means the person signed in: `amr`, such as `pwd` and `otp` (RFC 8176).
     #[must_use]
     pub fn authentication_methods(&self) -> NameSet<'_> {
-        NameSet::of(self.registered(), self.registered().amr())
+        NameSet::of(self.registered().amr())
     }
 
     fn registered(&self) -> &Registered {
@@ -303,11 +301,11 @@ impl Token {
     }
 
     pub(crate) fn scopes(&self) -> NameSet<'_> {
-        NameSet::of(&self.registered, self.scopes)
+        NameSet::of(self.registered.scopes())
     }
 
     pub(crate) fn roles(&self) -> NameSet<'_> {
-        NameSet::of(&self.registered, self.roles)
+        NameSet::of(self.registered.roles())
     }
 
     fn own_claims<C: DeserializeOwned + 'static>(&self) -> Result<C, Rejection> {
@@ -363,11 +361,8 @@ pub struct NameSet<'a> {
 }
 
 impl<'a> NameSet<'a> {
-    fn of(claims: &'a Registered, list: Span) -> Self {
-        Self {
-            buffer: claims.buffer(),
-            names: claims.names(list),
-        }
+    fn of((names, buffer): (&'a [Span], &'a str)) -> Self {
+        Self { buffer, names }
     }
 
     /// Whether the name is in the set.

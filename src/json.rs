@@ -79,11 +79,15 @@ impl<'a> Raw<'a> {
         self.start..self.end
     }
 
+    pub(crate) fn is_string(self) -> bool {
+        self.first() == Some(b'"')
+    }
+
     /// Where the string stands in that text, without its quotes, if this is one without escapes.
     pub(crate) fn plain_string(self) -> Option<Range<usize>> {
         let inner = self.start.saturating_add(1)..self.end.saturating_sub(1);
         let is_plain = self.is_plain
-            || (self.first() == Some(b'"')
+            || (self.is_string()
                 && !self
                     .whole
                     .as_bytes()

@@ -1,9 +1,11 @@
 //! The claims that the checks need, read from the payload in one pass.
 
+use std::sync::OnceLock;
+
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
 use crate::json::{self, JsonError, Raw};
-use crate::text::{Collector, Span};
+use crate::text::{Collector, Names, Span};
 
 /// The claims that the checks need, read in one pass and not yet believed.
 ///
@@ -13,10 +15,21 @@ pub(crate) struct Registered {
     /// The payload, and behind it what its strings with escapes mean.
     buffer: String,
     payload: Span,
-    /// Audiences, authentication methods, and what is [collected](Self::collect) later.
-    names: Vec<Span>,
+    /// Lists: audiences, authentication methods, values that grant scopes and roles.
+    lists: Vec<Span>,
     members: Vec<Member>,
     found: Found,
+    /// Where the values with scopes are in the lists, and the scopes, once somebody has asked.
+    scopes: Grant,
+    /// The same for roles.
+    roles: Grant,
+}
+
+/// Names that claims grant. Many a request asks for none, and a token is asked more than once.
+#[derive(Clone, Default)]
+struct Grant {
+    values: Span,
+    names: OnceLock<Names>,
 }
 
 /// A member of the payload: its name without escapes, its value as it was sent.
@@ -81,16 +94,18 @@ impl Registered {
                 format!("claim `{name}` has the wrong JSON type"),
             ));
         }
-        let (names, unescaped) = texts.finish();
+        let (lists, unescaped) = texts.finish();
         let mut buffer = payload;
         let payload = Span::new(0..buffer.len());
         buffer.push_str(&unescaped);
         Ok(Self {
             buffer,
             payload,
-            names,
+            lists,
             members,
             found,
+            scopes: Grant::default(),
+            roles: Grant::default(),
         })
     }
 
@@ -111,8 +126,10 @@ impl Registered {
 
     /// `aud`; nothing where it is absent.
     pub(crate) fn audience(&self) -> impl Iterator<Item = &str> {
-        let names = self.names(self.found.audience.unwrap_or_default());
-        names.iter().map(|name| name.text(&self.buffer))
+        let audience = self.found.audience.unwrap_or_default();
+        self.list(audience)
+            .iter()
+            .map(|name| name.text(&self.buffer))
     }
 
     pub(crate) fn has_audience(&self) -> bool {
@@ -159,9 +176,9 @@ impl Registered {
         self.text(self.found.acr)
     }
 
-    /// `amr`, as a list of names.
-    pub(crate) fn amr(&self) -> Span {
-        self.found.amr
+    /// `amr`.
+    pub(crate) fn amr(&self) -> (&[Span], &str) {
+        (self.list(self.found.amr), &self.buffer)
     }
 
     /// The value of `scope`.
@@ -175,8 +192,8 @@ impl Registered {
     }
 
     /// The values of the claims that roles are usually in.
-    pub(crate) fn roles(&self) -> [Span; ROLE_CLAIMS] {
-        self.found.roles
+    pub(crate) fn usual_roles(&self) -> impl Iterator<Item = Span> + use<> {
+        self.found.roles.into_iter().take(self.found.role_claims)
     }
 
     /// Roles per client, the form of Keycloak.
@@ -217,28 +234,48 @@ impl Registered {
             .map(|member| member.value)
     }
 
-    /// What the spans are spans of.
-    pub(crate) fn buffer(&self) -> &str {
-        &self.buffer
+    /// Says which values grant scopes.
+    pub(crate) fn grant_scopes(&mut self, values: impl IntoIterator<Item = Span>) {
+        self.scopes.values = self.keep(values);
     }
 
-    /// The names of a list.
-    pub(crate) fn names(&self, list: Span) -> &[Span] {
-        self.names.get(list.range()).unwrap_or_default()
+    /// Says which values grant roles.
+    pub(crate) fn grant_roles(&mut self, values: impl IntoIterator<Item = Span>) {
+        self.roles.values = self.keep(values);
     }
 
-    /// Adds a list of names from values of the payload.
-    pub(crate) fn collect<T>(
-        &mut self,
-        add: impl FnOnce(&mut Collector<'_>, &str) -> T,
-    ) -> (Span, T) {
-        let mut names = Collector::new(&self.buffer, std::mem::take(&mut self.names));
-        let result = add(&mut names, &self.buffer);
-        let list = names.list();
-        let (names, unescaped) = names.finish();
-        self.names = names;
-        self.buffer.push_str(&unescaped);
-        (list, result)
+    /// The scopes, and the buffer that they are in.
+    pub(crate) fn scopes(&self) -> (&[Span], &str) {
+        self.granted(&self.scopes, Collector::words_or_items)
+    }
+
+    /// The roles, and the buffer that they are in.
+    pub(crate) fn roles(&self) -> (&[Span], &str) {
+        self.granted(&self.roles, Collector::roles)
+    }
+
+    fn keep(&mut self, values: impl IntoIterator<Item = Span>) -> Span {
+        let first = self.lists.len();
+        self.lists.extend(values);
+        Span::new(first..self.lists.len())
+    }
+
+    fn granted<'c>(
+        &'c self,
+        grant: &'c Grant,
+        add: impl Fn(&mut Collector<'c>, Raw<'c>),
+    ) -> (&'c [Span], &'c str) {
+        let names = grant.names.get_or_init(|| {
+            let mut names = Collector::new(&self.buffer, Vec::new());
+            let values = self.list(grant.values).iter();
+            values.for_each(|value| add(&mut names, value.value(&self.buffer)));
+            names.names()
+        });
+        names.spans(&self.buffer)
+    }
+
+    fn list(&self, list: Span) -> &[Span] {
+        self.lists.get(list.range()).unwrap_or_default()
     }
 
     fn text(&self, span: Option<Span>) -> Option<&str> {
@@ -380,14 +417,9 @@ mod tests {
         ] {
             let claims = Registered::read(text.to_owned());
             let mut claims = claims.unwrap_or_else(|error| panic!("{text}: {error}"));
-            let usual = claims.roles();
-            let (roles, ()) = claims.collect(|names, payload| {
-                usual
-                    .iter()
-                    .for_each(|claim| names.roles(claim.value(payload)));
-            });
-            let roles = claims.names(roles).iter();
-            let roles: Vec<_> = roles.map(|name| name.text(claims.buffer())).collect();
+            claims.grant_roles(claims.usual_roles());
+            let (roles, buffer) = claims.roles();
+            let roles: Vec<_> = roles.iter().map(|name| name.text(buffer)).collect();
             assert_eq!(roles, expected, "{text}");
         }
     }

@@ -54,13 +54,43 @@ pub(crate) struct Collector<'b> {
     marks: u64,
 }
 
-/// A list of names is not there, not of names, or there as an array or a string.
+/// The names that some claims grant, each once.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    spans: Vec<Span>,
+    /// A buffer of their own, if one of them had to be unescaped.
+    buffer: Option<String>,
+}
+
+impl Names {
+    /// The names, and the buffer that they are in: this one, or their own.
+    pub(crate) fn spans<'n>(&'n self, buffer: &'n str) -> (&'n [Span], &'n str) {
+        (&self.spans, self.buffer.as_deref().unwrap_or(buffer))
+    }
+}
+
+/// How a claim grants names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Granted {
     /// Neither a string nor an array of strings.
     Invalid,
     List,
     Text,
+}
+
+impl Granted {
+    pub(crate) fn of(value: Raw<'_>) -> Self {
+        if value.is_string() {
+            return Self::Text;
+        }
+        let mut granted = Self::List;
+        let items = value.each_item(|item| {
+            if !item.is_string() {
+                granted = Self::Invalid;
+            }
+        });
+        items.map_or(Self::Invalid, |()| granted)
+    }
 }
 
 impl<'b> Collector<'b> {
@@ -72,6 +102,15 @@ impl<'b> Collector<'b> {
             first: names.len(),
             names,
             marks: 0,
+        }
+    }
+
+    /// The names that were added.
+    pub(crate) fn names(self) -> Names {
+        let own = || [self.buffer, &self.unescaped].concat();
+        Names {
+            buffer: (!self.unescaped.is_empty()).then(own),
+            spans: self.names,
         }
     }
 
@@ -121,17 +160,15 @@ impl<'b> Collector<'b> {
     }
 
     /// Adds the words of a string, or the strings of an array, each once.
-    pub(crate) fn granted(&mut self, value: Raw<'_>) -> Granted {
+    pub(crate) fn words_or_items(&mut self, value: Raw<'_>) {
         if let Some(span) = self.string(value) {
-            self.words(span);
-            return Granted::Text;
+            return self.words(span);
         }
-        let mut granted = Granted::List;
-        let items = value.each_item(|item| match self.string(item) {
-            Some(one) => self.name(one),
-            None => granted = Granted::Invalid,
+        value.each_item(|item| {
+            if let Some(one) = self.string(item) {
+                self.name(one);
+            }
         });
-        items.map_or(Granted::Invalid, |()| granted)
     }
 
     /// Adds the roles of a claim, each once: a string, an array of strings, or SCIM's array of
@@ -212,15 +249,15 @@ fn mark(name: &[u8]) -> u64 {
 /// Spans for which there is room at once: audience, scopes and roles of most tokens.
 const ROOM: usize = 32;
 
-/// The names that a claim grants, and the shape of the claim.
+/// The names that a claim grants.
 #[cfg(any(test, feature = "_fuzz"))]
-pub(crate) fn granted(value: &str) -> (Vec<String>, Granted) {
+pub(crate) fn granted(value: &str) -> Vec<String> {
     let mut names = Collector::new(value, Vec::new());
-    let shape = names.granted(Raw::of_accepted(value, 0..value.len()));
-    let (names, unescaped) = names.finish();
-    let buffer = format!("{value}{unescaped}");
-    let names = names.iter().map(|name| name.text(&buffer).to_owned());
-    (names.collect(), shape)
+    names.words_or_items(Raw::of_accepted(value, 0..value.len()));
+    let names = names.names();
+    let (spans, buffer) = names.spans(value);
+    let texts = spans.iter().map(|name| name.text(buffer).to_owned());
+    texts.collect()
 }
 
 #[cfg(test)]
@@ -240,20 +277,16 @@ mod tests {
             ("{}", vec![], Granted::Invalid),
             ("5", vec![], Granted::Invalid),
         ] {
-            assert_eq!(
-                granted(value),
-                (expected.into_iter().map(String::from).collect(), shape),
-                "{value}"
-            );
+            assert_eq!(granted(value), expected, "{value}");
+            let value = Raw::of_accepted(value, 0..value.len());
+            assert_eq!(Granted::of(value), shape, "{value:?}");
         }
     }
 
     #[test]
     fn names_with_the_same_mark_are_told_apart() {
         let all: Vec<_> = (0..500).map(|number| format!("scope:{number}")).collect();
-        assert_eq!(
-            granted(&format!("\"{} {}\"", all.join(" "), all.join(" "))).0,
-            all
-        );
+        let twice = format!("\"{} {}\"", all.join(" "), all.join(" "));
+        assert_eq!(granted(&twice), all);
     }
 }

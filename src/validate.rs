@@ -65,13 +65,11 @@ pub(crate) fn validate(
     check(header.typ(), &registered, trust, now)?;
     // Nobody else has the claims yet, so nothing is copied here.
     let claims = Arc::make_mut(&mut registered);
-    let scopes = scopes(claims, &trust.rules)?;
-    let roles = roles(claims, trust);
-    let is_client = is_client(&registered, &trust.rules);
+    scopes(claims, &trust.rules)?;
+    roles(claims, trust);
+    let is_client = is_client(claims, &trust.rules);
     Ok(Claims::from_token(Token {
         registered,
-        scopes,
-        roles,
         is_client,
     }))
 }
@@ -221,72 +219,63 @@ fn check_required(claims: &Registered, rules: &IssuerRules) -> Result<(), Reject
     Ok(())
 }
 
-/// RFC 8693, section 4.2, and what providers make of it.
-fn scopes(claims: &mut Registered, rules: &IssuerRules) -> Result<Span, Rejection> {
+/// Which claims grant scopes: RFC 8693, section 4.2, and what providers make of it.
+fn scopes(claims: &mut Registered, rules: &IssuerRules) -> Result<(), Rejection> {
+    let wrong = |claim: &str, expected: &str| {
+        Err(Rejection::because(
+            RejectionKind::InvalidClaim,
+            format!("claim `{claim}` is not {expected}"),
+        ))
+    };
     const NAMES: &str = "a string or an array of strings";
     if !rules.scopes_from.is_empty() {
-        let found: Vec<_> = rules
-            .scopes_from
-            .iter()
-            .filter_map(|pointer| Some((pointer, find(claims, pointer)?)))
-            .collect();
-        let (list, all) = claims.collect(|names, payload| {
-            found.iter().try_for_each(|(pointer, claim)| {
-                match names.granted(claim.value(payload)) {
-                    Granted::Invalid => wrong_shape(&pointer.names().join("/"), NAMES),
-                    Granted::List | Granted::Text => Ok(()),
-                }
-            })
-        });
-        return all.map(|()| list);
+        let mut values = Vec::new();
+        for pointer in rules.scopes_from.iter() {
+            let Some(value) = find(claims, pointer) else {
+                continue;
+            };
+            if Granted::of(value.value(claims.payload())) == Granted::Invalid {
+                return wrong(&pointer.names().join("/"), NAMES);
+            }
+            values.push(value);
+        }
+        claims.grant_scopes(values);
+        return Ok(());
     }
     let is_profile = rules.is_access_token_profile;
-    let (name, claim) = match (claims.scope(), claims.scp()) {
+    let (name, value) = match (claims.scope(), claims.scp()) {
         (Some(scope), _) => ("scope", scope),
         (None, Some(scp)) if !is_profile => ("scp", scp),
-        (None, _) => return Ok(Span::default()),
+        (None, _) => return Ok(()),
     };
-    match claims.collect(|names, payload| names.granted(claim.value(payload))) {
-        (_, Granted::List) if is_profile => wrong_shape(name, "a string"),
-        (_, Granted::Invalid) => wrong_shape(name, NAMES),
-        (list, Granted::List | Granted::Text) => Ok(list),
+    match Granted::of(value.value(claims.payload())) {
+        Granted::List if is_profile => wrong(name, "a string"),
+        Granted::Invalid => wrong(name, NAMES),
+        Granted::List | Granted::Text => {
+            claims.grant_scopes([value]);
+            Ok(())
+        }
     }
 }
 
-fn wrong_shape<T>(claim: &str, expected: &str) -> Result<T, Rejection> {
-    Err(Rejection::because(
-        RejectionKind::InvalidClaim,
-        format!("claim `{claim}` is not {expected}"),
-    ))
-}
-
-fn roles(claims: &mut Registered, trust: &Trust) -> Span {
+/// Which claims grant roles.
+fn roles(claims: &mut Registered, trust: &Trust) {
     let pointers = &trust.rules.roles_from;
-    let named: Vec<_> = pointers
-        .iter()
-        .filter_map(|pointer| find(claims, pointer))
-        .collect();
-    let (usual, per_client) = (claims.roles(), claims.resource_access());
-    let (roles, ()) = claims.collect(|names, payload| {
-        if !pointers.is_empty() {
-            named
-                .iter()
-                .for_each(|claim| names.roles(claim.value(payload)));
-            return;
-        }
-        usual
-            .iter()
-            .for_each(|claim| names.roles(claim.value(payload)));
-        let Some(per_client) = per_client else { return };
-        per_client.value(payload).each_member(|client, access| {
-            if trust.audience.ids().any(|id| id == client)
-                && let Some(roles) = access.member("roles")
-            {
-                names.roles(roles);
+    if !pointers.is_empty() {
+        let found = pointers.iter().filter_map(|pointer| find(claims, pointer));
+        let values: Vec<_> = found.collect();
+        return claims.grant_roles(values);
+    }
+    let mut of_clients = Vec::new();
+    if let Some(clients) = claims.resource_access() {
+        let clients = clients.value(claims.payload());
+        clients.each_member(|client, access| {
+            if trust.audience.ids().any(|id| id == client) {
+                of_clients.extend(access.member("roles").map(Span::of));
             }
         });
-    });
-    roles
+    }
+    claims.grant_roles(claims.usual_roles().chain(of_clients));
 }
 
 /// RFC 9068, section 5: who has its own id as subject is no person. Auth0 appends `@clients`.
