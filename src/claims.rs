@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
 use crate::memo::Memo;
+use crate::own;
 use crate::registered::Registered;
 use crate::text::Span;
 
@@ -314,7 +315,7 @@ impl Token {
         if let Some(none) = slot.downcast_mut::<Option<C>>().and_then(Option::take) {
             return Ok(none);
         }
-        serde_json::from_str(self.registered.payload()).map_err(|error| {
+        own::deserialize(&self.registered).map_err(|error| {
             let reason = without_quoted(&error.to_string());
             let name = std::any::type_name::<C>();
             Rejection::because(

@@ -96,10 +96,15 @@ impl<'a> Raw<'a> {
         is_plain.then_some(inner)
     }
 
+    /// The string, if this is one without escapes.
+    pub(crate) fn plain_text(self) -> Option<&'a str> {
+        self.whole.get(self.plain_string()?)
+    }
+
     /// The string, with its escapes resolved, if this is one.
     pub(crate) fn string(self) -> Option<Cow<'a, str>> {
-        if let Some(inner) = self.plain_string() {
-            return self.whole.get(inner).map(Cow::Borrowed);
+        if let Some(plain) = self.plain_text() {
+            return Some(Cow::Borrowed(plain));
         }
         let inner = self.text().strip_prefix('"')?.strip_suffix('"')?;
         Some(Cow::Owned(unescape(inner)))

@@ -106,6 +106,7 @@ mod keys;
 mod layer;
 mod macros;
 mod memo;
+mod own;
 mod policy;
 #[cfg(test)]
 mod properties;

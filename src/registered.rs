@@ -234,6 +234,14 @@ impl Registered {
             .map(|member| member.value)
     }
 
+    /// All claims, in the order of the token.
+    pub(crate) fn members(&self) -> impl ExactSizeIterator<Item = (&str, Raw<'_>)> {
+        self.members.iter().map(|member| {
+            let name = member.name.text(&self.buffer);
+            (name, member.value.value(&self.buffer))
+        })
+    }
+
     /// Says which values grant scopes.
     pub(crate) fn grant_scopes(&mut self, values: impl IntoIterator<Item = Span>) {
         self.scopes.values = self.keep(values);

@@ -246,8 +246,8 @@ fn mark(name: &[u8]) -> u64 {
     1_u64.wrapping_shl(mixed)
 }
 
-/// Spans for which there is room at once: audience, scopes and roles of most tokens.
-const ROOM: usize = 32;
+/// Spans for which there is room at once.
+const ROOM: usize = 16;
 
 /// The names that a claim grants.
 #[cfg(any(test, feature = "_fuzz"))]

@@ -1,0 +1,267 @@
+//! Own claims, from the members that the reader has found.
+//!
+//! A type names a few of the claims, so most of the payload need not be read a second time for
+//! it. `serde_json` still reads each value that is asked for, and the whole payload where a type
+//! is no structure or map, and to say what is wrong.
+
+use serde::de::value::BorrowedStrDeserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde_json::Error;
+
+use crate::json::Raw;
+use crate::registered::Registered;
+
+/// Deserializes own claims.
+pub(crate) fn deserialize<C: DeserializeOwned>(claims: &Registered) -> Result<C, Error> {
+    // The second reading decides: its errors count lines and columns of the whole payload.
+    C::deserialize(Payload(claims)).or_else(|_| serde_json::from_str(claims.payload()))
+}
+
+/// The payload as a deserializer.
+struct Payload<'c>(&'c Registered);
+
+/// One value as a deserializer.
+struct Value<'c>(Raw<'c>);
+
+/// The members as a map.
+struct Members<'c, I> {
+    rest: I,
+    value: Option<Raw<'c>>,
+}
+
+impl<'c, I: ExactSizeIterator<Item = (&'c str, Raw<'c>)>> MapAccess<'c> for Members<'c, I> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'c>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        let Some((name, value)) = self.rest.next() else {
+            return Ok(None);
+        };
+        self.value = Some(value);
+        seed.deserialize(BorrowedStrDeserializer::new(name))
+            .map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'c>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        let value = self.value.take();
+        let value = value.ok_or_else(|| serde::de::Error::custom("value without a key"))?;
+        seed.deserialize(Value(value))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.rest.len())
+    }
+}
+
+/// Methods that let `serde_json` read the text.
+macro_rules! read {
+    ($($method:ident($($argument:ident: $type:ty),*))*) => {$(
+        fn $method<V: Visitor<'c>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Error> {
+            let mut json = serde_json::Deserializer::from_str(self.text());
+            let value = json.$method($($argument,)* visitor)?;
+            json.end().map(|()| value)
+        }
+    )*};
+}
+
+macro_rules! read_scalars_and_more {
+    () => {
+        read! {
+            deserialize_bool() deserialize_char()
+            deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64() deserialize_i128()
+            deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
+            deserialize_f32() deserialize_f64()
+            deserialize_bytes() deserialize_byte_buf() deserialize_identifier()
+            deserialize_option() deserialize_unit() deserialize_unit_struct(name: &'static str)
+            deserialize_newtype_struct(name: &'static str) deserialize_seq()
+            deserialize_tuple(length: usize)
+            deserialize_tuple_struct(name: &'static str, length: usize)
+            deserialize_enum(name: &'static str, variants: &'static [&'static str])
+        }
+    };
+}
+
+impl<'c> Payload<'c> {
+    fn text(&self) -> &'c str {
+        self.0.payload()
+    }
+}
+
+impl<'c> Deserializer<'c> for Payload<'c> {
+    type Error = Error;
+
+    read_scalars_and_more!();
+    read! { deserialize_ignored_any() deserialize_str() deserialize_string() }
+
+    fn deserialize_any<V: Visitor<'c>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'c>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_map(Members {
+            rest: self.0.members(),
+            value: None,
+        })
+    }
+
+    fn deserialize_struct<V: Visitor<'c>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.deserialize_map(visitor)
+    }
+}
+
+impl<'c> Value<'c> {
+    fn text(&self) -> &'c str {
+        self.0.text()
+    }
+}
+
+impl<'c> Deserializer<'c> for Value<'c> {
+    type Error = Error;
+
+    read_scalars_and_more!();
+    read! {
+        deserialize_any() deserialize_map()
+        deserialize_struct(name: &'static str, fields: &'static [&'static str])
+    }
+
+    fn deserialize_str<V: Visitor<'c>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0.plain_text() {
+            Some(text) => visitor.visit_borrowed_str(text),
+            None => {
+                let mut json = serde_json::Deserializer::from_str(self.text());
+                json.deserialize_str(visitor)
+            }
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'c>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_str(visitor)
+    }
+
+    /// What no type asks for was read once, and that is enough.
+    fn deserialize_ignored_any<V: Visitor<'c>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_unit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+    use std::fmt::Debug;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    /// Reads the payload through the members alone, and as `serde_json` does.
+    fn both<C: DeserializeOwned + PartialEq + Debug>(payload: &str) -> (Option<C>, Option<C>) {
+        let claims = Registered::read(payload.to_owned()).unwrap();
+        let whole = serde_json::from_str(payload);
+        let own = deserialize(&claims);
+        assert_eq!(
+            own.as_ref().map_err(ToString::to_string),
+            whole.as_ref().map_err(ToString::to_string)
+        );
+        (C::deserialize(Payload(&claims)).ok(), whole.ok())
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Plain {
+        name: String,
+        age: Option<u8>,
+        #[serde(default)]
+        tags: Vec<String>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Closed {
+        name: String,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Flat {
+        #[serde(flatten)]
+        plain: Plain,
+        #[serde(flatten)]
+        rest: BTreeMap<String, serde_json::Value>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(untagged)]
+    enum Either {
+        Name { name: String },
+        Age { age: u64 },
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        Person(Plain),
+        Robot {},
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Wrapped(Plain);
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    enum Single {
+        #[serde(rename = "name")]
+        Name(String),
+    }
+
+    const PAYLOADS: [&str; 12] = [
+        "{}",
+        r#"{"name":"a"}"#,
+        r#"{"name":"\u0061\n"}"#,
+        r#"{"\u006eame":"a","age":7,"tags":["x","\u0079"]}"#,
+        r#"{"name":5}"#,
+        r#"{"name":"a","age":-1}"#,
+        r#"{"name":"a","age":null,"more":{"deep":[1,{"x":1.5e3}]}}"#,
+        r#"{"age":5}"#,
+        r#"{"age":18446744073709551615}"#,
+        r#"{"kind":"Person","name":"a"}"#,
+        r#"{"kind":"Robot"}"#,
+        r#"{ "name" : "a" , "tags" : [ ] }"#,
+    ];
+
+    #[test]
+    fn own_claims_are_what_the_whole_payload_says_that_they_are() {
+        fn check<C: DeserializeOwned + PartialEq + Debug>() {
+            for payload in PAYLOADS {
+                // Whatever the members give, the payload gives too.
+                let (members, whole) = both::<C>(payload);
+                assert!(members.is_none() || members == whole, "{payload}");
+            }
+        }
+        check::<Plain>();
+        check::<Closed>();
+        check::<Flat>();
+        check::<Either>();
+        check::<Tagged>();
+        check::<Wrapped>();
+        check::<Single>();
+        check::<Option<Plain>>();
+        check::<serde_json::Value>();
+        check::<HashMap<String, serde_json::Value>>();
+        check::<HashMap<u32, serde_json::Value>>();
+        check::<Vec<String>>();
+        check::<String>();
+        check::<u8>();
+        check::<()>();
+    }
+
+    #[test]
+    fn a_structure_is_read_without_the_whole_payload() {
+        let (members, whole) = both::<Plain>(PAYLOADS[3]);
+        assert!(members.is_some());
+        assert_eq!(members, whole);
+    }
+}
