@@ -113,7 +113,12 @@ impl<'a> Raw<'a> {
     /// The number, if this is one. It is finite.
     pub(crate) fn number(self) -> Option<f64> {
         match self.first()? {
-            b'-' | b'0'..=b'9' => self.text().parse().ok(),
+            // Most times are whole seconds; these are read in a fraction of the time.
+            b'0'..=b'9' => match self.text().parse::<u32>() {
+                Ok(whole) => Some(f64::from(whole)),
+                Err(_) => self.text().parse().ok(),
+            },
+            b'-' => self.text().parse().ok(),
             _ => None,
         }
     }

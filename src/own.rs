@@ -4,8 +4,10 @@
 //! it. `serde_json` still reads each value that is asked for, and the whole payload where a type
 //! is no structure or map, and to say what is wrong.
 
-use serde::de::value::BorrowedStrDeserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::value::{BorrowedStrDeserializer, SeqDeserializer};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor,
+};
 use serde_json::Error;
 
 use crate::json::Raw;
@@ -75,7 +77,7 @@ macro_rules! read_scalars_and_more {
             deserialize_f32() deserialize_f64()
             deserialize_bytes() deserialize_byte_buf() deserialize_identifier()
             deserialize_option() deserialize_unit() deserialize_unit_struct(name: &'static str)
-            deserialize_newtype_struct(name: &'static str) deserialize_seq()
+            deserialize_newtype_struct(name: &'static str)
             deserialize_tuple(length: usize)
             deserialize_tuple_struct(name: &'static str, length: usize)
             deserialize_enum(name: &'static str, variants: &'static [&'static str])
@@ -93,7 +95,9 @@ impl<'c> Deserializer<'c> for Payload<'c> {
     type Error = Error;
 
     read_scalars_and_more!();
-    read! { deserialize_ignored_any() deserialize_str() deserialize_string() }
+    read! {
+        deserialize_ignored_any() deserialize_seq() deserialize_str() deserialize_string()
+    }
 
     fn deserialize_any<V: Visitor<'c>>(self, visitor: V) -> Result<V::Value, Error> {
         self.deserialize_map(visitor)
@@ -145,9 +149,28 @@ impl<'c> Deserializer<'c> for Value<'c> {
         self.deserialize_str(visitor)
     }
 
+    /// How many items there are is known before the first is made, so no list has to grow.
+    fn deserialize_seq<V: Visitor<'c>>(self, visitor: V) -> Result<V::Value, Error> {
+        let Some(items) = self.0.items() else {
+            let mut json = serde_json::Deserializer::from_str(self.text());
+            return json.deserialize_seq(visitor);
+        };
+        let mut items = SeqDeserializer::new(items.into_iter().map(Value));
+        let value = visitor.visit_seq(&mut items)?;
+        items.end().map(|()| value)
+    }
+
     /// What no type asks for was read once, and that is enough.
     fn deserialize_ignored_any<V: Visitor<'c>>(self, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_unit()
+    }
+}
+
+impl<'c> IntoDeserializer<'c, Error> for Value<'c> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
     }
 }
 
@@ -212,12 +235,19 @@ mod tests {
     struct Wrapped(Plain);
 
     #[derive(Debug, Deserialize, PartialEq)]
+    struct Lists {
+        tags: (String, Option<String>),
+        #[serde(default)]
+        deep: Vec<Vec<Plain>>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
     enum Single {
         #[serde(rename = "name")]
         Name(String),
     }
 
-    const PAYLOADS: [&str; 12] = [
+    const PAYLOADS: [&str; 16] = [
         "{}",
         r#"{"name":"a"}"#,
         r#"{"name":"\u0061\n"}"#,
@@ -230,6 +260,10 @@ mod tests {
         r#"{"kind":"Person","name":"a"}"#,
         r#"{"kind":"Robot"}"#,
         r#"{ "name" : "a" , "tags" : [ ] }"#,
+        r#"{"tags":["a",null],"deep":[[{"name":"b"}],[]]}"#,
+        r#"{"tags":["a","b","c"]}"#,
+        r#"{"tags":["a"]}"#,
+        r#"{"name":"a","tags":"b"}"#,
     ];
 
     #[test]
@@ -247,6 +281,7 @@ mod tests {
         check::<Either>();
         check::<Tagged>();
         check::<Wrapped>();
+        check::<Lists>();
         check::<Single>();
         check::<Option<Plain>>();
         check::<serde_json::Value>();

@@ -170,39 +170,32 @@ impl<'a> Reader<'a> {
 
     /// Whether the string is plain, that is, has no escapes.
     fn string(&mut self) -> Result<bool, Stopped> {
-        self.expect(b'"')?;
-        let mut is_plain = true;
-        loop {
-            self.ordinary();
-            match self.peek() {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    is_plain = false;
-                    self.escape()?;
-                }
-                _ => return self.syntax(),
-            }
+        let octets = self.text.as_bytes();
+        if octets.get(self.at) != Some(&b'"') {
+            return self.syntax();
         }
         self.step();
-        Ok(is_plain)
+        self.at = special_from(octets, self.at);
+        if octets.get(self.at) == Some(&b'"') {
+            self.step();
+            return Ok(true);
+        }
+        self.string_with_escapes()
     }
 
-    /// Steps over what stands for itself in a string, eight octets at a time.
-    fn ordinary(&mut self) {
-        let octets = self.text.as_bytes();
-        let mut at = self.at;
-        while let Some(word) = octets.get(at..).and_then(<[u8]>::first_chunk) {
-            let special = special_octets(u64::from_le_bytes(*word));
-            if special != 0 {
-                let before = special.trailing_zeros().wrapping_shr(3);
-                self.at = at.wrapping_add(usize::try_from(before).unwrap_or_default());
-                return;
+    /// The rest of a string, from an escape or an error on.
+    #[cold]
+    fn string_with_escapes(&mut self) -> Result<bool, Stopped> {
+        loop {
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => self.escape()?,
+                _ => return self.syntax(),
             }
-            at = at.wrapping_add(8);
+            self.at = special_from(self.text.as_bytes(), self.at);
         }
-        let last = octets.get(at..).unwrap_or_default().iter();
-        let ordinary = last.take_while(|octet| !matches!(octet, ..0x20 | b'"' | b'\\'));
-        self.at = at.wrapping_add(ordinary.count());
+        self.step();
+        Ok(false)
     }
 
     fn escape(&mut self) -> Result<(), Stopped> {
@@ -340,6 +333,21 @@ impl<'a> Reader<'a> {
         }
         is_next
     }
+}
+
+/// Where the next octet stands that ends or interrupts a string. Looks at eight at a time.
+fn special_from(octets: &[u8], mut at: usize) -> usize {
+    while let Some(word) = octets.get(at..).and_then(<[u8]>::first_chunk) {
+        let special = special_octets(u64::from_le_bytes(*word));
+        if special != 0 {
+            let before = special.trailing_zeros().wrapping_shr(3);
+            return at.wrapping_add(usize::try_from(before).unwrap_or_default());
+        }
+        at = at.wrapping_add(8);
+    }
+    let last = octets.get(at..).unwrap_or_default().iter();
+    let ordinary = last.take_while(|octet| !matches!(octet, ..0x20 | b'"' | b'\\'));
+    at.wrapping_add(ordinary.count())
 }
 
 /// The high bits of the octets that end or interrupt a string: quotes, backslashes, controls.
