@@ -288,11 +288,29 @@ fn checked(token: &str) -> Result<&str, Rejection> {
         return Err(malformed("token is longer than the limit of 16 KiB"));
     }
     let bare = token.trim_end_matches('=');
-    let legal = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~+/".contains(&octet);
-    if bare.is_empty() || !bare.bytes().all(legal) {
+    if bare.is_empty() || !are_legal(bare.as_bytes()) {
         return Err(malformed("credentials are not one token"));
     }
     Ok(token)
+}
+
+/// Whether all octets are those of `token68` before its padding.
+///
+/// Without a way out of the loop within a block, it becomes vector instructions: a tenth of the
+/// time that looking at one octet after the other takes.
+fn are_legal(octets: &[u8]) -> bool {
+    let legal = |octet: u8| {
+        let letter = octet | 0x20;
+        letter.wrapping_sub(b'a') < 26
+            // `-./` and the digits stand together.
+            || octet.wrapping_sub(b'-') < 13
+            || octet == b'_'
+            || octet == b'~'
+            || octet == b'+'
+    };
+    octets
+        .chunks(BLOCK)
+        .all(|block| block.iter().fold(true, |all, octet| all & legal(*octet)))
 }
 
 fn decode_percent(text: &str) -> Option<Cow<'_, str>> {
@@ -318,7 +336,25 @@ fn malformed(reason: &'static str) -> Rejection {
 
 /// Octets of a token that are looked at; longer ones are refused by their length.
 pub(crate) const MAX_CREDENTIALS: usize = crate::jws::MAX_TOKEN;
+/// Octets that are looked at before it matters whether one of them was wrong.
+const BLOCK: usize = 256;
 /// Room for the scheme and the spaces around it.
 const SCHEME_ROOM: usize = 256;
 /// Where a browser says that a request comes from (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_octet_of_a_token_is_looked_at() {
+        for octet in 0..=u8::MAX {
+            let is_legal = octet.is_ascii_alphanumeric() || b"-._~+/".contains(&octet);
+            for (before, after) in [(0, 0), (7, 30), (BLOCK - 1, 1), (BLOCK, 0), (700, 600)] {
+                let octets = [vec![b'a'; before], vec![octet], vec![b'z'; after]].concat();
+                assert_eq!(are_legal(&octets), is_legal, "{octet} behind {before}");
+            }
+        }
+    }
+}

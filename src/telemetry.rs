@@ -19,7 +19,8 @@ macro_rules! event {
 #[cfg(not(feature = "tracing"))]
 macro_rules! event {
     ($level:ident, $name:literal, $message:literal, $($field:ident = $value:expr),* $(,)?) => {
-        { $(let _ = &$value;)* }
+        // Compiled, and never run.
+        if false { $(let _ = &$value;)* }
     };
 }
 
@@ -70,14 +71,15 @@ pub(crate) fn accepted<C>(claims: &Claims<C>) {
 pub(crate) fn rejected(rejection: &Rejection) {
     let kind = rejection.kind();
     let status = rejection.status().as_u16();
-    let reason = rejection.to_string();
+    // Written out only where somebody listens.
+    let reason = || rejection.to_string();
     match kind {
         RejectionKind::MissingLayer => {
             event!(
                 error,
                 "jwt_layer_missing",
                 "layer missing",
-                reason = reason.as_str()
+                reason = reason().as_str()
             );
         }
         RejectionKind::KeySourceUnavailable | RejectionKind::RevocationUnavailable => {
@@ -93,7 +95,7 @@ pub(crate) fn rejected(rejection: &Rejection) {
                 "jwt_rejected_reason",
                 "no verdict possible",
                 kind = kind.as_str(),
-                reason = reason.as_str()
+                reason = reason().as_str()
             );
         }
         _ => {
@@ -109,7 +111,7 @@ pub(crate) fn rejected(rejection: &Rejection) {
                 "jwt_rejected_reason",
                 "request rejected",
                 kind = kind.as_str(),
-                reason = reason.as_str()
+                reason = reason().as_str()
             );
         }
     }
