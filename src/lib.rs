@@ -80,6 +80,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bearer;
+#[cfg_attr(not(test), expect(dead_code, reason = "the verifier does not use it yet"))]
+mod cache;
 mod challenge;
 mod claims;
 #[cfg(feature = "reqwest")]
@@ -115,6 +117,7 @@ mod respond;
 pub mod revocation;
 pub mod scope;
 mod service;
+mod sync;
 mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod test;

@@ -1,0 +1,318 @@
+//! Tokens that were accepted a moment ago, so that they need not be verified again.
+//!
+//! An entry is found only by the whole token, character by character. Tokens that were refused
+//! never get in. There is one cache for each policy, so that no verdict is another policy's.
+//!
+//! # What is kept of a token
+//!
+//! Header and claims are kept as text and compared as text. They are no secret that the process
+//! does not have anyway. The signature makes them a usable token, and it is not kept: there is its
+//! length, a digest of 127 bits, and the place of the entry.
+//!
+//! The digest is a keyed universal hash: two NH sums of 64-bit words under independent keys, then
+//! a multilinear hash of their four words modulo the prime 2^127 - 1. The key is random, one for
+//! each cache, and never leaves it. NH gives two different texts of the same length the same sum
+//! under at most one of 2^64 keys (Black, Halevi, Krawczyk, Krovetz, Rogaway: *UMAC: Fast and
+//! Secure Message Authentication*, CRYPTO '99), so both sums are the same under one of 2^128. For
+//! different sums the multilinear hash is the same for one value of one of its keys modulo the
+//! prime (Carter, Wegman: *Universal Classes of Hash Functions*, 1979), and of the 2^127 keys at
+//! most two have one value. Together that is less than 2^-125. The length is compared beside it.
+//! Two signatures of one length are cut into blocks alike, the last sixteen characters being a
+//! block once more, so that different texts stay different.
+//!
+//! - *Somebody who knows header and claims of a cached token* can do nothing but try signatures.
+//!   Each try has a chance of less than 2^-125, whatever was tried before: a refusal says no more
+//!   than that it was not this one, as the digest shows in nothing else. A forged signature is
+//!   verified like that of any unknown token, and refused.
+//! - *Time*: the digests are compared as numbers, at once. Which bucket a token belongs to, and
+//!   under which tag, may show in the time of a look-up. Both come from the last eight characters
+//!   of the token under a key of their own, so nothing about the key of the digest shows; nor about
+//!   the texts, which are compared only with a token that ends alike.
+//! - *A copy of the memory* has the key too. The digest then tells 127 bits of the signature, the
+//!   tag 8, and the bucket at most 21: of an HMAC of 256 bits more than 100 stay unknown, which can
+//!   only be guessed by asking the API. An Ed25519 or ECDSA signature has as many or more, and for
+//!   RSA no way is known to use so few of 2048 bits. The process holds what it needs for a request
+//!   while that runs, the token too; this is about what stays.
+//!
+//! Why not SHA-256: for the 342 characters of an RSA signature of 2048 bits it takes five times as
+//! long, and as a digest of 256 bits it would let guesses be checked. GMAC through the crypto
+//! library takes two times as long.
+//!
+//! # Who gets a place
+//!
+//! A bucket has seven places. When they are taken, or the cache is full, the entry goes that is
+//! past its end; else the oldest that was not asked for again; else the one that was not asked for
+//! for the longest time. An entry that was asked for within the last minute is never given up: then
+//! the new token is not kept. So a flood of tokens that are used once does not drive out those in
+//! use, and forged ones are never put in. Who has thousands of good tokens, and uses each of them
+//! again, can fill the cache until they reach their time limit; others are verified each time then.
+//!
+//! # Threads
+//!
+//! A look-up takes no lock and writes nothing that another one reads, but for a mark once in a
+//! second for each token. One thread at a time changes the table; who finds another one at it leaves
+//! the token out, or the dead entry in, until the next request.
+
+mod digest;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use crate::clock::NumericDate;
+use crate::sync::{AtomicU64, Block, Ordering};
+use digest::{Key, LONGEST, SHORTEST};
+use table::{Books, Table};
+
+/// Accepted tokens, each with a value.
+pub(crate) struct Cache<V> {
+    limits: Limits,
+    /// Made when the first token comes. Without randomness for a key there is none.
+    inner: OnceLock<Option<Inner<V>>>,
+}
+
+struct Inner<V> {
+    key: Key,
+    table: Table<V>,
+}
+
+/// How much a cache may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// How many tokens; 0 turns the cache off, and more than 4 194 304 are not held.
+    pub(crate) entries: usize,
+    /// How many bytes, by the weights of the entries.
+    pub(crate) bytes: usize,
+}
+
+impl Default for Limits {
+    /// 10 000 tokens, 64 MiB.
+    fn default() -> Self {
+        Self {
+            entries: 10_000,
+            bytes: 64 << 20,
+        }
+    }
+}
+
+/// When a verdict holds: from the first moment on, and until before the second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Lifetime {
+    pub(crate) from: NumericDate,
+    pub(crate) until: NumericDate,
+}
+
+impl Lifetime {
+    fn has_begun(self, now: NumericDate) -> bool {
+        self.from <= now
+    }
+
+    fn contains(self, now: NumericDate) -> bool {
+        self.has_begun(now) && now < self.until
+    }
+}
+
+/// What is kept of a token, beside the text of its header and claims.
+pub(crate) struct Entry<V> {
+    digest: u128,
+    signature_length: usize,
+    lifetime: Lifetime,
+    inserted: NumericDate,
+    /// The time of the last use, to the second, as the bits of a number; 0 if there was none.
+    used: AtomicU64,
+    generation: AtomicU64,
+    weight: usize,
+    value: V,
+}
+
+/// An entry, and the text of header and claims.
+type Kept<V> = Block<Entry<V>>;
+
+impl<V> Cache<V> {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits: Limits {
+                entries: limits.entries.min(MOST),
+                ..limits
+            },
+            inner: OnceLock::new(),
+        }
+    }
+
+    /// What `accept` makes of the entry of this token, if there is one that holds `now`.
+    ///
+    /// `None` from `accept` means that the verdict has come to an end, for instance because its key
+    /// is gone: the entry is removed.
+    pub(crate) fn get<R>(
+        &self,
+        token: &str,
+        now: NumericDate,
+        accept: impl FnOnce(&Entry<V>) -> Option<R>,
+    ) -> Option<R> {
+        let Inner { key, table } = self.inner.get()?.as_ref()?;
+        let place = key.place(token.as_bytes())?;
+        for slot in table.bucket(place)?.candidates(place.tag) {
+            let held = slot.load();
+            let Some(kept) = held.as_ref().filter(|kept| is_of(kept, token, key)) else {
+                continue;
+            };
+            let entry = entry_of(kept);
+            if !entry.lifetime.has_begun(now) {
+                return None; // it will hold, or the clock was set back
+            }
+            if entry.lifetime.contains(now)
+                && let Some(accepted) = accept(entry)
+            {
+                entry.mark(now);
+                return Some(accepted);
+            }
+            table.remove(place, |other| std::ptr::eq(entry_of(other), entry));
+            return None;
+        }
+        None
+    }
+
+    /// Keeps a token that was accepted under the key set of this generation.
+    ///
+    /// It is left out if it does not hold `now`, if there is no room for it, or if another thread
+    /// is writing.
+    pub(crate) fn put(
+        &self,
+        token: &str,
+        now: NumericDate,
+        lifetime: Lifetime,
+        generation: u64,
+        value: V,
+        weight: usize,
+    ) {
+        let Some((signing_input, signature)) = parts(token) else {
+            return;
+        };
+        if self.limits.entries == 0 || !lifetime.contains(now) {
+            return;
+        }
+        let inner = self.inner.get_or_init(|| Inner::new(self.limits)).as_ref();
+        let Some(Inner { key, table }) = inner else {
+            return;
+        };
+        let (Some(place), Some(digest)) = (key.place(token.as_bytes()), key.digest(signature))
+        else {
+            return;
+        };
+        let entry = Entry {
+            digest,
+            signature_length: signature.len(),
+            lifetime,
+            inserted: now,
+            used: AtomicU64::new(0),
+            generation: AtomicU64::new(generation),
+            weight,
+            value,
+        };
+        let kept = Block::from_header_and_slice(entry, signing_input);
+        table.insert(place, kept, now, |other| is_of(other, token, key));
+    }
+
+    /// The bytes that a token takes up here without its value: what to add to that of the value
+    /// for the `weight` of [`put`](Self::put).
+    pub(crate) fn weight(token: &str) -> usize {
+        let text = parts(token).map_or(0, |(signing_input, _)| signing_input.len());
+        // A third of a bucket of 64 bytes, a count, a length, and what the allocator adds.
+        text.saturating_add(size_of::<Entry<V>>())
+            .saturating_add(56)
+    }
+}
+
+impl<V> Inner<V> {
+    fn new(limits: Limits) -> Option<Self> {
+        Some(Self {
+            key: Key::random()?,
+            table: Table::new(limits),
+        })
+    }
+}
+
+impl<V> Entry<V> {
+    pub(crate) fn value(&self) -> &V {
+        &self.value
+    }
+
+    /// The latest generation of the key set under which the token was found to be good.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the token is good under the key set of this generation too.
+    pub(crate) fn confirm(&self, generation: u64) {
+        // A request may come late with an older set.
+        self.generation.fetch_max(generation, Ordering::Relaxed);
+    }
+
+    fn last_use(&self) -> Option<NumericDate> {
+        let used = self.used.load(Ordering::Relaxed);
+        (used != 0).then(|| NumericDate(f64::from_bits(used)))
+    }
+
+    /// Notes a use. Within a second of one that was noted nothing is written, so that threads can
+    /// read on.
+    fn mark(&self, now: NumericDate) {
+        let is_news = |last: NumericDate| (now.0 - last.0).abs() >= 1.0;
+        if self.last_use().is_none_or(is_news) {
+            self.used.store(now.0.to_bits(), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes over the last use of an older entry of the same token.
+    fn inherit(&self, old: &Self) {
+        let used = old.used.load(Ordering::Relaxed);
+        self.used.store(used, Ordering::Relaxed);
+    }
+}
+
+/// Counts only.
+impl<V> fmt::Debug for Cache<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Books { entries, bytes, .. } = match self.inner.get() {
+            Some(Some(inner)) => inner.table.books().unwrap_or_default(),
+            _ => Books::default(),
+        };
+        f.debug_struct("Cache")
+            .field("entries", &entries)
+            .field("bytes", &bytes)
+            .field("limits", &self.limits)
+            .finish()
+    }
+}
+
+fn entry_of<V>(kept: &Kept<V>) -> &Entry<V> {
+    &kept.header.header
+}
+
+/// Whether this is the entry of the token.
+///
+/// The token is cut where the other one was. Wherever that is: they are the same token exactly if
+/// both parts are the same.
+fn is_of<V>(kept: &Kept<V>, token: &str, key: &Key) -> bool {
+    let (entry, text) = (entry_of(kept), &kept.slice);
+    let Some((signing_input, [b'.', signature @ ..])) =
+        token.as_bytes().split_at_checked(text.len())
+    else {
+        return false;
+    };
+    // The text first: the digest is computed while the memory is on its way.
+    signature.len() == entry.signature_length
+        && signing_input == text
+        && key.digest(signature) == Some(entry.digest)
+}
+
+/// Signing input and signature, if the signature has a length that there is.
+fn parts(token: &str) -> Option<(&[u8], &[u8])> {
+    let (signing_input, signature) = token.rsplit_once('.')?;
+    let is_possible = (SHORTEST..=LONGEST).contains(&signature.len());
+    is_possible.then_some((signing_input.as_bytes(), signature.as_bytes()))
+}
+
+/// So many that 20.5 bits are enough for the bucket of one.
+const MOST: usize = 1 << 22;

@@ -1,0 +1,249 @@
+//! What is kept of a signature in place of its text.
+
+use aws_lc_rs::rand;
+
+/// The random key of one cache. It never leaves the process.
+pub(super) struct Key {
+    /// For [`place`](Self::place): a mask, and an odd factor.
+    place: [u64; 2],
+    /// For the last sixteen characters of a signature, and then for each sixteen from the front:
+    /// two words for the first hash, two for the second.
+    blocks: Box<[[u64; 4]]>,
+    /// For the four words that the hashes come to: numbers below 2^127, low word and high word.
+    fold: [[u64; 2]; 4],
+}
+
+/// Where a token is looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// What picks the bucket: any number.
+    pub(super) bucket: u64,
+    /// What tells the entries of a bucket apart: not 0.
+    pub(super) tag: u8,
+}
+
+impl Key {
+    /// A new key, or none if the system gives no randomness.
+    pub(super) fn random() -> Option<Self> {
+        let mut blocks = vec![[0; 4]; LONGEST / 16 + 1].into_boxed_slice();
+        let (mut fold, mut place) = ([[0; 2]; 4], [0; 2]);
+        fill(blocks.as_flattened_mut())?;
+        fill(fold.as_flattened_mut())?;
+        fill(&mut place)?;
+        let [mask, factor] = place;
+        Some(Self {
+            place: [mask, factor | 1],
+            blocks,
+            fold: fold.map(|[low, high]| [low, high >> 1]),
+        })
+    }
+
+    /// The place of a token by its last characters, which are as random as any of a signature.
+    pub(super) fn place(&self, token: &[u8]) -> Option<Place> {
+        let [mask, factor] = self.place;
+        let end = u64::from_le_bytes(*token.last_chunk()?);
+        let [low, high] = halves(product(end ^ mask, factor));
+        let bucket = low ^ high;
+        let [tag, ..] = bucket.to_le_bytes();
+        Some(Place {
+            bucket,
+            tag: tag.max(1),
+        })
+    }
+
+    /// The digest of a signature of [`SHORTEST`] to [`LONGEST`] characters: a number below 2^127.
+    ///
+    /// For two signatures of the same length it is the same under less than one of 2^125 keys.
+    pub(super) fn digest(&self, signature: &[u8]) -> Option<u128> {
+        let (blocks, _) = signature.as_chunks::<16>();
+        // The last sixteen characters once more, whole, and not a shorter block with padding.
+        let last = signature.last_chunk::<16>()?;
+        let (last_key, keys) = self.blocks.split_first()?;
+        let mut sums = add_block([0; 2], last, last_key);
+        for (block, key) in blocks.iter().zip(keys) {
+            sums = add_block(sums, block, key);
+        }
+
+        let [first, second] = sums;
+        let [a, b, c, d] = self.fold;
+        let folded = fold(first, [a, b]).wrapping_add(fold(second, [c, d]));
+        Some(match carried(folded) {
+            PRIME => 0,
+            digest => digest,
+        })
+    }
+}
+
+/// Adds sixteen characters to both hashes, which are NH with words of 64 bits.
+#[inline]
+fn add_block([first, second]: [u128; 2], block: &[u8; 16], key: &[u64; 4]) -> [u128; 2] {
+    let [left, right] = halves(u128::from_le_bytes(*block));
+    let [a, b, c, d] = *key;
+    [
+        first.wrapping_add(product(left.wrapping_add(a), right.wrapping_add(b))),
+        second.wrapping_add(product(left.wrapping_add(c), right.wrapping_add(d))),
+    ]
+}
+
+/// `low * a + high * b` modulo 2^127 - 1 for the two words of a number; at most that prime.
+///
+/// Nothing overflows: with `a` and `b` below 2^127, `upper` is at most 2^128 - 2^64, and what is
+/// carried is below 2^127 + 2^66.
+fn fold(number: u128, [a, b]: [[u64; 2]; 2]) -> u128 {
+    let [low, high] = halves(number);
+    let ([a_low, a_high], [b_low, b_high]) = (a, b);
+    let [x_low, x_high] = halves(product(low, a_low));
+    let [y_low, y_high] = halves(product(high, b_low));
+    let lower = u128::from(x_low).wrapping_add(u128::from(y_low));
+    let upper = product(low, a_high)
+        .wrapping_add(product(high, b_high))
+        .wrapping_add(u128::from(x_high))
+        .wrapping_add(u128::from(y_high));
+    // 2^127 is 1 here, so that `upper`, which counts 2^64, is turned and not shifted.
+    let turned = (upper >> 63).wrapping_add((upper << 65) >> 1);
+    carried(turned.wrapping_add(lower))
+}
+
+/// The same number modulo 2^127 - 1, with one bit less.
+fn carried(number: u128) -> u128 {
+    (number & PRIME).wrapping_add(number >> 127)
+}
+
+fn product(a: u64, b: u64) -> u128 {
+    u128::from(a).wrapping_mul(u128::from(b))
+}
+
+/// The low word and the high word.
+fn halves(number: u128) -> [u64; 2] {
+    [number & u128::from(u64::MAX), number >> 64].map(|half| half.try_into().unwrap_or(u64::MAX))
+}
+
+fn fill(words: &mut [u64]) -> Option<()> {
+    for word in words {
+        let mut octets = [0; 8];
+        rand::fill(&mut octets).ok()?;
+        *word = u64::from_le_bytes(octets);
+    }
+    Some(())
+}
+
+/// The length of an HMAC with SHA-256 in base64url.
+pub(super) const SHORTEST: usize = 43;
+/// The length of an RSA signature of 8192 bits in base64url.
+pub(super) const LONGEST: usize = 1366;
+const PRIME: u128 = (1 << 127) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same hash by the book: every sum and product reduced at once.
+    fn by_the_book(key: &Key, signature: &[u8]) -> u128 {
+        let mut blocks: Vec<&[u8]> = signature.chunks_exact(16).collect();
+        blocks.insert(0, &signature[signature.len() - 16..]);
+        let mut words = [0_u64; 4];
+        for (which, half) in [[0, 1], [2, 3]].into_iter().enumerate() {
+            let mut sum = 0_u128;
+            for (block, key) in blocks.iter().zip(&key.blocks) {
+                let word = |at: usize| u64::from_le_bytes(block[at..at + 8].try_into().unwrap());
+                let (a, b) = (
+                    word(0).wrapping_add(key[half[0]]),
+                    word(8).wrapping_add(key[half[1]]),
+                );
+                sum = sum.wrapping_add(u128::from(a) * u128::from(b));
+            }
+            words[2 * which] = (sum % (1 << 64)).try_into().unwrap();
+            words[2 * which + 1] = (sum >> 64).try_into().unwrap();
+        }
+        let double = |n: u128| (n << 1) % PRIME;
+        let add = |a: u128, b: u128| (a + b) % PRIME;
+        let mut digest = 0;
+        for (word, [low, high]) in words.into_iter().zip(key.fold) {
+            let mut multiple = (u128::from(low) | u128::from(high) << 64) % PRIME;
+            for bit in 0..64 {
+                if word >> bit & 1 == 1 {
+                    digest = add(digest, multiple);
+                }
+                multiple = double(multiple);
+            }
+        }
+        digest
+    }
+
+    #[test]
+    fn digest_is_what_the_book_says() {
+        for length in [SHORTEST, 48, 64, 86, 128, 342, 683, LONGEST] {
+            let key = Key::random().unwrap();
+            let signature: Vec<u8> = (0..length).map(|at| b'A' + (at % 57) as u8).collect();
+            assert_eq!(
+                key.digest(&signature),
+                Some(by_the_book(&key, &signature)),
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn digest_of_the_greatest_numbers_does_not_overflow() {
+        let mut key = Key::random().unwrap();
+        let signature = [0; SHORTEST];
+        for (word, fold) in [
+            (u64::MAX, [u64::MAX, u64::MAX >> 1]),
+            (u64::MAX, [0, 0]),
+            (0, [7, 7]),
+            (1 << 63, [u64::MAX - 1, u64::MAX >> 1]),
+        ] {
+            key.blocks.as_flattened_mut().fill(word);
+            key.fold = [fold; 4];
+            let digest = key.digest(&signature).unwrap();
+            assert!(digest < PRIME);
+            assert_eq!(digest, by_the_book(&key, &signature));
+        }
+    }
+
+    #[test]
+    fn every_character_of_a_signature_counts() {
+        let key = Key::random().unwrap();
+        for length in [SHORTEST, 86, 342, LONGEST] {
+            let mut signature = vec![b'a'; length];
+            let digest = key.digest(&signature);
+            for at in 0..length {
+                signature[at] = b'b';
+                assert_ne!(key.digest(&signature), digest, "{at} of {length}");
+                signature[at] = b'a';
+            }
+            assert_eq!(key.digest(&signature), digest);
+        }
+    }
+
+    #[test]
+    fn every_key_gives_another_digest_and_another_place() {
+        let (one, other) = (Key::random().unwrap(), Key::random().unwrap());
+        let signature = [b'a'; SHORTEST];
+        assert_ne!(one.digest(&signature), other.digest(&signature));
+        let place = |key: &Key| key.place(&signature).unwrap().bucket;
+        assert_ne!(place(&one), place(&other));
+        assert!(one.place(b"short").is_none());
+    }
+
+    #[test]
+    fn places_are_spread_evenly() {
+        let key = Key::random().unwrap();
+        let mut buckets = [0_u32; 16];
+        let mut tags = [0_u32; 256];
+        let mut state = 1_u64;
+        for _ in 0..32_000 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let place = key.place(&state.to_be_bytes()).unwrap();
+            buckets[usize::try_from(place.bucket >> 60).unwrap()] += 1;
+            tags[usize::from(place.tag)] += 1;
+        }
+        assert!(
+            buckets.iter().all(|count| (1_500..2_500).contains(count)),
+            "{buckets:?}"
+        );
+        assert_eq!(tags[0], 0);
+    }
+}

@@ -1,0 +1,242 @@
+//! The places of a cache, and who gets one.
+
+use super::digest::Place;
+use super::{Entry, Kept, Limits, entry_of};
+use crate::clock::NumericDate;
+use crate::sync::{AtomicU64, Mutex, Ordering, Slot, try_lock};
+
+/// Buckets of seven places. One thread at a time writes; no other waits for it.
+pub(super) struct Table<V> {
+    buckets: Box<[Bucket<V>]>,
+    limits: Limits,
+    books: Mutex<Books>,
+}
+
+/// The entries that are looked for in the same place; one cache line.
+#[repr(align(64))]
+pub(super) struct Bucket<V> {
+    /// One octet for each slot, the lowest for the first: the tag of its entry, or 0. A hint only:
+    /// what is in the slot counts.
+    tags: AtomicU64,
+    slots: [Slot<Entry<V>>; WAYS],
+}
+
+/// What is in the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Books {
+    pub(super) entries: usize,
+    pub(super) bytes: usize,
+    /// The bucket that gives up an entry next.
+    hand: usize,
+}
+
+/// How little an entry is worth: the first is given up first, and within one the earlier time.
+/// An entry that is in use has none.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+enum Worth {
+    /// Past its end.
+    Dead,
+    /// Not asked for since it came, which was then.
+    Unused(NumericDate),
+    /// Last asked for then, a while ago.
+    Idle(NumericDate),
+}
+
+impl<V> Table<V> {
+    pub(super) fn new(limits: Limits) -> Self {
+        let buckets = limits.entries.div_ceil(LOAD).max(1);
+        Self {
+            buckets: (0..buckets).map(|_| Bucket::empty()).collect(),
+            limits,
+            books: Mutex::new(Books::default()),
+        }
+    }
+
+    pub(super) fn bucket(&self, place: Place) -> Option<&Bucket<V>> {
+        let count = u128::try_from(self.buckets.len()).unwrap_or(0);
+        let at = u128::from(place.bucket).wrapping_mul(count) >> 64;
+        self.buckets.get(usize::try_from(at).ok()?)
+    }
+
+    /// Puts an entry in its place, instead of one that `is_same`, or of one that is worth less.
+    /// Nothing happens if all others are in use, or another thread is writing.
+    pub(super) fn insert(
+        &self,
+        place: Place,
+        new: Kept<V>,
+        now: NumericDate,
+        is_same: impl Fn(&Kept<V>) -> bool,
+    ) {
+        // Declared first, so that entries are freed after the lock is.
+        let mut gone = Vec::new();
+        let (Some(bucket), Some(mut books)) = (self.bucket(place), try_lock(&self.books)) else {
+            return;
+        };
+        if let Some((way, old)) = bucket.entries().find(|(_, old)| is_same(old)) {
+            entry_of(&new).inherit(entry_of(&old));
+            books.strike(bucket.put(way, 0, None), &mut gone);
+        }
+        let free = bucket.free();
+        let Some(way) = free.or_else(|| bucket.give_up(now, &mut books, &mut gone)) else {
+            return;
+        };
+        let weight = entry_of(&new).weight;
+        if self.make_room(weight, now, &mut books, &mut gone) {
+            books.entries = books.entries.saturating_add(1);
+            books.bytes = books.bytes.saturating_add(weight);
+            bucket.put(way, place.tag, Some(new));
+        }
+    }
+
+    /// Removes the entry that `is_it`, unless another thread is writing.
+    pub(super) fn remove(&self, place: Place, is_it: impl Fn(&Kept<V>) -> bool) {
+        let mut gone = Vec::new();
+        let (Some(bucket), Some(mut books)) = (self.bucket(place), try_lock(&self.books)) else {
+            return;
+        };
+        if let Some((way, _)) = bucket.entries().find(|(_, kept)| is_it(kept)) {
+            books.strike(bucket.put(way, 0, None), &mut gone);
+        }
+    }
+
+    /// Whether one more entry of this weight fits, after others were given up if need be.
+    fn make_room(
+        &self,
+        weight: usize,
+        now: NumericDate,
+        books: &mut Books,
+        gone: &mut Vec<Kept<V>>,
+    ) -> bool {
+        let Some(bytes) = self.limits.bytes.checked_sub(weight) else {
+            return false;
+        };
+        let fits = |books: &Books| books.entries < self.limits.entries && books.bytes <= bytes;
+        for _ in 0..SEARCH {
+            if fits(books) {
+                return true;
+            }
+            let Some(bucket) = self.buckets.get(books.hand) else {
+                books.hand = 0;
+                continue;
+            };
+            books.hand = books.hand.saturating_add(1);
+            bucket.give_up(now, books, gone);
+        }
+        fits(books)
+    }
+
+    /// `None` while another thread is writing.
+    pub(super) fn books(&self) -> Option<Books> {
+        try_lock(&self.books).map(|books| *books)
+    }
+
+    /// The values, in order.
+    #[cfg(test)]
+    pub(super) fn values(&self) -> Vec<V>
+    where
+        V: Clone + Ord,
+    {
+        let entries = self.buckets.iter().flat_map(Bucket::entries);
+        let mut values: Vec<V> = entries
+            .map(|(_, kept)| entry_of(&kept).value.clone())
+            .collect();
+        values.sort();
+        values
+    }
+
+    /// What the books should say.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> (usize, usize) {
+        let entries = self.buckets.iter().flat_map(Bucket::entries);
+        entries.fold((0, 0), |(count, bytes), (_, kept)| {
+            (count + 1, bytes + entry_of(&kept).weight)
+        })
+    }
+}
+
+impl<V> Bucket<V> {
+    fn empty() -> Self {
+        Self {
+            tags: AtomicU64::new(0),
+            slots: std::array::from_fn(|_| Slot::empty()),
+        }
+    }
+
+    /// The slots whose entries may have this tag.
+    #[inline]
+    pub(super) fn candidates(&self, tag: u8) -> impl Iterator<Item = &Slot<Entry<V>>> {
+        let differences = self.tags.load(Ordering::Relaxed) ^ u64::from_le_bytes([tag; 8]);
+        // The top bit of each octet that is zero, and of few others.
+        let mut found = differences.wrapping_sub(LOW_BITS) & !differences & (LOW_BITS << 7);
+        std::iter::from_fn(move || {
+            let way = usize::try_from(found.trailing_zeros() / 8).ok()?;
+            found &= found.wrapping_sub(1);
+            self.slots.get(way)
+        })
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (usize, Kept<V>)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(way, slot)| Some((way, (*slot.load()).clone()?)))
+    }
+
+    fn free(&self) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.load().is_none())
+    }
+
+    /// Removes the entry that is worth least, unless all are in use. Gives its way.
+    fn give_up(
+        &self,
+        now: NumericDate,
+        books: &mut Books,
+        gone: &mut Vec<Kept<V>>,
+    ) -> Option<usize> {
+        let (way, _) = self
+            .entries()
+            .filter_map(|(way, kept)| Some((way, Worth::of(entry_of(&kept), now)?)))
+            .reduce(|least, next| if next.1 < least.1 { next } else { least })?;
+        books.strike(self.put(way, 0, None), gone);
+        Some(way)
+    }
+
+    fn put(&self, way: usize, tag: u8, kept: Option<Kept<V>>) -> Option<Kept<V>> {
+        let mut tags = self.tags.load(Ordering::Relaxed).to_le_bytes();
+        *tags.get_mut(way)? = tag;
+        let old = self.slots.get(way)?.swap(kept);
+        self.tags.store(u64::from_le_bytes(tags), Ordering::Relaxed);
+        old
+    }
+}
+
+impl Books {
+    fn strike<V>(&mut self, old: Option<Kept<V>>, gone: &mut Vec<Kept<V>>) {
+        if let Some(old) = old {
+            self.entries = self.entries.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(entry_of(&old).weight);
+            gone.push(old);
+        }
+    }
+}
+
+impl Worth {
+    fn of<V>(entry: &Entry<V>, now: NumericDate) -> Option<Self> {
+        if entry.lifetime.until <= now {
+            return Some(Self::Dead);
+        }
+        match entry.last_use() {
+            None => Some(Self::Unused(entry.inserted)),
+            Some(last) => ((now.0 - last.0).abs() > IN_USE).then_some(Self::Idle(last)),
+        }
+    }
+}
+
+/// Places in a bucket: with the word of their tags they fill a cache line.
+const WAYS: usize = 7;
+/// Entries in a bucket on average when the cache is full: few enough that more than [`WAYS`] want
+/// to be in the same one for only 6 of 1000.
+const LOAD: usize = 3;
+/// How many buckets give up an entry at most when the cache is full and a new one comes.
+const SEARCH: usize = 16;
+/// An entry that was asked for within so many seconds is not given up for a new one.
+const IN_USE: f64 = 60.0;
+const LOW_BITS: u64 = u64::from_le_bytes([1; 8]);

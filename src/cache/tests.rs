@@ -1,0 +1,517 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: NumericDate = NumericDate(1_700_000_000.0);
+
+const ALWAYS: Lifetime = Lifetime {
+    from: NumericDate(0.0),
+    until: NumericDate(1e10),
+};
+
+fn at(seconds: u32) -> NumericDate {
+    NumericDate(NOW.0 + f64::from(seconds))
+}
+
+/// Characters that only this number gives.
+fn characters(number: u32, length: usize) -> String {
+    let mut state = u64::from(number).wrapping_add(1);
+    let next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let at = usize::try_from(state >> 58).unwrap();
+        char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[at])
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+fn token_of(number: u32, signature: usize) -> String {
+    let claims = characters(number.wrapping_mul(31), 40);
+    format!(
+        "eyJhbGciOiJIUzI1NiJ9.{claims}.{}",
+        characters(number, signature)
+    )
+}
+
+fn token(number: u32) -> String {
+    token_of(number, 86)
+}
+
+fn cache(entries: usize) -> Cache<u32> {
+    Cache::new(Limits {
+        entries,
+        bytes: 1 << 20,
+    })
+}
+
+fn put(cache: &Cache<u32>, number: u32, now: NumericDate) {
+    cache.put(&token(number), now, ALWAYS, 0, number, 100);
+}
+
+fn get(cache: &Cache<u32>, number: u32, now: NumericDate) -> Option<u32> {
+    cache.get(&token(number), now, |entry| Some(*entry.value()))
+}
+
+fn held(cache: &Cache<u32>) -> (usize, usize) {
+    let Some(Some(Inner { table, .. })) = cache.inner.get() else {
+        return (0, 0);
+    };
+    let books = table.books().unwrap();
+    assert_eq!((books.entries, books.bytes), table.count());
+    (books.entries, books.bytes)
+}
+
+#[test]
+fn finds_the_tokens_that_were_put_in_and_no_others() {
+    let cache = cache(100);
+    assert_eq!(get(&cache, 1, NOW), None);
+    put(&cache, 1, NOW);
+    put(&cache, 2, NOW);
+    assert_eq!(get(&cache, 1, NOW), Some(1));
+    assert_eq!(get(&cache, 2, NOW), Some(2));
+    assert_eq!(get(&cache, 3, NOW), None);
+    assert_eq!(held(&cache).0, 2);
+}
+
+#[test]
+fn misses_a_token_with_any_one_character_changed() {
+    for signature in [SHORTEST, 86, 342, LONGEST] {
+        let cache = cache(1);
+        let token = token_of(1, signature);
+        cache.put(&token, NOW, ALWAYS, 0, 1, 1);
+        let found = |token: &str| cache.get(token, NOW, |_| Some(())).is_some();
+        assert!(found(&token));
+        for at in 0..token.len() {
+            let mut changed = token.clone().into_bytes();
+            changed[at] = if changed[at] == b'x' { b'y' } else { b'x' };
+            assert!(!found(&String::from_utf8(changed).unwrap()), "{at}");
+        }
+        assert!(found(&token));
+    }
+}
+
+#[test]
+fn misses_a_token_that_is_cut_lengthened_or_has_its_dots_elsewhere() {
+    let cache = cache(1);
+    put(&cache, 1, NOW);
+    let token = token(1);
+    let (signing_input, signature) = token.rsplit_once('.').unwrap();
+    let (header, claims) = signing_input.split_once('.').unwrap();
+    for other in [
+        "".into(),
+        ".".into(),
+        "é".repeat(100),
+        signature.into(),
+        format!(".{signature}"),
+        format!("{claims}.{signature}"),
+        format!("{header}.{signature}"),
+        format!("{header}..{signature}"),
+        format!("{header}.{claims}{signature}"),
+        format!("{header}.{claims}..{signature}"),
+        format!("{header}{claims}..{signature}"),
+        format!("{header}.{claims}.{}", &signature[1..]),
+        format!("{header}.{claims}.A{signature}"),
+        format!("{header}.{claims}.{}", &signature[..signature.len() - 1]),
+        format!("{token}A"),
+        format!("{token}="),
+        format!(" {token}"),
+    ] {
+        let found = cache.get(&other, NOW, |_| Some(()));
+        assert_eq!(found, None, "{other}");
+    }
+    assert_eq!(get(&cache, 1, NOW), Some(1));
+}
+
+#[test]
+fn keeps_no_text_of_the_signature() {
+    let cache = cache(1);
+    put(&cache, 1, NOW);
+    let token = token(1);
+    let (signing_input, _) = token.rsplit_once('.').unwrap();
+    let Some(Some(Inner { key, table })) = cache.inner.get() else {
+        panic!("nothing was put in");
+    };
+    let place = key.place(token.as_bytes()).unwrap();
+    let mut slots = table.bucket(place).unwrap().candidates(place.tag);
+    let kept = slots.find_map(|slot| (*slot.load()).clone()).unwrap();
+    assert_eq!(&kept.slice, signing_input.as_bytes());
+    // Every field, so that a new one has to come past here: numbers, and the caller's value.
+    let Entry {
+        digest,
+        signature_length: 86,
+        lifetime: ALWAYS,
+        inserted: NOW,
+        used: _,
+        generation: _,
+        weight: 100,
+        value: 1,
+    } = entry_of(&kept)
+    else {
+        panic!("other fields");
+    };
+    assert!(*digest < 1 << 127);
+}
+
+#[test]
+fn keeps_only_signatures_of_lengths_that_there_are() {
+    let cache = cache(100);
+    for (length, is_kept) in [
+        (0, false),
+        (SHORTEST - 1, false),
+        (SHORTEST, true),
+        (LONGEST, true),
+        (LONGEST + 1, false),
+    ] {
+        let token = token_of(9, length);
+        cache.put(&token, NOW, ALWAYS, 0, 1, 1);
+        let found = cache.get(&token, NOW, |_| Some(())).is_some();
+        assert_eq!(found, is_kept, "{length}");
+    }
+    cache.put("no dot", NOW, ALWAYS, 0, 1, 1);
+    assert_eq!(held(&cache).0, 2);
+}
+
+#[test]
+fn a_verdict_holds_from_its_beginning_until_before_its_end() {
+    let lifetime = Lifetime {
+        from: at(10),
+        until: at(20),
+    };
+    let cache = cache(10);
+    let put = |now| cache.put(&token(1), now, lifetime, 0, 1, 1);
+    put(at(9));
+    put(at(20));
+    put(NumericDate(f64::NAN));
+    assert_eq!(held(&cache).0, 0);
+    put(at(10));
+    assert_eq!(get(&cache, 1, at(10)), Some(1));
+    assert_eq!(get(&cache, 1, NumericDate(at(20).0 - 0.001)), Some(1));
+    assert_eq!(get(&cache, 1, NumericDate(f64::NAN)), None);
+    assert_eq!(get(&cache, 1, at(9)), None, "the clock was set back");
+    assert_eq!(held(&cache).0, 1);
+    assert_eq!(get(&cache, 1, at(20)), None);
+    assert_eq!(held(&cache).0, 0, "removed when met");
+    put(at(19));
+    assert_eq!(get(&cache, 1, at(19)), Some(1));
+}
+
+#[test]
+fn a_verdict_without_an_end_in_numbers_is_not_kept() {
+    let cache = cache(10);
+    for (from, until) in [(f64::NAN, 1e10), (0.0, f64::NAN), (1e10, 0.0)] {
+        let (from, until) = (NumericDate(from), NumericDate(until));
+        cache.put(&token(1), NOW, Lifetime { from, until }, 0, 1, 1);
+    }
+    assert_eq!(held(&cache).0, 0);
+}
+
+#[test]
+fn an_entry_that_is_not_accepted_is_gone() {
+    let cache = cache(10);
+    put(&cache, 1, NOW);
+    put(&cache, 2, NOW);
+    assert_eq!(cache.get(&token(1), NOW, |_| None::<()>), None);
+    assert_eq!(get(&cache, 1, NOW), None);
+    assert_eq!(get(&cache, 2, NOW), Some(2));
+    assert_eq!(held(&cache), (1, 100));
+}
+
+#[test]
+fn a_late_request_does_not_set_the_generation_back() {
+    let cache = cache(10);
+    cache.put(&token(1), NOW, ALWAYS, 5, 1, 1);
+    let confirm = |generation| {
+        cache.get(&token(1), NOW, |entry| {
+            entry.confirm(generation);
+            Some(entry.generation())
+        })
+    };
+    assert_eq!(confirm(5), Some(5));
+    assert_eq!(confirm(7), Some(7));
+    assert_eq!(confirm(6), Some(7));
+}
+
+#[test]
+fn the_same_token_takes_one_place_and_the_last_value_counts() {
+    let cache = cache(10);
+    for value in 0..20 {
+        cache.put(&token(1), NOW, ALWAYS, 0, value, 100);
+        assert_eq!(get(&cache, 1, NOW), Some(value));
+    }
+    assert_eq!(held(&cache), (1, 100));
+}
+
+#[test]
+fn a_token_that_comes_again_is_still_in_use() {
+    let cache = cache(1);
+    put(&cache, 1, NOW);
+    assert_eq!(get(&cache, 1, NOW), Some(1));
+    put(&cache, 1, at(1)); // its time limit was over, for instance
+    put(&cache, 2, at(2));
+    assert_eq!(get(&cache, 2, at(2)), None);
+    assert_eq!(get(&cache, 1, at(2)), Some(1));
+}
+
+#[test]
+fn gives_up_what_is_dead_then_what_was_used_once_then_what_is_idle() {
+    let cache = cache(3);
+    let values = || {
+        let inner = cache.inner.get().and_then(Option::as_ref);
+        inner.map(|inner| inner.table.values()).unwrap_or_default()
+    };
+    put(&cache, 1, at(1));
+    put(&cache, 2, at(2));
+    let soon = Lifetime {
+        until: at(90),
+        ..ALWAYS
+    };
+    cache.put(&token(3), at(3), soon, 0, 3, 100);
+    assert_eq!(get(&cache, 1, at(10)), Some(1));
+    assert_eq!(get(&cache, 3, at(80)), Some(3));
+    assert_eq!(values(), [1, 2, 3]);
+    put(&cache, 4, at(100));
+    assert_eq!(values(), [1, 2, 4], "3 is past its end, though used last");
+    put(&cache, 5, at(101));
+    assert_eq!(values(), [1, 4, 5], "2 is the oldest that was used once");
+    put(&cache, 6, at(102));
+    put(&cache, 7, at(103));
+    assert_eq!(values(), [1, 6, 7]);
+    for number in [6, 7] {
+        assert_eq!(get(&cache, number, at(104)), Some(number));
+    }
+    put(&cache, 8, at(105));
+    assert_eq!(values(), [6, 7, 8], "1 was used long ago");
+    assert_eq!(get(&cache, 6, at(120)), Some(6));
+    assert_eq!(get(&cache, 8, at(120)), Some(8));
+    put(&cache, 9, at(164));
+    assert_eq!(values(), [6, 7, 8], "all are in use");
+    put(&cache, 9, at(165));
+    assert_eq!(values(), [6, 8, 9], "7 is not any more");
+}
+
+#[test]
+fn good_tokens_that_are_used_once_drive_out_none_that_are_in_use() {
+    let cache = cache(1_000);
+    for number in 0..500 {
+        put(&cache, number, NOW);
+        get(&cache, number, NOW);
+    }
+    let hot: Vec<u32> = (0..500)
+        .filter(|&number| get(&cache, number, NOW).is_some())
+        .collect();
+    assert!(hot.len() > 490, "{}", hot.len());
+    for number in 1_000..20_000 {
+        put(&cache, number, at(59));
+    }
+    assert!(held(&cache).0 <= 1_000);
+    for number in hot {
+        assert_eq!(get(&cache, number, at(59)), Some(number));
+    }
+    let mut newest = 19_900..20_000;
+    assert!(newest.any(|number| get(&cache, number, at(59)).is_some()));
+}
+
+#[test]
+fn unknown_tokens_change_nothing() {
+    let cache = cache(10);
+    put(&cache, 1, NOW);
+    for number in 2..1_000 {
+        assert_eq!(get(&cache, number, NOW), None);
+    }
+    assert_eq!(held(&cache), (1, 100));
+    assert_eq!(get(&cache, 1, NOW), Some(1));
+}
+
+#[test]
+fn a_full_cache_holds_nearly_all_it_may() {
+    let cache = cache(1_000);
+    for number in 0..1_000 {
+        put(&cache, number, NOW);
+    }
+    let entries = held(&cache).0;
+    assert!((950..=1_000).contains(&entries), "{entries}");
+}
+
+#[test]
+fn holds_no_more_bytes_than_it_may() {
+    let cache = Cache::new(Limits {
+        entries: 100,
+        bytes: 1_000,
+    });
+    let put = |number, weight| cache.put(&token(number), NOW, ALWAYS, 0, number, weight);
+    put(1, 1_001);
+    assert_eq!(held(&cache), (0, 0), "too heavy");
+    for number in 0..10 {
+        put(number, 90);
+    }
+    assert_eq!(held(&cache), (10, 900));
+    put(20, 100);
+    assert_eq!(held(&cache), (11, 1_000));
+    put(21, usize::MAX);
+    assert_eq!(held(&cache), (11, 1_000));
+    put(22, 10);
+    assert!(held(&cache).1 <= 1_000);
+    assert_eq!(get(&cache, 22, NOW), Some(22));
+}
+
+#[test]
+fn a_cache_for_nothing_holds_nothing() {
+    for limits in [
+        Limits {
+            entries: 0,
+            ..Limits::default()
+        },
+        Limits {
+            bytes: 0,
+            ..Limits::default()
+        },
+    ] {
+        let cache = Cache::new(limits);
+        put(&cache, 1, NOW);
+        assert_eq!(get(&cache, 1, NOW), None);
+        assert_eq!(held(&cache), (0, 0));
+    }
+}
+
+#[test]
+fn a_cache_for_everything_is_bounded() {
+    let cache: Cache<u32> = Cache::new(Limits {
+        entries: usize::MAX,
+        bytes: usize::MAX,
+    });
+    assert_eq!(cache.limits.entries, MOST);
+}
+
+#[test]
+fn debug_shows_counts_only() {
+    let cache = cache(10);
+    put(&cache, 77, NOW);
+    assert_eq!(
+        format!("{cache:?}"),
+        "Cache { entries: 1, bytes: 100, limits: Limits { entries: 10, bytes: 1048576 } }"
+    );
+}
+
+#[test]
+fn a_token_of_1_4_kilobytes_takes_up_less_than_1_5_beside_its_value() {
+    let token = format!("{}.{}.{}", "a".repeat(60), "b".repeat(995), "c".repeat(342));
+    assert!(token.len() >= 1_399);
+    let weight = Cache::<Arc<()>>::weight(&token);
+    assert!((1_056..1_300).contains(&weight), "{weight}");
+    assert!(size_of::<Entry<Arc<()>>>() <= 112);
+}
+
+#[test]
+fn values_are_freed_when_their_entries_go() {
+    let (value, cache) = (Arc::new(()), Cache::new(Limits::default()));
+    let put = |now| cache.put(&token(1), now, ALWAYS, 0, Arc::clone(&value), 1);
+    put(NOW);
+    put(NOW);
+    assert_eq!(Arc::strong_count(&value), 2);
+    cache.get(&token(1), NOW, |_| None::<()>);
+    assert_eq!(Arc::strong_count(&value), 1);
+    put(NOW);
+    drop(cache);
+    assert_eq!(Arc::strong_count(&value), 1);
+}
+
+#[test]
+fn threads_find_the_value_of_their_token_or_none() {
+    let cache = cache(64);
+    let hits = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for thread in 0..4_u32 {
+            let (cache, hits) = (&cache, &hits);
+            scope.spawn(move || {
+                for step in 0..5_000_u32 {
+                    let number = step.wrapping_mul(thread + 3) % 200;
+                    let now = at(step / 10);
+                    match step % 5 {
+                        0 | 1 => put(cache, number, now),
+                        2 if step % 100 == 2 => {
+                            cache.get(&token(number), now, |_| None::<()>);
+                        }
+                        _ => {
+                            if let Some(value) = get(cache, number, now) {
+                                assert_eq!(value, number);
+                                hits.fetch_add(1, Ordering::Relaxed);
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    assert!(hits.into_inner() > 0);
+    assert!(held(&cache).0 <= 64);
+}
+
+/// One step of a random history.
+#[derive(Clone, Debug)]
+enum Step {
+    Get(u32),
+    /// A number, the seconds until it ends, a weight.
+    Put(u32, u32, usize),
+    Refuse(u32),
+    Wait(u32),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0..40_u32).prop_map(Step::Get),
+        4 => (0..40_u32, 0..200_u32, 0..300_usize).prop_map(|(number, end, weight)| Step::Put(number, end, weight)),
+        1 => (0..40_u32).prop_map(Step::Refuse),
+        1 => (0..100_u32).prop_map(Step::Wait),
+    ];
+    proptest::collection::vec(step, 0..400)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Whatever happens: what is found is what was put in last and still holds, and the bounds are
+    /// kept.
+    #[test]
+    fn a_random_history_keeps_the_bounds_and_finds_only_what_holds(
+        steps in steps(),
+        entries in 0..30_usize,
+        bytes in 0..3_000_usize,
+    ) {
+        let cache = Cache::new(Limits { entries, bytes });
+        let mut model = std::collections::HashMap::new();
+        let mut now = 0;
+        for (version, step) in (0..).zip(steps) {
+            match step {
+                Step::Get(number) => {
+                    if let Some(found) = get(&cache, number, at(now)) {
+                        let Some((value, until)) = model.get(&number) else {
+                            panic!("{number} was never put in, or refused");
+                        };
+                        prop_assert_eq!(found, *value);
+                        prop_assert!(now < *until);
+                    }
+                }
+                Step::Put(number, end, weight) => {
+                    let until = now + end;
+                    let lifetime = Lifetime { from: NOW, until: at(until) };
+                    cache.put(&token(number), at(now), lifetime, 0, version, weight);
+                    if end > 0 {
+                        model.insert(number, (version, until));
+                    }
+                }
+                Step::Refuse(number) => {
+                    cache.get(&token(number), at(now), |_| None::<()>);
+                    model.remove(&number);
+                }
+                Step::Wait(seconds) => now += seconds,
+            }
+            let (count, weight) = held(&cache);
+            prop_assert!(count <= entries && weight <= bytes);
+        }
+    }
+}
