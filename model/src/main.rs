@@ -1,0 +1,207 @@
+//! A model of what the threads of the cache do to each other, for [Loom]: each history is run in
+//! every order that the memory model allows.
+//!
+//! ```sh
+//! cargo run --release --manifest-path model/Cargo.toml
+//! ```
+//!
+//! The code is the crate's own. Only `sync.rs` is another one: the atomics and the lock are Loom's,
+//! and a slot is a lock around what the crate keeps in an atomic pointer. The key is always the
+//! same. In the first two histories the cache is full, so that a new entry takes another one's place.
+//!
+//! [Loom]: https://docs.rs/loom
+
+// Under the name by which the cache asks for random octets. A history must not be another one when
+// it is run again.
+extern crate self as aws_lc_rs;
+
+mod rand;
+mod sync;
+
+/// The crate's own files.
+#[path = "../../src"]
+#[allow(dead_code, reason = "the model uses a part of them")]
+mod own {
+    pub(crate) mod cache;
+    pub(crate) mod clock;
+}
+
+use loom::sync::Arc;
+use loom::thread;
+use own::cache::{Cache, Lifetime, Limits};
+use own::clock::{self, NumericDate};
+
+fn main() {
+    let histories: [(&str, fn()); 6] = [
+        (
+            "a reader finds its own token while another takes its place",
+            replaced,
+        ),
+        ("two writers keep the books and the bounds", two_writers),
+        (
+            "removing a dead entry spares the one that came instead",
+            renewed,
+        ),
+        ("a removed verdict does not come back", refused),
+        ("the newest generation counts", confirmed),
+        ("a use while an entry is given up is no harm", marked),
+    ];
+    for (name, history) in histories {
+        loom::model(history);
+        println!("ok: {name}");
+    }
+}
+
+fn replaced() {
+    let cache = filled(1);
+    let writer = spawn(&cache, |cache| put(cache, 2, NOW));
+    let reader = spawn(&cache, |cache| {
+        assert!(matches!(get(cache, 1), None | Some(1)));
+        assert!(matches!(get(cache, 2), None | Some(2)));
+    });
+    writer.join().unwrap();
+    reader.join().unwrap();
+    assert_eq!(held(&cache), 1);
+    // The first stays if it was read in time: then it is in use.
+    let found = (get(&cache, 1), get(&cache, 2));
+    assert!(matches!(found, (Some(1), None) | (None, Some(2))));
+}
+
+fn two_writers() {
+    let cache = filled(1);
+    let writers = [2, 3].map(|number| spawn(&cache, move |cache| put(cache, number, NOW)));
+    for writer in writers {
+        writer.join().unwrap();
+    }
+    assert_eq!(held(&cache), 1);
+    let found = [2, 3].map(|number| get(&cache, number).is_some());
+    assert_eq!((get(&cache, 1), found.contains(&true)), (None, true));
+}
+
+fn renewed() {
+    let cache = Arc::new(empty(1));
+    let short = Lifetime {
+        from: NumericDate(0.0),
+        until: NumericDate(20.0),
+    };
+    cache.put(&token(1), NOW, short, 0, 1, 1);
+    let later = NumericDate(20.0);
+    let find = move |cache: &Cache<u32>| {
+        let found = cache.get(&token(1), later, |entry| Some(*entry.value()));
+        assert!(matches!(found, None | Some(2)), "the old verdict is over");
+        found
+    };
+    let reader = spawn(&cache, find);
+    let writer = spawn(&cache, move |cache| {
+        cache.put(&token(1), later, ALWAYS, 0, 2, 1);
+        find(cache)
+    });
+    reader.join().unwrap();
+    // It may have met the reader at the lock, and left the token out.
+    let renewed = writer.join().unwrap();
+    assert_eq!(find(&cache), renewed);
+    assert_eq!(held(&cache), usize::from(renewed.is_some()));
+}
+
+fn refused() {
+    let cache = filled(1);
+    let refusing = spawn(&cache, |cache| {
+        cache.get(&token(1), NOW, |_| None::<()>);
+    });
+    let reader = spawn(&cache, |cache| {
+        let first = get(cache, 1);
+        let second = get(cache, 1);
+        assert!(first.is_some() || second.is_none(), "it came back");
+    });
+    refusing.join().unwrap();
+    reader.join().unwrap();
+    assert_eq!((get(&cache, 1), held(&cache)), (None, 0));
+}
+
+fn confirmed() {
+    let cache = filled(1);
+    let confirming = [5, 6].map(|generation| {
+        spawn(&cache, move |cache| {
+            cache.get(&token(1), NOW, |entry| {
+                entry.confirm(generation);
+                assert!(entry.generation() >= generation);
+                Some(())
+            });
+        })
+    });
+    for thread in confirming {
+        thread.join().unwrap();
+    }
+    let generation = cache.get(&token(1), NOW, |entry| Some(entry.generation()));
+    assert_eq!(generation, Some(6));
+}
+
+fn marked() {
+    let cache = filled(2);
+    let reader = spawn(&cache, |cache| get(cache, 1));
+    let writer = spawn(&cache, |cache| {
+        put(cache, 2, NOW);
+        put(cache, 3, NOW);
+    });
+    reader.join().unwrap();
+    writer.join().unwrap();
+    let found = [1, 2, 3].map(|number| get(&cache, number));
+    assert_eq!(found.iter().flatten().count(), held(&cache));
+    assert!(held(&cache) <= 2);
+}
+
+/// A cache of one bucket with room for so many tokens.
+fn empty(entries: usize) -> Cache<u32> {
+    Cache::new(Limits {
+        entries,
+        bytes: 1_000,
+    })
+}
+
+/// With the first token in it.
+fn filled(entries: usize) -> Arc<Cache<u32>> {
+    let cache = empty(entries);
+    put(&cache, 1, NumericDate(NOW.0 - 1.0));
+    Arc::new(cache)
+}
+
+fn spawn<R: 'static>(
+    cache: &Arc<Cache<u32>>,
+    act: impl FnOnce(&Cache<u32>) -> R + 'static,
+) -> thread::JoinHandle<R> {
+    let cache = Arc::clone(cache);
+    thread::spawn(move || act(&cache))
+}
+
+fn put(cache: &Cache<u32>, number: u32, now: NumericDate) {
+    cache.put(&token(number), now, ALWAYS, 0, number, 1);
+}
+
+fn get(cache: &Cache<u32>, number: u32) -> Option<u32> {
+    cache.get(&token(number), NOW, |entry| {
+        assert_eq!(*entry.value(), number, "the value of another token");
+        Some(*entry.value())
+    })
+}
+
+/// How many entries there are, by the books, in which each has the weight 1.
+fn held(cache: &Cache<u32>) -> usize {
+    let books = format!("{cache:?}");
+    let number = |name: &str| -> usize {
+        let (_, rest) = books.split_once(name).unwrap();
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+        digits.parse().unwrap()
+    };
+    assert_eq!(number("Cache { entries: "), number(", bytes: "));
+    number("Cache { entries: ")
+}
+
+fn token(number: u32) -> String {
+    format!("e30.e30.{}{number:08}", "s".repeat(40))
+}
+
+const NOW: NumericDate = NumericDate(10.0);
+const ALWAYS: Lifetime = Lifetime {
+    from: NumericDate(0.0),
+    until: NumericDate(100.0),
+};

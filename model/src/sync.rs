@@ -1,0 +1,42 @@
+//! What `src/sync.rs` gives, made of what Loom can see.
+
+use std::ops::Deref;
+
+pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use loom::sync::{Mutex, MutexGuard};
+
+use triomphe::ThinArc;
+
+/// Stands for an atomic pointer with sequentially consistent reads and swaps: how the library
+/// makes one of them is not modelled.
+pub(crate) struct Slot<T>(Mutex<Option<Block<T>>>);
+
+pub(crate) type Block<T> = ThinArc<T, u8>;
+
+pub(crate) struct Held<T>(Option<Block<T>>);
+
+impl<T> Slot<T> {
+    pub(crate) fn empty() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    pub(crate) fn load(&self) -> Held<T> {
+        Held(self.0.lock().unwrap().clone())
+    }
+
+    pub(crate) fn swap(&self, value: Option<Block<T>>) -> Option<Block<T>> {
+        std::mem::replace(&mut *self.0.lock().unwrap(), value)
+    }
+}
+
+impl<T> Deref for Held<T> {
+    type Target = Option<Block<T>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    mutex.try_lock().ok()
+}
