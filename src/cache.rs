@@ -34,9 +34,8 @@
 //!   RSA no way is known to use so few of 2048 bits. The process holds what it needs for a request
 //!   while that runs, the token too; this is about what stays.
 //!
-//! Why not SHA-256: for the 342 characters of an RSA signature of 2048 bits it takes five times as
-//! long, and as a digest of 256 bits it would let guesses be checked. GMAC through the crypto
-//! library takes two times as long.
+//! Why not SHA-256: for the 342 characters of an RSA signature of 2048 bits it takes more than four
+//! times as long. GMAC through the crypto library takes more than two times as long.
 //!
 //! # Who gets a place
 //!
