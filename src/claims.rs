@@ -123,6 +123,13 @@ impl Claims {
     }
 }
 
+impl Claims {
+    /// The bytes that these claims take up, without own claims.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Inner<NoClaims>>().saturating_add(self.registered().weight())
+    }
+}
+
 impl<C> Claims<C> {
     /// The issuer: `iss`.
     #[must_use]
@@ -227,7 +234,7 @@ impl<C> Claims<C> {
         NameSet::of(self.registered().amr())
     }
 
-    fn registered(&self) -> &Registered {
+    pub(crate) fn registered(&self) -> &Registered {
         &self.inner.token.registered
     }
 

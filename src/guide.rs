@@ -7,6 +7,7 @@
 //! | [`keys`] | where do keys come from, and how do they change without a restart? |
 //! | [`providers`] | which settings fit the tokens of Auth0, Okta, Entra ID and others? |
 //! | [`defaults`] | why is the default what it is? |
+//! | [`performance`] | what does verification cost, and what does the cache do? |
 //! | [`limitations`] | what does this crate not do? |
 //! | [`compare`] | how does it differ from its neighbours? |
 
@@ -30,5 +31,6 @@ page!(mistakes);
 page!(keys);
 page!(providers);
 page!(defaults);
+page!(performance);
 page!(limitations);
 page!(compare);

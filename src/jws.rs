@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use base64_simd::URL_SAFE_NO_PAD;
 
+use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind, wrong_algorithm};
 use crate::headers::{self, Headers, Known};
 use crate::json::{self, Raw};
 use crate::keys::algorithm::{Algorithm, AnyAlgorithm};
+use crate::keys::backend::VerifyingKey;
 use crate::keys::key::Key;
-use crate::keys::set::Candidates;
+use crate::keys::set::{Candidate, Candidates, KeySet};
 use crate::registered::{Registered, malformed};
 
 /// A token of the right shape, whose signature nobody has checked.
@@ -35,6 +37,16 @@ pub(crate) struct Compact<'t> {
 pub(crate) struct Authentic<'t> {
     pub(crate) header: Cow<'t, Header>,
     pub(crate) claims: Arc<Registered>,
+}
+
+/// The key whose signature a token has, and how it was found.
+pub(crate) struct Signer {
+    key: Key,
+    algorithm: Algorithm,
+    /// Whether the token named it.
+    is_named: bool,
+    /// Whether it will stop to verify though the set stays the same.
+    pub(crate) is_retiring: bool,
 }
 
 /// What a header means, once it is known to keep the rules.
@@ -85,13 +97,14 @@ impl<'t> Unverified<'t> {
         candidates: &Candidates<'_>,
         allowed: Option<&[Algorithm]>,
         headers: &Headers,
-    ) -> Result<Authentic<'t>, Rejection> {
-        self.signed.verify(candidates, allowed)?;
+    ) -> Result<(Authentic<'t>, Signer), Rejection> {
+        let signer = self.signed.verify(candidates, allowed)?;
         self.signed.remember_header(headers);
-        Ok(Authentic {
+        let authentic = Authentic {
             header: self.signed.header,
             claims: self.claims,
-        })
+        };
+        Ok((authentic, signer))
     }
 }
 
@@ -158,17 +171,13 @@ impl<'t> Compact<'t> {
         &self,
         candidates: &Candidates<'_>,
         allowed: Option<&[Algorithm]>,
-    ) -> Result<(), Rejection> {
+    ) -> Result<Signer, Rejection> {
         let algorithm = self.header.algorithm;
-        let mut keys = candidates
-            .iter()
-            .filter_map(|key| key.verifying(algorithm, allowed))
-            .take(MAX_CANDIDATES)
-            .peekable();
+        let mut keys = usable(candidates, algorithm, allowed).peekable();
         if keys.peek().is_none() {
             let of_keys: Vec<_> = candidates
                 .iter()
-                .flat_map(Key::algorithms)
+                .flat_map(|candidate| candidate.key.algorithms())
                 .take(MAX_CANDIDATES)
                 .collect();
             let expected = allowed.unwrap_or(&of_keys);
@@ -184,11 +193,47 @@ impl<'t> Compact<'t> {
                 format!("signature has {length} octets, which {algorithm} never has"),
             ));
         }
-        if !keys.any(|key| key.verifies(self.signing_input.as_bytes(), &self.signature)) {
-            return Err(Rejection::of(RejectionKind::BadSignature));
-        }
-        Ok(())
+        let (signer, _) = keys
+            .find(|(_, key)| key.verifies(self.signing_input.as_bytes(), &self.signature))
+            .ok_or_else(|| Rejection::of(RejectionKind::BadSignature))?;
+        Ok(Signer {
+            key: signer.key.clone(),
+            algorithm,
+            is_named: self.header.key_id.is_some(),
+            is_retiring: signer.is_retiring,
+        })
     }
+}
+
+impl Signer {
+    /// The same key in a newer set, if a token like this one would be tried with it.
+    pub(crate) fn find_in<'s>(
+        &self,
+        set: &'s KeySet,
+        allowed: Option<&[Algorithm]>,
+        now: NumericDate,
+    ) -> Option<Candidate<'s>> {
+        let id = self.is_named.then(|| self.key.id().as_str());
+        let candidates = set.candidates(id, now);
+        let found = usable(&candidates, self.algorithm, allowed)
+            .map(|(candidate, _)| candidate)
+            .find(|candidate| candidate.key.is_same_material(&self.key));
+        found
+    }
+}
+
+/// The candidates that are tried, each with its form for the algorithm.
+fn usable<'s>(
+    candidates: &Candidates<'s>,
+    algorithm: Algorithm,
+    allowed: Option<&[Algorithm]>,
+) -> impl Iterator<Item = (Candidate<'s>, &'s VerifyingKey)> {
+    candidates
+        .iter()
+        .filter_map(move |candidate| {
+            Some((candidate, candidate.key.verifying(algorithm, allowed)?))
+        })
+        .take(MAX_CANDIDATES)
 }
 
 impl Header {

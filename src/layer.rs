@@ -15,6 +15,7 @@ use crate::guard::RequireLayer;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
 use crate::policy::{Audience, ClaimPointer, Issuer, IssuerRules, Leeway, Policy, RequiredClaim};
+use crate::recall::{Memory, TokenCache};
 use crate::respond::{Dress, EmptyBody};
 use crate::revocation::Revocation;
 use crate::scope::Requirement;
@@ -232,6 +233,13 @@ impl<C, R> JwtAuth<C, R> {
     /// Where the time comes from. Default: the clock of the operating system.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.policy_mut().clock = Arc::new(clock);
+        self
+    }
+
+    /// How many verified tokens are remembered, and for how long. Default: 10 000 for 5 minutes;
+    /// [`TokenCache::off`] for none.
+    pub fn cache(mut self, cache: TokenCache) -> Self {
+        self.policy_mut().memory = Memory::new(cache);
         self
     }
 

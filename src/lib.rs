@@ -80,7 +80,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bearer;
-#[cfg_attr(not(test), expect(dead_code, reason = "the verifier does not use it yet"))]
 mod cache;
 mod challenge;
 mod claims;
@@ -100,8 +99,8 @@ pub mod fuzz;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod guard;
-mod headers;
 pub mod guide;
+mod headers;
 mod json;
 mod jws;
 mod keys;
@@ -112,6 +111,7 @@ mod own;
 mod policy;
 #[cfg(test)]
 mod properties;
+mod recall;
 mod registered;
 mod respond;
 pub mod revocation;
@@ -150,6 +150,7 @@ pub mod config {
     pub use crate::bearer::{CsrfPolicy, TokenCookie, TokenSource};
     pub use crate::clock::{Clock, SystemClock};
     pub use crate::policy::{ClaimPointer, IssuerRules, Leeway, RequiredClaim};
+    pub use crate::recall::TokenCache;
 }
 
 /// Parts of keys and key sets.

@@ -9,6 +9,7 @@ use crate::config_error::ConfigError;
 use crate::headers::Headers;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
+use crate::recall::Memory;
 use crate::revocation::Revocation;
 
 /// The `iss` claim: who issued a token, compared code point by code point.
@@ -333,6 +334,7 @@ pub(crate) struct Policy {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) revocation: Option<Arc<dyn Revocation>>,
     pub(crate) headers: Headers,
+    pub(crate) memory: Memory,
 }
 
 impl Policy {
@@ -343,6 +345,7 @@ impl Policy {
             clock: Arc::new(SystemClock),
             revocation: None,
             headers: Headers::default(),
+            memory: Memory::default(),
         }
     }
 

@@ -150,6 +150,26 @@ fn check_audience(audience: &Audience, claims: &Registered) -> Result<(), Reject
     ))
 }
 
+/// From when on and until before when [`check_times`] lets these claims through, at least.
+pub(crate) fn window(claims: &Registered, rules: &IssuerRules) -> (NumericDate, NumericDate) {
+    let leeway = rules.leeway.duration();
+    let (mut from, mut until) = (NumericDate(f64::NEG_INFINITY), NumericDate(f64::INFINITY));
+    let mut not_before = |at: NumericDate| from.0 = from.0.max(at.0);
+    for at in claims.not_before().into_iter().chain(claims.issued_at()) {
+        not_before(at.minus(leeway));
+    }
+    if let Some(at) = claims.expires_at() {
+        until = at.plus(leeway);
+        if let Some(lifetime) = rules.max_lifetime {
+            not_before(at.minus(lifetime).minus(leeway));
+        }
+    }
+    if let (Some(at), Some(age)) = (claims.issued_at(), rules.max_age) {
+        until.0 = until.0.min(at.plus(age).plus(leeway).0);
+    }
+    (from, until)
+}
+
 /// RFC 7519, sections 4.1.4 to 4.1.6.
 fn check_times(
     claims: &Registered,

@@ -128,6 +128,7 @@ fn verify(token: &str, keys: &KeySet, allowed: Option<&[Algorithm]>) -> Result<(
     let candidates = keys.candidates(token.key_id(), NumericDate(0.0));
     token
         .verify(&candidates, allowed)
+        .map(drop)
         .map_err(|rejection| rejection.to_string())
 }
 

@@ -189,6 +189,9 @@ where
 /// The order of the checks, from the cheapest to the dearest.
 fn decide(policy: &Policy, token: &str, chance: Chance) -> Result<Decision, Rejection> {
     let now = NumericDate::now(&policy.clock);
+    if let Some(claims) = policy.memory.recall(token, policy, now) {
+        return revoked_or(claims, policy);
+    }
 
     let headers = policy.headers.load();
     let unverified = Unverified::parse(token, &headers)?;
@@ -217,9 +220,11 @@ fn decide(policy: &Policy, token: &str, chance: Chance) -> Result<Decision, Reje
         return Err(unknown_key(unverified.key_id(), trust, keys));
     }
     let allowed = trust.rules.algorithms.as_deref();
-    let authentic = unverified.verify(&candidates, allowed, &policy.headers)?;
+    let (authentic, signer) = unverified.verify(&candidates, allowed, &policy.headers)?;
 
     let claims = validate::validate(authentic, trust, now)?;
+    let memory = &policy.memory;
+    memory.remember(token, &claims, signer, policy, snapshot.generation, now);
     revoked_or(claims, policy)
 }
 

@@ -308,6 +308,11 @@ impl Key {
             .find(|key| key.algorithm() == algorithm)
     }
 
+    /// Whether both verify the same signatures.
+    pub(crate) fn is_same_material(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.thumbprint == other.0.thumbprint
+    }
+
     /// What tells this key from another.
     #[cfg(feature = "_refresh")]
     pub(super) fn identity(&self) -> (KeyId, String, Vec<Algorithm>, bool) {

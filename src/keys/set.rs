@@ -52,8 +52,16 @@ pub(crate) struct Candidates<'s> {
     now: NumericDate,
 }
 
+/// A key that may verify a token.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidate<'s> {
+    pub(crate) key: &'s Key,
+    /// Whether it will stop to verify though the set stays the same.
+    pub(crate) is_retiring: bool,
+}
+
 impl<'s> Candidates<'s> {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &'s Key> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Candidate<'s>> {
         let named = self.positions.unwrap_or_default().iter();
         let named = named.filter_map(|at| self.entries.get(*at));
         let all = self.entries.iter();
@@ -63,7 +71,10 @@ impl<'s> Candidates<'s> {
             0
         });
         let live = |entry: &&Entry| entry.retires.is_none_or(|at| self.now < at);
-        named.chain(all).filter(live).map(|entry| &entry.key)
+        named.chain(all).filter(live).map(|entry| Candidate {
+            key: &entry.key,
+            is_retiring: entry.retires.is_some(),
+        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {

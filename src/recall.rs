@@ -1,0 +1,179 @@
+//! What a verifier remembers of tokens that it has accepted, and when it may still believe it.
+//!
+//! [`cache`](crate::cache) finds the entry of a token; here is what is asked before it counts.
+//! Everything that a verdict depends on is either part of the policy, which has a cache of its own,
+//! or asked again: the time, and the key. Revocation is asked on every request anyway.
+
+use std::time::Duration;
+
+use crate::cache::{Cache, Entry, Lifetime, Limits};
+use crate::claims::Claims;
+use crate::clock::NumericDate;
+use crate::jws::Signer;
+use crate::policy::{Policy, Trust};
+use crate::validate;
+
+/// How many verified tokens a verifier remembers, and for how long.
+///
+/// A client sends the same token for minutes, and each time the signature would be checked again.
+/// Only accepted tokens are remembered, in a form that nobody can send: the signature is kept as a
+/// keyed digest. A token is forgotten with its `exp`, with its key, and with the time limit; a
+/// [revocation check](crate::JwtAuth::revocation) is asked on every request all the same. What the
+/// cache costs and protects is in [the guide](crate::guide::performance).
+///
+/// # Example: no cache
+///
+/// ```
+/// use tower_jwt_auth::config::TokenCache;
+/// # use tower_jwt_auth::JwtAuth;
+///
+/// fn always_verify(auth: JwtAuth) -> JwtAuth {
+///     auth.cache(TokenCache::off())
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct TokenCache {
+    limits: Limits,
+    longest: Duration,
+}
+
+impl TokenCache {
+    /// Every request pays for its signature.
+    pub fn off() -> Self {
+        Self::default().max_tokens(0)
+    }
+
+    /// Tokens at most. Default: 10 000; more than 4 194 304 are not held.
+    pub fn max_tokens(mut self, tokens: usize) -> Self {
+        self.limits.entries = tokens;
+        self
+    }
+
+    /// Bytes at most, without own claims types. Default: 64 MiB.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.limits.bytes = bytes;
+        self
+    }
+
+    /// How long a verdict is believed. Default: 5 minutes.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.longest = age;
+        self
+    }
+}
+
+impl Default for TokenCache {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            longest: Duration::from_secs(300),
+        }
+    }
+}
+
+/// The memory of one policy.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    settings: TokenCache,
+    cache: Cache<Accepted>,
+}
+
+/// A token that was accepted: what it says, and what that rests on.
+struct Accepted {
+    claims: Claims,
+    /// The position of its issuer in the policy.
+    issuer: usize,
+    signer: Signer,
+}
+
+impl Memory {
+    pub(crate) fn new(settings: TokenCache) -> Self {
+        Self {
+            settings,
+            cache: Cache::new(settings.limits),
+        }
+    }
+
+    /// The claims of a token that was accepted before and would be again.
+    pub(crate) fn recall(&self, token: &str, policy: &Policy, now: NumericDate) -> Option<Claims> {
+        self.cache.get(token, now, |entry| {
+            let accepted = entry.value();
+            let trust = policy.trusts.get(accepted.issuer)?;
+            is_signed_by_live_key(entry, trust, now).then(|| accepted.claims.clone())
+        })
+    }
+
+    /// Remembers a token that was accepted under the key set of this generation.
+    pub(crate) fn remember(
+        &self,
+        token: &str,
+        claims: &Claims,
+        signer: Signer,
+        policy: &Policy,
+        generation: u64,
+        now: NumericDate,
+    ) {
+        let issuer = claims.issuer();
+        let mut trusts = policy.trusts.iter().enumerate();
+        let Some((issuer, trust)) = trusts.find(|(_, trust)| trust.issuer.as_str() == issuer)
+        else {
+            return;
+        };
+        let (from, until) = validate::window(claims.registered(), &trust.rules);
+        let limit = now.plus(self.settings.longest);
+        let lifetime = Lifetime {
+            from,
+            until: if until < limit { until } else { limit },
+        };
+        let generation = if signer.is_retiring { ASK } else { generation };
+        let weight = Cache::<Accepted>::weight(token).saturating_add(claims.weight());
+        let accepted = Accepted {
+            claims: claims.clone(),
+            issuer,
+            signer,
+        };
+        self.cache
+            .put(token, now, lifetime, generation, accepted, weight);
+    }
+}
+
+/// Whether the keys of the issuer would verify the token now. In the generation in which they did
+/// nothing has changed, and nothing has to be looked up.
+fn is_signed_by_live_key(entry: &Entry<Accepted>, trust: &Trust, now: NumericDate) -> bool {
+    let snapshot = trust.keys.load();
+    if entry.generation() == snapshot.generation {
+        return true;
+    }
+    let signer = &entry.value().signer;
+    let allowed = trust.rules.algorithms.as_deref();
+    let found = snapshot
+        .set
+        .as_ref()
+        .and_then(|set| signer.find_in(set, allowed, now));
+    match found {
+        Some(found) => {
+            if !found.is_retiring {
+                entry.confirm(snapshot.generation);
+            }
+            true
+        }
+        None => false,
+    }
+}
+
+/// A verifier with other settings begins anew.
+impl Clone for Memory {
+    fn clone(&self) -> Self {
+        Self::new(self.settings)
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new(TokenCache::default())
+    }
+}
+
+/// The generation of no set: the key retires at some time, so it is looked up each time.
+const ASK: u64 = u64::MAX;
