@@ -215,10 +215,9 @@ impl Signer {
     ) -> Option<Candidate<'s>> {
         let id = self.is_named.then(|| self.key.id().as_str());
         let candidates = set.candidates(id, now);
-        let found = usable(&candidates, self.algorithm, allowed)
+        usable(&candidates, self.algorithm, allowed)
             .map(|(candidate, _)| candidate)
-            .find(|candidate| candidate.key.is_same_material(&self.key));
-        found
+            .find(|candidate| candidate.key.is_same_material(&self.key))
     }
 }
 

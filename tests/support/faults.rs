@@ -494,8 +494,9 @@ async fn misbehave(
         }
         Fault::EndlessHead => {
             stream.write_all(b"HTTP/1.1 200 OK\r\n").await?;
+            let piece = "X-Endless: 0123456789\r\n".repeat(1_000);
             loop {
-                let taken = stream.write(b"X-Endless: 0123456789\r\n").await?;
+                let taken = stream.write(piece.as_bytes()).await?;
                 shared.counts.send_modify(|counts| counts.octets += taken);
             }
         }
