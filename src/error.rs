@@ -20,7 +20,7 @@ use crate::keys::algorithm::Algorithm;
 #[derive(Clone)]
 pub struct Rejection {
     kind: RejectionKind,
-    detail: Option<Arc<Detail>>,
+    reason: Reason,
 }
 
 /// What was wrong, in one word.
@@ -230,9 +230,17 @@ impl RejectionKind {
 }
 
 /// The operator's half of a rejection.
-#[derive(Debug)]
+#[derive(Clone)]
+enum Reason {
+    /// The kind says everything.
+    Kind,
+    Fixed(&'static str),
+    Detailed(Arc<Detail>),
+}
+
+/// A reason with something of this request in it.
 enum Detail {
-    Reason(Cow<'static, str>),
+    Written(String),
     /// Expected and presented value of a check.
     Mismatch {
         what: &'static str,
@@ -254,18 +262,27 @@ enum Detail {
 impl Rejection {
     /// A rejection whose kind says everything.
     pub(crate) const fn of(kind: RejectionKind) -> Self {
-        Self { kind, detail: None }
+        Self {
+            kind,
+            reason: Reason::Kind,
+        }
     }
 
     fn with(kind: RejectionKind, detail: Detail) -> Self {
         Self {
             kind,
-            detail: Some(Arc::new(detail)),
+            reason: Reason::Detailed(Arc::new(detail)),
         }
     }
 
     pub(crate) fn because(kind: RejectionKind, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::with(kind, Detail::Reason(reason.into()))
+        match reason.into() {
+            Cow::Borrowed(reason) => Self {
+                kind,
+                reason: Reason::Fixed(reason),
+            },
+            Cow::Owned(reason) => Self::with(kind, Detail::Written(reason)),
+        }
     }
 
     pub(crate) fn mismatch(
@@ -342,8 +359,11 @@ impl Rejection {
     /// The scopes that the request would have needed, for the challenge.
     #[must_use]
     pub fn required_scopes(&self) -> &[&'static str] {
-        match self.detail.as_deref() {
-            Some(Detail::Rights { scopes, .. }) => scopes,
+        match &self.reason {
+            Reason::Detailed(detail) => match &**detail {
+                Detail::Rights { scopes, .. } => scopes,
+                _ => &[],
+            },
             _ => &[],
         }
     }
@@ -352,24 +372,48 @@ impl Rejection {
 /// The operator's sentence.
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.detail.as_deref() {
-            None => f.write_str(match self.kind {
-                RejectionKind::BadSignature => "signature does not verify",
-                RejectionKind::EncryptedToken => "token is encrypted (five parts), expected a signed one",
-                RejectionKind::MissingCredentials => "request has no bearer token",
-                RejectionKind::MissingLayer => {
-                    "handler needs claims and no layer verified any: add `.layer(JwtAuth::new(issuer, audience, keys))` outside of this route"
-                }
-                RejectionKind::UnsupportedCritical => "header lists critical extensions (`crit`), none is supported",
-                other => other.row().text,
-            }),
-            Some(Detail::Reason(reason)) => f.write_str(reason),
-            Some(Detail::Mismatch { what, expected, presented }) => write!(f, "{what} is {presented}, expected {expected}"),
-            Some(Detail::Times { what, at, now, leeway }) => {
-                let (gap, direction) = if now >= at { (now - at, "ago") } else { (at - now, "from now") };
-                write!(f, "{what} was {gap} s {direction} (at {at}, now {now}, leeway {leeway} s)")
+        let detail = match &self.reason {
+            Reason::Detailed(detail) => &**detail,
+            Reason::Fixed(reason) => return f.write_str(reason),
+            Reason::Kind => {
+                return f.write_str(match self.kind {
+                    RejectionKind::BadSignature => "signature does not verify",
+                    RejectionKind::EncryptedToken => "token is encrypted (five parts), expected a signed one",
+                    RejectionKind::MissingCredentials => "request has no bearer token",
+                    RejectionKind::MissingLayer => {
+                        "handler needs claims and no layer verified any: add `.layer(JwtAuth::new(issuer, audience, keys))` outside of this route"
+                    }
+                    RejectionKind::UnsupportedCritical => "header lists critical extensions (`crit`), none is supported",
+                    other => other.row().text,
+                });
             }
-            Some(Detail::Rights { needed, .. }) => write!(f, "token does not have what is required: {needed}"),
+        };
+        match detail {
+            Detail::Written(reason) => f.write_str(reason),
+            Detail::Mismatch {
+                what,
+                expected,
+                presented,
+            } => write!(f, "{what} is {presented}, expected {expected}"),
+            Detail::Times {
+                what,
+                at,
+                now,
+                leeway,
+            } => {
+                let (gap, direction) = if now >= at {
+                    (now - at, "ago")
+                } else {
+                    (at - now, "from now")
+                };
+                write!(
+                    f,
+                    "{what} was {gap} s {direction} (at {at}, now {now}, leeway {leeway} s)"
+                )
+            }
+            Detail::Rights { needed, .. } => {
+                write!(f, "token does not have what is required: {needed}")
+            }
         }
     }
 }

@@ -27,8 +27,9 @@ pin_project! {
     #[project = StateProjection]
     enum State<S, B, F, C> {
         Rejected { rejection: Rejection },
-        /// A verdict that is still to come, and the call to make then.
-        Waiting { wait: Wait<C>, call: Option<(S, Request<B>)> },
+        /// A verdict that is still to come, and the call to make then. It is in a box for the
+        /// sake of those who do not wait: they would have to carry its room along.
+        Waiting { wait: Wait<C>, call: Option<Box<(S, Request<B>)>> },
         Inner { #[pin] future: F },
     }
 }
@@ -51,7 +52,7 @@ impl<S: Service<Request<B>>, B, C, R> ResponseFuture<S, B, C, R> {
         Self {
             state: State::Waiting {
                 wait,
-                call: Some((service, request)),
+                call: Some(Box::new((service, request))),
             },
             finish,
         }
@@ -89,7 +90,7 @@ where
                     Ok(claims) => {
                         #[expect(clippy::expect_used, reason = "polled after completion")]
                         let (mut service, mut request) =
-                            call.take().expect("polled after completion");
+                            *call.take().expect("polled after completion");
                         this.finish.enrich(&mut request, claims);
                         let future = service.call(request);
                         this.state.set(State::Inner { future });

@@ -1,6 +1,7 @@
 //! A rejection as a response: HTTP, or gRPC where the request is gRPC.
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -162,11 +163,48 @@ fn grpc_type(headers: &HeaderMap) -> Option<HeaderValue> {
 /// How a rejection is dressed: everything but the body.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Dress {
-    pub(crate) challenge: Challenge,
+    challenge: Challenge,
     pub(crate) hides_forbidden: bool,
+    ready: Ready,
+}
+
+/// The headers of refusals that are the same each time, made when they are needed first.
+#[derive(Debug, Default)]
+struct Ready([OnceLock<HeaderMap>; READY]);
+
+impl Ready {
+    /// The place of a kind of rejection. Kinds that look alike to a client share one.
+    fn of(&self, kind: RejectionKind) -> Option<&OnceLock<HeaderMap>> {
+        let Row { status, text, .. } = kind.row();
+        let alike = match status.as_u16() {
+            400 => 0,
+            401 => ALIKE
+                .iter()
+                .position(|one| one.row().text == text)?
+                .saturating_add(1),
+            _ => return None,
+        };
+        self.0.get(alike)
+    }
+}
+
+/// A copy may be given another challenge.
+impl Clone for Ready {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl Dress {
+    pub(crate) fn challenge(&self) -> &Challenge {
+        &self.challenge
+    }
+
+    pub(crate) fn set_challenge(&mut self, challenge: Challenge) {
+        self.challenge = challenge;
+        self.ready = Ready::default();
+    }
+
     /// The response to a rejection.
     pub(crate) fn response<B: Default>(
         &self,
@@ -192,13 +230,25 @@ impl Dress {
 
     fn http_head(&self, rejection: &Rejection, head: &mut Parts) {
         let Row { status, .. } = rejection.kind().row();
+        if let Some(ready) = self.ready.of(rejection.kind()) {
+            head.status = status;
+            head.headers = ready
+                .get_or_init(|| {
+                    let mut headers = HeaderMap::new();
+                    headers.insert(CACHE_CONTROL, NO_STORE);
+                    self.challenges(rejection, &mut headers);
+                    headers
+                })
+                .clone();
+            return;
+        }
         head.headers.insert(CACHE_CONTROL, NO_STORE);
         if self.hides_forbidden && status == StatusCode::FORBIDDEN {
             head.status = StatusCode::NOT_FOUND;
             return;
         }
         head.status = status;
-        self.challenges(rejection, head);
+        self.challenges(rejection, &mut head.headers);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             head.headers
                 .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
@@ -219,12 +269,12 @@ impl Dress {
         if let Ok(message) = HeaderValue::try_from(percent_encode(text)) {
             head.headers.insert(GRPC_MESSAGE, message);
         }
-        self.challenges(rejection, head);
+        self.challenges(rejection, &mut head.headers);
     }
 
-    fn challenges(&self, rejection: &Rejection, head: &mut Parts) {
+    fn challenges(&self, rejection: &Rejection, headers: &mut HeaderMap) {
         for line in self.challenge.lines(rejection) {
-            head.headers.append(WWW_AUTHENTICATE, line);
+            headers.append(WWW_AUTHENTICATE, line);
         }
     }
 }
@@ -315,6 +365,16 @@ pub(crate) fn percent_encode(text: &str) -> String {
         })
 }
 
+/// One kind for each sentence that comes with 401.
+const ALIKE: [RejectionKind; 5] = [
+    RejectionKind::MissingCredentials,
+    RejectionKind::MalformedToken,
+    RejectionKind::Expired,
+    RejectionKind::NotYetValid,
+    RejectionKind::Revoked,
+];
+/// Those, and 400.
+const READY: usize = ALIKE.len() + 1;
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -329,6 +389,26 @@ pub(crate) mod tests {
     /// One rejection of every kind.
     pub(crate) fn every_kind() -> impl Iterator<Item = Rejection> {
         RejectionKind::ALL.iter().copied().map(Rejection::of)
+    }
+
+    /// What is kept ready is what would be made: for each kind, twice, and after a change.
+    #[test]
+    fn headers_that_are_ready_are_those_of_the_kind() {
+        let exchange = Exchange::default();
+        let mut dress = Dress::default();
+        for realm in ["api", "calendar"] {
+            dress.set_challenge(Challenge::new(realm).unwrap());
+            for rejection in every_kind().chain(every_kind()) {
+                let response = dress.response::<()>(&rejection, &exchange, &EmptyBody);
+                let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter().cloned();
+                let expected: Vec<_> = dress.challenge.lines(&rejection).collect();
+                assert_eq!(challenges.collect::<Vec<_>>(), expected, "{rejection:?}");
+                assert_eq!(response.status(), rejection.status());
+                assert_eq!(response.headers()[CACHE_CONTROL], NO_STORE);
+            }
+        }
+        let ready = dress.ready.0.iter().filter(|ready| ready.get().is_some());
+        assert_eq!(ready.count(), READY);
     }
 
     #[test]

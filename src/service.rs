@@ -157,7 +157,7 @@ impl<C: 'static, R> Finish<C, R> {
         if self.exchange.is_grpc() {
             request
                 .extensions_mut()
-                .insert(self.shared.settings.dress.challenge.clone());
+                .insert(self.shared.settings.dress.challenge().clone());
         }
     }
 
