@@ -13,6 +13,7 @@ mod support;
 use std::convert::Infallible;
 use std::future::Ready;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use tower::{Layer, Service};
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{Algorithm, KeySet};
 
-use crate::support::{ALGORITHMS, token};
+use crate::support::{ALGORITHMS, Signature, User, token};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -45,6 +46,33 @@ fn accepted(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
     run(
         bencher,
         issuer.auth().layer(Hello),
+        Some(&token),
+        StatusCode::OK,
+    );
+}
+
+/// As [`accepted`], with own claims.
+#[divan::bench(args = ALGORITHMS)]
+fn accepted_with_own_claims(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
+    let issuer = TestIssuer::with_algorithm(algorithm);
+    let token = token(&issuer).mint();
+    run(
+        bencher,
+        issuer.auth().claims::<User>().layer(Hello),
+        Some(&token),
+        StatusCode::OK,
+    );
+}
+
+/// The floor of [`accepted`]: no layer, and the signature checked with a key that was parsed.
+#[divan::bench(args = ALGORITHMS)]
+fn no_auth_and_bare_signature(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
+    let issuer = TestIssuer::with_algorithm(algorithm);
+    let token = token(&issuer).mint();
+    let signature = Arc::new(Signature::of(&token, &issuer, algorithm));
+    run(
+        bencher,
+        SignatureThenHello(signature),
         Some(&token),
         StatusCode::OK,
     );
@@ -156,5 +184,24 @@ impl Service<Request<()>> for Hello {
     fn call(&mut self, request: Request<()>) -> Self::Future {
         black_box(request);
         std::future::ready(Ok(Response::new(())))
+    }
+}
+
+/// The same service behind a bare signature check.
+#[derive(Clone)]
+struct SignatureThenHello(Arc<Signature>);
+
+impl Service<Request<()>> for SignatureThenHello {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        self.0.check();
+        Hello.call(request)
     }
 }

@@ -11,7 +11,7 @@ mod support;
 
 use divan::{AllocProfiler, Bencher, black_box};
 
-use crate::support::{ALGORITHMS, User, token};
+use crate::support::{ALGORITHMS, Signature, User, token};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -32,6 +32,14 @@ mod accepted {
         let verifier = issuer.auth().claims::<User>().verifier();
         let token = token(&issuer).mint();
         bencher.bench(|| verifier.verify_now(black_box(&token)).unwrap());
+    }
+
+    /// The part of it that nobody can do without.
+    #[divan::bench(args = ALGORITHMS)]
+    fn bare_signature(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
+        let issuer = TestIssuer::with_algorithm(algorithm);
+        let signature = Signature::of(&token(&issuer).mint(), &issuer, algorithm);
+        bencher.bench(|| black_box(&signature).check());
     }
 
     #[divan::bench(args = ALGORITHMS)]

@@ -8,6 +8,13 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents,
+};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use tower_jwt_auth::Algorithm;
 use tower_jwt_auth::test::{TestIssuer, TestToken};
@@ -61,3 +68,54 @@ const PERMISSIONS: [&str; 10] = [
     "settings:webhooks:write",
     "settings:api-keys:rotate",
 ];
+
+/// The signature of one token and its key, parsed: what no verifier can do without.
+pub struct Signature {
+    key: BareKey,
+    message: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+enum BareKey {
+    Secret(hmac::Key),
+    Public(ParsedPublicKey),
+}
+
+impl Signature {
+    /// That of `token`, which `issuer` has signed.
+    pub fn of(token: &str, issuer: &TestIssuer, algorithm: Algorithm) -> Self {
+        let jwk = issuer.jwk();
+        let octets = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+        let member = |name: &str| octets(jwk[name].as_str().unwrap());
+        let public = |parameters, point: &[u8]| ParsedPublicKey::new(parameters, point).unwrap();
+        let point = || [vec![4], member("x"), member("y")].concat();
+        let rsa = |parameters| {
+            let (n, e) = (member("n"), member("e"));
+            let components = RsaPublicKeyComponents { n: &n, e: &e };
+            components.to_parsed_public_key(parameters).unwrap()
+        };
+        let key = match algorithm {
+            Algorithm::HS256 => BareKey::Secret(hmac::Key::new(hmac::HMAC_SHA256, &member("k"))),
+            Algorithm::RS256 => BareKey::Public(rsa(&RSA_PKCS1_2048_8192_SHA256)),
+            Algorithm::PS256 => BareKey::Public(rsa(&RSA_PSS_2048_8192_SHA256)),
+            Algorithm::ES256 => BareKey::Public(public(&ECDSA_P256_SHA256_FIXED, &point())),
+            Algorithm::ES384 => BareKey::Public(public(&ECDSA_P384_SHA384_FIXED, &point())),
+            Algorithm::EdDSA => BareKey::Public(public(&ED25519, &member("x"))),
+            other => unreachable!("{other} is not measured"),
+        };
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        Self {
+            key,
+            message: message.into(),
+            signature: octets(signature),
+        }
+    }
+
+    /// Checks it.
+    pub fn check(&self) {
+        match &self.key {
+            BareKey::Secret(key) => hmac::verify(key, &self.message, &self.signature).unwrap(),
+            BareKey::Public(key) => key.verify_sig(&self.message, &self.signature).unwrap(),
+        }
+    }
+}
