@@ -70,20 +70,24 @@ impl<'a> Raw<'a> {
     }
 
     /// The text of the value, as it was sent.
+    #[inline]
     pub(crate) fn text(self) -> &'a str {
         self.whole.get(self.place()).unwrap_or_default()
     }
 
     /// Where the value stands in the text that it was read from.
+    #[inline]
     pub(crate) fn place(self) -> Range<usize> {
         self.start..self.end
     }
 
+    #[inline]
     pub(crate) fn is_string(self) -> bool {
         self.first() == Some(b'"')
     }
 
     /// Where the string stands in that text, without its quotes, if this is one without escapes.
+    #[inline]
     pub(crate) fn plain_string(self) -> Option<Range<usize>> {
         let inner = self.start.saturating_add(1)..self.end.saturating_sub(1);
         let is_plain = self.is_plain
@@ -97,6 +101,7 @@ impl<'a> Raw<'a> {
     }
 
     /// The string, if this is one without escapes.
+    #[inline]
     pub(crate) fn plain_text(self) -> Option<&'a str> {
         self.whole.get(self.plain_string()?)
     }
@@ -164,6 +169,7 @@ impl<'a> Raw<'a> {
         found
     }
 
+    #[inline]
     fn first(self) -> Option<u8> {
         self.whole.as_bytes().get(self.start).copied()
     }

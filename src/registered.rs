@@ -1,5 +1,6 @@
 //! The claims that the checks need, read from the payload in one pass.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use crate::clock::NumericDate;
@@ -75,14 +76,14 @@ impl Registered {
         let mut texts = Collector::new(&payload, Vec::new());
         let mut invalid = None;
         json::read_members(&payload, json::MAX_MEMBERS, |name, value| {
-            let Some(span) = texts.string(name) else {
-                return;
-            };
             members.push(Member {
-                name: span,
+                name: texts.string(name).unwrap_or_default(),
                 value: Span::of(value),
             });
-            let name = name.string().unwrap_or_default();
+            let name = match name.plain_text() {
+                Some(plain) => Cow::Borrowed(plain),
+                None => name.string().unwrap_or_default(),
+            };
             if let Err(name) = found.member(&name, value, &mut texts) {
                 invalid.get_or_insert(name);
             }

@@ -13,6 +13,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    #[inline]
     pub(crate) fn new(place: Range<usize>) -> Self {
         let short = |number| u16::try_from(number).unwrap_or(u16::MAX);
         Self {
@@ -22,19 +23,23 @@ impl Span {
     }
 
     /// Where a value stands in the text that it was read from.
+    #[inline]
     pub(crate) fn of(value: Raw<'_>) -> Self {
         Self::new(value.place())
     }
 
+    #[inline]
     pub(crate) fn range(self) -> Range<usize> {
         usize::from(self.start)..usize::from(self.end)
     }
 
+    #[inline]
     pub(crate) fn text(self, buffer: &str) -> &str {
         buffer.get(self.range()).unwrap_or_default()
     }
 
     /// The value here, in a payload that the reader has accepted.
+    #[inline]
     pub(crate) fn value(self, buffer: &str) -> Raw<'_> {
         Raw::of_accepted(buffer, self.range())
     }
@@ -120,6 +125,7 @@ impl<'b> Collector<'b> {
     }
 
     /// The value, if it is a string.
+    #[inline]
     pub(crate) fn string(&mut self, value: Raw<'_>) -> Option<Span> {
         if let Some(inner) = value.plain_string() {
             return Some(Span::new(inner));
@@ -217,6 +223,7 @@ impl<'b> Collector<'b> {
         list.iter().any(|known| self.octets(known.range()) == name)
     }
 
+    #[inline]
     fn push(&mut self, name: Span) {
         if self.names.is_empty() {
             self.names.reserve(ROOM);

@@ -70,12 +70,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn whitespace(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.step();
         }
     }
 
+    #[inline]
     fn object(&mut self, visit: &mut impl FnMut(Raw<'a>, Raw<'a>)) -> Result<(), Stopped> {
         if self.peek() != Some(b'{') {
             return self.syntax();
@@ -110,6 +112,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    #[inline]
     fn array(&mut self, visit: &mut impl FnMut(Raw<'a>)) -> Result<(), Stopped> {
         self.enter()?;
         if !self.take(b']') {
@@ -129,6 +132,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    #[inline]
     fn name(&mut self, names: &mut Names<'a>) -> Result<Raw<'a>, Stopped> {
         let start = self.at;
         let is_plain = self.string()?;
@@ -169,6 +173,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether the string is plain, that is, has no escapes.
+    #[inline]
     fn string(&mut self) -> Result<bool, Stopped> {
         let octets = self.text.as_bytes();
         if octets.get(self.at) != Some(&b'"') {
@@ -283,6 +288,7 @@ impl<'a> Reader<'a> {
         self.depth = self.depth.saturating_sub(1);
     }
 
+    #[inline]
     fn raw(&self, start: usize, is_plain: bool) -> Raw<'a> {
         Raw {
             whole: self.text,
@@ -292,6 +298,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.at).unwrap_or_default()
     }
@@ -307,15 +314,18 @@ impl<'a> Reader<'a> {
         Err(Stopped)
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline]
     fn step(&mut self) {
         // Never wraps: no text is that long.
         self.at = self.at.wrapping_add(1);
     }
 
+    #[inline]
     fn expect(&mut self, octet: u8) -> Result<(), Stopped> {
         if self.peek() == Some(octet) {
             self.step();
@@ -326,6 +336,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether the next octet is this one; takes it if so.
+    #[inline]
     fn take(&mut self, octet: u8) -> bool {
         let is_next = self.peek() == Some(octet);
         if is_next {
@@ -336,6 +347,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Where the next octet stands that ends or interrupts a string. Looks at eight at a time.
+#[inline]
 fn special_from(octets: &[u8], mut at: usize) -> usize {
     while let Some(word) = octets.get(at..).and_then(<[u8]>::first_chunk) {
         let special = special_octets(u64::from_le_bytes(*word));
@@ -352,6 +364,7 @@ fn special_from(octets: &[u8], mut at: usize) -> usize {
 
 /// The high bits of the octets that end or interrupt a string: quotes, backslashes, controls.
 /// The lowest bit is right; a borrow may set wrong ones above it.
+#[inline]
 fn special_octets(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
