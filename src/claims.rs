@@ -249,27 +249,6 @@ impl<C> Claims<C> {
 }
 
 impl<C: Send + Sync + 'static> Claims<C> {
-    /// Puts the claims where handlers look for them: in the layer's own type, and in the general
-    /// one, from which every other type is had.
-    pub(crate) fn insert_into(self, extensions: &mut http::Extensions) {
-        if TypeId::of::<C>() != TypeId::of::<NoClaims>() {
-            extensions.insert(self.general());
-        }
-        extensions.insert(self);
-    }
-
-    /// The same token without own claims.
-    fn general(&self) -> Claims {
-        let token = self.inner.token.clone();
-        Claims {
-            inner: Arc::new(Inner {
-                token,
-                own: NoClaims {},
-                others: Memo::default(),
-            }),
-        }
-    }
-
     /// The same token with own claims of another type.
     ///
     /// Remembered for the token where this is `Claims<NoClaims>`: asking again costs a look-up.
@@ -299,6 +278,42 @@ impl<C: Send + Sync + 'static> Claims<C> {
             self.inner.others.put(inner.clone());
         }
         Ok(Claims { inner })
+    }
+}
+
+/// The claims of a verified token in the general type, and in the one that a verifier is for.
+pub(crate) struct Verified<C> {
+    general: Claims,
+    own: Claims<C>,
+}
+
+impl<C: DeserializeOwned + Send + Sync + 'static> Verified<C> {
+    /// Fits own claims to the token.
+    pub(crate) fn of(general: Claims) -> Result<Self, Rejection> {
+        let own = general.of_type()?;
+        Ok(Self { general, own })
+    }
+}
+
+impl<C> Verified<C> {
+    pub(crate) fn issuer(&self) -> &str {
+        self.general.issuer()
+    }
+
+    /// The claims in the own type.
+    pub(crate) fn own(self) -> Claims<C> {
+        self.own
+    }
+}
+
+impl<C: Send + Sync + 'static> Verified<C> {
+    /// Puts the claims where handlers look for them: in the layer's own type, and in the general
+    /// one, from which every other type is had.
+    pub(crate) fn insert_into(self, extensions: &mut http::Extensions) {
+        if TypeId::of::<C>() != TypeId::of::<NoClaims>() {
+            extensions.insert(self.own);
+        }
+        extensions.insert(self.general);
     }
 }
 

@@ -130,7 +130,7 @@ impl<'a> Raw<'a> {
 
     /// The items, if this is an array.
     pub(crate) fn items(self) -> Option<Vec<Self>> {
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(ITEMS);
         self.each_item(|item| items.push(item))?;
         Some(items)
     }
@@ -220,6 +220,8 @@ fn hex4(chars: &mut std::str::Chars<'_>) -> u32 {
 
 /// Objects and arrays within each other. Access tokens of the large providers stay below 6.
 pub(crate) const MAX_DEPTH: usize = 32;
+/// Items of an array for which there is room at once.
+const ITEMS: usize = 16;
 /// Members of all objects of one header or payload together.
 pub(crate) const MAX_MEMBERS: usize = 1_000;
 

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use crate::bearer;
-use crate::claims::Claims;
+use crate::claims::Verified;
 use crate::error::{Rejection, RejectionKind};
 use crate::future::ResponseFuture;
 use crate::layer::Settings;
@@ -39,7 +39,7 @@ pub(crate) struct Anonymous;
 
 /// What is to become of a request.
 enum Admission<C> {
-    Accepted(Claims<C>),
+    Accepted(Verified<C>),
     Anonymous,
     Waiting(Wait<C>),
 }
@@ -132,7 +132,7 @@ impl<C: 'static, R> Finish<C, R> {
     }
 
     /// Puts the claims into the extensions.
-    pub(crate) fn enrich<B>(&self, request: &mut Request<B>, claims: Claims<C>)
+    pub(crate) fn enrich<B>(&self, request: &mut Request<B>, claims: Verified<C>)
     where
         C: Send + Sync,
     {

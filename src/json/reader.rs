@@ -154,18 +154,27 @@ impl<'a> Reader<'a> {
     }
 
     /// Steps over a value; whether it is a string without escapes.
+    #[inline]
     fn value(&mut self) -> Result<bool, Stopped> {
-        match self.peek() {
-            Some(b'"') => return self.string(),
-            Some(b'-' | b'0'..=b'9') => self.number()?,
-            Some(b'[') => self.array(&mut |_| {})?,
-            Some(b'{') => self.object(&mut |_, _| {})?,
-            Some(b't') => self.word("true")?,
-            Some(b'f') => self.word("false")?,
-            Some(b'n') => self.word("null")?,
-            _ => return self.syntax(),
+        if self.peek() == Some(b'"') {
+            return self.string();
         }
-        Ok(false)
+        self.no_string().map(|()| false)
+    }
+
+    /// Steps over any other value. Not one with the above: strings are most values, and do
+    /// without the room on the stack that objects need.
+    #[inline(never)]
+    fn no_string(&mut self) -> Result<(), Stopped> {
+        match self.peek() {
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b'[') => self.array(&mut |_| {}),
+            Some(b'{') => self.object(&mut |_, _| {}),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            _ => self.syntax(),
+        }
     }
 
     fn word(&mut self, word: &str) -> Result<(), Stopped> {
