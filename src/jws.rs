@@ -27,7 +27,7 @@ pub(crate) struct Unverified<'t> {
 /// The compact form of any payload, under a header that keeps the rules.
 pub(crate) struct Compact<'t> {
     header: Cow<'t, Header>,
-    replicated: Replicated,
+    replicated: Option<Box<Replicated>>,
     payload: Vec<u8>,
     signing_input: &'t str,
     signature: Vec<u8>,
@@ -73,7 +73,9 @@ impl<'t> Unverified<'t> {
         let mut signed = Compact::parse(token, known)?;
         let payload = text("claims", std::mem::take(&mut signed.payload))?;
         let claims = Arc::new(Registered::read(payload)?);
-        signed.replicated.equal(&claims)?;
+        if let Some(replicated) = &signed.replicated {
+            replicated.equal(&claims)?;
+        }
         Ok(Self { signed, claims })
     }
 
@@ -130,10 +132,11 @@ impl<'t> Compact<'t> {
             return Err(parts_expected(2));
         };
         let (header, replicated) = match headers::find(known, segment) {
-            Some(header) => (Cow::Borrowed(header), Replicated::default()),
+            Some(header) => (Cow::Borrowed(header), None),
             None => {
                 let text = text("header", octets("header", segment)?)?;
                 let (header, replicated) = Header::read(&text)?;
+                let replicated = (!replicated.is_empty()).then(|| Box::new(replicated));
                 (Cow::Owned(header), replicated)
             }
         };
@@ -156,7 +159,7 @@ impl<'t> Compact<'t> {
     pub(crate) fn remember_header(&self, headers: &Headers) {
         if let (Cow::Owned(header), Some((segment, _))) =
             (&self.header, self.signing_input.split_once('.'))
-            && self.replicated.is_empty()
+            && self.replicated.is_none()
         {
             headers.remember(segment, header);
         }

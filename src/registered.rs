@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
 use crate::json::{self, JsonError, Raw};
-use crate::text::{Collector, Names, Span};
+use crate::text::{Collector, Names, Span, Spans};
 
 /// The claims that the checks need, read in one pass and not yet believed.
 ///
@@ -17,7 +17,7 @@ pub(crate) struct Registered {
     buffer: String,
     payload: Span,
     /// Lists: audiences, authentication methods, values that grant scopes and roles.
-    lists: Vec<Span>,
+    lists: Spans,
     members: Vec<Member>,
     found: Found,
     /// Where the values with scopes are in the lists, and the scopes, once somebody has asked.
@@ -30,7 +30,7 @@ pub(crate) struct Registered {
 #[derive(Clone, Default)]
 struct Grant {
     values: Span,
-    names: OnceLock<Names>,
+    names: OnceLock<Box<Names>>,
 }
 
 /// A member of the payload: its name without escapes, its value as it was sent.
@@ -73,7 +73,7 @@ impl Registered {
     pub(crate) fn read(payload: String) -> Result<Self, Rejection> {
         let mut found = Found::default();
         let mut members = Vec::with_capacity(MEMBERS);
-        let mut texts = Collector::new(&payload, Vec::new());
+        let mut texts = Collector::new(&payload);
         let mut invalid = None;
         json::read_members(&payload, json::MAX_MEMBERS, |name, value| {
             members.push(Member {
@@ -275,7 +275,7 @@ impl Registered {
 
     fn keep(&mut self, values: impl IntoIterator<Item = Span>) -> Span {
         let first = self.lists.len();
-        self.lists.extend(values);
+        values.into_iter().for_each(|value| self.lists.push(value));
         Span::new(first..self.lists.len())
     }
 
@@ -285,16 +285,16 @@ impl Registered {
         add: impl Fn(&mut Collector<'c>, Raw<'c>),
     ) -> (&'c [Span], &'c str) {
         let names = grant.names.get_or_init(|| {
-            let mut names = Collector::new(&self.buffer, Vec::new());
+            let mut names = Collector::new(&self.buffer);
             let values = self.list(grant.values).iter();
             values.for_each(|value| add(&mut names, value.value(&self.buffer)));
-            names.names()
+            Box::new(names.names())
         });
         names.spans(&self.buffer)
     }
 
     fn list(&self, list: Span) -> &[Span] {
-        self.lists.get(list.range()).unwrap_or_default()
+        self.lists.all().get(list.range()).unwrap_or_default()
     }
 
     fn text(&self, span: Option<Span>) -> Option<&str> {

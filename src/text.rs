@@ -48,12 +48,45 @@ impl Span {
 // Payload and unescaped strings together are shorter than two tokens, so a span holds every place.
 const _: () = assert!(2 * crate::jws::MAX_TOKEN < 0xFFFF);
 
+/// Spans, a few of them without an allocation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spans {
+    few: [Span; FEW],
+    count: usize,
+    /// All of them, once they are more than a few.
+    many: Vec<Span>,
+}
+
+impl Spans {
+    pub(crate) fn push(&mut self, span: Span) {
+        match self.few.get_mut(self.count) {
+            Some(free) => *free = span,
+            None => {
+                if self.many.is_empty() {
+                    self.many.reserve(ROOM);
+                    self.many.extend(self.few);
+                }
+                self.many.push(span);
+            }
+        }
+        self.count = self.count.saturating_add(1);
+    }
+
+    pub(crate) fn all(&self) -> &[Span] {
+        self.few.get(..self.count).unwrap_or(&self.many)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+}
+
 /// Collects texts of one buffer into its list of spans.
 pub(crate) struct Collector<'b> {
     buffer: &'b str,
     /// What strings with escapes mean, to stand behind the buffer.
     unescaped: String,
-    names: Vec<Span>,
+    names: Spans,
     /// Where the list that is being made begins.
     first: usize,
     marks: u64,
@@ -62,7 +95,7 @@ pub(crate) struct Collector<'b> {
 /// The names that some claims grant, each once.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
-    spans: Vec<Span>,
+    spans: Spans,
     /// A buffer of their own, if one of them had to be unescaped.
     buffer: Option<String>,
 }
@@ -70,7 +103,7 @@ pub(crate) struct Names {
 impl Names {
     /// The names, and the buffer that they are in: this one, or their own.
     pub(crate) fn spans<'n>(&'n self, buffer: &'n str) -> (&'n [Span], &'n str) {
-        (&self.spans, self.buffer.as_deref().unwrap_or(buffer))
+        (self.spans.all(), self.buffer.as_deref().unwrap_or(buffer))
     }
 }
 
@@ -99,13 +132,12 @@ impl Granted {
 }
 
 impl<'b> Collector<'b> {
-    /// Goes on with a list of spans into `buffer`.
-    pub(crate) fn new(buffer: &'b str, names: Vec<Span>) -> Self {
+    pub(crate) fn new(buffer: &'b str) -> Self {
         Self {
             buffer,
             unescaped: String::new(),
-            first: names.len(),
-            names,
+            first: 0,
+            names: Spans::default(),
             marks: 0,
         }
     }
@@ -120,7 +152,7 @@ impl<'b> Collector<'b> {
     }
 
     /// All spans, and the text that belongs behind the buffer.
-    pub(crate) fn finish(self) -> (Vec<Span>, String) {
+    pub(crate) fn finish(self) -> (Spans, String) {
         (self.names, self.unescaped)
     }
 
@@ -148,7 +180,7 @@ impl<'b> Collector<'b> {
     pub(crate) fn one_or_more(&mut self, value: Raw<'_>) -> Option<()> {
         match self.string(value) {
             Some(one) => {
-                self.push(one);
+                self.names.push(one);
                 Some(())
             }
             None => self.strings(value),
@@ -159,7 +191,7 @@ impl<'b> Collector<'b> {
     pub(crate) fn strings(&mut self, value: Raw<'_>) -> Option<()> {
         let mut all = Some(());
         value.each_item(|item| match self.string(item) {
-            Some(one) => self.push(one),
+            Some(one) => self.names.push(one),
             None => all = None,
         })?;
         all
@@ -215,20 +247,12 @@ impl<'b> Collector<'b> {
             return;
         }
         self.marks |= mark;
-        self.push(name);
+        self.names.push(name);
     }
 
     fn has(&self, name: &[u8]) -> bool {
-        let list = self.names.get(self.first..).unwrap_or_default();
+        let list = self.names.all().get(self.first..).unwrap_or_default();
         list.iter().any(|known| self.octets(known.range()) == name)
-    }
-
-    #[inline]
-    fn push(&mut self, name: Span) {
-        if self.names.is_empty() {
-            self.names.reserve(ROOM);
-        }
-        self.names.push(name);
     }
 
     fn octets(&self, range: Range<usize>) -> &[u8] {
@@ -253,13 +277,15 @@ fn mark(name: &[u8]) -> u64 {
     1_u64.wrapping_shl(mixed)
 }
 
-/// Spans for which there is room at once.
-const ROOM: usize = 16;
+/// Spans that need no allocation: audience, and the claims with scopes and roles.
+const FEW: usize = 8;
+/// Spans for which there is room at once where they are more.
+const ROOM: usize = 32;
 
 /// The names that a claim grants.
 #[cfg(any(test, feature = "_fuzz"))]
 pub(crate) fn granted(value: &str) -> Vec<String> {
-    let mut names = Collector::new(value, Vec::new());
+    let mut names = Collector::new(value);
     names.words_or_items(Raw::of_accepted(value, 0..value.len()));
     let names = names.names();
     let (spans, buffer) = names.spans(value);
