@@ -1,0 +1,58 @@
+//! The published crates, each as its documentation sets it up, with the keys at hand.
+
+mod aliri;
+mod axum_jwt_auth;
+mod huskarl;
+mod jwt_authorizer;
+mod oauth_resource_server;
+mod tower_oauth2;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::measure::Subject;
+use crate::tokens::World;
+
+/// A crate that does the same work.
+pub struct Peer {
+    pub name: &'static str,
+    /// The peer on a bare service, or why there is none.
+    pub service: fn(&World) -> Result<Box<dyn Subject>, String>,
+    pub router: Routes,
+    /// What a reader of its figures has to know.
+    pub note: &'static str,
+}
+
+/// How a route is protected in an application.
+pub enum Routes {
+    Axum(fn(&World) -> Router),
+    /// A router of axum 0.7, whose baseline is a route of the same.
+    Axum07(fn(&World) -> axum_07::Router),
+}
+
+pub const ALL: [Peer; 6] = [
+    jwt_authorizer::PEER,
+    tower_oauth2::PEER,
+    axum_jwt_auth::PEER,
+    aliri::PEER,
+    oauth_resource_server::PEER,
+    huskarl::PEER,
+];
+
+/// Prints the notes, as Markdown.
+pub fn print_notes() {
+    println!();
+    for peer in &ALL {
+        println!("- {}: {}", peer.name, peer.note);
+    }
+}
+
+/// The route that is measured over sockets.
+pub fn route() -> Router {
+    Router::new().route("/events", get(async || "nothing to do today"))
+}
+
+/// Waits where a peer can be built in no other way.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Handle::current().block_on(future)
+}

@@ -1,0 +1,62 @@
+//! Tables in Markdown.
+
+use crate::measure::Figures;
+
+/// Prints a table: its heading, the names of its columns and its rows.
+pub fn print(heading: &str, columns: &[&str], rows: &[Vec<String>]) {
+    println!("\n### {heading}\n");
+    println!("| {} |", columns.join(" | "));
+    println!("|---|{}", "---:|".repeat(columns.len().saturating_sub(1)));
+    for row in rows {
+        println!("| {} |", row.join(" | "));
+    }
+}
+
+/// A time, in the unit that fits it.
+pub fn time(seconds: f64) -> String {
+    if seconds >= 1e-3 {
+        format!("{:.2} ms", seconds * 1e3)
+    } else if seconds >= 1e-5 {
+        format!("{:.2} µs", seconds * 1e6)
+    } else {
+        format!("{:.0} ns", seconds * 1e9)
+    }
+}
+
+pub fn ratio(ratio: f64) -> String {
+    if ratio >= 20.0 {
+        format!("{ratio:.0}")
+    } else {
+        format!("{ratio:.2}")
+    }
+}
+
+/// Allocations of one request.
+pub fn count(count: f64) -> String {
+    let whole = count.round();
+    if (count - whole).abs() < 0.05 {
+        format!("{whole:.0}")
+    } else {
+        format!("{count:.1}")
+    }
+}
+
+/// Median, least, ratios to some of the contenders, allocations: one row for each contender.
+pub fn race(heading: &str, figures: &[Figures], beside: &[(&str, &str)]) {
+    let mut columns = vec!["contender", "median", "least"];
+    columns.extend(beside.iter().map(|(_, column)| *column));
+    columns.push("allocations");
+    let rows: Vec<_> = figures
+        .iter()
+        .map(|row| {
+            let mut cells = vec![row.name.clone(), time(row.median()), time(row.least())];
+            for (base, _) in beside {
+                let base = figures.iter().find(|other| other.name == *base);
+                cells.push(base.map_or_else(String::new, |base| ratio(row.times(base))));
+            }
+            cells.push(count(row.allocations));
+            cells
+        })
+        .collect();
+    print(heading, &columns, &rows);
+}
