@@ -5,11 +5,17 @@
 //! the times are those of a machine. Each allocation costs every contender a few instructions
 //! more than it would without the counting.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that cannot be set up has to stop"
+)]
+
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use crate::measure::Plan;
 
+mod load;
 mod measure;
 mod ours;
 mod peers;
@@ -40,6 +46,7 @@ fn main() -> ExitCode {
     let plan = if flags.is_empty() { FULL } else { QUICK };
 
     print_machine();
+    peers::print_notes();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -80,10 +87,10 @@ fn versions() -> Vec<String> {
             let line = package.lines().find_map(|line| line.strip_prefix(name));
             line.map(|value| value.trim_matches([' ', '=', '"']).to_owned())
         };
-        if let (Some(name), Some(version)) = (value("name "), value("version ")) {
-            if NAMED.contains(&name.as_str()) {
-                versions.push(format!("{name} {version}"));
-            }
+        if let (Some(name), Some(version)) = (value("name "), value("version "))
+            && NAMED.contains(&name.as_str())
+        {
+            versions.push(format!("{name} {version}"));
         }
     }
     versions

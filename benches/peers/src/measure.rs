@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -103,7 +104,7 @@ pub struct Requests {
 
 /// The tokens of the requests, in turn.
 pub struct Tokens {
-    tokens: Vec<String>,
+    tokens: Arc<[String]>,
     next: usize,
     /// Each token only once: so many of them in a round.
     once: Option<usize>,
@@ -112,20 +113,21 @@ pub struct Tokens {
 impl Tokens {
     /// One token again and again, or no token.
     pub fn one(token: Option<String>) -> Self {
-        Self::turns(token.into_iter().collect())
+        Self::turns(Vec::from_iter(token))
     }
 
     /// These in turn, again and again.
-    pub fn turns(tokens: Vec<String>) -> Self {
+    pub fn turns(tokens: impl Into<Arc<[String]>>) -> Self {
         Self {
-            tokens,
+            tokens: tokens.into(),
             next: 0,
             once: None,
         }
     }
 
     /// Each of these once, spread over so many rounds.
-    pub fn once(tokens: Vec<String>, rounds: usize) -> Self {
+    pub fn once(tokens: impl Into<Arc<[String]>>, rounds: usize) -> Self {
+        let tokens = tokens.into();
         let share = tokens.len().saturating_sub(LOOK) / rounds.max(1);
         Self {
             once: Some(share),
@@ -133,7 +135,7 @@ impl Tokens {
         }
     }
 
-    fn requests(&mut self, count: usize) -> Vec<Request<()>> {
+    pub fn requests(&mut self, count: usize) -> Vec<Request<()>> {
         (0..count).map(|_| request(self.next())).collect()
     }
 

@@ -10,6 +10,7 @@ mod tower_oauth2;
 use axum::Router;
 use axum::routing::get;
 
+use crate::load::BODY;
 use crate::measure::Subject;
 use crate::tokens::World;
 
@@ -19,6 +20,8 @@ pub struct Peer {
     /// The peer on a bare service, or why there is none.
     pub service: fn(&World) -> Result<Box<dyn Subject>, String>,
     pub router: Routes,
+    /// Whether it takes a set of many secrets.
+    pub takes_many: bool,
     /// What a reader of its figures has to know.
     pub note: &'static str,
 }
@@ -49,10 +52,23 @@ pub fn print_notes() {
 
 /// The route that is measured over sockets.
 pub fn route() -> Router {
-    Router::new().route("/events", get(async || "nothing to do today"))
+    Router::new().route("/events", get(async || BODY))
+}
+
+/// The same of axum 0.7.
+pub fn route_07() -> axum_07::Router {
+    axum_07::Router::new().route("/events", axum_07::routing::get(async || BODY))
 }
 
 /// Waits where a peer can be built in no other way.
 fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Handle::current().block_on(future)
 }
+
+/// The one peer whose keys can be changed by a call: its service, and the change.
+pub fn changing(world: &World) -> Option<Changing> {
+    aliri::changing(world)
+}
+
+/// A service, and what gives it the one or the other key set.
+pub type Changing = (Box<dyn Subject>, Box<dyn Fn(usize) + Sync>);

@@ -31,6 +31,12 @@ pub fn ratio(ratio: f64) -> String {
     }
 }
 
+/// The ratio in the middle of all rounds, and behind it that of the least times.
+pub fn both_ratios(row: &Figures, base: &Figures) -> String {
+    let least = row.least() / base.least();
+    format!("{} ({})", ratio(row.times(base)), ratio(least))
+}
+
 /// Allocations of one request.
 pub fn count(count: f64) -> String {
     let whole = count.round();
@@ -52,7 +58,7 @@ pub fn race(heading: &str, figures: &[Figures], beside: &[(&str, &str)]) {
             let mut cells = vec![row.name.clone(), time(row.median()), time(row.least())];
             for (base, _) in beside {
                 let base = figures.iter().find(|other| other.name == *base);
-                cells.push(base.map_or_else(String::new, |base| ratio(row.times(base))));
+                cells.push(base.map_or_else(String::new, |base| both_ratios(row, base)));
             }
             cells.push(count(row.allocations));
             cells

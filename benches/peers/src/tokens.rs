@@ -1,5 +1,7 @@
 //! The issuer of a run, its tokens, and requests with them.
 
+use std::sync::Arc;
+
 use http::Request;
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
@@ -14,6 +16,8 @@ use crate::support;
 pub struct World {
     pub issuer: TestIssuer,
     pub algorithm: Algorithm,
+    /// All keys of the set, where there are more than that of the issuer.
+    pub keys: Vec<serde_json::Value>,
     /// Where a peer that insists on it finds the keys.
     pub jwks_url: String,
 }
@@ -58,6 +62,7 @@ impl World {
         Self {
             issuer,
             algorithm,
+            keys: Vec::new(),
             jwks_url,
         }
     }
@@ -73,7 +78,10 @@ impl World {
 
     /// The key set, with the secret if it is one: nobody else reads it.
     pub fn jwks(&self) -> String {
-        json!({ "keys": [self.issuer.jwk()] }).to_string()
+        if self.keys.is_empty() {
+            return json!({ "keys": [self.issuer.jwk()] }).to_string();
+        }
+        json!({ "keys": self.keys }).to_string()
     }
 
     pub fn token(&self) -> String {
@@ -93,13 +101,13 @@ impl World {
     }
 
     /// So many good tokens, each with its own `jti`.
-    pub fn pool(&self, count: usize) -> Vec<String> {
+    pub fn pool(&self, count: usize) -> Arc<[String]> {
         let half = count / 2;
         std::thread::scope(|scope| {
             let rest = scope.spawn(|| self.numbered(half..count));
             let mut pool = self.numbered(0..half);
             pool.extend(rest.join().expect("minting does not panic"));
-            pool
+            pool.into()
         })
     }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tower::Layer;
 use tower_jwt_auth::Algorithm;
 
-use super::{Peer, Routes, route};
+use super::{Changing, Peer, Routes, route};
 use crate::measure::{Subject, subject};
 use crate::plain::Hello;
 use crate::tokens::World;
@@ -25,11 +25,24 @@ pub const PEER: Peer = Peer {
         let authorizer = authorizer.with_terse_error_handler::<Body>();
         route().layer(authorizer.jwt_layer(authority))
     }),
+    takes_many: true,
     note: "a `Jwks` that is there; HMAC and RSA over ring, EC over OpenSSL; no EdDSA",
 };
 
 fn service(world: &World) -> Result<Box<dyn Subject>, String> {
-    let algorithm = match world.algorithm {
+    Ok(around(authority(world, algorithm(world)?)))
+}
+
+/// The service, and what swaps its key set for another one with the same key.
+pub fn changing(world: &World) -> Option<Changing> {
+    let authority = authority(world, algorithm(world).ok()?);
+    let service = around(authority.clone());
+    let set = key_set(&world.jwks());
+    Some((service, Box::new(move |_| authority.set_jwks(set.clone()))))
+}
+
+fn algorithm(world: &World) -> Result<jwa::Algorithm, String> {
+    Ok(match world.algorithm {
         Algorithm::HS256 => jwa::Algorithm::HS256,
         Algorithm::RS256 => jwa::Algorithm::RS256,
         Algorithm::PS256 => jwa::Algorithm::PS256,
@@ -37,18 +50,22 @@ fn service(world: &World) -> Result<Box<dyn Subject>, String> {
         Algorithm::ES256 => jwa::Algorithm::ES256,
         #[cfg(feature = "openssl")]
         Algorithm::ES384 => jwa::Algorithm::ES384,
-        _ => return Err("not known to it".into()),
-    };
-    let authorizer = Oauth2Authorizer::new().with_claims::<Everything>();
-    let authorizer = authorizer.with_terse_error_handler::<Body>();
-    let layer = authorizer.jwt_layer::<()>(authority(world, algorithm));
-    Ok(subject(layer.layer(Hello::<Body>::new())))
+        _ => return Err("it does not know the algorithm".into()),
+    })
 }
 
-pub fn authority(world: &World, algorithm: jwa::Algorithm) -> Authority {
+fn around(authority: Authority) -> Box<dyn Subject> {
+    let authorizer = Oauth2Authorizer::new().with_claims::<Everything>();
+    let authorizer = authorizer.with_terse_error_handler::<Body>();
+    let layer = authorizer.jwt_layer::<()>(authority);
+    subject(layer.layer(Hello::<Body>::new()))
+}
+
+fn authority(world: &World, algorithm: jwa::Algorithm) -> Authority {
     let validator = CoreValidator::default()
         .check_expiration()
-        .check_not_before()
+        // Checked, `nbf` is required, and the tokens do not have it.
+        .ignore_not_before()
         .with_leeway_secs(60)
         .add_approved_algorithm(algorithm)
         .add_allowed_audience(Audience::new(world.audience()))
@@ -56,7 +73,7 @@ pub fn authority(world: &World, algorithm: jwa::Algorithm) -> Authority {
     Authority::new(key_set(&world.jwks()), validator)
 }
 
-pub fn key_set(jwks: &str) -> Jwks {
+fn key_set(jwks: &str) -> Jwks {
     serde_json::from_str(jwks).expect("it takes the key set")
 }
 

@@ -15,6 +15,7 @@ use jsonwebtoken_10::{DecodingKey, Validation, crypto};
 use tower::{Service, service_fn};
 
 use super::{Peer, Routes};
+use crate::load::BODY;
 use crate::measure::{Subject, subject};
 use crate::plain::Hello;
 use crate::tokens::{Everything, World};
@@ -23,6 +24,7 @@ pub const PEER: Peer = Peer {
     name: "axum-jwt-auth",
     service,
     router: Routes::Axum(router),
+    takes_many: false,
     note: "`LocalDecoder`, which tries every key and reads no key id; its extractor called by a \
            service; jsonwebtoken 10 with the provider aws-lc-rs installed, as the default one is \
            slower",
@@ -49,7 +51,7 @@ fn service(world: &World) -> Result<Box<dyn Subject>, String> {
 fn router(world: &World) -> Router {
     let handler = async |claims: Claims<Everything>| {
         black_box(&claims);
-        "nothing to do today"
+        BODY
     };
     let router = Router::new().route("/events", get(handler));
     router.with_state(decoder(world))

@@ -29,6 +29,7 @@ pub const PEER: Peer = Peer {
     router: Routes::Axum(|world| {
         route().layer(from_fn_with_state(Arc::new(Guard::new(world)), middleware))
     }),
+    takes_many: false,
     note: "`Rfc9068Validator` in the smallest service around it, as its adapters for frameworks \
            are not published; a client that hands out the key set from memory; pure Rust \
            cryptography; no HMAC from a key set",

@@ -1,13 +1,11 @@
 //! `jwt-authorizer`: a layer over `jsonwebtoken` 9, for axum 0.7.
 
-use axum_07::Router;
 use axum_07::body::Body;
-use axum_07::routing::get;
 use jwt_authorizer::layer::AuthorizationLayer;
 use jwt_authorizer::{Authorizer, IntoLayer, JwtAuthorizer, Validation};
 use tower::Layer;
 
-use super::{Peer, Routes, wait};
+use super::{Peer, Routes, route_07, wait};
 use crate::measure::{Subject, subject};
 use crate::plain::Hello;
 use crate::tokens::{Everything, World};
@@ -15,10 +13,8 @@ use crate::tokens::{Everything, World};
 pub const PEER: Peer = Peer {
     name: "jwt-authorizer",
     service,
-    router: Routes::Axum07(|world| {
-        let route = Router::new().route("/events", get(|| async { "nothing to do today" }));
-        route.layer(layer(world))
-    }),
+    router: Routes::Axum07(|world| route_07().layer(layer(world))),
+    takes_many: true,
     note: "`from_jwks_text`; jsonwebtoken 9 over ring; responses of axum 0.7",
 };
 

@@ -16,6 +16,7 @@ pub const PEER: Peer = Peer {
     name: "oauth-resource-server",
     service,
     router: Routes::Axum(|world| route().layer(layer(world))),
+    takes_many: false,
     note: "`initial_jwks`, and a loopback server to ask for unknown keys; `HttpAuthLayer`; one \
            required scope, as it demands one; no own claims; jsonwebtoken 9 over ring; no HMAC",
 };
