@@ -46,12 +46,12 @@ impl Load {
         }
     }
 
-    /// Requests per second, over about this time.
+    /// Requests per second over about this time, and how many they were.
     ///
     /// # Panics
     ///
     /// If one of them is answered with anything but 200.
-    pub fn run(&self, server: SocketAddr, time: Duration) -> f64 {
+    pub fn run(&self, server: SocketAddr, time: Duration) -> (f64, f64) {
         match &self.files {
             Some((script, tokens)) => {
                 let output = Command::new("wrk")
@@ -67,17 +67,22 @@ impl Load {
                     !output.contains("Non-2xx"),
                     "a request is refused: {output}"
                 );
-                let rate = output
-                    .lines()
-                    .find_map(|line| line.strip_prefix("Requests/sec:"));
-                let rate = rate.and_then(|rate| rate.trim().parse().ok());
-                rate.unwrap_or_else(|| panic!("no rate in: {output}"))
+                let number = |line: &str| {
+                    let word = line.split_whitespace().find_map(|word| word.parse().ok());
+                    word.unwrap_or_else(|| panic!("no number in: {line}"))
+                };
+                let line = |part: &str| output.lines().find(|line| line.contains(part));
+                let [rate, count] = ["Requests/sec:", " requests in "].map(line);
+                (
+                    number(rate.unwrap_or_default()),
+                    number(count.unwrap_or_default()),
+                )
             }
             None => self.run_here(server, time),
         }
     }
 
-    fn run_here(&self, server: SocketAddr, time: Duration) -> f64 {
+    fn run_here(&self, server: SocketAddr, time: Duration) -> (f64, f64) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build();
@@ -110,7 +115,7 @@ impl Load {
             });
             client.join().expect("the client does not panic")
         });
-        amount(count) / start.elapsed().as_secs_f64()
+        (amount(count) / start.elapsed().as_secs_f64(), amount(count))
     }
 
     async fn connection(&self, server: SocketAddr, at: usize, end: Instant) -> usize {

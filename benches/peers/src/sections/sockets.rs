@@ -1,6 +1,7 @@
 //! A route over sockets, with and without auth.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tower_jwt_auth::Algorithm;
@@ -22,45 +23,89 @@ pub fn run(plan: &Plan) {
         ("1 000 tokens in turn", "all", all),
     ] {
         let load = Load::new(name, tokens, plan.quick);
-        let mut rates = vec![Vec::new(); servers.len()];
+        let mut runs: Vec<Runs> = servers.iter().map(|_| Runs::default()).collect();
         let (rounds, time) = if plan.quick { (1, 50) } else { (10, 1_000) };
         for round in 0..=rounds {
-            for (server, rates) in servers.iter().zip(&mut rates) {
-                let rate = load.run(server.address, Duration::from_millis(time));
+            for (server, runs) in servers.iter().zip(&mut runs) {
+                let before = server.processor_time();
+                let (rate, count) = load.run(server.address, Duration::from_millis(time));
+                let work = (server.processor_time() - before) / count;
                 // The first round fills what there is to fill.
                 if round > 0 {
-                    rates.push(rate);
+                    runs.rates.push(rate);
+                    runs.work.push(work);
                 }
             }
         }
-        let rows = servers.iter().zip(&rates).map(|(server, own)| {
-            let base = rates.get(usize::from(server.is_07)).unwrap_or(own);
-            let ratios = own.iter().zip(base).map(|(own, base)| own / base).collect();
-            let best = |rates: &[f64]| rates.iter().copied().fold(0.0, f64::max);
+        let rows = servers.iter().zip(&runs).map(|(server, own)| {
+            let base = runs.get(usize::from(server.is_07)).unwrap_or(own);
+            let ratios = own.rates.iter().zip(&base.rates);
+            let work = |runs: &Runs| median(runs.work.clone());
             vec![
                 server.name.clone(),
-                format!("{:.0}", median(own.clone())),
-                format!("{:.2}", median(ratios)),
-                format!("{:.2}", best(own) / best(base)),
+                format!("{:.0}", median(own.rates.clone())),
+                format!(
+                    "{:.2}",
+                    median(ratios.map(|(own, base)| own / base).collect())
+                ),
+                format!("{:.2}", own.best() / base.best()),
+                table::time(work(own)),
+                format!("{:.2}", work(base) / work(own)),
             ]
         });
-        let rows: Vec<_> = rows.collect();
         table::print(
             &format!(
                 "Requests per second over sockets, RS256, {heading}; {}",
                 load.generator()
             ),
-            &["contender", "median", "/ no auth", "best / best"],
-            &rows,
+            &[
+                "contender",
+                "median",
+                "/ no auth",
+                "best / best",
+                "processor time",
+                "no auth / this",
+            ],
+            &rows.collect::<Vec<_>>(),
         );
+    }
+    println!("\nProcessor time: of the server's one thread for one request, with what the kernel");
+    println!("does for it. Its ratio is that of the rates where nothing else wants the processor.");
+}
+
+/// What came out for one server, in each round.
+#[derive(Default)]
+struct Runs {
+    /// Requests per second.
+    rates: Vec<f64>,
+    /// Seconds of the server's thread for one request.
+    work: Vec<f64>,
+}
+
+impl Runs {
+    fn best(&self) -> f64 {
+        self.rates.iter().copied().fold(0.0, f64::max)
     }
 }
 
 struct Server {
     name: String,
     address: SocketAddr,
+    /// Where the kernel tells of its thread.
+    thread: PathBuf,
     /// Its baseline is the second server.
     is_07: bool,
+}
+
+impl Server {
+    /// Seconds that its thread has run on a processor.
+    fn processor_time(&self) -> f64 {
+        let path = self.thread.join("schedstat");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let nanoseconds = text.split_whitespace().next();
+        let nanoseconds = nanoseconds.and_then(|number| number.parse::<f64>().ok());
+        nanoseconds.unwrap_or(f64::NAN) / 1e9
+    }
 }
 
 /// A server for each contender; the first two are without auth.
@@ -68,10 +113,11 @@ fn servers(world: &World) -> Vec<Server> {
     let mut servers = Vec::new();
     let mut add = |name: &str, router: Router| {
         let is_07 = matches!(router, Router::Axum07(_));
-        let (name, address) = (name.to_owned(), serve(router));
+        let (address, thread) = serve(router);
         servers.push(Server {
-            name,
+            name: name.to_owned(),
             address,
+            thread,
             is_07,
         });
     };
@@ -96,11 +142,15 @@ enum Router {
 }
 
 /// Serves on one thread, until the program ends.
-fn serve(router: Router) -> SocketAddr {
+fn serve(router: Router) -> (SocketAddr, PathBuf) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
     listener.set_nonblocking(true).expect("it can be");
+    let (tell, thread) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
+        let own = std::fs::read_link("/proc/thread-self").unwrap_or_default();
+        tell.send(Path::new("/proc").join(own))
+            .expect("it is waited for");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -112,5 +162,5 @@ fn serve(router: Router) -> SocketAddr {
             }
         })
     });
-    address
+    (address, thread.recv().expect("it tells"))
 }
