@@ -112,11 +112,10 @@ impl Registered {
 
     /// The bytes that they take up.
     pub(crate) fn weight(&self) -> usize {
-        let spans = self.lists.capacity().saturating_mul(size_of::<Span>());
         let members = self.members.capacity().saturating_mul(size_of::<Member>());
         size_of::<Self>()
             .saturating_add(self.buffer.capacity())
-            .saturating_add(spans)
+            .saturating_add(self.lists.weight())
             .saturating_add(members)
     }
 

@@ -79,6 +79,11 @@ impl Spans {
     pub(crate) fn len(&self) -> usize {
         self.count
     }
+
+    /// The bytes on the heap.
+    pub(crate) fn weight(&self) -> usize {
+        self.many.capacity().saturating_mul(size_of::<Span>())
+    }
 }
 
 /// Collects texts of one buffer into its list of spans.

@@ -144,10 +144,10 @@ async fn decide_after(look_up: LookUp, policy: &Policy, token: &str) -> Result<C
     } else {
         Chance::Last
     };
-    look_up.end.await;
+    end_of(look_up).await?;
     let decision = match decide(policy, token, chance)? {
         Decision::KeyUnknown(look_up) => {
-            look_up.end.await;
+            end_of(look_up).await?;
             decide(policy, token, Chance::Last)?
         }
         decided => decided,
@@ -157,6 +157,15 @@ async fn decide_after(look_up: LookUp, policy: &Policy, token: &str) -> Result<C
         Decision::Asked(claims, answer) => standing(answer.await).map(|()| claims),
         Decision::KeyUnknown(_) => Err(Rejection::of(RejectionKind::UnknownKey)),
     }
+}
+
+async fn end_of(look_up: LookUp) -> Result<(), Rejection> {
+    look_up.end.await.then_some(()).ok_or_else(|| {
+        Rejection::because(
+            RejectionKind::KeySourceUnavailable,
+            "the keys are still being loaded",
+        )
+    })
 }
 
 /// Whether a key that is not there may still be looked up.

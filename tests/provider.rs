@@ -725,7 +725,10 @@ async fn a_remote_store_follows_the_provider_by_itself() {
     provider.admin("fault", fault("html")).await;
     provider.admin("keys/replace", family).await;
     let newest = token("es256").await;
-    assert_eq!(kind(&newest).await, Some(RejectionKind::UnknownKey));
+    assert_eq!(
+        kind(&newest).await,
+        Some(RejectionKind::KeySourceUnavailable)
+    );
     assert_eq!(kind(&new).await, None);
     assert!(
         keys.status()

@@ -887,6 +887,55 @@ async fn unknown_keys_do_not_press_an_issuer_that_wants_to_be_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tokens_of_withdrawn_keys_use_up_nothing_that_new_keys_need() {
+    let signers: Vec<_> = (0..8)
+        .map(|at| {
+            let signer = TestIssuer::new();
+            let token = signer.token().header("kid", format!("key-of-{at}"));
+            let jwks = signer.jwks().replace("key-1", &format!("key-of-{at}"));
+            (token.mint(), jwks)
+        })
+        .collect();
+    let network = Network::new(|_| Err(FetchError::new("not yet")));
+    let publish = |at: usize| {
+        let jwks = signers[at].1.clone();
+        network.answers(move |_| Ok(json(jwks.clone())));
+    };
+    publish(0);
+    let keys = eager(&network).await;
+    let verifier = verifier(&TestIssuer::new(), &keys);
+    for at in 1..signers.len() {
+        publish(at);
+        assert!(verifier.verify(&signers[at].0).await.is_ok(), "{at}");
+        for (token, _) in signers.iter().take(at) {
+            let refused = verifier.verify(token).await.unwrap_err();
+            assert_eq!(refused.kind(), RejectionKind::UnknownKey);
+        }
+    }
+    assert_eq!(network.count(), signers.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn look_ups_that_fail_do_not_put_off_the_next_try() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    network.answers(|_| Err(FetchError::new("connection refused")));
+    for at in 0..50 {
+        let token = issuer.token().header("kid", format!("new-{at}")).mint();
+        let refused = verifier.verify(&token).await.unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+    }
+    assert_eq!(network.count(), 5, "the first and a burst of four");
+    let up = issuer.clone();
+    network.answers(move |_| Ok(json(up.jwks())));
+    advance(Duration::from_millis(1_200)).await;
+    settle().await;
+    assert!(keys.status().failing.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_panics_is_a_failure_like_any_other() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);

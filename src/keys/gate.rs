@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::key::KeyId;
+
 /// Who may cause a load by an unknown key id.
 pub(super) struct Gate {
     /// A load runs, or is about to.
@@ -18,6 +20,8 @@ pub(super) struct Gate {
     not_before: Option<Instant>,
     /// Ids that were looked up in vain since the last refill.
     missed: HashSet<u64>,
+    /// Ids of keys that a load has taken away: their tokens must not use up what new keys need.
+    withdrawn: HashSet<u64>,
     hasher: RandomState,
 }
 
@@ -30,6 +34,7 @@ impl Gate {
             cooldown,
             not_before: None,
             missed: HashSet::new(),
+            withdrawn: HashSet::new(),
             hasher: RandomState::new(),
         }
     }
@@ -39,15 +44,24 @@ impl Gate {
         self.is_pending = true;
     }
 
-    /// A load has come to an end. `is_productive`: it has brought other keys.
-    pub(super) fn close(&mut self, is_productive: bool, not_before: Option<Instant>) {
+    /// A load has come to an end and has brought nothing new. Not to be asked again before then.
+    pub(super) fn close(&mut self, not_before: Option<Instant>) {
         self.is_pending = false;
         self.not_before = not_before;
-        if is_productive {
-            // A real rotation costs honest users nothing.
-            self.burst = self.burst.saturating_add(1).min(BURST);
-            self.missed.clear();
+    }
+
+    /// A load has come to an end and has brought other keys. These are gone.
+    pub(super) fn close_with(&mut self, withdrawn: &[KeyId]) {
+        self.close(None);
+        // A real rotation costs honest users nothing.
+        self.burst = self.burst.saturating_add(1).min(BURST);
+        self.missed.clear();
+        if self.withdrawn.len().saturating_add(withdrawn.len()) > MISSED_MAX {
+            self.withdrawn.clear();
         }
+        let ids = withdrawn.iter().take(MISSED_MAX);
+        let ids = ids.map(|id| self.hasher.hash_one(id.as_str()));
+        self.withdrawn.extend(ids);
     }
 
     /// Whether a load for this id is under way or may begin; says which.
@@ -65,6 +79,9 @@ impl Gate {
             self.missed.clear();
         }
         let id = self.hasher.hash_one(id);
+        if self.withdrawn.contains(&id) {
+            return Admission::Refused;
+        }
         if self.burst == 0 || self.missed.len() >= MISSED_MAX || !self.missed.insert(id) {
             return Admission::Refused;
         }
@@ -83,5 +100,5 @@ pub(super) enum Admission {
 
 /// Loads that unknown key ids may cause in a row before the cooldown bounds them.
 const BURST: u32 = 4;
-/// Key ids remembered as looked up in vain.
+/// Key ids remembered as looked up in vain, and as withdrawn.
 const MISSED_MAX: usize = 4_096;

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::gate::{Admission, Gate};
+use super::key::KeyId;
 use super::set::KeySet;
 use super::status::{Failing, Freshness, KeyStatus};
 use super::store::{KeyStore, LookUp, Shared};
@@ -162,6 +163,7 @@ impl Refresher {
             store: store.downgrade(),
             clock,
             failures: 0,
+            retry: None,
         };
         // The lifetime of what is there begins now, whenever the task does.
         let next = lifetime.map(|lifetime| task.succeeded(lifetime));
@@ -200,20 +202,17 @@ impl Refresher {
     }
 
     /// Asks for a load as soon as possible, whatever the allowance says, and waits for its end.
-    pub(super) fn reload(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn reload(&self) -> impl Future<Output = bool> + Send + use<> {
         let end = self.next_end();
         self.wake();
         end
     }
 
-    /// The end of the next load, or of the patience for it.
-    fn next_end(&self) -> impl Future<Output = ()> + Send + use<> {
+    /// The end of the next load, or of the patience for it; says whether it was the former.
+    fn next_end(&self) -> impl Future<Output = bool> + Send + use<> {
         let mut finished = self.link.finished.subscribe();
         let longest_wait = self.longest_wait;
-        async move {
-            // Either way what there is to know is in the store now.
-            let _ = timeout(longest_wait, finished.changed()).await;
-        }
+        async move { timeout(longest_wait, finished.changed()).await.is_ok() }
     }
 
     fn wake(&self) {
@@ -270,11 +269,24 @@ impl Link {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn finish(&self, is_productive: bool, not_before: Option<Instant>) {
-        self.gate().close(is_productive, not_before);
+    fn finish(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Changed(withdrawn) => self.gate().close_with(&withdrawn),
+            Outcome::Failed(not_before) => self.gate().close(not_before),
+            Outcome::Same => self.gate().close(None),
+        }
         self.finished
             .send_modify(|rounds| *rounds = rounds.wrapping_add(1));
     }
+}
+
+/// What a load has come to.
+enum Outcome {
+    /// Other keys; these are gone.
+    Changed(Vec<KeyId>),
+    /// Nothing, and the other side may want to be left alone until then.
+    Failed(Option<Instant>),
+    Same,
 }
 
 struct Task<L> {
@@ -284,15 +296,19 @@ struct Task<L> {
     store: Weak<Shared>,
     clock: Arc<dyn Clock>,
     failures: u32,
+    /// When to try again after failures, whatever is asked for meanwhile.
+    retry: Option<Instant>,
 }
 
 impl<L: Load> Task<L> {
     async fn run(mut self, mut wanted: mpsc::Receiver<()>, first: Option<Instant>) {
-        if let Some(first) = first
-            && pause(&mut wanted, first).await.is_break()
-        {
-            return;
-        }
+        let mut is_asked = match first {
+            Some(first) => match pause(&mut wanted, first).await {
+                ControlFlow::Break(()) => return,
+                ControlFlow::Continue(is_asked) => is_asked,
+            },
+            None => false,
+        };
         loop {
             self.link.gate().open();
             let limit = self.schedule.timeout;
@@ -315,31 +331,33 @@ impl<L: Load> Task<L> {
             };
             let store = KeyStore::from_shared(shared, Arc::clone(&self.clock));
             let is_good = outcome.is_ok();
-            let (mut is_productive, mut not_before) = (false, None);
-            let next = match outcome {
+            let (next, outcome) = match outcome {
                 Ok(loaded) => {
-                    if let Some(set) = loaded.set.filter(|set| !store.has_same_keys(set)) {
-                        store.refreshed(&set, self.schedule.overlap);
-                        is_productive = true;
-                    }
                     telemetry::keys_loaded(&self.source);
-                    self.succeeded(loaded.lifetime)
+                    let set = loaded.set.filter(|set| !store.has_same_keys(set));
+                    let outcome = set.map_or(Outcome::Same, |set| {
+                        let change = store.refreshed(&set, self.schedule.overlap);
+                        Outcome::Changed(change.removed)
+                    });
+                    (self.succeeded(loaded.lifetime), outcome)
                 }
                 Err(error) => {
                     let pause = error.retry_after.map(|pause| pause.min(RETRY_AFTER_MAX));
-                    not_before = pause.map(|pause| after(Instant::now(), pause));
-                    self.failed(&store, error)
+                    let not_before = pause.map(|pause| after(Instant::now(), pause));
+                    let next = self.failed(&store, error, is_asked);
+                    (next, Outcome::Failed(not_before))
                 }
             };
             drop(store);
             self.link.progress().next = Some(next);
-            self.link.finish(is_productive, not_before);
+            self.link.finish(outcome);
             if is_good {
                 // Nobody waits for this, so it may take its time, but not for ever.
                 let _ = timeout(limit, self.source.keep()).await;
             }
-            if pause(&mut wanted, next).await.is_break() {
-                return;
+            match pause(&mut wanted, next).await {
+                ControlFlow::Break(()) => return,
+                ControlFlow::Continue(asked) => is_asked = asked,
             }
         }
     }
@@ -347,6 +365,7 @@ impl<L: Load> Task<L> {
     /// Gives the time of the next load.
     fn succeeded(&mut self, lifetime: Duration) -> Instant {
         self.failures = 0;
+        self.retry = None;
         let now = Instant::now();
         let mut progress = self.link.progress();
         progress.loads = progress.loads.saturating_add(1);
@@ -362,16 +381,25 @@ impl<L: Load> Task<L> {
         )
     }
 
-    fn failed(&mut self, store: &KeyStore, error: LoadError) -> Instant {
+    /// Gives the time of the next load. Failures that requests have asked for do not make the
+    /// pause between the others longer.
+    fn failed(&mut self, store: &KeyStore, error: LoadError, is_asked: bool) -> Instant {
         telemetry::keys_failed(&self.source, &error.reason);
         let now = Instant::now();
         let (shortest, longest) = self.schedule.backoff;
         let doubled = shortest
             .saturating_mul(2_u32.saturating_pow(self.failures))
             .min(longest);
-        self.failures = self.failures.saturating_add(1);
         let wanted = error.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
-        let mut next = after(now, doubled.mul_f64(1.0 + jitter(JITTER * 2.0)).max(wanted));
+        let pause = doubled.mul_f64(1.0 + jitter(JITTER * 2.0));
+        let mut next = match self.retry.filter(|retry| is_asked && now < *retry) {
+            Some(retry) => retry.max(after(now, wanted)),
+            None => {
+                self.failures = self.failures.saturating_add(1);
+                after(now, pause.max(wanted))
+            }
+        };
+        self.retry = Some(next);
         let mut progress = self.link.progress();
         let since = progress.failing.as_ref().map_or(now, |(since, _)| *since);
         progress.failing = Some((since, error.reason));
@@ -387,11 +415,12 @@ impl<L: Load> Task<L> {
     }
 }
 
-/// Waits until it is time or somebody asks; breaks off when the store is gone.
-async fn pause(wanted: &mut mpsc::Receiver<()>, until: Instant) -> ControlFlow<()> {
+/// Waits until it is time or somebody asks, and says which; breaks off when the store is gone.
+async fn pause(wanted: &mut mpsc::Receiver<()>, until: Instant) -> ControlFlow<(), bool> {
     match timeout_at(until, wanted.recv()).await {
         Ok(None) => ControlFlow::Break(()),
-        Ok(Some(())) | Err(_) => ControlFlow::Continue(()),
+        Ok(Some(())) => ControlFlow::Continue(true),
+        Err(_) => ControlFlow::Continue(false),
     }
 }
 

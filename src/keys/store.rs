@@ -59,7 +59,8 @@ type Hook = Arc<dyn Fn(&KeyChange) + Send + Sync>;
 
 /// A load of keys that a request waits for.
 pub(crate) struct LookUp {
-    pub(crate) end: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Gives whether the load has come to an end, or only the patience with it.
+    pub(crate) end: Pin<Box<dyn Future<Output = bool> + Send>>,
     /// The load had begun before it was asked for, so it may have been too early for the key.
     pub(crate) is_joined: bool,
 }
@@ -134,7 +135,8 @@ impl KeyStore {
     /// so; see [`replace_jwks`](Self::replace_jwks) for text.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn replace(&self, set: KeySet) -> u64 {
-        self.change(ChangeCause::Replace, |_| Some(set.clone()))
+        let change = self.change(ChangeCause::Replace, |_| Some(set.clone()));
+        change.generation
     }
 
     /// Swaps the set for that of a key set text, if it is a good one.
@@ -259,17 +261,14 @@ impl KeyStore {
     }
 
     /// Swaps the set for what `change` makes of it; asks again if another writer was faster.
-    fn change(&self, cause: ChangeCause, change: impl Fn(&KeySet) -> Option<KeySet>) -> u64 {
-        let mut next = None;
+    fn change(&self, cause: ChangeCause, change: impl Fn(&KeySet) -> Option<KeySet>) -> KeyChange {
+        let mut next = self.shared.current.load_full();
         let before = self.shared.current.rcu(|current| {
             let set = change(&current.set.clone().unwrap_or_else(KeySet::empty));
             let generation = current.generation.saturating_add(1);
-            let snapshot = Arc::new(Snapshot { set, generation });
-            next = Some(Arc::clone(&snapshot));
-            snapshot
+            next = Arc::new(Snapshot { set, generation });
+            Arc::clone(&next)
         });
-        // `rcu` has called the closure at least once.
-        let Some(next) = next else { return 0 };
         let change = KeyChange::between(&before, &next, cause);
         telemetry::keys_changed(&change);
         for hook in self.shared.hooks.load().iter() {
@@ -277,7 +276,7 @@ impl KeyStore {
                 telemetry::hook_panicked();
             }
         }
-        change.generation
+        change
     }
 }
 
@@ -318,7 +317,7 @@ impl KeyStore {
     }
 
     /// Takes a loaded set. Keys that it no longer has verify for `overlap` more.
-    pub(super) fn refreshed(&self, set: &KeySet, overlap: Duration) {
+    pub(super) fn refreshed(&self, set: &KeySet, overlap: Duration) -> KeyChange {
         let now = NumericDate::now(&self.clock);
         self.change(ChangeCause::Refresh, |old| {
             Some(if overlap.is_zero() {
@@ -326,7 +325,7 @@ impl KeyStore {
             } else {
                 set.beside(old, now, now.plus(overlap))
             })
-        });
+        })
     }
 
     /// Forgets keys that have outlived what an outage may last.
