@@ -20,7 +20,7 @@ use crate::keys::algorithm::Algorithm;
 #[derive(Clone)]
 pub struct Rejection {
     kind: RejectionKind,
-    reason: Reason,
+    detail: Reason,
 }
 
 /// What was wrong, in one word.
@@ -262,25 +262,21 @@ enum Detail {
 impl Rejection {
     /// A rejection whose kind says everything.
     pub(crate) const fn of(kind: RejectionKind) -> Self {
-        Self {
-            kind,
-            reason: Reason::Kind,
-        }
+        let detail = Reason::Kind;
+        Self { kind, detail }
     }
 
     fn with(kind: RejectionKind, detail: Detail) -> Self {
-        Self {
-            kind,
-            reason: Reason::Detailed(Arc::new(detail)),
-        }
+        let detail = Reason::Detailed(Arc::new(detail));
+        Self { kind, detail }
     }
 
     pub(crate) fn because(kind: RejectionKind, reason: impl Into<Cow<'static, str>>) -> Self {
         match reason.into() {
-            Cow::Borrowed(reason) => Self {
-                kind,
-                reason: Reason::Fixed(reason),
-            },
+            Cow::Borrowed(reason) => {
+                let detail = Reason::Fixed(reason);
+                Self { kind, detail }
+            }
             Cow::Owned(reason) => Self::with(kind, Detail::Written(reason)),
         }
     }
@@ -359,20 +355,19 @@ impl Rejection {
     /// The scopes that the request would have needed, for the challenge.
     #[must_use]
     pub fn required_scopes(&self) -> &[&'static str] {
-        match &self.reason {
-            Reason::Detailed(detail) => match &**detail {
-                Detail::Rights { scopes, .. } => scopes,
-                _ => &[],
-            },
-            _ => &[],
+        if let Reason::Detailed(detail) = &self.detail
+            && let Detail::Rights { scopes, .. } = &**detail
+        {
+            return scopes;
         }
+        &[]
     }
 }
 
 /// The operator's sentence.
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let detail = match &self.reason {
+        let detail = match &self.detail {
             Reason::Detailed(detail) => &**detail,
             Reason::Fixed(reason) => return f.write_str(reason),
             Reason::Kind => {

@@ -16,6 +16,7 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use serde_json::Value;
 use tower_jwt_auth::Algorithm;
 use tower_jwt_auth::test::{TestIssuer, TestToken};
 
@@ -77,7 +78,7 @@ pub struct Signature {
 }
 
 enum BareKey {
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -86,7 +87,7 @@ impl Signature {
     pub fn of(token: &str, issuer: &TestIssuer, algorithm: Algorithm) -> Self {
         let jwk = issuer.jwk();
         let octets = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
-        let member = |name: &str| octets(jwk[name].as_str().unwrap());
+        let member = |name: &str| octets(jwk.get(name).and_then(Value::as_str).unwrap());
         let public = |parameters, point: &[u8]| ParsedPublicKey::new(parameters, point).unwrap();
         let point = || [vec![4], member("x"), member("y")].concat();
         let rsa = |parameters| {
@@ -95,7 +96,9 @@ impl Signature {
             components.to_parsed_public_key(parameters).unwrap()
         };
         let key = match algorithm {
-            Algorithm::HS256 => BareKey::Secret(hmac::Key::new(hmac::HMAC_SHA256, &member("k"))),
+            Algorithm::HS256 => {
+                BareKey::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &member("k"))))
+            }
             Algorithm::RS256 => BareKey::Public(rsa(&RSA_PKCS1_2048_8192_SHA256)),
             Algorithm::PS256 => BareKey::Public(rsa(&RSA_PSS_2048_8192_SHA256)),
             Algorithm::ES256 => BareKey::Public(public(&ECDSA_P256_SHA256_FIXED, &point())),
