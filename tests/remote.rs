@@ -887,7 +887,7 @@ async fn unknown_keys_do_not_press_an_issuer_that_wants_to_be_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_of_withdrawn_keys_use_up_nothing_that_new_keys_need() {
+async fn tokens_of_withdrawn_keys_leave_enough_for_those_of_new_keys() {
     let signers: Vec<_> = (0..8)
         .map(|at| {
             let signer = TestIssuer::new();
@@ -912,7 +912,63 @@ async fn tokens_of_withdrawn_keys_use_up_nothing_that_new_keys_need() {
             assert_eq!(refused.kind(), RejectionKind::UnknownKey);
         }
     }
-    assert_eq!(network.count(), signers.len());
+    // Each of the rotations, and two that may have brought a withdrawn key back.
+    assert_eq!(network.count(), signers.len() + 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_comes_back_is_found() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    let (old, before) = (issuer.token().mint(), issuer.jwks());
+    let next = issuer.jwks().replace("key-1", "key-2");
+    network.answers(move |_| Ok(json(next.clone())));
+    keys.reload().await;
+    assert!(verifier.verify(&old).await.is_err());
+    advance(Duration::from_secs(30)).await;
+    network.answers(move |_| Ok(json(before.clone())));
+    assert!(verifier.verify(&old).await.is_ok());
+}
+
+/// JWKS-D1
+#[tokio::test(start_paused = true)]
+async fn invented_key_ids_cause_no_storm_while_keys_flap_either() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    let (jwks, fetches) = (issuer.jwks(), Mutex::new(0));
+    network.answers(move |_| {
+        let mut fetches = fetches.lock().unwrap();
+        *fetches += 1;
+        Ok(json(jwks.replace("key-1", &format!("key-{fetches}"))))
+    });
+    for at in 0..1_000 {
+        let token = issuer.token().header("kid", format!("invented-{at}"));
+        assert!(verifier.verify(&token.mint()).await.is_err());
+    }
+    assert!(network.count() <= 6, "{} fetches", network.count());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_is_not_content_with_a_load_that_began_before_it() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = eager(&network).await;
+    network.answers_after(None);
+    let hanging = tokio::spawn({
+        let keys = keys.clone();
+        async move { keys.reload().await }
+    });
+    settle().await;
+    network.answers_after(Some(Duration::ZERO));
+    issuer.rotate();
+    keys.reload().await;
+    assert!(keys.status().failing.is_none());
+    assert_eq!(keys.status().keys.len(), 2);
+    hanging.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,12 +15,17 @@ pub(super) struct Gate {
     /// Loads that unknown ids may still cause at once.
     burst: u32,
     refilled: Instant,
+    /// Loads that have found what they were for, and were given back, since then.
+    refunds: u32,
     cooldown: Duration,
+    /// Ids that the load is for which runs or is about to.
+    asked: HashSet<u64>,
     /// When the other side wants to be asked again, after it has refused.
     not_before: Option<Instant>,
     /// Ids that were looked up in vain since the last refill.
     missed: HashSet<u64>,
-    /// Ids of keys that a load has taken away: their tokens must not use up what new keys need.
+    /// Ids of keys that a load has taken away. They may come back, but until then their tokens must
+    /// not use up what new keys need.
     withdrawn: HashSet<u64>,
     hasher: RandomState,
 }
@@ -31,7 +36,9 @@ impl Gate {
             is_pending: false,
             burst: BURST,
             refilled: Instant::now(),
+            refunds: 0,
             cooldown,
+            asked: HashSet::new(),
             not_before: None,
             missed: HashSet::new(),
             withdrawn: HashSet::new(),
@@ -44,18 +51,32 @@ impl Gate {
         self.is_pending = true;
     }
 
+    pub(super) fn is_pending(&self) -> bool {
+        self.is_pending
+    }
+
     /// A load has come to an end and has brought nothing new. Not to be asked again before then.
     pub(super) fn close(&mut self, not_before: Option<Instant>) {
         self.is_pending = false;
         self.not_before = not_before;
+        self.asked.clear();
     }
 
-    /// A load has come to an end and has brought other keys. These are gone.
-    pub(super) fn close_with(&mut self, withdrawn: &[KeyId]) {
+    /// A load has come to an end, and these keys have come and gone.
+    pub(super) fn close_with(&mut self, added: &[KeyId], withdrawn: &[KeyId]) {
+        let mut is_found = false;
+        for id in added {
+            let id = self.hasher.hash_one(id.as_str());
+            is_found |= self.asked.contains(&id);
+            self.missed.remove(&id);
+            self.withdrawn.remove(&id);
+        }
         self.close(None);
-        // A real rotation costs honest users nothing.
-        self.burst = self.burst.saturating_add(1).min(BURST);
-        self.missed.clear();
+        if is_found && self.refunds < REFUNDS {
+            // A real rotation costs honest users nothing.
+            self.refunds = self.refunds.saturating_add(1);
+            self.burst = self.burst.saturating_add(1).min(BURST);
+        }
         if self.withdrawn.len().saturating_add(withdrawn.len()) > MISSED_MAX {
             self.withdrawn.clear();
         }
@@ -66,7 +87,11 @@ impl Gate {
 
     /// Whether a load for this id is under way or may begin; says which.
     pub(super) fn admit(&mut self, id: &str) -> Admission {
+        let hash = self.hasher.hash_one(id);
         if self.is_pending {
+            if self.asked.len() < MISSED_MAX {
+                self.asked.insert(hash);
+            }
             return Admission::Join;
         }
         let now = Instant::now();
@@ -76,16 +101,19 @@ impl Gate {
         if now.saturating_duration_since(self.refilled) >= self.cooldown {
             self.refilled = now;
             self.burst = self.burst.saturating_add(1).min(BURST);
+            self.refunds = 0;
             self.missed.clear();
         }
-        let id = self.hasher.hash_one(id);
-        if self.withdrawn.contains(&id) {
-            return Admission::Refused;
-        }
-        if self.burst == 0 || self.missed.len() >= MISSED_MAX || !self.missed.insert(id) {
+        let reserve = if self.withdrawn.contains(&hash) {
+            RESERVE
+        } else {
+            0
+        };
+        if self.burst <= reserve || self.missed.len() >= MISSED_MAX || !self.missed.insert(hash) {
             return Admission::Refused;
         }
         self.burst = self.burst.saturating_sub(1);
+        self.asked.insert(hash);
         self.is_pending = true;
         Admission::Begin
     }
@@ -100,5 +128,9 @@ pub(super) enum Admission {
 
 /// Loads that unknown key ids may cause in a row before the cooldown bounds them.
 const BURST: u32 = 4;
+/// What of that is not for ids of withdrawn keys.
+const RESERVE: u32 = 2;
+/// Loads within one cooldown that cost nothing, as they have found the key that was asked for.
+const REFUNDS: u32 = 16;
 /// Key ids remembered as looked up in vain, and as withdrawn.
 const MISSED_MAX: usize = 4_096;

@@ -21,9 +21,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::gate::{Admission, Gate};
-use super::key::KeyId;
 use super::set::KeySet;
-use super::status::{Failing, Freshness, KeyStatus};
+use super::status::{Failing, Freshness, KeyChange, KeyStatus};
 use super::store::{KeyStore, LookUp, Shared};
 use crate::clock::Clock;
 use crate::config_error::ConfigError;
@@ -201,11 +200,16 @@ impl Refresher {
         })
     }
 
-    /// Asks for a load as soon as possible, whatever the allowance says, and waits for its end.
-    pub(super) fn reload(&self) -> impl Future<Output = bool> + Send + use<> {
+    /// Loads as soon as possible, whatever the allowance says, and waits for the end. A load that
+    /// runs already may have asked too early, so it is followed by another one.
+    pub(super) async fn reload(&self) {
+        let end = self.next_end();
+        if self.link.gate().is_pending() {
+            end.await;
+        }
         let end = self.next_end();
         self.wake();
-        end
+        end.await;
     }
 
     /// The end of the next load, or of the patience for it; says whether it was the former.
@@ -271,7 +275,7 @@ impl Link {
 
     fn finish(&self, outcome: Outcome) {
         match outcome {
-            Outcome::Changed(withdrawn) => self.gate().close_with(&withdrawn),
+            Outcome::Changed(change) => self.gate().close_with(&change.added, &change.removed),
             Outcome::Failed(not_before) => self.gate().close(not_before),
             Outcome::Same => self.gate().close(None),
         }
@@ -282,8 +286,8 @@ impl Link {
 
 /// What a load has come to.
 enum Outcome {
-    /// Other keys; these are gone.
-    Changed(Vec<KeyId>),
+    /// Other keys.
+    Changed(KeyChange),
     /// Nothing, and the other side may want to be left alone until then.
     Failed(Option<Instant>),
     Same,
@@ -336,8 +340,7 @@ impl<L: Load> Task<L> {
                     telemetry::keys_loaded(&self.source);
                     let set = loaded.set.filter(|set| !store.has_same_keys(set));
                     let outcome = set.map_or(Outcome::Same, |set| {
-                        let change = store.refreshed(&set, self.schedule.overlap);
-                        Outcome::Changed(change.removed)
+                        Outcome::Changed(store.refreshed(&set, self.schedule.overlap))
                     });
                     (self.succeeded(loaded.lifetime), outcome)
                 }
