@@ -158,12 +158,17 @@ impl CsrfPolicy {
     }
 }
 
-/// Text that a request offers as its token; nothing about it is known but its characters.
-pub(crate) struct Credentials<'r>(Cow<'r, str>);
+/// What a request offers as its token; nothing about it is known but its place.
+pub(crate) struct Credentials<'r>(Cow<'r, [u8]>);
 
 impl Credentials<'_> {
-    pub(crate) fn token(&self) -> &str {
+    pub(crate) fn octets(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The text, once its characters are checked: a token that was accepted before needs no check.
+    pub(crate) fn token(&self) -> Result<&str, Rejection> {
+        checked(ascii(&self.0)?)
     }
 }
 
@@ -179,7 +184,7 @@ pub(crate) fn read<'r, B>(
     source: &TokenSource,
 ) -> Result<Option<Credentials<'r>>, Rejection> {
     let mut found = from_header(request.headers())?.map(Cow::Borrowed);
-    let mut also = |token: Option<Cow<'r, str>>| match (&found, token) {
+    let mut also = |token: Option<Cow<'r, [u8]>>| match (&found, token) {
         (Some(_), Some(_)) => Err(malformed("request has tokens in two places")),
         (None, token) => {
             found = token;
@@ -188,7 +193,11 @@ pub(crate) fn read<'r, B>(
         (Some(_), None) => Ok(()),
     };
     if source.is_query_on {
-        also(from_query(request.uri().query().unwrap_or_default())?)?;
+        let token = from_query(request.uri().query().unwrap_or_default())?;
+        also(token.map(|token| match token {
+            Cow::Borrowed(token) => Cow::Borrowed(token.as_bytes()),
+            Cow::Owned(token) => Cow::Owned(token.into_bytes()),
+        }))?;
     }
     if let Some(cookie) = &source.cookie {
         let token = from_cookie(request.headers(), &cookie.name)?;
@@ -202,13 +211,13 @@ pub(crate) fn read<'r, B>(
                 "token came in a cookie with an unsafe request of another origin",
             ));
         }
-        also(token.map(Cow::Borrowed))?;
+        also(token.map(|token| Cow::Borrowed(token.as_bytes())))?;
     }
     Ok(found.map(Credentials))
 }
 
 /// RFC 9110, section 11.6.2, and RFC 6750, section 2.1.
-fn from_header(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
+fn from_header(headers: &HeaderMap) -> Result<Option<&[u8]>, Rejection> {
     let mut lines = headers.get_all(AUTHORIZATION).into_iter();
     let Some(line) = lines.next() else {
         return Ok(None);
@@ -216,17 +225,35 @@ fn from_header(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
     if lines.next().is_some() {
         return Err(malformed("request has two `Authorization` headers"));
     }
-    parse_authorization(line.as_bytes())
+    let value = line.as_bytes();
+    match value.strip_prefix(b"Bearer ") {
+        // The usual spelling, whose characters can wait.
+        Some(rest) if value.len() <= MAX_VALUE => Ok(Some(trimmed(rest))),
+        _ => Ok(parse_authorization(value)?.map(str::as_bytes)),
+    }
+}
+
+/// Without the spaces in front, and the white space behind.
+fn trimmed(mut rest: &[u8]) -> &[u8] {
+    while let [b' ', after @ ..] = rest {
+        rest = after;
+    }
+    while let [before @ .., b' ' | b'\t'] = rest {
+        rest = before;
+    }
+    rest
+}
+
+fn ascii(value: &[u8]) -> Result<&str, Rejection> {
+    std::str::from_utf8(value).map_err(|_| malformed("`Authorization` header is not ASCII"))
 }
 
 /// The bearer token in the value of an `Authorization` header; `None` for another scheme.
 pub(crate) fn parse_authorization(value: &[u8]) -> Result<Option<&str>, Rejection> {
-    if value.len() > MAX_CREDENTIALS.saturating_add(SCHEME_ROOM) {
+    if value.len() > MAX_VALUE {
         return Err(malformed("`Authorization` header is too long"));
     }
-    let value =
-        std::str::from_utf8(value).map_err(|_| malformed("`Authorization` header is not ASCII"))?;
-    let value = value.trim_matches([' ', '\t']);
+    let value = ascii(value)?.trim_matches([' ', '\t']);
     let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
     let is_token = !scheme.is_empty()
         && scheme
@@ -340,6 +367,8 @@ pub(crate) const MAX_CREDENTIALS: usize = crate::jws::MAX_TOKEN;
 const BLOCK: usize = 256;
 /// Room for the scheme and the spaces around it.
 const SCHEME_ROOM: usize = 256;
+/// Octets of the value of an `Authorization` header at most.
+const MAX_VALUE: usize = MAX_CREDENTIALS + SCHEME_ROOM;
 /// Where a browser says that a request comes from (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

@@ -146,12 +146,12 @@ impl<V> Cache<V> {
     /// is gone: the entry is removed.
     pub(crate) fn get<R>(
         &self,
-        token: &str,
+        token: &[u8],
         now: NumericDate,
         accept: impl FnOnce(&Entry<V>) -> Option<R>,
     ) -> Option<R> {
         let Inner { key, table } = self.inner.get()?.as_ref()?;
-        let place = key.place(token.as_bytes())?;
+        let place = key.place(token)?;
         for slot in table.bucket(place)?.candidates(place.tag) {
             let held = slot.load();
             let Some(kept) = held.as_ref().filter(|kept| is_of(kept, token, key)) else {
@@ -211,6 +211,7 @@ impl<V> Cache<V> {
             value,
         };
         let kept = Block::from_header_and_slice(entry, signing_input);
+        let token = token.as_bytes();
         table.insert(place, kept, now, |other| is_of(other, token, key));
     }
 
@@ -293,11 +294,9 @@ fn entry_of<V>(kept: &Kept<V>) -> &Entry<V> {
 ///
 /// The token is cut where the other one was. Wherever that is: they are the same token exactly if
 /// both parts are the same.
-fn is_of<V>(kept: &Kept<V>, token: &str, key: &Key) -> bool {
+fn is_of<V>(kept: &Kept<V>, token: &[u8], key: &Key) -> bool {
     let (entry, text) = (entry_of(kept), &kept.slice);
-    let Some((signing_input, [b'.', signature @ ..])) =
-        token.as_bytes().split_at_checked(text.len())
-    else {
+    let Some((signing_input, [b'.', signature @ ..])) = token.split_at_checked(text.len()) else {
         return false;
     };
     // The text first: the digest is computed while the memory is on its way.

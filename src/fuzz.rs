@@ -25,7 +25,7 @@ use self::readers::{
     decoded, is_same, is_token68, lines_of, one_line, percent_decoded, quoted, refused, unusable,
     value_of, well_formed,
 };
-use crate::bearer::{self, CsrfPolicy, TokenCookie, TokenSource};
+use crate::bearer::{self, Credentials, CsrfPolicy, TokenCookie, TokenSource};
 use crate::challenge::Challenge;
 use crate::claims::Claims;
 use crate::clock::NumericDate;
@@ -108,10 +108,20 @@ pub fn request(parts: &[u8]) {
             });
             assert!(named.len() < 2, "{query}");
             assert!(in_header.is_none() || in_query.is_none());
-            if let Some(expected) = in_header.or(in_query) {
-                assert_eq!(found.as_ref().map(|found| found.token()), Some(&*expected));
+            match found.as_ref().map(Credentials::token) {
+                Some(Ok(token)) => {
+                    // Where both have nothing, it came in the cookie.
+                    if let Some(expected) = in_header.or(in_query) {
+                        assert_eq!(token, expected);
+                    }
+                    assert!(is_token68(token));
+                }
+                Some(Err(rejection)) => {
+                    assert!(bearer::parse_authorization(authorization).is_err());
+                    refused(&rejection);
+                }
+                None => assert!(in_header.or(in_query).is_none()),
             }
-            assert!(found.is_none_or(|found| is_token68(found.token())));
         }
         Err(rejection) => refused(&rejection),
     }

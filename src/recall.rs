@@ -96,7 +96,7 @@ impl Memory {
     }
 
     /// The claims of a token that was accepted before and would be again.
-    pub(crate) fn recall(&self, token: &str, policy: &Policy, now: NumericDate) -> Option<Claims> {
+    pub(crate) fn recall(&self, token: &[u8], policy: &Policy, now: NumericDate) -> Option<Claims> {
         self.cache.get(token, now, |entry| {
             let accepted = entry.value();
             let trust = policy.trusts.get(accepted.issuer)?;

@@ -88,7 +88,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     ///
     /// A [`Rejection`]; its kind says what was wrong.
     pub async fn verify(&self, token: &str) -> Result<Claims<C>, Rejection> {
-        match self.start(token)? {
+        match self.start(token.as_bytes(), || Ok(token))? {
             Verdict::Accepted(claims) => Ok(claims.own()),
             Verdict::Waiting(wait, _) => wait.await.map(Verified::own),
         }
@@ -102,7 +102,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// revocation check could not answer at once, and [`RejectionKind::KeySourceUnavailable`] if
     /// a key is being looked up.
     pub fn verify_now(&self, token: &str) -> Result<Claims<C>, Rejection> {
-        match self.start(token)? {
+        match self.start(token.as_bytes(), || Ok(token))? {
             Verdict::Accepted(claims) => Ok(claims.own()),
             Verdict::Waiting(_, kind) => Err(Rejection::because(
                 kind,
@@ -112,10 +112,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
         }
     }
 
-    /// Verifies a token as far as that is possible without waiting.
-    pub(crate) fn start(&self, token: &str) -> Result<Verdict<C>, Rejection> {
+    /// Verifies a token as far as that is possible without waiting. Its text is asked for only if
+    /// these octets are not known to be an accepted token.
+    pub(crate) fn start<'t>(
+        &self,
+        octets: &[u8],
+        text: impl Fn() -> Result<&'t str, Rejection>,
+    ) -> Result<Verdict<C>, Rejection> {
         let timer = telemetry::Timer::start();
-        let decision = decide(&self.policy, token, Chance::Another);
+        let decision = decide(&self.policy, octets, &text, Chance::Another);
         timer.stop();
         match decision {
             Ok(Decision::Accepted(claims)) => conclude(Ok(claims)).map(Verdict::Accepted),
@@ -124,7 +129,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
                 RejectionKind::RevocationUnavailable,
             )),
             Ok(Decision::KeyUnknown(look_up)) => {
-                let (policy, token) = (Arc::clone(&self.policy), token.to_owned());
+                let (policy, token) = (Arc::clone(&self.policy), text()?.to_owned());
                 let wait = async move { conclude(decide_after(look_up, &policy, &token).await) };
                 Ok(Verdict::Waiting(
                     Box::pin(wait),
@@ -145,10 +150,11 @@ async fn decide_after(look_up: LookUp, policy: &Policy, token: &str) -> Result<C
         Chance::Last
     };
     end_of(look_up).await?;
-    let decision = match decide(policy, token, chance)? {
+    let (octets, text) = (token.as_bytes(), || Ok(token));
+    let decision = match decide(policy, octets, text, chance)? {
         Decision::KeyUnknown(look_up) => {
             end_of(look_up).await?;
-            decide(policy, token, Chance::Last)?
+            decide(policy, octets, text, Chance::Last)?
         }
         decided => decided,
     };
@@ -196,12 +202,18 @@ where
 }
 
 /// The order of the checks, from the cheapest to the dearest.
-fn decide(policy: &Policy, token: &str, chance: Chance) -> Result<Decision, Rejection> {
+fn decide<'t>(
+    policy: &Policy,
+    octets: &[u8],
+    text: impl Fn() -> Result<&'t str, Rejection>,
+    chance: Chance,
+) -> Result<Decision, Rejection> {
     let now = NumericDate::now(&policy.clock);
-    if let Some(claims) = policy.memory.recall(token, policy, now) {
+    if let Some(claims) = policy.memory.recall(octets, policy, now) {
         return revoked_or(claims, policy);
     }
 
+    let token = text()?;
     let headers = policy.headers.load();
     let unverified = Unverified::parse(token, &headers)?;
     let trust = validate::trust_of(policy, &unverified)?;

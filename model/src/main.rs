@@ -87,7 +87,7 @@ fn renewed() {
     cache.put(&token(1), NOW, short, 0, 1, 1);
     let later = NumericDate(20.0);
     let find = move |cache: &Cache<u32>| {
-        let found = cache.get(&token(1), later, |entry| Some(*entry.value()));
+        let found = cache.get(token(1).as_bytes(), later, |entry| Some(*entry.value()));
         assert!(matches!(found, None | Some(2)), "the old verdict is over");
         found
     };
@@ -106,7 +106,7 @@ fn renewed() {
 fn refused() {
     let cache = filled(1);
     let refusing = spawn(&cache, |cache| {
-        cache.get(&token(1), NOW, |_| None::<()>);
+        cache.get(token(1).as_bytes(), NOW, |_| None::<()>);
     });
     let reader = spawn(&cache, |cache| {
         let first = get(cache, 1);
@@ -122,7 +122,7 @@ fn confirmed() {
     let cache = filled(1);
     let confirming = [5, 6].map(|generation| {
         spawn(&cache, move |cache| {
-            cache.get(&token(1), NOW, |entry| {
+            cache.get(token(1).as_bytes(), NOW, |entry| {
                 entry.confirm(generation);
                 assert!(entry.generation() >= generation);
                 Some(())
@@ -132,7 +132,7 @@ fn confirmed() {
     for thread in confirming {
         thread.join().unwrap();
     }
-    let generation = cache.get(&token(1), NOW, |entry| Some(entry.generation()));
+    let generation = cache.get(token(1).as_bytes(), NOW, |entry| Some(entry.generation()));
     assert_eq!(generation, Some(6));
 }
 
@@ -178,7 +178,7 @@ fn put(cache: &Cache<u32>, number: u32, now: NumericDate) {
 }
 
 fn get(cache: &Cache<u32>, number: u32) -> Option<u32> {
-    cache.get(&token(number), NOW, |entry| {
+    cache.get(token(number).as_bytes(), NOW, |entry| {
         assert_eq!(*entry.value(), number, "the value of another token");
         Some(*entry.value())
     })
