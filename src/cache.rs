@@ -40,7 +40,7 @@
 //! # Who gets a place
 //!
 //! A bucket has seven places. When they are taken, or the cache is full, the entry goes that is
-//! past its end; else the oldest that was not asked for again; else the one that was not asked for
+//! past its end; else one that was not asked for again, by lot; else the one that was not asked for
 //! for the longest time. An entry that was asked for within the last minute is never given up: then
 //! the new token is not kept. So a flood of tokens that are used once does not drive out those in
 //! use, and forged ones are never put in. Who has thousands of good tokens, and uses each of them
@@ -118,7 +118,6 @@ pub(crate) struct Entry<V> {
     digest: u128,
     signature_length: usize,
     lifetime: Lifetime,
-    inserted: NumericDate,
     /// The time of the last use, to the second, as the bits of a number; 0 if there was none.
     used: AtomicU64,
     generation: AtomicU64,
@@ -204,7 +203,6 @@ impl<V> Cache<V> {
             digest,
             signature_length: signature.len(),
             lifetime,
-            inserted: now,
             used: AtomicU64::new(0),
             generation: AtomicU64::new(generation),
             weight,
@@ -312,5 +310,5 @@ fn parts(token: &str) -> Option<(&[u8], &[u8])> {
     is_possible.then_some((signing_input.as_bytes(), signature.as_bytes()))
 }
 
-/// So many that 20.5 bits are enough for the bucket of one.
+/// So many that 21 bits are enough for the bucket of one.
 const MOST: usize = 1 << 22;

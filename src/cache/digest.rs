@@ -43,6 +43,8 @@ impl Key {
         let [mask, factor] = self.place;
         let end = u64::from_le_bytes(*token.last_chunk()?);
         let [low, high] = halves(product(end ^ mask, factor));
+        // Text is far from random in its octets: once is not enough to spread it.
+        let [low, high] = halves(product(low ^ high, factor));
         let bucket = low ^ high;
         let [tag, ..] = bucket.to_le_bytes();
         Some(Place {

@@ -30,21 +30,27 @@ pub(super) struct Books {
     hand: usize,
 }
 
-/// How little an entry is worth: the first is given up first, and within one the earlier time.
+/// How little an entry is worth: the first is given up first, and within one the lower number.
 /// An entry that is in use has none.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Worth {
     /// Past its end.
     Dead,
-    /// Not asked for since it came, which was then.
-    Unused(NumericDate),
+    /// Not asked for since it came; with a number that says nothing. By age, tokens that are used
+    /// in turn would each drive out the one that comes next.
+    Unused(u128),
     /// Last asked for then, a while ago.
     Idle(NumericDate),
 }
 
 impl<V> Table<V> {
     pub(super) fn new(limits: Limits) -> Self {
-        let buckets = limits.entries.div_ceil(LOAD).max(1);
+        // What fits into one bucket finds a place there.
+        let buckets = if limits.entries <= WAYS {
+            1
+        } else {
+            limits.entries.div_ceil(LOAD)
+        };
         Self {
             buckets: (0..buckets).map(|_| Bucket::empty()).collect(),
             limits,
@@ -224,7 +230,7 @@ impl Worth {
             return Some(Self::Dead);
         }
         match entry.last_use() {
-            None => Some(Self::Unused(entry.inserted)),
+            None => Some(Self::Unused(entry.digest)),
             Some(last) => ((now.0 - last.0).abs() > IN_USE).then_some(Self::Idle(last)),
         }
     }
@@ -232,9 +238,9 @@ impl Worth {
 
 /// Places in a bucket: with the word of their tags they fill a cache line.
 const WAYS: usize = 7;
-/// Entries in a bucket on average when the cache is full: few enough that more than [`WAYS`] want
-/// to be in the same one for only 6 of 1000.
-const LOAD: usize = 3;
+/// Entries in a bucket on average when the cache is full: few enough that less than one of 1000
+/// finds no place, because more than [`WAYS`] want to be in the same bucket.
+const LOAD: usize = 2;
 /// How many buckets give up an entry at most when the cache is full and a new one comes.
 const SEARCH: usize = 16;
 /// An entry that was asked for within so many seconds is not given up for a new one.
