@@ -294,8 +294,11 @@ impl<C, R> JwtAuth<C, R> {
         Verifier::of(Arc::clone(&self.policy))
     }
 
+    /// For a change, after which nothing counts that was accepted before.
     fn policy_mut(&mut self) -> &mut Policy {
-        Arc::make_mut(&mut self.policy)
+        let policy = Arc::make_mut(&mut self.policy);
+        policy.memory = policy.memory.clone();
+        policy
     }
 
     fn settings_mut(&mut self) -> &mut Settings {

@@ -100,8 +100,7 @@ async fn old_and_new_keys_verify_together_until_the_old_one_is_removed() {
     );
 }
 
-/// STORE-D4: no verdict on a token outlives its key. Verdicts are not remembered today; the row
-/// holds for whatever remembers them later.
+/// STORE-D4: no verdict on a token outlives its key, though verdicts are remembered.
 #[tokio::test]
 async fn a_token_accepted_a_moment_ago_is_refused_at_once_when_its_key_goes() {
     let signers = Signers::new(2);
