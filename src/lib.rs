@@ -54,11 +54,12 @@
 //!
 //! # The way of a request
 //!
-//! Credentials are read from the headers; the token is taken apart; what no signature could save
-//! is refused; one snapshot of the issuer's keys is taken; the signature is verified; the claims
-//! are validated; the revocation check is asked; the claims go into the extensions of the request;
-//! the handler's requirement is compared with what they grant. Every refusal on the way is a
-//! [`Rejection`] and leaves through one table.
+//! Credentials are read from the headers; a token that was accepted a moment ago, under a key that
+//! still counts, goes on to the revocation check. Another one is taken apart; what no signature
+//! could save is refused; one snapshot of the issuer's keys is taken; the signature is verified;
+//! the claims are validated; the revocation check is asked; the claims go into the extensions of
+//! the request; the handler's requirement is compared with what they grant. Every refusal on the
+//! way is a [`Rejection`] and leaves through one table.
 //!
 //! # Features
 //!

@@ -76,14 +76,25 @@ impl Default for TokenCache {
     }
 }
 
-/// What all tests are run with, for tests alone: the verdicts have to be the same.
+/// The cache that a run of all tests asks for with the variable `TOWER_JWT_AUTH_CACHE`, as the
+/// verdicts have to be the same with every one: none (`off`), two tokens (`tiny`), or a million
+/// (`huge`). Only the tests have this feature.
 #[cfg(feature = "_fuzz")]
 fn of_the_test_run() -> Option<TokenCache> {
-    static NAME: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
-    let name = NAME.get_or_init(|| std::env::var("TOWER_JWT_AUTH_CACHE").ok());
-    Some(TokenCache {
+    static ENTRIES: std::sync::OnceLock<Option<usize>> = std::sync::OnceLock::new();
+    let entries = ENTRIES.get_or_init(|| {
+        let name = std::env::var("TOWER_JWT_AUTH_CACHE").ok()?;
+        Some(match name.as_str() {
+            "off" => 0,
+            "tiny" => 2,
+            "huge" => 1_000_000,
+            // Else a run would seem to show what it does not.
+            _ => panic!("TOWER_JWT_AUTH_CACHE is off, tiny or huge, not {name:?}"),
+        })
+    });
+    entries.map(|entries| TokenCache {
         limits: Limits {
-            entries: if name.as_deref()? == "off" { 0 } else { 2 },
+            entries,
             bytes: usize::MAX,
         },
         longest: Duration::from_secs(300),

@@ -1,0 +1,112 @@
+//! How often a request makes the allocator work: counts are the same on every machine, so they
+//! show at once when the hot path gets longer.
+#![cfg(feature = "test-util")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::alloc::System;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::hint::black_box;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::{Request, Response};
+use serde::Deserialize;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tower::{Layer, Service};
+use tower_jwt_auth::config::TokenCache;
+use tower_jwt_auth::test::TestIssuer;
+use tower_jwt_auth::{JwtAuth, NoClaims};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The service inside, which needs no memory.
+#[derive(Clone)]
+struct Hello;
+
+impl Service<Request<()>> for Hello {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        black_box(request);
+        ready(Ok(Response::new(())))
+    }
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "there to be read into")]
+struct User {
+    email: String,
+    permissions: Vec<String>,
+}
+
+/// Allocations that the layer adds to requests with these tokens, the most of all.
+fn count<C>(auth: &JwtAuth<C>, tokens: &[String], status: u16) -> usize
+where
+    C: serde::de::DeserializeOwned + Send + Sync + 'static,
+{
+    let mut service = auth.layer(Hello);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut counts = tokens.iter().map(|token| {
+        let request = Request::get("/events");
+        let request = match token.as_str() {
+            "" => request,
+            token => request.header("authorization", format!("Bearer {token}")),
+        };
+        let request = request.body(()).unwrap();
+        let region = Region::new(ALLOCATOR);
+        let mut answer = pin!(service.call(request));
+        let Poll::Ready(Ok(response)) = answer.as_mut().poll(&mut context) else {
+            panic!("the layer has nothing to wait for")
+        };
+        let count = region.change().allocations;
+        assert_eq!(response.status(), status);
+        count
+    });
+    // What is made once, for the first request, does not count.
+    counts.next();
+    counts.max().unwrap()
+}
+
+/// One test, as the counts are those of the whole process.
+#[test]
+fn a_request_costs_few_allocations() {
+    let issuer = TestIssuer::new();
+    let token = |number: usize| {
+        let token = issuer
+            .token()
+            .claim("jti", number.to_string())
+            .scope("read write");
+        token
+            .roles(["editor", "viewer"])
+            .claim("email", "ada@example.com")
+            .claim("permissions", vec!["a", "b", "c"])
+            .expires_in(Duration::from_secs(3_600))
+            .mint()
+    };
+    let repeated = vec![token(0); 8];
+    let fresh: Vec<_> = (1..32).map(token).collect();
+    let auth = || {
+        let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), issuer.keys());
+        auth.cache(TokenCache::default()).claims::<NoClaims>()
+    };
+    // The map of extensions, its table, and the claims in it.
+    assert_eq!(count(&auth(), &repeated, 200), 3);
+    // The claims in two types.
+    assert_eq!(count(&auth().claims::<User>(), &repeated, 200), 4);
+    let off = auth().cache(TokenCache::off());
+    assert!(count(&off, &fresh, 200) <= 8);
+    assert!(count(&off.claims::<User>(), &fresh, 200) <= 17);
+    assert!(count(&auth(), &fresh, 200) <= 9);
+    // No token, and what is none.
+    assert!(count(&auth(), &vec![String::new(); 8], 401) <= 6);
+    assert!(count(&auth(), &vec!["a!".to_owned(); 8], 400) <= 6);
+}
