@@ -22,7 +22,7 @@ pub(crate) struct Headers {
 /// One header, and the text that it was read from.
 #[derive(Clone)]
 pub(crate) struct Known {
-    segment: Box<str>,
+    segment: Box<[u8]>,
     header: Arc<Header>,
 }
 
@@ -33,7 +33,7 @@ impl Headers {
     }
 
     /// Takes the header of a token whose signature is right.
-    pub(crate) fn remember(&self, segment: &str, header: &Header) {
+    pub(crate) fn remember(&self, segment: &[u8], header: &Header) {
         if segment.len() > MAX_SEGMENT || !self.has_room() {
             return;
         }
@@ -60,7 +60,7 @@ impl Headers {
 }
 
 /// The header that was read from this text before.
-pub(crate) fn find<'k>(known: &'k [Known], segment: &str) -> Option<&'k Header> {
+pub(crate) fn find<'k>(known: &'k [Known], segment: &[u8]) -> Option<&'k Header> {
     known
         .iter()
         .find(|known| *known.segment == *segment)
@@ -91,7 +91,7 @@ mod tests {
         let text = format!(r#"{{"alg":"ES256","kid":"{number}"}}"#);
         let segment = base64_simd::URL_SAFE_NO_PAD.encode_to_string(text);
         let token = format!("{segment}.e30.AA");
-        Compact::parse(&token, &[])
+        Compact::parse(token.as_bytes(), &[])
             .unwrap()
             .remember_header(headers);
         segment
@@ -101,7 +101,7 @@ mod tests {
     fn the_last_headers_are_known_and_others_come_in_now_and_then() {
         let headers = Headers::default();
         let first: Vec<_> = (0..MAX_KNOWN).map(|n| remember(&headers, n)).collect();
-        let knows = |segment: &String| find(&headers.load(), segment).is_some();
+        let knows = |segment: &String| find(&headers.load(), segment.as_bytes()).is_some();
         assert!(first.iter().all(knows));
 
         let flood: Vec<_> = (100..100 + TAKEN_OF_FULL)
@@ -120,9 +120,9 @@ mod tests {
         let headers = Headers::default();
         let segment = remember(&headers, 1);
         let known = headers.load();
-        assert!(find(&known, &segment).is_some());
+        assert!(find(&known, segment.as_bytes()).is_some());
         for other in ["", &segment[..segment.len() - 1], &format!("{segment}A")] {
-            assert!(find(&known, other).is_none(), "{other}");
+            assert!(find(&known, other.as_bytes()).is_none(), "{other}");
         }
     }
 
@@ -132,7 +132,7 @@ mod tests {
         let text = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, "k".repeat(MAX_SEGMENT));
         let segment = base64_simd::URL_SAFE_NO_PAD.encode_to_string(text);
         let token = format!("{segment}.e30.AA");
-        Compact::parse(&token, &[])
+        Compact::parse(token.as_bytes(), &[])
             .unwrap()
             .remember_header(&headers);
         assert!(headers.load().is_empty());

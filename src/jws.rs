@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64_simd::URL_SAFE_NO_PAD;
+use memchr::{memchr, memrchr};
 
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind, wrong_algorithm};
@@ -29,7 +30,9 @@ pub(crate) struct Compact<'t> {
     header: Cow<'t, Header>,
     replicated: Option<Box<Replicated>>,
     payload: Vec<u8>,
-    signing_input: &'t str,
+    signing_input: &'t [u8],
+    /// Its first part.
+    segment: &'t [u8],
     signature: Vec<u8>,
 }
 
@@ -69,7 +72,7 @@ pub(crate) enum TokenType {
 impl<'t> Unverified<'t> {
     /// Takes a token apart: the compact form, then the claims. A header among the `known` ones is
     /// not read again.
-    pub(crate) fn parse(token: &'t str, known: &'t [Known]) -> Result<Self, Rejection> {
+    pub(crate) fn parse(token: &'t [u8], known: &'t [Known]) -> Result<Self, Rejection> {
         let mut signed = Compact::parse(token, known)?;
         let payload = text("claims", std::mem::take(&mut signed.payload))?;
         let claims = Arc::new(Registered::read(payload)?);
@@ -112,7 +115,7 @@ impl<'t> Unverified<'t> {
 
 impl<'t> Compact<'t> {
     /// Size, characters, parts, header.
-    pub(crate) fn parse(token: &'t str, known: &'t [Known]) -> Result<Self, Rejection> {
+    pub(crate) fn parse(token: &'t [u8], known: &'t [Known]) -> Result<Self, Rejection> {
         if token.len() > MAX_TOKEN {
             return Err(shape(format!(
                 "token has {} octets, at most {MAX_TOKEN} are read",
@@ -124,11 +127,11 @@ impl<'t> Compact<'t> {
         Self::decode(token, known).map_err(|flaw| flaw_of_text(token).unwrap_or(flaw))
     }
 
-    fn decode(token: &'t str, known: &'t [Known]) -> Result<Self, Rejection> {
-        let Some((signing_input, signature)) = token.rsplit_once('.') else {
+    fn decode(token: &'t [u8], known: &'t [Known]) -> Result<Self, Rejection> {
+        let Some((signing_input, signature)) = split(token, memrchr(b'.', token)) else {
             return Err(parts_expected(1));
         };
-        let Some((segment, payload)) = signing_input.split_once('.') else {
+        let Some((segment, payload)) = split(signing_input, memchr(b'.', signing_input)) else {
             return Err(parts_expected(2));
         };
         let (header, replicated) = match headers::find(known, segment) {
@@ -150,6 +153,7 @@ impl<'t> Compact<'t> {
             replicated,
             payload,
             signing_input,
+            segment,
             signature,
         })
     }
@@ -157,11 +161,8 @@ impl<'t> Compact<'t> {
     /// Lets the next token with this header skip reading it. One that repeats claims is different
     /// for each token.
     pub(crate) fn remember_header(&self, headers: &Headers) {
-        if let (Cow::Owned(header), Some((segment, _))) =
-            (&self.header, self.signing_input.split_once('.'))
-            && self.replicated.is_none()
-        {
-            headers.remember(segment, header);
+        if let (Cow::Owned(header), None) = (&self.header, &self.replicated) {
+            headers.remember(self.segment, header);
         }
     }
 
@@ -197,7 +198,7 @@ impl<'t> Compact<'t> {
             ));
         }
         let (signer, _) = keys
-            .find(|(_, key)| key.verifies(self.signing_input.as_bytes(), &self.signature))
+            .find(|(_, key)| key.verifies(self.signing_input, &self.signature))
             .ok_or_else(|| Rejection::of(RejectionKind::BadSignature))?;
         Ok(Signer {
             key: signer.key.clone(),
@@ -427,18 +428,24 @@ fn parts_expected(parts: usize) -> Rejection {
 }
 
 /// What is wrong with a token before anything of it is read.
-fn flaw_of_text(token: &str) -> Option<Rejection> {
+fn flaw_of_text(token: &[u8]) -> Option<Rejection> {
     if !token
-        .bytes()
+        .iter()
         .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.'))
     {
         return Some(shape("token has characters that no compact JWT has"));
     }
-    let dots = token.bytes().filter(|octet| *octet == b'.').count();
+    let dots = token.iter().filter(|octet| **octet == b'.').count();
     (dots != 2).then(|| parts_expected(dots.saturating_add(1)))
 }
 
-fn octets(part: &str, encoded: &str) -> Result<Vec<u8>, Rejection> {
+/// What stands before and behind the octet at this place.
+fn split(octets: &[u8], at: Option<usize>) -> Option<(&[u8], &[u8])> {
+    let (before, rest) = octets.split_at_checked(at?)?;
+    Some((before, rest.get(1..)?))
+}
+
+fn octets(part: &str, encoded: &[u8]) -> Result<Vec<u8>, Rejection> {
     URL_SAFE_NO_PAD.decode_to_vec(encoded).map_err(|_| {
         shape(format!(
             "{part}: not base64url without padding and stray bits"

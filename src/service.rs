@@ -101,13 +101,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static, R> Shared<C, R> {
             return Ok(Admission::Anonymous);
         }
         match bearer::read(request, &self.settings.source) {
-            Ok(Some(credentials)) => {
-                let token = || credentials.token();
-                match self.verifier.start(credentials.octets(), token)? {
-                    Verdict::Accepted(claims) => Ok(Admission::Accepted(claims)),
-                    Verdict::Waiting(wait, _) => Ok(Admission::Waiting(wait)),
-                }
-            }
+            Ok(Some(credentials)) => match self.verifier.start(credentials)? {
+                Verdict::Accepted(claims) => Ok(Admission::Accepted(claims)),
+                Verdict::Waiting(wait, _) => Ok(Admission::Waiting(wait)),
+            },
             Ok(None) if self.settings.is_optional => Ok(Admission::Anonymous),
             Ok(None) => Err(Rejection::of(RejectionKind::MissingCredentials))
                 .inspect_err(telemetry::rejected),

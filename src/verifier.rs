@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::bearer::Credentials;
 use crate::claims::{Claims, NoClaims, Verified};
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
@@ -88,7 +89,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     ///
     /// A [`Rejection`]; its kind says what was wrong.
     pub async fn verify(&self, token: &str) -> Result<Claims<C>, Rejection> {
-        match self.start(token.as_bytes(), || Ok(token))? {
+        match self.start(Credentials::of_text(token))? {
             Verdict::Accepted(claims) => Ok(claims.own()),
             Verdict::Waiting(wait, _) => wait.await.map(Verified::own),
         }
@@ -102,7 +103,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// revocation check could not answer at once, and [`RejectionKind::KeySourceUnavailable`] if
     /// a key is being looked up.
     pub fn verify_now(&self, token: &str) -> Result<Claims<C>, Rejection> {
-        match self.start(token.as_bytes(), || Ok(token))? {
+        match self.start(Credentials::of_text(token))? {
             Verdict::Accepted(claims) => Ok(claims.own()),
             Verdict::Waiting(_, kind) => Err(Rejection::because(
                 kind,
@@ -112,15 +113,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
         }
     }
 
-    /// Verifies a token as far as that is possible without waiting. Its text is asked for only if
-    /// these octets are not known to be an accepted token.
-    pub(crate) fn start<'t>(
-        &self,
-        octets: &[u8],
-        text: impl Fn() -> Result<&'t str, Rejection>,
-    ) -> Result<Verdict<C>, Rejection> {
+    /// Verifies a token as far as that is possible without waiting.
+    pub(crate) fn start(&self, token: Credentials<'_>) -> Result<Verdict<C>, Rejection> {
         let timer = telemetry::Timer::start();
-        let decision = decide(&self.policy, octets, &text, Chance::Another);
+        let decision = decide(&self.policy, &token, Chance::Another);
         timer.stop();
         match decision {
             Ok(Decision::Accepted(claims)) => conclude(Ok(claims)).map(Verdict::Accepted),
@@ -129,7 +125,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
                 RejectionKind::RevocationUnavailable,
             )),
             Ok(Decision::KeyUnknown(look_up)) => {
-                let (policy, token) = (Arc::clone(&self.policy), text()?.to_owned());
+                let (policy, token) = (Arc::clone(&self.policy), token.into_owned());
                 let wait = async move { conclude(decide_after(look_up, &policy, &token).await) };
                 Ok(Verdict::Waiting(
                     Box::pin(wait),
@@ -142,7 +138,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
 }
 
 /// Decides with the keys that a look-up has brought, or has not.
-async fn decide_after(look_up: LookUp, policy: &Policy, token: &str) -> Result<Claims, Rejection> {
+async fn decide_after(
+    look_up: LookUp,
+    policy: &Policy,
+    token: &Credentials<'_>,
+) -> Result<Claims, Rejection> {
     // A load that had begun before may have missed the key: then one of its own may follow.
     let chance = if look_up.is_joined {
         Chance::Another
@@ -150,11 +150,10 @@ async fn decide_after(look_up: LookUp, policy: &Policy, token: &str) -> Result<C
         Chance::Last
     };
     end_of(look_up).await?;
-    let (octets, text) = (token.as_bytes(), || Ok(token));
-    let decision = match decide(policy, octets, text, chance)? {
+    let decision = match decide(policy, token, chance)? {
         Decision::KeyUnknown(look_up) => {
             end_of(look_up).await?;
-            decide(policy, octets, text, Chance::Last)?
+            decide(policy, token, Chance::Last)?
         }
         decided => decided,
     };
@@ -202,20 +201,16 @@ where
 }
 
 /// The order of the checks, from the cheapest to the dearest.
-fn decide<'t>(
-    policy: &Policy,
-    octets: &[u8],
-    text: impl Fn() -> Result<&'t str, Rejection>,
-    chance: Chance,
-) -> Result<Decision, Rejection> {
+fn decide(policy: &Policy, token: &Credentials<'_>, chance: Chance) -> Result<Decision, Rejection> {
     let now = NumericDate::now(&policy.clock);
-    if let Some(claims) = policy.memory.recall(octets, policy, now) {
+    if let Some(claims) = policy.memory.recall(token.octets(), policy, now) {
         return revoked_or(claims, policy);
     }
 
-    let token = text()?;
     let headers = policy.headers.load();
-    let unverified = Unverified::parse(token, &headers)?;
+    // What is not even a credential is a fault of the request, and told before those of a token.
+    let unverified =
+        Unverified::parse(token.octets(), &headers).map_err(|flaw| token.flaw().unwrap_or(flaw))?;
     let trust = validate::trust_of(policy, &unverified)?;
     validate::refuse_hopeless(&unverified, trust, now)?;
 
@@ -244,8 +239,10 @@ fn decide<'t>(
     let (authentic, signer) = unverified.verify(&candidates, allowed, &policy.headers)?;
 
     let claims = validate::validate(authentic, trust, now)?;
-    let memory = &policy.memory;
-    memory.remember(token, &claims, signer, policy, snapshot.generation, now);
+    if let Some(token) = token.text() {
+        let memory = &policy.memory;
+        memory.remember(token, &claims, signer, policy, snapshot.generation, now);
+    }
     revoked_or(claims, policy)
 }
 
