@@ -213,13 +213,12 @@ impl<'r> Credentials<'r> {
         let padding = self.octets.iter().rev().take_while(|octet| **octet == b'=');
         let bare = self.octets.len().saturating_sub(padding.count());
         let bare = self.octets.get(..bare).unwrap_or_default();
-        let legal = |octet: &u8| octet.is_ascii_alphanumeric() || b"-._~+/".contains(octet);
-        if std::str::from_utf8(&self.octets).is_err() {
-            Some(malformed("`Authorization` header is not ASCII"))
-        } else if bare.is_empty() || !bare.iter().all(legal) {
-            Some(malformed("credentials are not one token"))
-        } else {
+        if !bare.is_empty() && are_legal(bare) {
             None
+        } else if std::str::from_utf8(&self.octets).is_err() {
+            Some(malformed("`Authorization` header is not ASCII"))
+        } else {
+            Some(malformed("credentials are not one token"))
         }
     }
 }
@@ -367,6 +366,19 @@ fn checked(credentials: Credentials<'_>) -> Result<Credentials<'_>, Rejection> {
     credentials.flaw().map_or(Ok(credentials), Err)
 }
 
+/// Whether all octets are those of `token68` before its padding.
+///
+/// Without a way out of the loop within a block, it becomes vector instructions, which need a
+/// tenth of the time.
+fn are_legal(octets: &[u8]) -> bool {
+    let legal = |octet: u8| {
+        octet.is_ascii_alphanumeric() || matches!(octet, b'-'..=b'/' | b'_' | b'~' | b'+')
+    };
+    octets
+        .chunks(BLOCK)
+        .all(|block| block.iter().fold(true, |all, octet| all & legal(*octet)))
+}
+
 fn decode_percent(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
@@ -390,7 +402,25 @@ fn malformed(reason: &'static str) -> Rejection {
 
 /// Octets of a token that are looked at; longer ones are refused by their length.
 pub(crate) const MAX_CREDENTIALS: usize = crate::jws::MAX_TOKEN;
+/// Octets that are looked at before it matters whether one of them was wrong.
+const BLOCK: usize = 64;
 /// Room for the scheme and the spaces around it.
 const SCHEME_ROOM: usize = 256;
 /// Where a browser says that a request comes from (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_octet_of_a_credential_is_looked_at() {
+        for octet in 0..=u8::MAX {
+            let is_legal = octet.is_ascii_alphanumeric() || b"-._~+/".contains(&octet);
+            for (before, after) in [(0, 0), (7, 30), (BLOCK - 1, 1), (BLOCK, 0), (700, 600)] {
+                let octets = [vec![b'a'; before], vec![octet], vec![b'z'; after]].concat();
+                assert_eq!(are_legal(&octets), is_legal, "{octet} behind {before}");
+            }
+        }
+    }
+}

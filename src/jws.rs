@@ -129,10 +129,10 @@ impl<'t> Compact<'t> {
 
     fn decode(token: &'t [u8], known: &'t [Known]) -> Result<Self, Rejection> {
         let Some((signing_input, signature)) = split(token, memrchr(b'.', token)) else {
-            return Err(parts_expected(1));
+            return Err(NOT_THREE_PARTS);
         };
         let Some((segment, payload)) = split(signing_input, memchr(b'.', signing_input)) else {
-            return Err(parts_expected(2));
+            return Err(NOT_THREE_PARTS);
         };
         let (header, replicated) = match headers::find(known, segment) {
             Some(header) => (Cow::Borrowed(header), None),
@@ -457,6 +457,8 @@ fn text(part: &str, octets: Vec<u8>) -> Result<String, Rejection> {
     String::from_utf8(octets).map_err(|_| shape(format!("{part}: not UTF-8")))
 }
 
+/// Stands in for what [`flaw_of_text`] says about such a token.
+const NOT_THREE_PARTS: Rejection = Rejection::of(RejectionKind::MalformedToken);
 /// Octets of a token that are read at most, the limit of the credential as a whole.
 pub(crate) const MAX_TOKEN: usize = 16 * 1024;
 /// Keys that are tried for one token at most, where its key id leaves several.
