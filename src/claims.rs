@@ -391,7 +391,10 @@ impl<'a> NameSet<'a> {
     /// Whether the name is in the set.
     #[must_use]
     pub fn contains(self, name: &str) -> bool {
-        self.iter().any(|candidate| candidate == name)
+        let (octets, name) = (self.buffer.as_bytes(), Some(name.as_bytes()));
+        self.names
+            .iter()
+            .any(|candidate| octets.get(candidate.range()) == name)
     }
 
     /// The names, in the order of the token.

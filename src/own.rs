@@ -241,6 +241,40 @@ mod tests {
         deep: Vec<Vec<Plain>>,
     }
 
+    /// Takes the first item of a list, and would leave the others unread.
+    #[derive(Debug, PartialEq)]
+    struct First(String);
+
+    impl<'de> Deserialize<'de> for First {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Visit;
+
+            impl<'de> Visitor<'de> for Visit {
+                type Value = First;
+
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("a list")
+                }
+
+                fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                    self,
+                    mut items: A,
+                ) -> Result<First, A::Error> {
+                    items
+                        .next_element()
+                        .map(|item| First(item.unwrap_or_default()))
+                }
+            }
+
+            deserializer.deserialize_seq(Visit)
+        }
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Leading {
+        tags: First,
+    }
+
     #[derive(Debug, Deserialize, PartialEq)]
     enum Single {
         #[serde(rename = "name")]
@@ -282,6 +316,7 @@ mod tests {
         check::<Tagged>();
         check::<Wrapped>();
         check::<Lists>();
+        check::<Leading>();
         check::<Single>();
         check::<Option<Plain>>();
         check::<serde_json::Value>();
