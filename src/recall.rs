@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::bearer::Credentials;
 use crate::cache::{Cache, Entry, Lifetime, Limits};
 use crate::claims::Claims;
 use crate::clock::NumericDate;
@@ -136,13 +137,17 @@ impl Memory {
     /// Remembers a token that was accepted under the key set of this generation.
     pub(crate) fn remember(
         &self,
-        token: &str,
+        token: &Credentials<'_>,
         claims: &Claims,
         signer: Signer,
         policy: &Policy,
         generation: u64,
         now: NumericDate,
     ) {
+        if self.settings.limits.entries == 0 {
+            return;
+        }
+        let Some(token) = token.text() else { return };
         let issuer = claims.issuer();
         let mut trusts = policy.trusts.iter().enumerate();
         let Some((issuer, trust)) = trusts.find(|(_, trust)| trust.issuer.as_str() == issuer)

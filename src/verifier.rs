@@ -239,10 +239,8 @@ fn decide(policy: &Policy, token: &Credentials<'_>, chance: Chance) -> Result<De
     let (authentic, signer) = unverified.verify(&candidates, allowed, &policy.headers)?;
 
     let claims = validate::validate(authentic, trust, now)?;
-    if let Some(token) = token.text() {
-        let memory = &policy.memory;
-        memory.remember(token, &claims, signer, policy, snapshot.generation, now);
-    }
+    let memory = &policy.memory;
+    memory.remember(token, &claims, signer, policy, snapshot.generation, now);
     revoked_or(claims, policy)
 }
 
