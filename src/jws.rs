@@ -3,6 +3,8 @@
 //! [`Unverified`] can be asked for what helps to refuse a token early. The way to anything else
 //! is [`Unverified::verify`], which gives an [`Authentic`] and is the only thing that does.
 
+mod header;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -12,12 +14,13 @@ use memchr::{memchr, memrchr};
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind, wrong_algorithm};
 use crate::headers::{self, Headers, Known};
-use crate::json::{self, Raw};
 use crate::keys::algorithm::{Algorithm, AnyAlgorithm};
 use crate::keys::backend::VerifyingKey;
 use crate::keys::key::Key;
 use crate::keys::set::{Candidate, Candidates, KeySet};
-use crate::registered::{Registered, malformed};
+use crate::registered::Registered;
+use header::Replicated;
+pub(crate) use header::{Header, TokenType};
 
 /// A token of the right shape, whose signature nobody has checked.
 pub(crate) struct Unverified<'t> {
@@ -52,23 +55,6 @@ pub(crate) struct Signer {
     pub(crate) is_retiring: bool,
 }
 
-/// What a header means, once it is known to keep the rules.
-#[derive(Clone)]
-pub(crate) struct Header {
-    algorithm: Algorithm,
-    key_id: Option<String>,
-    typ: TokenType,
-}
-
-/// The `typ` header parameter (RFC 7515, section 4.1.9; RFC 9068, section 2.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum TokenType {
-    Absent,
-    AccessToken,
-    Jwt,
-    Other(String),
-}
-
 impl<'t> Unverified<'t> {
     /// Takes a token apart: the compact form, then the claims. A header among the `known` ones is
     /// not read again.
@@ -88,7 +74,7 @@ impl<'t> Unverified<'t> {
     }
 
     pub(crate) fn typ(&self) -> &TokenType {
-        &self.signed.header.typ
+        self.signed.header.typ()
     }
 
     pub(crate) fn key_id(&self) -> Option<&str> {
@@ -239,183 +225,6 @@ fn usable<'s>(
         .take(MAX_CANDIDATES)
 }
 
-impl Header {
-    pub(crate) fn typ(&self) -> &TokenType {
-        &self.typ
-    }
-
-    fn read(text: &str) -> Result<(Self, Replicated), Rejection> {
-        let mut found = Parameters::default();
-        json::read_object(text, json::MAX_MEMBERS, |name, value| {
-            found.take(&name, value)
-        })
-        .map_err(|error| malformed("header", error))?;
-        if let Some(name) = found.invalid {
-            return Err(shape(format!(
-                "header: parameter `{name}` has the wrong JSON type"
-            )));
-        }
-        if found.critical {
-            return Err(Rejection::of(RejectionKind::UnsupportedCritical));
-        }
-        if found.unencoded {
-            return Err(shape("header: `b64` is not for JWTs"));
-        }
-        if found.nested {
-            return Err(Rejection::because(
-                RejectionKind::WrongType,
-                "header: `cty` says that the payload is another JWT",
-            ));
-        }
-        let name = found
-            .algorithm
-            .ok_or_else(|| shape("header: `alg` is missing"))?;
-        let algorithm = Algorithm::from_name(&name).ok_or_else(|| {
-            Rejection::mismatch(
-                RejectionKind::AlgorithmNotAllowed,
-                "algorithm",
-                "a supported signature algorithm",
-                &name,
-            )
-        })?;
-        let typ = found
-            .typ
-            .map_or(TokenType::Absent, |typ| TokenType::of(&typ));
-        Ok((
-            Self {
-                algorithm,
-                key_id: found.key_id,
-                typ,
-            },
-            found.replicated,
-        ))
-    }
-}
-
-/// The header parameters that mean something here, before they are judged.
-#[derive(Default)]
-struct Parameters {
-    algorithm: Option<String>,
-    key_id: Option<String>,
-    typ: Option<String>,
-    critical: bool,
-    unencoded: bool,
-    nested: bool,
-    replicated: Replicated,
-    invalid: Option<&'static str>,
-}
-
-impl Parameters {
-    fn take(&mut self, name: &str, value: Raw<'_>) {
-        let string = || value.string().map(String::from);
-        let (name, slot) = match name {
-            "alg" => ("alg", &mut self.algorithm),
-            "kid" => ("kid", &mut self.key_id),
-            "typ" => ("typ", &mut self.typ),
-            "iss" => ("iss", &mut self.replicated.issuer),
-            "sub" => ("sub", &mut self.replicated.subject),
-            "aud" => {
-                match one_or_more(value) {
-                    Some(audience) => self.replicated.audience = Some(audience),
-                    None => self.invalid = Some("aud"),
-                }
-                return;
-            }
-            "cty" => {
-                match string() {
-                    Some(cty) => self.nested = is_media_type(&cty, "jwt"),
-                    None => self.invalid = Some("cty"),
-                }
-                return;
-            }
-            "b64" => return self.unencoded = value.text() != "true",
-            // No extension is understood, so its form does not matter either.
-            "crit" => return self.critical = true,
-            // `jku`, `jwk`, `x5u`, `x5c` and the rest never choose what is trusted.
-            _ => return,
-        };
-        *slot = string();
-        if slot.is_none() {
-            self.invalid = Some(name);
-        }
-    }
-}
-
-/// Claims that stand in the header too (RFC 7519, section 5.3).
-#[derive(Default)]
-struct Replicated {
-    issuer: Option<String>,
-    subject: Option<String>,
-    audience: Option<Vec<String>>,
-}
-
-impl Replicated {
-    fn is_empty(&self) -> bool {
-        self.issuer.is_none() && self.subject.is_none() && self.audience.is_none()
-    }
-
-    fn equal(&self, claims: &Registered) -> Result<(), Rejection> {
-        let differs = |name: &str| {
-            Rejection::because(
-                RejectionKind::InvalidClaim,
-                format!("`{name}` in the header is not that of the claims"),
-            )
-        };
-        if self
-            .issuer
-            .as_ref()
-            .is_some_and(|issuer| *issuer != claims.issuer().unwrap_or_default())
-        {
-            return Err(differs("iss"));
-        }
-        if self.subject.is_some() && self.subject.as_deref() != claims.subject() {
-            return Err(differs("sub"));
-        }
-        if self
-            .audience
-            .as_ref()
-            .is_some_and(|audience| !claims.audience().eq(audience))
-        {
-            return Err(differs("aud"));
-        }
-        Ok(())
-    }
-}
-
-impl TokenType {
-    fn of(typ: &str) -> Self {
-        if is_media_type(typ, "jwt") {
-            Self::Jwt
-        } else if is_media_type(typ, "at+jwt") {
-            Self::AccessToken
-        } else {
-            Self::Other(typ.to_owned())
-        }
-    }
-}
-
-fn one_or_more(value: Raw<'_>) -> Option<Vec<String>> {
-    match value.string() {
-        Some(one) => Some(vec![one.into_owned()]),
-        None => value
-            .items()?
-            .into_iter()
-            .map(|item| item.string().map(String::from))
-            .collect(),
-    }
-}
-
-/// Whether a header value is this `application/` media type: case does not count, and the prefix
-/// may be left out (RFC 7515, sections 4.1.9 and 4.1.10).
-fn is_media_type(value: &str, subtype: &str) -> bool {
-    let bare = match value.split_once('/') {
-        Some((kind, bare)) if kind.eq_ignore_ascii_case("application") => bare,
-        Some(_) => return false,
-        None => value,
-    };
-    bare.eq_ignore_ascii_case(subtype)
-}
-
 fn shape(reason: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
     Rejection::because(RejectionKind::MalformedToken, reason)
 }
@@ -463,30 +272,3 @@ const NOT_THREE_PARTS: Rejection = Rejection::of(RejectionKind::MalformedToken);
 pub(crate) const MAX_TOKEN: usize = 16 * 1024;
 /// Keys that are tried for one token at most, where its key id leaves several.
 const MAX_CANDIDATES: usize = 8;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn media_types_ignore_case_and_the_application_prefix() {
-        for typ in [
-            "at+jwt",
-            "AT+JWT",
-            "at+JWT",
-            "application/at+jwt",
-            "Application/AT+jwt",
-        ] {
-            assert_eq!(TokenType::of(typ), TokenType::AccessToken, "{typ}");
-        }
-        for typ in [
-            "text/at+jwt",
-            "at+jwt;x=1",
-            "application/application/at+jwt",
-            " at+jwt",
-            "",
-        ] {
-            assert_eq!(TokenType::of(typ), TokenType::Other(typ.into()), "{typ}");
-        }
-    }
-}

@@ -108,6 +108,7 @@ mod keys;
 mod layer;
 mod macros;
 mod memo;
+mod name_set;
 mod own;
 mod policy;
 #[cfg(test)]
@@ -188,5 +189,6 @@ pub mod response {
 
 /// Parts of [`Claims`].
 pub mod token {
-    pub use crate::claims::{NameSet, SubjectId};
+    pub use crate::claims::SubjectId;
+    pub use crate::name_set::NameSet;
 }

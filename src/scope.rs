@@ -50,10 +50,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::challenge::is_scope_octet;
-use crate::claims::{Claims, NameSet, Token};
+use crate::claims::{Claims, Token};
 use crate::error::Rejection;
 #[doc(hidden)]
 pub use crate::macros::{Name, Text, part, role_length, scope_length};
+use crate::name_set::NameSet;
 
 /// Something that a token must grant.
 ///
