@@ -285,20 +285,23 @@ pub(crate) fn parse_authorization(value: &[u8]) -> Result<Option<Credentials<'_>
         return Err(malformed("`Authorization` header is too long"));
     }
     let value = trimmed(value);
-    let end = value.iter().position(|octet| *octet == b' ');
-    let (scheme, rest) = value.split_at(end.unwrap_or(value.len()));
-    if !scheme.eq_ignore_ascii_case(b"Bearer") {
-        return other_scheme(value, scheme).map(|()| None);
+    let (scheme, rest) = value.split_at_checked(BEARER.len()).unwrap_or((value, &[]));
+    if !scheme.eq_ignore_ascii_case(BEARER) || !matches!(rest, [] | [b' ', ..]) {
+        return other_scheme(value).map(|()| None);
     }
     let blank = rest.iter().take_while(|octet| **octet == b' ').count();
     let credentials = Credentials::of_request(rest.get(blank..).unwrap_or_default())?;
     Ok(Some(credentials))
 }
 
-fn other_scheme(value: &[u8], scheme: &[u8]) -> Result<(), Rejection> {
+fn other_scheme(value: &[u8]) -> Result<(), Rejection> {
     if std::str::from_utf8(value).is_err() {
         return Err(malformed("`Authorization` header is not ASCII"));
     }
+    let scheme = value
+        .split(|octet| *octet == b' ')
+        .next()
+        .unwrap_or_default();
     let legal = |octet: &u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet);
     if scheme.is_empty() || !scheme.iter().all(legal) {
         return Err(malformed(
@@ -402,6 +405,7 @@ fn malformed(reason: &'static str) -> Rejection {
 
 /// Octets of a token that are looked at; longer ones are refused by their length.
 pub(crate) const MAX_CREDENTIALS: usize = crate::jws::MAX_TOKEN;
+const BEARER: &[u8] = b"Bearer";
 /// Octets that are looked at before it matters whether one of them was wrong.
 const BLOCK: usize = 64;
 /// Room for the scheme and the spaces around it.

@@ -2,6 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -50,18 +51,13 @@ use crate::registered::Registered;
 /// use tower_jwt_auth::{Claims, NoClaims};
 ///
 /// fn forge(own: NoClaims) -> Claims {
-///     Claims { inner: own.into() }
+///     Claims { token: own.into(), own: std::marker::PhantomData }
 /// }
 /// ```
 pub struct Claims<C = NoClaims> {
-    inner: Arc<Inner<C>>,
-}
-
-struct Inner<C> {
-    token: Token,
-    own: C,
-    /// The same token's claims in other types. Used where `C` is `NoClaims`.
-    others: Memo,
+    token: Arc<Token>,
+    /// That the token has them, or that `C` is `NoClaims`.
+    own: PhantomData<C>,
 }
 
 /// The claims type of those who need none of their own.
@@ -103,30 +99,29 @@ impl SubjectId {
     }
 }
 
-/// Everything that is kept of a verified token. Its text is not.
-#[derive(Clone)]
+/// Everything that is kept of a verified token, once for all [`Claims`] of it. Its text is not.
 pub(crate) struct Token {
-    pub(crate) registered: Arc<Registered>,
-    pub(crate) is_client: bool,
+    registered: Registered,
+    is_client: bool,
+    /// Own claims, in each type that was asked for.
+    own: Memo,
 }
 
 impl Claims {
     /// The one constructor, for `validate.rs`.
-    pub(crate) fn from_token(token: Token) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                token,
-                own: NoClaims {},
-                others: Memo::default(),
-            }),
-        }
+    pub(crate) fn from_registered(registered: Registered, is_client: bool) -> Self {
+        Self::of_token(Arc::new(Token {
+            registered,
+            is_client,
+            own: Memo::default(),
+        }))
     }
-}
 
-impl Claims {
     /// The bytes that these claims take up, without own claims.
     pub(crate) fn weight(&self) -> usize {
-        size_of::<Inner<NoClaims>>().saturating_add(self.registered().weight())
+        // Two counts stand before the token.
+        let token = size_of::<[usize; 2]>().saturating_add(size_of::<Token>());
+        token.saturating_add(self.registered().weight())
     }
 }
 
@@ -159,7 +154,7 @@ impl<C> Claims<C> {
     /// `cid`, `appid`).
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
-        self.inner.token.client_id()
+        self.token.client_id()
     }
 
     /// Whether the client acts for itself and not for a person: its `sub` is its own id, or
@@ -169,19 +164,19 @@ impl<C> Claims<C> {
     /// ([RFC 9068, section 5](https://www.rfc-editor.org/rfc/rfc9068#section-5)).
     #[must_use]
     pub fn is_client(&self) -> bool {
-        self.inner.token.is_client
+        self.token.is_client
     }
 
     /// The scopes that were granted; empty where the token names none.
     #[must_use]
     pub fn scopes(&self) -> NameSet<'_> {
-        self.inner.token.scopes()
+        self.token.scopes()
     }
 
     /// The roles, groups, entitlements and permissions that were granted.
     #[must_use]
     pub fn roles(&self) -> NameSet<'_> {
-        self.inner.token.roles()
+        self.token.roles()
     }
 
     /// When the token expires: `exp`. `None` only where the configuration lets such tokens in.
@@ -235,23 +230,30 @@ impl<C> Claims<C> {
     }
 
     pub(crate) fn registered(&self) -> &Registered {
-        &self.inner.token.registered
+        &self.token.registered
     }
 
     pub(crate) fn token(&self) -> &Token {
-        &self.inner.token
+        &self.token
     }
 
     #[cfg(feature = "axum")]
     pub(crate) fn is_same_token<D>(&self, other: &Claims<D>) -> bool {
-        Arc::ptr_eq(&self.inner.token.registered, &other.inner.token.registered)
+        Arc::ptr_eq(&self.token, &other.token)
+    }
+
+    fn of_token(token: Arc<Token>) -> Self {
+        Self {
+            token,
+            own: PhantomData,
+        }
     }
 }
 
 impl<C: Send + Sync + 'static> Claims<C> {
     /// The same token with own claims of another type.
     ///
-    /// Remembered for the token where this is `Claims<NoClaims>`: asking again costs a look-up.
+    /// They are read once for the token: asking again costs a look-up.
     ///
     /// # Errors
     ///
@@ -260,38 +262,25 @@ impl<C: Send + Sync + 'static> Claims<C> {
     where
         D: DeserializeOwned + Send + Sync + 'static,
     {
-        let this: &dyn Any = self;
-        if let Some(same) = this.downcast_ref::<Claims<D>>() {
-            return Ok(same.clone());
-        }
-        if let Some(inner) = self.inner.others.get::<Inner<D>>() {
-            return Ok(Claims { inner });
-        }
-        let token = self.inner.token.clone();
-        let own = token.own_claims()?;
-        let inner = Arc::new(Inner {
-            token,
-            own,
-            others: Memo::default(),
-        });
-        if TypeId::of::<C>() == TypeId::of::<NoClaims>() {
-            self.inner.others.put(inner.clone());
-        }
-        Ok(Claims { inner })
+        self.token.own_claims::<D>()?;
+        Ok(Claims::of_token(Arc::clone(&self.token)))
     }
 }
 
-/// The claims of a verified token in the general type, and in the one that a verifier is for.
+/// The claims of a verified token that has own claims of the type that a verifier is for.
 pub(crate) struct Verified<C> {
     general: Claims,
-    own: Claims<C>,
+    own: PhantomData<C>,
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Verified<C> {
     /// Fits own claims to the token.
     pub(crate) fn of(general: Claims) -> Result<Self, Rejection> {
-        let own = general.of_type()?;
-        Ok(Self { general, own })
+        general.token.own_claims::<C>()?;
+        Ok(Self {
+            general,
+            own: PhantomData,
+        })
     }
 }
 
@@ -302,7 +291,7 @@ impl<C> Verified<C> {
 
     /// The claims in the own type.
     pub(crate) fn own(self) -> Claims<C> {
-        self.own
+        Claims::of_token(self.general.token)
     }
 }
 
@@ -311,13 +300,17 @@ impl<C: Send + Sync + 'static> Verified<C> {
     /// one, from which every other type is had.
     pub(crate) fn insert_into(self, extensions: &mut http::Extensions) {
         if TypeId::of::<C>() != TypeId::of::<NoClaims>() {
-            extensions.insert(self.own);
+            extensions.insert(Claims::<C>::of_token(Arc::clone(&self.general.token)));
         }
         extensions.insert(self.general);
     }
 }
 
 impl Token {
+    pub(crate) fn is_client(&self) -> bool {
+        self.is_client
+    }
+
     pub(crate) fn client_id(&self) -> Option<&str> {
         let claims = &self.registered;
         claims.client_id().or(claims.authorized_party())
@@ -331,36 +324,46 @@ impl Token {
         NameSet::of(self.registered.roles())
     }
 
-    fn own_claims<C: DeserializeOwned + 'static>(&self) -> Result<C, Rejection> {
-        let mut none = Some(NoClaims {});
-        let slot: &mut dyn Any = &mut none;
-        if let Some(none) = slot.downcast_mut::<Option<C>>().and_then(Option::take) {
-            return Ok(none);
+    /// Own claims of a type, read if nobody has asked for them before.
+    fn own_claims<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<&C, Rejection> {
+        if let Some(own) = self.known_claims() {
+            return Ok(own);
         }
-        own::deserialize(&self.registered).map_err(|error| {
+        let own = own::deserialize(&self.registered).map_err(|error| {
             let reason = without_quoted(&error.to_string());
             let name = std::any::type_name::<C>();
             Rejection::because(
                 RejectionKind::InvalidClaim,
                 format!("claims do not fit {name}: {reason}"),
             )
-        })
+        })?;
+        Ok(self.own.put(own))
+    }
+
+    /// Own claims of a type that were read before. Of none there is nothing to read.
+    fn known_claims<C: 'static>(&self) -> Option<&C> {
+        let none: &dyn Any = &NoClaims {};
+        none.downcast_ref().or_else(|| self.own.get())
     }
 }
 
 impl<C> Clone for Claims<C> {
     fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
+        Self::of_token(Arc::clone(&self.token))
     }
 }
 
-impl<C> Deref for Claims<C> {
+impl<C: 'static> Deref for Claims<C> {
     type Target = C;
 
     fn deref(&self) -> &C {
-        &self.inner.own
+        #[expect(
+            clippy::expect_used,
+            reason = "claims of a type are made only for a token that has them, and it keeps them"
+        )]
+        self.token
+            .known_claims()
+            .expect("the token has own claims of this type")
     }
 }
 

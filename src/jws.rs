@@ -6,7 +6,6 @@
 mod header;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use base64_simd::URL_SAFE_NO_PAD;
 use memchr::{memchr, memrchr};
@@ -25,7 +24,7 @@ pub(crate) use header::{Header, TokenType};
 /// A token of the right shape, whose signature nobody has checked.
 pub(crate) struct Unverified<'t> {
     signed: Compact<'t>,
-    claims: Arc<Registered>,
+    claims: Registered,
 }
 
 /// The compact form of any payload, under a header that keeps the rules.
@@ -42,7 +41,7 @@ pub(crate) struct Compact<'t> {
 /// A token whose signature is that of a key of its issuer. Its claims still have to be judged.
 pub(crate) struct Authentic<'t> {
     pub(crate) header: Cow<'t, Header>,
-    pub(crate) claims: Arc<Registered>,
+    pub(crate) claims: Registered,
 }
 
 /// The key whose signature a token has, and how it was found.
@@ -61,7 +60,7 @@ impl<'t> Unverified<'t> {
     pub(crate) fn parse(token: &'t [u8], known: &'t [Known]) -> Result<Self, Rejection> {
         let mut signed = Compact::parse(token, known)?;
         let payload = text("claims", std::mem::take(&mut signed.payload))?;
-        let claims = Arc::new(Registered::read(payload)?);
+        let claims = Registered::read(payload)?;
         if let Some(replicated) = &signed.replicated {
             replicated.equal(&claims)?;
         }

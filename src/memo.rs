@@ -1,7 +1,7 @@
 //! Own claims of a token in several types, each deserialized once.
 
 use std::any::Any;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 /// Values by type: written once, then read without a lock. It grows with the number of types that
 /// a program asks for, not with the number of requests.
@@ -9,33 +9,37 @@ use std::sync::{Arc, OnceLock};
 pub(crate) struct Memo(OnceLock<Box<Entry>>);
 
 struct Entry {
-    value: Arc<dyn Any + Send + Sync>,
+    value: Box<dyn Any + Send + Sync>,
     next: Memo,
 }
 
 impl Memo {
-    pub(crate) fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+    pub(crate) fn get<T: 'static>(&self) -> Option<&T> {
+        self.find().ok()
+    }
+
+    /// The value of this type: this one, or that of another thread that was faster.
+    pub(crate) fn put<T: Send + Sync + 'static>(&self, value: T) -> &T {
+        let (value, next) = (Box::new(value), Self::default());
+        let mut entry = Some(Box::new(Entry { value, next }));
+        loop {
+            match self.find() {
+                Ok(value) => return value,
+                Err(end) => entry = entry.and_then(|entry| end.0.set(entry).err()),
+            }
+        }
+    }
+
+    /// The value of this type, or where it belongs.
+    fn find<T: 'static>(&self) -> Result<&T, &Self> {
         let mut memo = self;
         while let Some(entry) = memo.0.get() {
-            if let Ok(value) = Arc::clone(&entry.value).downcast() {
-                return Some(value);
+            if let Some(value) = entry.value.downcast_ref() {
+                return Ok(value);
             }
             memo = &entry.next;
         }
-        None
-    }
-
-    pub(crate) fn put(&self, value: Arc<dyn Any + Send + Sync>) {
-        let mut entry = Box::new(Entry {
-            value,
-            next: Self::default(),
-        });
-        let mut memo = self;
-        while let Err(refused) = memo.0.set(entry) {
-            let Some(taken) = memo.0.get() else { return };
-            entry = refused;
-            memo = &taken.next;
-        }
+        Err(memo)
     }
 }
 
@@ -47,10 +51,11 @@ mod tests {
     fn memo_keeps_one_value_per_type() {
         let memo = Memo::default();
         assert!(memo.get::<u8>().is_none());
-        memo.put(Arc::new(1_u8));
-        memo.put(Arc::new("two"));
-        assert_eq!(memo.get::<u8>().as_deref(), Some(&1));
-        assert_eq!(memo.get::<&str>().as_deref(), Some(&"two"));
+        assert_eq!(memo.put(1_u8), &1);
+        assert_eq!(memo.put("two"), &"two");
+        assert_eq!(memo.put(3_u8), &1, "the first one stays");
+        assert_eq!(memo.get::<u8>(), Some(&1));
+        assert_eq!(memo.get::<&str>(), Some(&"two"));
         assert!(memo.get::<u16>().is_none());
     }
 }

@@ -175,10 +175,10 @@ impl Memory {
 /// Whether the keys of the issuer would verify the token now. In the generation in which they did
 /// nothing has changed, and nothing has to be looked up.
 fn is_signed_by_live_key(entry: &Entry<Accepted>, trust: &Trust, now: NumericDate) -> bool {
-    let snapshot = trust.keys.load();
-    if entry.generation() == snapshot.generation {
+    if trust.keys.is_still(entry.generation()) {
         return true;
     }
+    let snapshot = trust.keys.load();
     let signer = &entry.value().signer;
     let allowed = trust.rules.algorithms.as_deref();
     let found = snapshot

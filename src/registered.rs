@@ -110,11 +110,11 @@ impl Registered {
         })
     }
 
-    /// The bytes that they take up.
+    /// The bytes on the heap.
     pub(crate) fn weight(&self) -> usize {
         let members = self.members.capacity().saturating_mul(size_of::<Member>());
-        size_of::<Self>()
-            .saturating_add(self.buffer.capacity())
+        self.buffer
+            .capacity()
             .saturating_add(self.lists.weight())
             .saturating_add(members)
     }

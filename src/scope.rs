@@ -108,7 +108,7 @@ impl<'a> Grants<'a> {
     /// Whether the client acts for itself; see [`Claims::is_client`].
     #[must_use]
     pub fn is_client(self) -> bool {
-        self.0.is_client
+        self.0.is_client()
     }
 }
 

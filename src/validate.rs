@@ -1,9 +1,7 @@
 //! The claims against the policy: the same checks first without trust, to refuse a hopeless token
 //! before its signature costs anything, then as decisions on the authentic payload.
 
-use std::sync::Arc;
-
-use crate::claims::{Claims, Token};
+use crate::claims::Claims;
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
 use crate::jws::{Authentic, TokenType, Unverified};
@@ -63,15 +61,10 @@ pub(crate) fn validate(
         ));
     }
     check(header.typ(), &registered, trust, now)?;
-    // Nobody else has the claims yet, so nothing is copied here.
-    let claims = Arc::make_mut(&mut registered);
-    scopes(claims, &trust.rules)?;
-    roles(claims, trust);
-    let is_client = is_client(claims, &trust.rules);
-    Ok(Claims::from_token(Token {
-        registered,
-        is_client,
-    }))
+    scopes(&mut registered, &trust.rules)?;
+    roles(&mut registered, trust);
+    let is_client = is_client(&registered, &trust.rules);
+    Ok(Claims::from_registered(registered, is_client))
 }
 
 fn check(

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 #[cfg(feature = "_refresh")]
 use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -50,6 +51,8 @@ pub struct KeyStore {
 
 pub(super) struct Shared {
     current: ArcSwap<Snapshot>,
+    /// The generation of `current`, or a later one that is about to come.
+    generation: AtomicU64,
     hooks: ArcSwap<Vec<Hook>>,
     #[cfg(feature = "_refresh")]
     refresher: Option<super::refresh::Refresher>,
@@ -118,6 +121,7 @@ impl KeyStore {
     fn of(set: Option<KeySet>) -> Self {
         let shared = Arc::new(Shared {
             current: ArcSwap::from_pointee(Snapshot { set, generation: 0 }),
+            generation: AtomicU64::new(0),
             hooks: ArcSwap::default(),
             #[cfg(feature = "_refresh")]
             refresher: None,
@@ -260,12 +264,23 @@ impl KeyStore {
         self.shared.current.load()
     }
 
+    /// Whether the set is still that of this generation. Costs less than [`load`](Self::load), and
+    /// says no at times while the set is being changed.
+    pub(crate) fn is_still(&self, generation: u64) -> bool {
+        self.shared.generation.load(Ordering::Acquire) == generation
+    }
+
     /// Swaps the set for what `change` makes of it; asks again if another writer was faster.
     fn change(&self, cause: ChangeCause, change: impl Fn(&KeySet) -> Option<KeySet>) -> KeyChange {
         let mut next = self.shared.current.load_full();
         let before = self.shared.current.rcu(|current| {
             let set = change(&current.set.clone().unwrap_or_else(KeySet::empty));
             let generation = current.generation.saturating_add(1);
+            // Before the set is there: who has seen it, or what came after, is not told that the
+            // old one still stands.
+            self.shared
+                .generation
+                .fetch_max(generation, Ordering::AcqRel);
             next = Arc::new(Snapshot { set, generation });
             Arc::clone(&next)
         });
@@ -290,6 +305,7 @@ impl KeyStore {
     ) -> Self {
         let shared = Arc::new(Shared {
             current: ArcSwap::from_pointee(Snapshot { set, generation: 0 }),
+            generation: AtomicU64::new(0),
             hooks: ArcSwap::default(),
             refresher: Some(refresher),
         });
