@@ -193,11 +193,6 @@ impl<'r> Credentials<'r> {
         &self.octets
     }
 
-    /// The octets as text; those of a token always are.
-    pub(crate) fn text(&self) -> Option<&str> {
-        std::str::from_utf8(&self.octets).ok()
-    }
-
     pub(crate) fn into_owned(self) -> Credentials<'static> {
         Credentials {
             octets: Cow::Owned(self.octets.into_owned()),

@@ -1,38 +1,48 @@
 //! Tokens that were accepted a moment ago, so that they need not be verified again.
 //!
-//! An entry is found only by the whole token, character by character. Tokens that were refused
-//! never get in. There is one cache for each policy, so that no verdict is another policy's.
+//! An entry is found only by the whole token. Tokens that were refused never get in. There is one
+//! cache for each policy, so that no verdict is another policy's.
 //!
 //! # What is kept of a token
 //!
-//! Header and claims are kept as text and compared as text. They are no secret that the process
-//! does not have anyway. The signature makes them a usable token, and it is not kept: there is its
-//! length, a digest of 127 bits, and the place of the entry.
+//! The claims are kept for the handlers. The signature makes them a usable token, and it is not
+//! kept, nor is any other text of the token: there are the lengths of its parts, a digest of the
+//! signature of 127 bits, a sum over header and claims of 128 bits, and the place of the entry.
 //!
-//! The digest is a keyed universal hash: two NH sums of 64-bit words under independent keys, then
-//! a multilinear hash of their four words modulo the prime 2^127 - 1. The key is random, one for
-//! each cache, and never leaves it. NH gives two different texts of the same length the same sum
-//! under at most one of 2^64 keys (Black, Halevi, Krawczyk, Krovetz, Rogaway: *UMAC: Fast and
-//! Secure Message Authentication*, CRYPTO '99), so both sums are the same under one of 2^128. For
-//! different sums the multilinear hash is the same for one value of one of its keys modulo the
-//! prime (Carter, Wegman: *Universal Classes of Hash Functions*, 1979), and of the 2^127 keys at
-//! most two have one value. Together that is less than 2^-125. The length is compared beside it.
-//! Two signatures of one length are cut into blocks alike, the last sixteen characters being a
-//! block once more, so that different texts stay different.
+//! Both are keyed universal hashes. Their keys are random, one for each cache, and never leave it.
+//! NH gives two different texts of the same length the same sum under at most one of 2^64 keys
+//! (Black, Halevi, Krawczyk, Krovetz, Rogaway: *UMAC: Fast and Secure Message Authentication*,
+//! CRYPTO '99). Texts of one length are cut into blocks alike, the last sixteen characters being a
+//! block once more, so that different texts stay different. The lengths are compared beside it.
+//!
+//! - *Header and claims* have one NH sum of 64-bit words. Nobody has anything to gain from two texts
+//!   with the same one: a hit gives the claims that were verified, and only to somebody who has
+//!   their signature. The sum decides whether a token that was damaged is refused, and is wrong
+//!   about one of 2^64.
+//! - *The signature* has two sums under independent keys, both the same for two signatures under one
+//!   of 2^128, and then a multilinear hash of their four words modulo the prime 2^127 - 1. For
+//!   different sums that is the same for one value of one of its keys modulo the prime (Carter,
+//!   Wegman: *Universal Classes of Hash Functions*, 1979), and of the 2^127 keys at most two have one
+//!   value. Together that is less than 2^-125.
+//!
+//! What that is worth:
 //!
 //! - *Somebody who knows header and claims of a cached token* can do nothing but try signatures.
 //!   Each try has a chance of less than 2^-125, whatever was tried before: a refusal says no more
 //!   than that it was not this one, as the digest shows in nothing else. A forged signature is
 //!   verified like that of any unknown token, and refused.
-//! - *Time*: the digests are compared as numbers, at once. Which bucket a token belongs to, and
-//!   under which tag, may show in the time of a look-up. Both come from the last eight characters
-//!   of the token under a key of their own, so nothing about the key of the digest shows; nor about
-//!   the texts, which are compared only with a token that ends alike.
-//! - *A copy of the memory* has the key too. The digest then tells 127 bits of the signature, the
+//! - *Time*: the numbers are compared at once. Which bucket a token belongs to, and under which tag,
+//!   may show in the time of a look-up. Both come from the last eight characters of the token under
+//!   a key of their own, so nothing about the other keys shows.
+//! - *A copy of the memory* has the keys too. The digest then tells 127 bits of the signature, the
 //!   tag 8, and the bucket at most 21: of an HMAC of 256 bits more than 100 stay unknown, which can
 //!   only be guessed by asking the API. An Ed25519 or ECDSA signature has as many or more, and for
 //!   RSA no way is known to use so few of 2048 bits. The process holds what it needs for a request
 //!   while that runs, the token too; this is about what stays.
+//!
+//! Why not the text of header and claims, which is no secret: to compare it is faster for one token
+//! that is asked for all the time, and slower for a thousand in turn, whose texts do not fit into
+//! the caches of the processor. The memory for a token would be two thirds more.
 //!
 //! Why not SHA-256: for the 342 characters of an RSA signature of 2048 bits it takes more than four
 //! times as long. GMAC through the crypto library takes more than two times as long.
@@ -61,8 +71,8 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::clock::NumericDate;
-use crate::sync::{AtomicU64, Block, Ordering};
-use digest::{Key, LONGEST, SHORTEST};
+use crate::sync::{Arc, AtomicU64, Ordering};
+use digest::{Key, Print};
 use table::{Books, Table};
 
 /// Accepted tokens, each with a value.
@@ -113,10 +123,9 @@ impl Lifetime {
     }
 }
 
-/// What is kept of a token, beside the text of its header and claims.
+/// What is kept of a token.
 pub(crate) struct Entry<V> {
-    digest: u128,
-    signature_length: usize,
+    print: Print,
     lifetime: Lifetime,
     /// The time of the last use, to the second, as the bits of a number; 0 if there was none.
     used: AtomicU64,
@@ -124,9 +133,6 @@ pub(crate) struct Entry<V> {
     weight: usize,
     value: V,
 }
-
-/// An entry, and the text of header and claims.
-type Kept<V> = Block<Entry<V>>;
 
 impl<V> Cache<V> {
     pub(crate) fn new(limits: Limits) -> Self {
@@ -153,10 +159,9 @@ impl<V> Cache<V> {
         let place = key.place(token)?;
         for slot in table.bucket(place)?.candidates(place.tag) {
             let held = slot.load();
-            let Some(kept) = held.as_ref().filter(|kept| is_of(kept, token, key)) else {
+            let Some(entry) = held.as_ref().filter(|entry| entry.print.is_of(token, key)) else {
                 continue;
             };
-            let entry = entry_of(kept);
             if !entry.lifetime.has_begun(now) {
                 return None; // it will hold, or the clock was set back
             }
@@ -166,7 +171,7 @@ impl<V> Cache<V> {
                 entry.mark(now);
                 return Some(accepted);
             }
-            table.remove(place, |other| std::ptr::eq(entry_of(other), entry));
+            table.remove(place, |other| Arc::ptr_eq(other, entry));
             return None;
         }
         None
@@ -178,16 +183,13 @@ impl<V> Cache<V> {
     /// is writing.
     pub(crate) fn put(
         &self,
-        token: &str,
+        token: &[u8],
         now: NumericDate,
         lifetime: Lifetime,
         generation: u64,
         value: V,
         weight: usize,
     ) {
-        let Some((signing_input, signature)) = parts(token) else {
-            return;
-        };
         if self.limits.entries == 0 || !lifetime.contains(now) {
             return;
         }
@@ -195,31 +197,25 @@ impl<V> Cache<V> {
         let Some(Inner { key, table }) = inner else {
             return;
         };
-        let (Some(place), Some(digest)) = (key.place(token.as_bytes()), key.digest(signature))
-        else {
+        let (Some(place), Some(print)) = (key.place(token), Print::of(token, key)) else {
             return;
         };
-        let entry = Entry {
-            digest,
-            signature_length: signature.len(),
+        let entry = Arc::new(Entry {
+            print,
             lifetime,
             used: AtomicU64::new(0),
             generation: AtomicU64::new(generation),
             weight,
             value,
-        };
-        let kept = Block::from_header_and_slice(entry, signing_input);
-        let token = token.as_bytes();
-        table.insert(place, kept, now, |other| is_of(other, token, key));
+        });
+        table.insert(place, entry, now, |other| other.print == print);
     }
 
     /// The bytes that a token takes up here without its value: what to add to that of the value
     /// for the `weight` of [`put`](Self::put).
-    pub(crate) fn weight(token: &str) -> usize {
-        let text = parts(token).map_or(0, |(signing_input, _)| signing_input.len());
-        // A third of a bucket of 64 bytes, a count, a length, and what the allocator adds.
-        text.saturating_add(size_of::<Entry<V>>())
-            .saturating_add(56)
+    pub(crate) fn weight() -> usize {
+        // Half of a bucket of 64 bytes, two counts, and what the allocator adds.
+        size_of::<Entry<V>>().saturating_add(64)
     }
 }
 
@@ -282,32 +278,6 @@ impl<V> fmt::Debug for Cache<V> {
             .field("limits", &self.limits)
             .finish()
     }
-}
-
-fn entry_of<V>(kept: &Kept<V>) -> &Entry<V> {
-    &kept.header.header
-}
-
-/// Whether this is the entry of the token.
-///
-/// The token is cut where the other one was. Wherever that is: they are the same token exactly if
-/// both parts are the same.
-fn is_of<V>(kept: &Kept<V>, token: &[u8], key: &Key) -> bool {
-    let (entry, text) = (entry_of(kept), &kept.slice);
-    let Some((signing_input, [b'.', signature @ ..])) = token.split_at_checked(text.len()) else {
-        return false;
-    };
-    // The text first: the digest is computed while the memory is on its way.
-    signature.len() == entry.signature_length
-        && signing_input == text
-        && key.digest(signature) == Some(entry.digest)
-}
-
-/// Signing input and signature, if the signature has a length that there is.
-fn parts(token: &str) -> Option<(&[u8], &[u8])> {
-    let (signing_input, signature) = token.rsplit_once('.')?;
-    let is_possible = (SHORTEST..=LONGEST).contains(&signature.len());
-    is_possible.then_some((signing_input.as_bytes(), signature.as_bytes()))
 }
 
 /// So many that 21 bits are enough for the bucket of one.

@@ -147,7 +147,6 @@ impl Memory {
         if self.settings.limits.entries == 0 {
             return;
         }
-        let Some(token) = token.text() else { return };
         let issuer = claims.issuer();
         let mut trusts = policy.trusts.iter().enumerate();
         let Some((issuer, trust)) = trusts.find(|(_, trust)| trust.issuer.as_str() == issuer)
@@ -161,12 +160,13 @@ impl Memory {
             until: if until < limit { until } else { limit },
         };
         let generation = if signer.is_retiring { ASK } else { generation };
-        let weight = Cache::<Accepted>::weight(token).saturating_add(claims.weight());
+        let weight = Cache::<Accepted>::weight().saturating_add(claims.weight());
         let accepted = Accepted {
             claims: claims.clone(),
             issuer,
             signer,
         };
+        let token = token.octets();
         self.cache
             .put(token, now, lifetime, generation, accepted, weight);
     }

@@ -2,29 +2,25 @@
 
 use std::sync::TryLockError;
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
-pub(crate) use std::sync::{Mutex, MutexGuard};
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
 
-use arc_swap::{ArcSwapAny, Guard};
-use triomphe::ThinArc;
+use arc_swap::{ArcSwapOption, Guard};
 
 /// A place for a shared value: read without a lock, and without a write to it.
-pub(crate) struct Slot<T>(ArcSwapAny<Option<Block<T>>>);
-
-/// A counted value and octets, in one block of memory.
-pub(crate) type Block<T> = ThinArc<T, u8>;
+pub(crate) struct Slot<T>(ArcSwapOption<T>);
 
 impl<T> Slot<T> {
     pub(crate) fn empty() -> Self {
-        Self(ArcSwapAny::new(None))
+        Self(ArcSwapOption::empty())
     }
 
     /// What is there. It stays alive as long as this is held.
-    pub(crate) fn load(&self) -> Guard<Option<Block<T>>> {
+    pub(crate) fn load(&self) -> Guard<Option<Arc<T>>> {
         self.0.load()
     }
 
     /// Gives what was there before.
-    pub(crate) fn swap(&self, value: Option<Block<T>>) -> Option<Block<T>> {
+    pub(crate) fn swap(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
         self.0.swap(value)
     }
 }

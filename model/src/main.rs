@@ -84,7 +84,7 @@ fn renewed() {
         from: NumericDate(0.0),
         until: NumericDate(20.0),
     };
-    cache.put(&token(1), NOW, short, 0, 1, 1);
+    cache.put(token(1).as_bytes(), NOW, short, 0, 1, 1);
     let later = NumericDate(20.0);
     let find = move |cache: &Cache<u32>| {
         let found = cache.get(token(1).as_bytes(), later, |entry| Some(*entry.value()));
@@ -93,7 +93,7 @@ fn renewed() {
     };
     let reader = spawn(&cache, find);
     let writer = spawn(&cache, move |cache| {
-        cache.put(&token(1), later, ALWAYS, 0, 2, 1);
+        cache.put(token(1).as_bytes(), later, ALWAYS, 0, 2, 1);
         find(cache)
     });
     reader.join().unwrap();
@@ -174,7 +174,7 @@ fn spawn<R: 'static>(
 }
 
 fn put(cache: &Cache<u32>, number: u32, now: NumericDate) {
-    cache.put(&token(number), now, ALWAYS, 0, number, 1);
+    cache.put(token(number).as_bytes(), now, ALWAYS, 0, number, 1);
 }
 
 fn get(cache: &Cache<u32>, number: u32) -> Option<u32> {
@@ -197,7 +197,7 @@ fn held(cache: &Cache<u32>) -> usize {
 }
 
 fn token(number: u32) -> String {
-    format!("e30.e30.{}{number:08}", "s".repeat(40))
+    format!("eyJhbGciOiJIUzI1NiJ9.e30.{}{number:08}", "s".repeat(40))
 }
 
 const NOW: NumericDate = NumericDate(10.0);

@@ -1,19 +1,16 @@
 //! What `src/sync.rs` gives, made of what Loom can see.
 
 use std::ops::Deref;
+pub(crate) use std::sync::Arc;
 
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 
-use triomphe::ThinArc;
-
 /// Stands for an atomic pointer with sequentially consistent reads and swaps: how the library
 /// makes one of them is not modelled.
-pub(crate) struct Slot<T>(Mutex<Option<Block<T>>>);
+pub(crate) struct Slot<T>(Mutex<Option<Arc<T>>>);
 
-pub(crate) type Block<T> = ThinArc<T, u8>;
-
-pub(crate) struct Held<T>(Option<Block<T>>);
+pub(crate) struct Held<T>(Option<Arc<T>>);
 
 impl<T> Slot<T> {
     pub(crate) fn empty() -> Self {
@@ -24,13 +21,13 @@ impl<T> Slot<T> {
         Held(self.0.lock().unwrap().clone())
     }
 
-    pub(crate) fn swap(&self, value: Option<Block<T>>) -> Option<Block<T>> {
+    pub(crate) fn swap(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
         std::mem::replace(&mut *self.0.lock().unwrap(), value)
     }
 }
 
 impl<T> Deref for Held<T> {
-    type Target = Option<Block<T>>;
+    type Target = Option<Arc<T>>;
 
     fn deref(&self) -> &Self::Target {
         &self.0

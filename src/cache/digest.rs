@@ -1,11 +1,22 @@
-//! What is kept of a signature in place of its text.
+//! What is kept of a token in place of its text.
 
 use aws_lc_rs::rand;
+
+/// What is left of a token: enough to tell whether it is this one, and not to send it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Print {
+    pub(super) signing_input: u128,
+    pub(super) signature: u128,
+    pub(super) lengths: [usize; 2],
+}
 
 /// The random key of one cache. It never leaves the process.
 pub(super) struct Key {
     /// For [`place`](Self::place): a mask, and an odd factor.
     place: [u64; 2],
+    /// For the last sixteen characters of a signing input, and then for each sixteen from the
+    /// front.
+    texts: Box<[[u64; 2]]>,
     /// For the last sixteen characters of a signature, and then for each sixteen from the front:
     /// two words for the first hash, two for the second.
     blocks: Box<[[u64; 4]]>,
@@ -22,17 +33,51 @@ pub(super) struct Place {
     pub(super) tag: u8,
 }
 
+impl Print {
+    /// `None` if a part has a length that is not kept.
+    pub(super) fn of(token: &[u8], key: &Key) -> Option<Self> {
+        let dot = token.iter().rposition(|octet| *octet == b'.')?;
+        let (signing_input, [_, signature @ ..]) = token.split_at_checked(dot)? else {
+            return None;
+        };
+        let is_kept =
+            signing_input.len() <= LONGEST_TEXT && (SHORTEST..=LONGEST).contains(&signature.len());
+        Some(Self {
+            signing_input: key.sum(signing_input).filter(|_| is_kept)?,
+            signature: key.digest(signature)?,
+            lengths: [signing_input.len(), signature.len()],
+        })
+    }
+
+    /// Whether this is the print of the token.
+    ///
+    /// The token is cut where the other one was. Wherever that is: they are the same token exactly
+    /// if both parts are the same.
+    pub(super) fn is_of(&self, token: &[u8], key: &Key) -> bool {
+        let [length, signature_length] = self.lengths;
+        let Some((signing_input, [b'.', signature @ ..])) = token.split_at_checked(length) else {
+            return false;
+        };
+        signature.len() == signature_length
+            && key.digest(signature) == Some(self.signature)
+            && key.sum(signing_input) == Some(self.signing_input)
+    }
+}
+
 impl Key {
     /// A new key, or none if the system gives no randomness.
     pub(super) fn random() -> Option<Self> {
+        let mut texts = vec![[0; 2]; LONGEST_TEXT / 16 + 1].into_boxed_slice();
         let mut blocks = vec![[0; 4]; LONGEST / 16 + 1].into_boxed_slice();
         let (mut fold, mut place) = ([[0; 2]; 4], [0; 2]);
+        fill(texts.as_flattened_mut())?;
         fill(blocks.as_flattened_mut())?;
         fill(fold.as_flattened_mut())?;
         fill(&mut place)?;
         let [mask, factor] = place;
         Some(Self {
             place: [mask, factor | 1],
+            texts,
             blocks,
             fold: fold.map(|[low, high]| [low, high >> 1]),
         })
@@ -51,6 +96,28 @@ impl Key {
             bucket,
             tag: tag.max(1),
         })
+    }
+
+    /// The sum of a signing input of 16 to [`LONGEST_TEXT`] characters.
+    ///
+    /// For two of the same length it is the same under at most one of 2^64 keys.
+    fn sum(&self, text: &[u8]) -> Option<u128> {
+        let (blocks, _) = text.as_chunks::<16>();
+        let last = text.last_chunk::<16>()?;
+        let (last_key, keys) = self.texts.split_first()?;
+        let keys = keys.get(..blocks.len())?;
+        // In twos, as the processor takes them in parallel.
+        let (pairs, rest) = blocks.as_chunks::<2>();
+        let (pairs_of_keys, rest_of_keys) = keys.as_chunks::<2>();
+        let (mut even, mut odd) = (block_product(last, last_key), 0_u128);
+        for ([a, b], [a_key, b_key]) in pairs.iter().zip(pairs_of_keys) {
+            even = even.wrapping_add(block_product(a, a_key));
+            odd = odd.wrapping_add(block_product(b, b_key));
+        }
+        for (block, key) in rest.iter().zip(rest_of_keys) {
+            even = even.wrapping_add(block_product(block, key));
+        }
+        Some(even.wrapping_add(odd))
     }
 
     /// The digest of a signature of [`SHORTEST`] to [`LONGEST`] characters: a number below 2^127.
@@ -76,15 +143,21 @@ impl Key {
     }
 }
 
-/// Adds sixteen characters to both hashes, which are NH with words of 64 bits.
+/// Adds sixteen characters to both hashes.
 #[inline]
 fn add_block([first, second]: [u128; 2], block: &[u8; 16], key: &[u64; 4]) -> [u128; 2] {
-    let [left, right] = halves(u128::from_le_bytes(*block));
     let [a, b, c, d] = *key;
     [
-        first.wrapping_add(product(left.wrapping_add(a), right.wrapping_add(b))),
-        second.wrapping_add(product(left.wrapping_add(c), right.wrapping_add(d))),
+        first.wrapping_add(block_product(block, &[a, b])),
+        second.wrapping_add(block_product(block, &[c, d])),
     ]
+}
+
+/// What sixteen characters add to a hash, which is NH with words of 64 bits.
+#[inline]
+fn block_product(block: &[u8; 16], [a, b]: &[u64; 2]) -> u128 {
+    let [left, right] = halves(u128::from_le_bytes(*block));
+    product(left.wrapping_add(*a), right.wrapping_add(*b))
 }
 
 /// `low * a + high * b` modulo 2^127 - 1 for the two words of a number; at most that prime.
@@ -121,9 +194,9 @@ fn halves(number: u128) -> [u64; 2] {
 }
 
 fn fill(words: &mut [u64]) -> Option<()> {
-    for word in words {
-        let mut octets = [0; 8];
-        rand::fill(&mut octets).ok()?;
+    let mut octets = vec![[0; 8]; words.len()];
+    rand::fill(octets.as_flattened_mut()).ok()?;
+    for (word, octets) in words.iter_mut().zip(octets) {
         *word = u64::from_le_bytes(octets);
     }
     Some(())
@@ -133,6 +206,8 @@ fn fill(words: &mut [u64]) -> Option<()> {
 pub(super) const SHORTEST: usize = 43;
 /// The length of an RSA signature of 8192 bits in base64url.
 pub(super) const LONGEST: usize = 1366;
+/// Characters of header and claims that there are at most: those of the longest token.
+pub(super) const LONGEST_TEXT: usize = 16 << 10;
 const PRIME: u128 = (1 << 127) - 1;
 
 #[cfg(test)]
@@ -183,6 +258,22 @@ mod tests {
                 "{length}"
             );
         }
+    }
+
+    #[test]
+    fn sum_is_what_the_book_says() {
+        let key = Key::random().unwrap();
+        for length in [16, 31, 32, 47, 48, 49, 1062, LONGEST_TEXT] {
+            let text: Vec<u8> = (b'A'..=b'z').cycle().take(length).collect();
+            let blocks = std::iter::once(&text[length - 16..]).chain(text.chunks_exact(16));
+            let sum = blocks.zip(&key.texts).fold(0_u128, |sum, (block, [a, b])| {
+                let word = |at: usize| u64::from_le_bytes(block[at..at + 8].try_into().unwrap());
+                let (left, right) = (word(0).wrapping_add(*a), word(8).wrapping_add(*b));
+                sum.wrapping_add(u128::from(left) * u128::from(right))
+            });
+            assert_eq!(key.sum(&text), Some(sum), "{length}");
+        }
+        assert_eq!(key.sum(&[b'a'; 15]), None);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The places of a cache, and who gets one.
 
 use super::digest::Place;
-use super::{Entry, Kept, Limits, entry_of};
+use super::{Entry, Limits};
 use crate::clock::NumericDate;
-use crate::sync::{AtomicU64, Mutex, Ordering, Slot, try_lock};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Slot, try_lock};
 
 /// Buckets of seven places. One thread at a time writes; no other waits for it.
 pub(super) struct Table<V> {
@@ -69,9 +69,9 @@ impl<V> Table<V> {
     pub(super) fn insert(
         &self,
         place: Place,
-        new: Kept<V>,
+        new: Arc<Entry<V>>,
         now: NumericDate,
-        is_same: impl Fn(&Kept<V>) -> bool,
+        is_same: impl Fn(&Arc<Entry<V>>) -> bool,
     ) {
         // Declared first, so that entries are freed after the lock is.
         let mut gone = Vec::new();
@@ -79,14 +79,14 @@ impl<V> Table<V> {
             return;
         };
         if let Some((way, old)) = bucket.entries().find(|(_, old)| is_same(old)) {
-            entry_of(&new).inherit(entry_of(&old));
+            new.inherit(&old);
             books.strike(bucket.put(way, 0, None), &mut gone);
         }
         let free = bucket.free();
         let Some(way) = free.or_else(|| bucket.give_up(now, &mut books, &mut gone)) else {
             return;
         };
-        let weight = entry_of(&new).weight;
+        let weight = new.weight;
         if self.make_room(weight, now, &mut books, &mut gone) {
             books.entries = books.entries.saturating_add(1);
             books.bytes = books.bytes.saturating_add(weight);
@@ -95,7 +95,7 @@ impl<V> Table<V> {
     }
 
     /// Removes the entry that `is_it`, unless another thread is writing.
-    pub(super) fn remove(&self, place: Place, is_it: impl Fn(&Kept<V>) -> bool) {
+    pub(super) fn remove(&self, place: Place, is_it: impl Fn(&Arc<Entry<V>>) -> bool) {
         let mut gone = Vec::new();
         let (Some(bucket), Some(mut books)) = (self.bucket(place), try_lock(&self.books)) else {
             return;
@@ -111,7 +111,7 @@ impl<V> Table<V> {
         weight: usize,
         now: NumericDate,
         books: &mut Books,
-        gone: &mut Vec<Kept<V>>,
+        gone: &mut Vec<Arc<Entry<V>>>,
     ) -> bool {
         let Some(bytes) = self.limits.bytes.checked_sub(weight) else {
             return false;
@@ -143,9 +143,7 @@ impl<V> Table<V> {
         V: Clone + Ord,
     {
         let entries = self.buckets.iter().flat_map(Bucket::entries);
-        let mut values: Vec<V> = entries
-            .map(|(_, kept)| entry_of(&kept).value.clone())
-            .collect();
+        let mut values: Vec<V> = entries.map(|(_, kept)| kept.value.clone()).collect();
         values.sort();
         values
     }
@@ -155,7 +153,7 @@ impl<V> Table<V> {
     pub(super) fn count(&self) -> (usize, usize) {
         let entries = self.buckets.iter().flat_map(Bucket::entries);
         entries.fold((0, 0), |(count, bytes), (_, kept)| {
-            (count + 1, bytes + entry_of(&kept).weight)
+            (count + 1, bytes + kept.weight)
         })
     }
 }
@@ -181,7 +179,7 @@ impl<V> Bucket<V> {
         })
     }
 
-    fn entries(&self) -> impl Iterator<Item = (usize, Kept<V>)> {
+    fn entries(&self) -> impl Iterator<Item = (usize, Arc<Entry<V>>)> {
         let slots = self.slots.iter().enumerate();
         slots.filter_map(|(way, slot)| Some((way, (*slot.load()).clone()?)))
     }
@@ -195,17 +193,17 @@ impl<V> Bucket<V> {
         &self,
         now: NumericDate,
         books: &mut Books,
-        gone: &mut Vec<Kept<V>>,
+        gone: &mut Vec<Arc<Entry<V>>>,
     ) -> Option<usize> {
         let (way, _) = self
             .entries()
-            .filter_map(|(way, kept)| Some((way, Worth::of(entry_of(&kept), now)?)))
+            .filter_map(|(way, kept)| Some((way, Worth::of(&kept, now)?)))
             .reduce(|least, next| if next.1 < least.1 { next } else { least })?;
         books.strike(self.put(way, 0, None), gone);
         Some(way)
     }
 
-    fn put(&self, way: usize, tag: u8, kept: Option<Kept<V>>) -> Option<Kept<V>> {
+    fn put(&self, way: usize, tag: u8, kept: Option<Arc<Entry<V>>>) -> Option<Arc<Entry<V>>> {
         let mut tags = self.tags.load(Ordering::Relaxed).to_le_bytes();
         *tags.get_mut(way)? = tag;
         let old = self.slots.get(way)?.swap(kept);
@@ -215,10 +213,10 @@ impl<V> Bucket<V> {
 }
 
 impl Books {
-    fn strike<V>(&mut self, old: Option<Kept<V>>, gone: &mut Vec<Kept<V>>) {
+    fn strike<V>(&mut self, old: Option<Arc<Entry<V>>>, gone: &mut Vec<Arc<Entry<V>>>) {
         if let Some(old) = old {
             self.entries = self.entries.saturating_sub(1);
-            self.bytes = self.bytes.saturating_sub(entry_of(&old).weight);
+            self.bytes = self.bytes.saturating_sub(old.weight);
             gone.push(old);
         }
     }
@@ -230,7 +228,7 @@ impl Worth {
             return Some(Self::Dead);
         }
         match entry.last_use() {
-            None => Some(Self::Unused(entry.digest)),
+            None => Some(Self::Unused(entry.print.signature)),
             Some(last) => ((now.0 - last.0).abs() > IN_USE).then_some(Self::Idle(last)),
         }
     }
