@@ -117,6 +117,13 @@ impl Claims {
         }))
     }
 
+    /// Gives back the memory that reading the token has left over, if nobody else has it yet.
+    pub(crate) fn shrink(&mut self) {
+        if let Some(token) = Arc::get_mut(&mut self.token) {
+            token.registered.shrink();
+        }
+    }
+
     /// The bytes that these claims take up, without own claims.
     pub(crate) fn weight(&self) -> usize {
         // Two counts stand before the token.

@@ -119,6 +119,7 @@ mod respond;
 pub mod revocation;
 pub mod scope;
 mod service;
+mod striped;
 mod sync;
 mod telemetry;
 #[cfg(feature = "test-util")]

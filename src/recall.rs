@@ -138,7 +138,7 @@ impl Memory {
     pub(crate) fn remember(
         &self,
         token: &Credentials<'_>,
-        claims: &Claims,
+        claims: &mut Claims,
         signer: Signer,
         policy: &Policy,
         generation: u64,
@@ -159,6 +159,7 @@ impl Memory {
             from,
             until: if until < limit { until } else { limit },
         };
+        claims.shrink();
         let generation = if signer.is_retiring { ASK } else { generation };
         let weight = Cache::<Accepted>::weight().saturating_add(claims.weight());
         let accepted = Accepted {

@@ -110,6 +110,13 @@ impl Registered {
         })
     }
 
+    /// Gives back the memory that is left over.
+    pub(crate) fn shrink(&mut self) {
+        self.buffer.shrink_to_fit();
+        self.members.shrink_to_fit();
+        self.lists.shrink();
+    }
+
     /// The bytes on the heap.
     pub(crate) fn weight(&self) -> usize {
         let members = self.members.capacity().saturating_mul(size_of::<Member>());

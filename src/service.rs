@@ -17,13 +17,14 @@ use crate::error::{Rejection, RejectionKind};
 use crate::future::ResponseFuture;
 use crate::layer::Settings;
 use crate::respond::{Exchange, Provisional, RespondTo};
+use crate::striped::{Stripe, Striped};
 use crate::telemetry;
 use crate::verifier::{Verdict, Verifier, Wait};
 
 /// Middleware that verifies the token of each request; made by [`JwtAuth`](crate::JwtAuth).
 pub struct JwtAuthService<S, C, R> {
     inner: S,
-    shared: Arc<Shared<C, R>>,
+    shared: Striped<Shared<C, R>>,
 }
 
 /// What all clones of a service share.
@@ -48,7 +49,7 @@ impl<S, C, R> JwtAuthService<S, C, R> {
     pub(crate) fn new(inner: S, shared: Shared<C, R>) -> Self {
         Self {
             inner,
-            shared: Arc::new(shared),
+            shared: Striped::new(shared),
         }
     }
 }
@@ -69,8 +70,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let finish = Finish::new(&self.shared, &request);
-        match self.shared.admit(&request) {
+        let shared = self.shared.here();
+        let finish = Finish::new(shared, &request);
+        match shared.admit(&request) {
             Ok(Admission::Accepted(claims)) => {
                 finish.enrich(&mut request, claims);
                 ResponseFuture::inner(finish, self.inner.call(request))
@@ -115,14 +117,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static, R> Shared<C, R> {
 
 /// What remains to be done to a request that is let through, and to its response.
 pub(crate) struct Finish<C, R> {
-    shared: Arc<Shared<C, R>>,
+    shared: Arc<Stripe<Shared<C, R>>>,
     exchange: Exchange,
     /// Whether the token may have come in the query.
     has_query: bool,
 }
 
 impl<C: 'static, R> Finish<C, R> {
-    fn new<B>(shared: &Arc<Shared<C, R>>, request: &Request<B>) -> Self {
+    fn new<B>(shared: &Arc<Stripe<Shared<C, R>>>, request: &Request<B>) -> Self {
         let has_query = shared.settings.source.reads_query() && request.uri().query().is_some();
         Self {
             shared: Arc::clone(shared),
@@ -238,7 +240,7 @@ impl<S: Clone, C, R> Clone for JwtAuthService<S, C, R> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            shared: Arc::clone(&self.shared),
+            shared: self.shared.clone(),
         }
     }
 }
@@ -247,7 +249,7 @@ impl<S: fmt::Debug, C, R> fmt::Debug for JwtAuthService<S, C, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwtAuthService")
             .field("inner", &self.inner)
-            .field("verifier", &self.shared.verifier)
+            .field("verifier", &self.shared.here().verifier)
             .finish_non_exhaustive()
     }
 }

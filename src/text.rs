@@ -80,6 +80,10 @@ impl Spans {
         self.count
     }
 
+    pub(crate) fn shrink(&mut self) {
+        self.many.shrink_to_fit();
+    }
+
     /// The bytes on the heap.
     pub(crate) fn weight(&self) -> usize {
         self.many.capacity().saturating_mul(size_of::<Span>())

@@ -238,9 +238,9 @@ fn decide(policy: &Policy, token: &Credentials<'_>, chance: Chance) -> Result<De
     let allowed = trust.rules.algorithms.as_deref();
     let (authentic, signer) = unverified.verify(&candidates, allowed, &policy.headers)?;
 
-    let claims = validate::validate(authentic, trust, now)?;
+    let mut claims = validate::validate(authentic, trust, now)?;
     let memory = &policy.memory;
-    memory.remember(token, &claims, signer, policy, snapshot.generation, now);
+    memory.remember(token, &mut claims, signer, policy, snapshot.generation, now);
     revoked_or(claims, policy)
 }
 

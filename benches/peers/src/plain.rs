@@ -69,6 +69,17 @@ pub fn floor(world: &World) -> Box<dyn Subject> {
     }))
 }
 
+/// The same around a route: what a layer of axum costs before it does anything.
+pub fn with_floor(route: axum::Router) -> axum::Router {
+    let claims = Arc::new(String::from("claims"));
+    route.layer(tower::util::MapRequestLayer::new(
+        move |mut request: axum::extract::Request| {
+            request.extensions_mut().insert(Arc::clone(&claims));
+            request
+        },
+    ))
+}
+
 /// No auth, and beside it the bare check of the signature: the key is parsed, the signature
 /// decoded. The requests have to come with the tokens in this order.
 pub fn bare_check(world: &World, tokens: &[String]) -> Box<dyn Subject> {

@@ -10,8 +10,8 @@ use crate::load::Load;
 use crate::measure::{Plan, median};
 use crate::ours::{self, Caching};
 use crate::peers::{self, Routes};
-use crate::table;
 use crate::tokens::World;
+use crate::{plain, table};
 
 pub fn run(plan: &Plan) {
     let world = World::new(Algorithm::RS256);
@@ -123,6 +123,10 @@ fn servers(world: &World) -> Vec<Server> {
     };
     add("no auth", Router::Axum(peers::route()));
     add("no auth, axum 0.7", Router::Axum07(peers::route_07()));
+    add(
+        "floor: a ready `Arc` into the extensions",
+        Router::Axum(plain::with_floor(peers::route())),
+    );
     for (name, caching) in [("", Caching::Default), (", cache off", Caching::Off)] {
         let router = peers::route().layer(ours::layer(world, caching));
         add(&format!("**tower-jwt-auth**{name}"), Router::Axum(router));
