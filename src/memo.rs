@@ -5,12 +5,12 @@ use std::sync::OnceLock;
 
 /// Values by type: written once, then read without a lock. It grows with the number of types that
 /// a program asks for, not with the number of requests.
+///
+/// Most programs ask for one: which type the first value has is known without following a pointer.
 #[derive(Default)]
-pub(crate) struct Memo(OnceLock<Box<Entry>>);
-
-struct Entry {
-    value: Box<dyn Any + Send + Sync>,
-    next: Memo,
+pub(crate) struct Memo {
+    first: OnceLock<Box<dyn Any + Send + Sync>>,
+    others: OnceLock<Box<Self>>,
 }
 
 impl Memo {
@@ -20,24 +20,23 @@ impl Memo {
 
     /// The value of this type: this one, or that of another thread that was faster.
     pub(crate) fn put<T: Send + Sync + 'static>(&self, value: T) -> &T {
-        let (value, next) = (Box::new(value), Self::default());
-        let mut entry = Some(Box::new(Entry { value, next }));
+        let mut value: Option<Box<dyn Any + Send + Sync>> = Some(Box::new(value));
         loop {
             match self.find() {
                 Ok(value) => return value,
-                Err(end) => entry = entry.and_then(|entry| end.0.set(entry).err()),
+                Err(free) => value = value.and_then(|value| free.first.set(value).err()),
             }
         }
     }
 
-    /// The value of this type, or where it belongs.
+    /// The value of this type, or a memo behind all values, in which none has been seen.
     fn find<T: 'static>(&self) -> Result<&T, &Self> {
         let mut memo = self;
-        while let Some(entry) = memo.0.get() {
-            if let Some(value) = entry.value.downcast_ref() {
+        while let Some(value) = memo.first.get() {
+            if let Some(value) = value.downcast_ref() {
                 return Ok(value);
             }
-            memo = &entry.next;
+            memo = memo.others.get_or_init(Box::default);
         }
         Err(memo)
     }
