@@ -8,7 +8,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use super::refresh::LoadError;
+use super::load::LoadError;
 
 /// How long an answer is fresh that says nothing of it, and the bounds for one that does.
 #[derive(Clone, Debug)]

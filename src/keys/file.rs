@@ -15,8 +15,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
+use super::load::{Load, LoadError, Loaded, Schedule, Start};
 use super::local::{KeyFormat, read_file};
-use super::refresh::{FAR, Load, LoadError, Loaded, Refresher, Schedule, Start};
+use super::refresh::{FAR, Refresher};
 use super::set::KeySet;
 use super::store::KeyStore;
 use crate::clock::{Clock, SystemClock};

@@ -19,6 +19,8 @@ pub(crate) mod file;
 mod gate;
 mod jwk;
 pub(crate) mod key;
+#[cfg(feature = "_refresh")]
+mod load;
 pub(crate) mod local;
 mod material;
 #[cfg(feature = "pem")]

@@ -6,7 +6,6 @@
 //! that serves all who wait. A request that goes away takes nothing with it. The task ends when
 //! the last clone of its store is dropped.
 
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
@@ -21,76 +20,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::gate::{Admission, Gate};
-use super::set::KeySet;
+use super::load::{Load, LoadError, Schedule, Start};
 use super::status::{Failing, Freshness, KeyChange, KeyStatus};
 use super::store::{KeyStore, LookUp, Shared};
 use crate::clock::Clock;
 use crate::config_error::ConfigError;
 use crate::telemetry;
-
-/// Where keys come from.
-pub(super) trait Load: fmt::Display + Send + 'static {
-    /// Loads the keys once. Not bounded in time by itself.
-    fn load(&mut self) -> impl Future<Output = Result<Loaded, LoadError>> + Send;
-
-    /// Called after each good load, when nobody waits for it any more.
-    fn keep(&mut self) -> impl Future<Output = ()> + Send {
-        std::future::ready(())
-    }
-}
-
-/// What a store begins with.
-pub(super) enum Start {
-    /// Nothing: it waits for the first load.
-    Empty,
-    /// Keys of an earlier run, for this long, unless a load succeeds before.
-    #[cfg(feature = "remote")]
-    Kept(KeySet, Duration),
-    /// What a load has just given.
-    Loaded(Loaded),
-}
-
-/// What a successful load gives.
-pub(super) struct Loaded {
-    /// `None` if the keys are the same as before.
-    pub(super) set: Option<KeySet>,
-    /// How long they are fresh.
-    pub(super) lifetime: Duration,
-}
-
-/// Why a load failed.
-#[derive(Clone, Debug)]
-pub(crate) struct LoadError {
-    pub(crate) reason: String,
-    /// When the other side wants to be asked again.
-    pub(super) retry_after: Option<Duration>,
-}
-
-impl LoadError {
-    pub(super) fn new(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            retry_after: None,
-        }
-    }
-}
-
-/// When to load, and for how long to live with what is there.
-#[derive(Clone, Debug)]
-pub(super) struct Schedule {
-    /// The longest time that one load may take.
-    pub(super) timeout: Duration,
-    /// The share of the lifetime after which keys are loaded again.
-    pub(super) refresh_at: f64,
-    /// The pause after the first failure, and the longest one.
-    pub(super) backoff: (Duration, Duration),
-    /// How long the last good keys are kept beyond their lifetime.
-    pub(super) keep_stale: Duration,
-    /// The time in which unknown key ids may cause one load, once the burst is used up.
-    pub(super) cooldown: Duration,
-    /// How long keys verify on that a load no longer has.
-    pub(super) overlap: Duration,
-}
 
 /// The store's end of the task.
 pub(crate) struct Refresher {

@@ -1,0 +1,71 @@
+//! What it is to load keys: where they come from, what that gives, and when it is done.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use super::set::KeySet;
+
+/// Where keys come from.
+pub(super) trait Load: fmt::Display + Send + 'static {
+    /// Loads the keys once. Not bounded in time by itself.
+    fn load(&mut self) -> impl Future<Output = Result<Loaded, LoadError>> + Send;
+
+    /// Called after each good load, when nobody waits for it any more.
+    fn keep(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+}
+
+/// What a store begins with.
+pub(super) enum Start {
+    /// Nothing: it waits for the first load.
+    Empty,
+    /// Keys of an earlier run, for this long, unless a load succeeds before.
+    #[cfg(feature = "remote")]
+    Kept(KeySet, Duration),
+    /// What a load has just given.
+    Loaded(Loaded),
+}
+
+/// What a successful load gives.
+pub(super) struct Loaded {
+    /// `None` if the keys are the same as before.
+    pub(super) set: Option<KeySet>,
+    /// How long they are fresh.
+    pub(super) lifetime: Duration,
+}
+
+/// Why a load failed.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadError {
+    pub(crate) reason: String,
+    /// When the other side wants to be asked again.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl LoadError {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            retry_after: None,
+        }
+    }
+}
+
+/// When to load, and for how long to live with what is there.
+#[derive(Clone, Debug)]
+pub(super) struct Schedule {
+    /// The longest time that one load may take.
+    pub(super) timeout: Duration,
+    /// The share of the lifetime after which keys are loaded again.
+    pub(super) refresh_at: f64,
+    /// The pause after the first failure, and the longest one.
+    pub(super) backoff: (Duration, Duration),
+    /// How long the last good keys are kept beyond their lifetime.
+    pub(super) keep_stale: Duration,
+    /// The time in which unknown key ids may cause one load, once the burst is used up.
+    pub(super) cooldown: Duration,
+    /// How long keys verify on that a load no longer has.
+    pub(super) overlap: Duration,
+}
