@@ -1,7 +1,11 @@
-//! How often a request makes the allocator work: counts are the same on every machine, so they
-//! show at once when the hot path gets longer.
+//! How often a request makes the allocator work, and what it leaves behind: the same on every machine,
+//! so it shows at once when the hot path gets longer.
 #![cfg(feature = "test-util")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
 
 use std::alloc::System;
 use std::convert::Infallible;
@@ -76,6 +80,19 @@ where
     counts.max().unwrap()
 }
 
+/// Bytes that each of these tokens leaves behind in the cache.
+fn kept(auth: &JwtAuth, tokens: &[String]) -> usize {
+    let verifier = auth.verifier();
+    let (first, rest) = tokens.split_first().unwrap();
+    verifier.verify_now(first).unwrap();
+    let region = Region::new(ALLOCATOR);
+    for token in rest {
+        verifier.verify_now(token).unwrap();
+    }
+    let change = region.change();
+    (change.bytes_allocated - change.bytes_deallocated) / rest.len()
+}
+
 /// One test, as the counts are those of the whole process.
 #[test]
 fn a_request_costs_few_allocations() {
@@ -113,4 +130,11 @@ fn a_request_costs_few_allocations() {
     let refused = if cfg!(feature = "metrics") { 6 } else { 5 };
     assert_eq!(count(&auth(), &vec![String::new(); 8], 401), refused);
     assert_eq!(count(&auth(), &vec!["a!".to_owned(); 8], 400), refused);
+    // What a remembered token leaves behind: its payload, and for the rest as little as now.
+    let kept = kept(&auth(), &fresh);
+    let payload = fresh[0].split('.').nth(1).map_or(0, str::len) * 3 / 4;
+    assert!(
+        (payload..=payload + 656).contains(&kept),
+        "{kept} for {payload}"
+    );
 }
