@@ -1,5 +1,5 @@
-//! How often a request makes the allocator work, and what it leaves behind: the same on every machine,
-//! so it shows at once when the hot path gets longer.
+//! How often a request makes the allocator work, and what it leaves behind: the same on every
+//! machine, so it shows at once when the hot path gets longer.
 #![cfg(feature = "test-util")]
 #![allow(
     clippy::indexing_slicing,
