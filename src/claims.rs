@@ -121,6 +121,15 @@ impl Claims {
         }))
     }
 
+    /// The same token with own claims of another type.
+    pub(crate) fn into_type<C>(self) -> Result<Claims<C>, Rejection>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
+        self.token.own_claims::<C>()?;
+        Ok(Claims::of_token(self.token))
+    }
+
     /// Gives back the memory that reading the token has left over, if nobody else has it yet.
     pub(crate) fn shrink(&mut self) {
         if let Some(token) = Arc::get_mut(&mut self.token) {
@@ -273,47 +282,18 @@ impl<C: Send + Sync + 'static> Claims<C> {
     where
         D: DeserializeOwned + Send + Sync + 'static,
     {
-        self.token.own_claims::<D>()?;
-        Ok(Claims::of_token(Arc::clone(&self.token)))
+        Claims::<NoClaims>::of_token(Arc::clone(&self.token)).into_type()
     }
 }
 
-/// The claims of a verified token that has own claims of the type that a verifier is for.
-pub(crate) struct Verified<C> {
-    general: Claims,
-    own: PhantomData<C>,
-}
-
-impl<C: DeserializeOwned + Send + Sync + 'static> Verified<C> {
-    /// Fits own claims to the token.
-    pub(crate) fn of(general: Claims) -> Result<Self, Rejection> {
-        general.token.own_claims::<C>()?;
-        Ok(Self {
-            general,
-            own: PhantomData,
-        })
-    }
-}
-
-impl<C> Verified<C> {
-    pub(crate) fn issuer(&self) -> &str {
-        self.general.issuer()
-    }
-
-    /// The claims in the own type.
-    pub(crate) fn own(self) -> Claims<C> {
-        Claims::of_token(self.general.token)
-    }
-}
-
-impl<C: Send + Sync + 'static> Verified<C> {
-    /// Puts the claims where handlers look for them: in the layer's own type, and in the general
-    /// one, from which every other type is had.
+impl<C: Send + Sync + 'static> Claims<C> {
+    /// Puts the claims where handlers look for them: in this type, and in the general one, from
+    /// which every other type is had.
     pub(crate) fn insert_into(self, extensions: &mut http::Extensions) {
         if TypeId::of::<C>() != TypeId::of::<NoClaims>() {
-            extensions.insert(Claims::<C>::of_token(Arc::clone(&self.general.token)));
+            extensions.insert(Claims::<NoClaims>::of_token(Arc::clone(&self.token)));
         }
-        extensions.insert(self.general);
+        extensions.insert(self);
     }
 }
 

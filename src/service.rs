@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use crate::bearer;
-use crate::claims::Verified;
+use crate::claims::Claims;
 use crate::error::{Rejection, RejectionKind};
 use crate::future::ResponseFuture;
 use crate::layer::Settings;
@@ -40,7 +40,7 @@ pub(crate) struct Anonymous;
 
 /// What is to become of a request.
 enum Admission<C> {
-    Accepted(Verified<C>),
+    Accepted(Claims<C>),
     Anonymous,
     Waiting(Wait<C>),
 }
@@ -134,7 +134,7 @@ impl<C: 'static, R> Finish<C, R> {
     }
 
     /// Puts the claims into the extensions.
-    pub(crate) fn enrich<B>(&self, request: &mut Request<B>, claims: Verified<C>)
+    pub(crate) fn enrich<B>(&self, request: &mut Request<B>, claims: Claims<C>)
     where
         C: Send + Sync,
     {

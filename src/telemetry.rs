@@ -3,7 +3,7 @@
 //!
 //! The names are listed in `telemetry.md`, which is part of the crate documentation.
 
-use crate::claims::Verified;
+use crate::claims::Claims;
 use crate::config_error::ConfigError;
 use crate::error::{Rejection, RejectionKind};
 use crate::keys::set::SkippedKey;
@@ -58,7 +58,7 @@ impl Timer {
     }
 }
 
-pub(crate) fn accepted<C>(claims: &Verified<C>) {
+pub(crate) fn accepted<C>(claims: &Claims<C>) {
     event!(
         debug,
         "jwt_accepted",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use crate::bearer::Credentials;
-use crate::claims::{Claims, NoClaims, Verified};
+use crate::claims::{Claims, NoClaims};
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
 use crate::jws::Unverified;
@@ -49,13 +49,13 @@ pub struct Verifier<C = NoClaims> {
 
 /// What became of a token: decided, or not yet.
 pub(crate) enum Verdict<C> {
-    Accepted(Verified<C>),
+    Accepted(Claims<C>),
     /// What has to be waited for, and the kind of the refusal where nobody can wait.
     Waiting(Wait<C>, RejectionKind),
 }
 
 /// The rest of a verification that has to wait for something outside of this process.
-pub(crate) type Wait<C> = Pin<Box<dyn Future<Output = Result<Verified<C>, Rejection>> + Send>>;
+pub(crate) type Wait<C> = Pin<Box<dyn Future<Output = Result<Claims<C>, Rejection>> + Send>>;
 
 impl Verifier {
     /// A verifier with the default settings.
@@ -90,8 +90,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// A [`Rejection`]; its kind says what was wrong.
     pub async fn verify(&self, token: &str) -> Result<Claims<C>, Rejection> {
         match self.start(Credentials::of_text(token))? {
-            Verdict::Accepted(claims) => Ok(claims.own()),
-            Verdict::Waiting(wait, _) => wait.await.map(Verified::own),
+            Verdict::Accepted(claims) => Ok(claims),
+            Verdict::Waiting(wait, _) => wait.await,
         }
     }
 
@@ -104,7 +104,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// a key is being looked up.
     pub fn verify_now(&self, token: &str) -> Result<Claims<C>, Rejection> {
         match self.start(Credentials::of_text(token))? {
-            Verdict::Accepted(claims) => Ok(claims.own()),
+            Verdict::Accepted(claims) => Ok(claims),
             Verdict::Waiting(_, kind) => Err(Rejection::because(
                 kind,
                 "a revocation check or a key has to be waited for: use `verify` instead of `verify_now`",
@@ -190,12 +190,12 @@ enum Decision {
 }
 
 /// The last step of every verification: own claims, and the report.
-fn conclude<C>(verdict: Result<Claims, Rejection>) -> Result<Verified<C>, Rejection>
+fn conclude<C>(verdict: Result<Claims, Rejection>) -> Result<Claims<C>, Rejection>
 where
     C: DeserializeOwned + Send + Sync + 'static,
 {
     verdict
-        .and_then(Verified::of)
+        .and_then(Claims::into_type)
         .inspect(telemetry::accepted)
         .inspect_err(telemetry::rejected)
 }

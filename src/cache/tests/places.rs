@@ -1,0 +1,148 @@
+//! Who gets a place.
+
+use super::*;
+
+#[test]
+fn gives_up_what_is_dead_then_what_was_used_once() {
+    let cache = cache(3);
+    let values = || {
+        let inner = cache.inner.get().and_then(Option::as_ref);
+        inner.map(|inner| inner.table.values()).unwrap_or_default()
+    };
+    put(&cache, 1, at(1));
+    put(&cache, 2, at(2));
+    let soon = Lifetime {
+        until: at(90),
+        ..ALWAYS
+    };
+    cache.put(token(3).as_bytes(), at(3), soon, 0, 3, 100);
+    assert_eq!(get(&cache, 1, at(10)), Some(1));
+    assert_eq!(get(&cache, 3, at(80)), Some(3));
+    assert_eq!(values(), [1, 2, 3]);
+    put(&cache, 4, at(100));
+    assert_eq!(values(), [1, 2, 4], "3 is past its end, though used last");
+    put(&cache, 5, at(101));
+    let kept = values();
+    assert!(
+        kept == [1, 2, 5] || kept == [1, 4, 5],
+        "{kept:?}: 2 and 4 were used once"
+    );
+}
+
+#[test]
+fn gives_up_what_is_idle_for_the_longest_time_and_nothing_that_is_in_use() {
+    let cache = cache(3);
+    let values = || {
+        let inner = cache.inner.get().and_then(Option::as_ref);
+        inner.map(|inner| inner.table.values()).unwrap_or_default()
+    };
+    put(&cache, 1, at(9));
+    assert_eq!(get(&cache, 1, at(10)), Some(1));
+    put(&cache, 6, at(102));
+    put(&cache, 7, at(103));
+    assert_eq!(values(), [1, 6, 7]);
+    for number in [6, 7] {
+        assert_eq!(get(&cache, number, at(104)), Some(number));
+    }
+    put(&cache, 8, at(105));
+    assert_eq!(values(), [6, 7, 8], "1 was used long ago");
+    assert_eq!(get(&cache, 6, at(120)), Some(6));
+    assert_eq!(get(&cache, 8, at(120)), Some(8));
+    put(&cache, 9, at(164));
+    assert_eq!(values(), [6, 7, 8], "all are in use");
+    put(&cache, 9, at(165));
+    assert_eq!(values(), [6, 8, 9], "7 is not any more");
+}
+
+#[test]
+fn good_tokens_that_are_used_once_drive_out_none_that_are_in_use() {
+    let cache = cache(1_000);
+    for number in 0..500 {
+        put(&cache, number, NOW);
+        get(&cache, number, NOW);
+    }
+    let hot: Vec<u32> = (0..500)
+        .filter(|&number| get(&cache, number, NOW).is_some())
+        .collect();
+    assert!(hot.len() > 490, "{}", hot.len());
+    for number in 1_000..20_000 {
+        put(&cache, number, at(59));
+    }
+    assert!(held(&cache).0 <= 1_000);
+    for number in hot {
+        assert_eq!(get(&cache, number, at(59)), Some(number));
+    }
+    let mut newest = 19_900..20_000;
+    assert!(newest.any(|number| get(&cache, number, at(59)).is_some()));
+}
+
+#[test]
+fn unknown_tokens_change_nothing() {
+    let cache = cache(10);
+    put(&cache, 1, NOW);
+    for number in 2..1_000 {
+        assert_eq!(get(&cache, number, NOW), None);
+    }
+    assert_eq!(held(&cache), (1, 100));
+    assert_eq!(get(&cache, 1, NOW), Some(1));
+}
+
+#[test]
+fn a_full_cache_holds_nearly_all_it_may() {
+    let cache = cache(1_000);
+    for number in 0..1_000 {
+        put(&cache, number, NOW);
+    }
+    let entries = held(&cache).0;
+    assert!((950..=1_000).contains(&entries), "{entries}");
+}
+
+#[test]
+fn holds_no_more_bytes_than_it_may() {
+    let cache = Cache::new(Limits {
+        entries: 100,
+        bytes: 1_000,
+    });
+    let put = |number, weight| cache.put(token(number).as_bytes(), NOW, ALWAYS, 0, number, weight);
+    put(1, 1_001);
+    assert_eq!(held(&cache), (0, 0), "too heavy");
+    for number in 0..10 {
+        put(number, 90);
+    }
+    assert_eq!(held(&cache), (10, 900));
+    put(20, 100);
+    assert_eq!(held(&cache), (11, 1_000));
+    put(21, usize::MAX);
+    assert_eq!(held(&cache), (11, 1_000));
+    put(22, 10);
+    assert!(held(&cache).1 <= 1_000);
+    assert_eq!(get(&cache, 22, NOW), Some(22));
+}
+
+#[test]
+fn a_cache_for_nothing_holds_nothing() {
+    for limits in [
+        Limits {
+            entries: 0,
+            ..Limits::default()
+        },
+        Limits {
+            bytes: 0,
+            ..Limits::default()
+        },
+    ] {
+        let cache = Cache::new(limits);
+        put(&cache, 1, NOW);
+        assert_eq!(get(&cache, 1, NOW), None);
+        assert_eq!(held(&cache), (0, 0));
+    }
+}
+
+#[test]
+fn a_cache_for_everything_is_bounded() {
+    let cache: Cache<u32> = Cache::new(Limits {
+        entries: usize::MAX,
+        bytes: usize::MAX,
+    });
+    assert_eq!(cache.limits.entries, MOST);
+}
