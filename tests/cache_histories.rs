@@ -3,7 +3,6 @@
 #![cfg(feature = "test-util")]
 #![allow(
     clippy::indexing_slicing,
-    clippy::string_slice,
     clippy::unwrap_used,
     reason = "helpers of tests fail as tests do"
 )]
