@@ -49,12 +49,16 @@
 //!
 //! # Who gets a place
 //!
-//! A bucket has seven places. When they are taken, or the cache is full, the entry goes that is
-//! past its end; else one that was not asked for again, by lot; else the one that was not asked for
-//! for the longest time. An entry that was asked for within the last minute is never given up: then
-//! the new token is not kept. So a flood of tokens that are used once does not drive out those in
-//! use, and forged ones are never put in. Who has thousands of good tokens, and uses each of them
-//! again, can fill the cache until they reach their time limit; others are verified each time then.
+//! A bucket has seven places. While one of them is free and the cache is not full, every accepted
+//! token gets one. After that a token has to come twice: the first time only its tag is noted, in the
+//! one octet of a bucket that is for this, and what the token says is dropped with the request. Most
+//! tokens of a stream in which none comes again cost no more than that, and no memory is turned over
+//! for them. Then the entry goes that is past its end, which counts as a free place; else one that
+//! was not asked for again, by lot; else the one that was not asked for for the longest time. An
+//! entry that was asked for within the last minute is never given up: then the new token is not
+//! kept. So a flood of tokens that are used once does not drive out those in use, and forged ones are
+//! never put in. Who has thousands of good tokens, and uses each of them again, can fill the cache
+//! until they reach their time limit; others are verified each time then.
 //!
 //! # Threads
 //!
@@ -157,7 +161,7 @@ impl<V> Cache<V> {
     ) -> Option<R> {
         let Inner { key, table } = self.inner.get()?.as_ref()?;
         let place = key.place(token)?;
-        for slot in table.bucket(place)?.candidates(place.tag) {
+        for (_, slot) in table.bucket(place)?.candidates(place.tag) {
             let held = slot.load();
             let Some(entry) = held.as_ref().filter(|entry| entry.print.is_of(token, key)) else {
                 continue;
@@ -179,8 +183,8 @@ impl<V> Cache<V> {
 
     /// Keeps a token that was accepted under the key set of this generation.
     ///
-    /// It is left out if it does not hold `now`, if there is no room for it, or if another thread
-    /// is writing.
+    /// It is left out if it does not hold `now`, if there is no room for it and it has not come
+    /// before, or if another thread is writing.
     pub(crate) fn put(
         &self,
         token: &[u8],
@@ -190,14 +194,21 @@ impl<V> Cache<V> {
         value: V,
         weight: usize,
     ) {
-        if self.limits.entries == 0 || !lifetime.contains(now) {
+        let Limits { entries, bytes } = self.limits;
+        if entries == 0 || weight > bytes || !lifetime.contains(now) {
             return;
         }
         let inner = self.inner.get_or_init(|| Inner::new(self.limits)).as_ref();
         let Some(Inner { key, table }) = inner else {
             return;
         };
-        let (Some(place), Some(print)) = (key.place(token), Print::of(token, key)) else {
+        let Some(place) = key.place(token) else {
+            return;
+        };
+        if !table.admits(place, weight, now) {
+            return;
+        }
+        let Some(print) = Print::of(token, key) else {
             return;
         };
         let entry = Arc::new(Entry {
@@ -242,6 +253,10 @@ impl<V> Entry<V> {
     pub(crate) fn confirm(&self, generation: u64) {
         // A request may come late with an older set.
         self.generation.fetch_max(generation, Ordering::Relaxed);
+    }
+
+    fn is_dead(&self, now: NumericDate) -> bool {
+        self.lifetime.until <= now
     }
 
     fn last_use(&self) -> Option<NumericDate> {

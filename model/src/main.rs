@@ -32,12 +32,16 @@ use own::cache::{Cache, Lifetime, Limits};
 use own::clock::{self, NumericDate};
 
 fn main() {
-    let histories: [(&str, fn()); 6] = [
+    let histories: [(&str, fn()); 7] = [
         (
             "a reader finds its own token while another takes its place",
             replaced,
         ),
-        ("two writers keep the books and the bounds", two_writers),
+        (
+            "a token that two bring at a time takes one place",
+            two_writers,
+        ),
+        ("two writers keep the books and the bounds", turned_away),
         (
             "removing a dead entry spares the one that came instead",
             renewed,
@@ -54,6 +58,7 @@ fn main() {
 
 fn replaced() {
     let cache = filled(1);
+    put(&cache, 2, NOW); // the second time it gets in
     let writer = spawn(&cache, |cache| put(cache, 2, NOW));
     let reader = spawn(&cache, |cache| {
         assert!(matches!(get(cache, 1), None | Some(1)));
@@ -69,13 +74,29 @@ fn replaced() {
 
 fn two_writers() {
     let cache = filled(1);
-    let writers = [2, 3].map(|number| spawn(&cache, move |cache| put(cache, number, NOW)));
+    put(&cache, 2, NOW);
+    let writers = [2, 2].map(|number| spawn(&cache, move |cache| put(cache, number, NOW)));
     for writer in writers {
         writer.join().unwrap();
     }
     assert_eq!(held(&cache), 1);
-    let found = [2, 3].map(|number| get(&cache, number).is_some());
-    assert_eq!((get(&cache, 1), found.contains(&true)), (None, true));
+    assert_eq!((get(&cache, 1), get(&cache, 2)), (None, Some(2)));
+}
+
+fn turned_away() {
+    let cache = filled(2);
+    let writers = [2, 3].map(|number| spawn(&cache, move |cache| put(cache, number, NOW)));
+    for writer in writers {
+        writer.join().unwrap();
+    }
+    // Who came first has the free place. If both were let in while it was free, the second has that
+    // of the old entry.
+    let found = [1, 2, 3].map(|number| get(&cache, number).is_some());
+    assert!(matches!(
+        found,
+        [true, true, false] | [true, false, true] | [false, true, true]
+    ));
+    assert_eq!(held(&cache), 2);
 }
 
 fn renewed() {
@@ -141,6 +162,7 @@ fn marked() {
     let reader = spawn(&cache, |cache| get(cache, 1));
     let writer = spawn(&cache, |cache| {
         put(cache, 2, NOW);
+        put(cache, 3, NOW);
         put(cache, 3, NOW);
     });
     reader.join().unwrap();

@@ -15,8 +15,9 @@ pub(super) struct Table<V> {
 /// The entries that are looked for in the same place; one cache line.
 #[repr(align(64))]
 pub(super) struct Bucket<V> {
-    /// One octet for each slot, the lowest for the first: the tag of its entry, or 0. A hint only:
-    /// what is in the slot counts.
+    /// One octet for each slot, the lowest for the first: the tag of its entry, or [`FREE`]. A hint
+    /// only: what is in the slot counts. The highest octet is the tag of the token that was turned
+    /// away last.
     tags: AtomicU64,
     slots: [Slot<Entry<V>>; WAYS],
 }
@@ -64,8 +65,21 @@ impl<V> Table<V> {
         self.buckets.get(usize::try_from(at).ok()?)
     }
 
+    /// Whether a token of this weight may have a place now. One for which another entry would have
+    /// to go before its end may so when it comes again.
+    pub(super) fn admits(&self, place: Place, weight: usize, now: NumericDate) -> bool {
+        let (Some(bucket), Some(books)) = (self.bucket(place), try_lock(&self.books)) else {
+            return false;
+        };
+        let has_room = bucket.free().is_some() && self.fits(&books, weight);
+        has_room || bucket.has_dead(now) || bucket.has_seen(place.tag)
+    }
+
     /// Puts an entry in its place, instead of one that `is_same`, or of one that is worth less.
     /// Nothing happens if all others are in use, or another thread is writing.
+    ///
+    /// Each change of a slot asks every thread whether it is reading there, so one that takes
+    /// another entry's place does both at once.
     pub(super) fn insert(
         &self,
         place: Place,
@@ -78,20 +92,32 @@ impl<V> Table<V> {
         let (Some(bucket), Some(mut books)) = (self.bucket(place), try_lock(&self.books)) else {
             return;
         };
-        if let Some((way, old)) = bucket.entries().find(|(_, old)| is_same(old)) {
-            new.inherit(&old);
-            books.strike(bucket.put(way, 0, None), &mut gone);
-        }
         let free = bucket.free();
-        let Some(way) = free.or_else(|| bucket.give_up(now, &mut books, &mut gone)) else {
+        let has_room = free.is_some() && self.fits(&books, new.weight);
+        let same = bucket.find(place.tag, is_same);
+        if let Some((_, same)) = &same {
+            new.inherit(same);
+        }
+        let old = match same {
+            None if !has_room => bucket.least(now),
+            same => same,
+        };
+        let Some(way) = old.as_ref().map(|(way, _)| *way).or(free) else {
             return;
         };
-        let weight = new.weight;
-        if self.make_room(weight, now, &mut books, &mut gone) {
-            books.entries = books.entries.saturating_add(1);
-            books.bytes = books.bytes.saturating_add(weight);
-            bucket.put(way, place.tag, Some(new));
+        let mut others = *books;
+        if let Some((_, old)) = &old {
+            others.strike(old.weight);
         }
+        if !self.fits(&others, new.weight) {
+            if old.is_some() {
+                gone.extend(bucket.put(way, FREE, None, &mut books));
+            }
+            if !self.make_room(new.weight, now, &mut books, &mut gone) {
+                return;
+            }
+        }
+        gone.extend(bucket.put(way, place.tag, Some(new), &mut books));
     }
 
     /// Removes the entry that `is_it`, unless another thread is writing.
@@ -100,8 +126,8 @@ impl<V> Table<V> {
         let (Some(bucket), Some(mut books)) = (self.bucket(place), try_lock(&self.books)) else {
             return;
         };
-        if let Some((way, _)) = bucket.entries().find(|(_, kept)| is_it(kept)) {
-            books.strike(bucket.put(way, 0, None), &mut gone);
+        if let Some((way, _)) = bucket.find(place.tag, is_it) {
+            gone.extend(bucket.put(way, FREE, None, &mut books));
         }
     }
 
@@ -113,12 +139,8 @@ impl<V> Table<V> {
         books: &mut Books,
         gone: &mut Vec<Arc<Entry<V>>>,
     ) -> bool {
-        let Some(bytes) = self.limits.bytes.checked_sub(weight) else {
-            return false;
-        };
-        let fits = |books: &Books| books.entries < self.limits.entries && books.bytes <= bytes;
         for _ in 0..SEARCH {
-            if fits(books) {
+            if self.fits(books, weight) {
                 return true;
             }
             let Some(bucket) = self.buckets.get(books.hand) else {
@@ -126,9 +148,17 @@ impl<V> Table<V> {
                 continue;
             };
             books.hand = books.hand.saturating_add(1);
-            bucket.give_up(now, books, gone);
+            if let Some((way, _)) = bucket.least(now) {
+                gone.extend(bucket.put(way, FREE, None, books));
+            }
         }
-        fits(books)
+        self.fits(books, weight)
+    }
+
+    /// Whether there is room for one more entry.
+    fn fits(&self, books: &Books, weight: usize) -> bool {
+        let bytes = books.bytes.saturating_add(weight);
+        books.entries < self.limits.entries && bytes <= self.limits.bytes
     }
 
     /// `None` while another thread is writing.
@@ -166,17 +196,59 @@ impl<V> Bucket<V> {
         }
     }
 
-    /// The slots whose entries may have this tag.
+    /// The slots whose entries may have this tag, and which they are.
     #[inline]
-    pub(super) fn candidates(&self, tag: u8) -> impl Iterator<Item = &Slot<Entry<V>>> {
+    pub(super) fn candidates(&self, tag: u8) -> impl Iterator<Item = (usize, &Slot<Entry<V>>)> {
         let differences = self.tags.load(Ordering::Relaxed) ^ u64::from_le_bytes([tag; 8]);
-        // The top bit of each octet that is zero, and of few others.
+        // The top bit of each octet that is zero, and of few others above one.
         let mut found = differences.wrapping_sub(LOW_BITS) & !differences & (LOW_BITS << 7);
         std::iter::from_fn(move || {
             let way = usize::try_from(found.trailing_zeros() / 8).ok()?;
             found &= found.wrapping_sub(1);
-            self.slots.get(way)
+            Some((way, self.slots.get(way)?))
         })
+    }
+
+    /// Whether the tag is that of an entry or of the token that was turned away last, which this one
+    /// now is.
+    fn has_seen(&self, tag: u8) -> bool {
+        let mut tags = self.tags.load(Ordering::Relaxed).to_le_bytes();
+        let has_seen = tags.contains(&tag);
+        let [.., last] = &mut tags;
+        *last = tag;
+        self.tags.store(u64::from_le_bytes(tags), Ordering::Relaxed);
+        has_seen
+    }
+
+    fn has_dead(&self, now: NumericDate) -> bool {
+        let mut slots = self.slots.iter().map(Slot::load);
+        slots.any(|held| held.as_ref().is_some_and(|kept| kept.is_dead(now)))
+    }
+
+    /// The entry that `is_it`, under the lock.
+    fn find(
+        &self,
+        tag: u8,
+        is_it: impl Fn(&Arc<Entry<V>>) -> bool,
+    ) -> Option<(usize, Arc<Entry<V>>)> {
+        self.candidates(tag).find_map(|(way, slot)| {
+            let held = slot.load();
+            let entry = held.as_ref().filter(|entry| is_it(entry))?;
+            Some((way, Arc::clone(entry)))
+        })
+    }
+
+    /// The first free slot, under the lock: there the tags are right.
+    fn free(&self) -> Option<usize> {
+        self.candidates(FREE).next().map(|(way, _)| way)
+    }
+
+    /// The entry that is worth least, unless all are in use.
+    fn least(&self, now: NumericDate) -> Option<(usize, Arc<Entry<V>>)> {
+        let entries = self.entries();
+        let worth = entries.filter_map(|(way, kept)| Some((Worth::of(&kept, now)?, way, kept)));
+        let least = worth.reduce(|least, next| if next.0 < least.0 { next } else { least });
+        least.map(|(_, way, kept)| (way, kept))
     }
 
     fn entries(&self) -> impl Iterator<Item = (usize, Arc<Entry<V>>)> {
@@ -184,47 +256,43 @@ impl<V> Bucket<V> {
         slots.filter_map(|(way, slot)| Some((way, (*slot.load()).clone()?)))
     }
 
-    fn free(&self) -> Option<usize> {
-        self.slots.iter().position(|slot| slot.load().is_none())
-    }
-
-    /// Removes the entry that is worth least, unless all are in use. Gives its way.
-    fn give_up(
+    /// Changes what is in a slot, and the books. Gives what was there before.
+    fn put(
         &self,
-        now: NumericDate,
+        way: usize,
+        tag: u8,
+        kept: Option<Arc<Entry<V>>>,
         books: &mut Books,
-        gone: &mut Vec<Arc<Entry<V>>>,
-    ) -> Option<usize> {
-        let (way, _) = self
-            .entries()
-            .filter_map(|(way, kept)| Some((way, Worth::of(&kept, now)?)))
-            .reduce(|least, next| if next.1 < least.1 { next } else { least })?;
-        books.strike(self.put(way, 0, None), gone);
-        Some(way)
-    }
-
-    fn put(&self, way: usize, tag: u8, kept: Option<Arc<Entry<V>>>) -> Option<Arc<Entry<V>>> {
+    ) -> Option<Arc<Entry<V>>> {
         let mut tags = self.tags.load(Ordering::Relaxed).to_le_bytes();
         *tags.get_mut(way)? = tag;
+        if let Some(new) = &kept {
+            books.add(new.weight);
+        }
         let old = self.slots.get(way)?.swap(kept);
         self.tags.store(u64::from_le_bytes(tags), Ordering::Relaxed);
+        if let Some(old) = &old {
+            books.strike(old.weight);
+        }
         old
     }
 }
 
 impl Books {
-    fn strike<V>(&mut self, old: Option<Arc<Entry<V>>>, gone: &mut Vec<Arc<Entry<V>>>) {
-        if let Some(old) = old {
-            self.entries = self.entries.saturating_sub(1);
-            self.bytes = self.bytes.saturating_sub(old.weight);
-            gone.push(old);
-        }
+    fn add(&mut self, weight: usize) {
+        self.entries = self.entries.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(weight);
+    }
+
+    fn strike(&mut self, weight: usize) {
+        self.entries = self.entries.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(weight);
     }
 }
 
 impl Worth {
     fn of<V>(entry: &Entry<V>, now: NumericDate) -> Option<Self> {
-        if entry.lifetime.until <= now {
+        if entry.is_dead(now) {
             return Some(Self::Dead);
         }
         match entry.last_use() {
@@ -243,4 +311,6 @@ const LOAD: usize = 2;
 const SEARCH: usize = 16;
 /// An entry that was asked for within so many seconds is not given up for a new one.
 const IN_USE: f64 = 60.0;
+/// The tag of an empty slot.
+const FREE: u8 = 0;
 const LOW_BITS: u64 = u64::from_le_bytes([1; 8]);

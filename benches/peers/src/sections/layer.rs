@@ -33,6 +33,12 @@ pub fn run(plan: &Plan) {
         service(Caching::Default),
         stream(),
     );
+    // As many as come before the first round.
+    add(
+        "**tower-jwt-auth**, first-seen stream, cache full",
+        service(Caching::For(16)),
+        stream(),
+    );
     add(
         "**tower-jwt-auth**, cache off",
         service(Caching::Off),
