@@ -59,7 +59,7 @@ struct Found {
     scp: Option<Span>,
     /// Values with roles, in the order of the token.
     roles: [Span; ROLE_CLAIMS],
-    role_claims: usize,
+    role_claims: u8,
     resource_access: Option<Span>,
     is_bound: bool,
     says_client: bool,
@@ -210,7 +210,10 @@ impl Registered {
 
     /// The values of the claims that roles are usually in.
     pub(crate) fn usual_roles(&self) -> impl Iterator<Item = Span> + use<> {
-        self.found.roles.into_iter().take(self.found.role_claims)
+        self.found
+            .roles
+            .into_iter()
+            .take(self.found.role_claims.into())
     }
 
     /// Roles per client, the form of Keycloak.
@@ -380,7 +383,7 @@ impl Found {
     }
 
     fn role_claim(&mut self, value: Raw<'_>) {
-        if let Some(free) = self.roles.get_mut(self.role_claims) {
+        if let Some(free) = self.roles.get_mut(usize::from(self.role_claims)) {
             *free = Span::of(value);
             self.role_claims = self.role_claims.saturating_add(1);
         }

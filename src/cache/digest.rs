@@ -5,9 +5,10 @@ use aws_lc_rs::rand;
 /// What is left of a token: enough to tell whether it is this one, and not to send it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Print {
-    pub(super) signing_input: u128,
-    pub(super) signature: u128,
-    pub(super) lengths: [usize; 2],
+    /// Words, and not numbers of 128 bits, which would leave gaps.
+    pub(super) signing_input: [u64; 2],
+    pub(super) signature: [u64; 2],
+    pub(super) lengths: [u32; 2],
 }
 
 /// The random key of one cache. It never leaves the process.
@@ -46,9 +47,9 @@ impl Print {
             return None;
         }
         Some(Self {
-            signing_input: key.sum(signing_input)?,
-            signature: key.digest(signature)?,
-            lengths: [signing_input.len(), signature.len()],
+            signing_input: halves(key.sum(signing_input)?),
+            signature: halves(key.digest(signature)?),
+            lengths: [length(signing_input)?, length(signature)?],
         })
     }
 
@@ -57,13 +58,14 @@ impl Print {
     /// The token is cut where the other one was. Wherever that is: they are the same token exactly
     /// if both parts are the same.
     pub(super) fn is_of(&self, token: &[u8], key: &Key) -> bool {
-        let [length, signature_length] = self.lengths;
-        let Some((signing_input, [b'.', signature @ ..])) = token.split_at_checked(length) else {
+        let [signing_length, signature_length] = self.lengths;
+        let parts = usize::try_from(signing_length).map(|length| token.split_at_checked(length));
+        let Ok(Some((signing_input, [b'.', signature @ ..]))) = parts else {
             return false;
         };
-        signature.len() == signature_length
-            && key.digest(signature) == Some(self.signature)
-            && key.sum(signing_input) == Some(self.signing_input)
+        length(signature) == Some(signature_length)
+            && key.digest(signature).map(halves) == Some(self.signature)
+            && key.sum(signing_input).map(halves) == Some(self.signing_input)
     }
 }
 
@@ -189,6 +191,10 @@ fn carried(number: u128) -> u128 {
 
 fn product(a: u64, b: u64) -> u128 {
     u128::from(a).wrapping_mul(u128::from(b))
+}
+
+fn length(text: &[u8]) -> Option<u32> {
+    u32::try_from(text.len()).ok()
 }
 
 /// The low word and the high word.

@@ -39,7 +39,7 @@ enum Worth {
     Dead,
     /// Not asked for since it came; with a number that says nothing. By age, tokens that are used
     /// in turn would each drive out the one that comes next.
-    Unused(u128),
+    Unused([u64; 2]),
     /// Last asked for then, a while ago.
     Idle(NumericDate),
 }
