@@ -49,16 +49,17 @@
 //!
 //! # Who gets a place
 //!
-//! A bucket has seven places. While one of them is free and the cache is not full, every accepted
-//! token gets one. After that a token has to come twice: the first time only its tag is noted, in the
-//! one octet of a bucket that is for this, and what the token says is dropped with the request. Most
-//! tokens of a stream in which none comes again cost no more than that, and no memory is turned over
-//! for them. Then the entry goes that is past its end, which counts as a free place; else one that
-//! was not asked for again, by lot; else the one that was not asked for for the longest time. An
-//! entry that was asked for within the last minute is never given up: then the new token is not
-//! kept. So a flood of tokens that are used once does not drive out those in use, and forged ones are
-//! never put in. Who has thousands of good tokens, and uses each of them again, can fill the cache
-//! until they reach their time limit; others are verified each time then.
+//! A bucket has seven places. As long as the cache is not full, an accepted token gets a free one at
+//! once, and at any time that of an entry past its end. Else it has to come twice: the first time
+//! only its tag is noted, in the one octet that each bucket has for this. A stream of tokens that are
+//! used once so turns over no memory, and costs little more than without a cache.
+//!
+//! A token that comes again gets the place of an entry that was not asked for again, by lot; else
+//! that of the one that was not asked for for the longest time. An entry that was asked for within
+//! the last minute is never given up: then the new token is not kept. So a flood of tokens that are
+//! used once does not drive out those in use, and forged ones are never put in. Who has thousands of
+//! good tokens, and uses each of them again, can fill the cache until they reach their time limit;
+//! others are verified each time then.
 //!
 //! # Threads
 //!
