@@ -131,14 +131,14 @@ impl<B: From<String>> RespondTo<B> for ProblemDetails {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exchange {
     /// The content type to answer with, if the request is gRPC.
-    grpc: Option<HeaderValue>,
+    grpc: Option<Box<HeaderValue>>,
     is_head: bool,
 }
 
 impl Exchange {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         Self {
-            grpc: grpc_type(request.headers()),
+            grpc: grpc_type(request.headers()).map(Box::new),
             is_head: request.method() == Method::HEAD,
         }
     }
@@ -332,7 +332,7 @@ impl Rejection {
         Provisional::response(
             self,
             &Exchange {
-                grpc,
+                grpc: grpc.map(Box::new),
                 is_head: false,
             },
         )
