@@ -47,6 +47,8 @@ impl TokenCache {
     }
 
     /// Tokens at most. Default: 10 000; more than 4 194 304 are not held.
+    ///
+    /// The table for them, 32 bytes for each, is made when the first token comes.
     pub fn max_tokens(mut self, tokens: usize) -> Self {
         self.limits.entries = tokens;
         self

@@ -72,6 +72,32 @@ impl Print {
 impl Key {
     /// A new key, or none if the system gives no randomness.
     pub(super) fn random() -> Option<Self> {
+        Self::filled_by(|words| {
+            let mut octets = vec![[0; 8]; words.len()];
+            rand::fill(octets.as_flattened_mut()).ok()?;
+            for (word, octets) in words.iter_mut().zip(octets) {
+                *word = u64::from_le_bytes(octets);
+            }
+            Some(())
+        })
+    }
+
+    /// The same key each time, so that a history of the cache is always the same.
+    #[cfg(test)]
+    pub(super) fn fixed() -> Option<Self> {
+        let mut state = 1_u64;
+        Self::filled_by(|words| {
+            for word in words {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                *word = state ^ state >> 32;
+            }
+            Some(())
+        })
+    }
+
+    fn filled_by(mut fill: impl FnMut(&mut [u64]) -> Option<()>) -> Option<Self> {
         let mut texts = vec![[0; 2]; LONGEST_TEXT / 16 + 1].into_boxed_slice();
         let mut blocks = vec![[0; 4]; LONGEST / 16 + 1].into_boxed_slice();
         let (mut fold, mut place) = ([[0; 2]; 4], [0; 2]);
@@ -200,15 +226,6 @@ fn length(text: &[u8]) -> Option<u32> {
 /// The low word and the high word.
 fn halves(number: u128) -> [u64; 2] {
     [number & u128::from(u64::MAX), number >> 64].map(|half| half.try_into().unwrap_or(u64::MAX))
-}
-
-fn fill(words: &mut [u64]) -> Option<()> {
-    let mut octets = vec![[0; 8]; words.len()];
-    rand::fill(octets.as_flattened_mut()).ok()?;
-    for (word, octets) in words.iter_mut().zip(octets) {
-        *word = u64::from_le_bytes(octets);
-    }
-    Some(())
 }
 
 /// The length of an HMAC with SHA-256 in base64url.

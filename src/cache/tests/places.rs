@@ -108,6 +108,36 @@ fn a_token_that_finds_a_full_cache_has_to_come_again_before_the_next_one_like_it
 }
 
 #[test]
+fn a_token_whose_bucket_is_taken_has_to_come_again_though_the_cache_is_not_full() {
+    let cache = cache(1_000);
+    put(&cache, 0, NOW);
+    let Some(Some(Inner { key, table })) = cache.inner.get() else {
+        panic!("nothing was put in");
+    };
+    let bucket = |number: u32| {
+        let place = key.place(token(number).as_bytes()).unwrap();
+        std::ptr::from_ref(table.bucket(place).unwrap())
+    };
+    let mut neighbours = (1..).filter(|number| std::ptr::eq(bucket(*number), bucket(0)));
+    neighbours
+        .by_ref()
+        .take(6)
+        .for_each(|number| put(&cache, number, NOW));
+    assert_eq!(held(&cache).0, 7);
+    let next = neighbours.next().unwrap();
+    let found = || {
+        cache
+            .get(token(next).as_bytes(), NOW, |_| Some(()))
+            .is_some()
+    };
+    put(&cache, next, NOW);
+    assert!(!found());
+    put(&cache, next, NOW);
+    assert!(found());
+    assert_eq!(held(&cache).0, 7);
+}
+
+#[test]
 fn unknown_tokens_change_nothing() {
     let cache = cache(10);
     put(&cache, 1, NOW);
@@ -130,7 +160,7 @@ fn a_full_cache_holds_nearly_all_it_may() {
 
 #[test]
 fn holds_no_more_bytes_than_it_may() {
-    let cache = Cache::new(Limits {
+    let cache = cache_of(Limits {
         entries: 100,
         bytes: 1_000,
     });
