@@ -7,7 +7,8 @@
 //!
 //! The claims are kept for the handlers. The signature makes them a usable token, and it is not
 //! kept, nor is any other text of the token: there are the lengths of its parts, a digest of the
-//! signature of 127 bits, a sum over header and claims of 128 bits, and the place of the entry.
+//! signature of 127 bits, a sum over header and claims of 128 bits, and the place of the entry. Of a
+//! token that is turned away its tag is left for a while, in the bucket in which it was looked for.
 //!
 //! Both are keyed universal hashes. Their keys are random, one for each cache, and never leave it.
 //! NH gives two different texts of the same length the same sum under at most one of 2^64 keys
@@ -51,8 +52,9 @@
 //!
 //! A bucket has seven places. As long as the cache is not full, an accepted token gets a free one at
 //! once, and at any time that of an entry past its end. Else it has to come twice: the first time
-//! only its tag is noted, in the one octet that each bucket has for this. A stream of tokens that are
-//! used once so turns over no memory, and costs little more than without a cache.
+//! only its tag is noted, in the one octet that each bucket has for this, until the next one is turned
+//! away there. A stream of tokens that are used once so turns over no memory, and costs little more
+//! than without a cache.
 //!
 //! A token that comes again gets the place of an entry that was not asked for again, by lot; else
 //! that of the one that was not asked for for the longest time. An entry that was asked for within
@@ -184,8 +186,8 @@ impl<V> Cache<V> {
 
     /// Keeps a token that was accepted under the key set of this generation.
     ///
-    /// It is left out if it does not hold `now`, if there is no room for it and it has not come
-    /// before, or if another thread is writing.
+    /// It is left out if it does not hold `now`, if the table does not admit it, or if another
+    /// thread is writing.
     pub(crate) fn put(
         &self,
         token: &[u8],
@@ -203,12 +205,10 @@ impl<V> Cache<V> {
         let Some(Inner { key, table }) = inner else {
             return;
         };
-        let Some(place) = key.place(token) else {
+        let place = key.place(token);
+        let Some(place) = place.filter(|place| table.admits(*place, weight, now)) else {
             return;
         };
-        if !table.admits(place, weight, now) {
-            return;
-        }
         let Some(print) = Print::of(token, key) else {
             return;
         };

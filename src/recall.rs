@@ -18,7 +18,7 @@ use crate::validate;
 ///
 /// A client sends the same token for minutes, and each time the signature would be checked again.
 /// Only accepted tokens are remembered, in a form that nobody can send: the signature is kept as a
-/// keyed digest. Once there are as many as may be, a new one is remembered when it comes the second
+/// keyed digest. Once there are as many as may be, a new one is remembered if it soon comes a second
 /// time. A token is forgotten with its `exp`, with its key, and with the time limit; a
 /// [revocation check](crate::JwtAuth::revocation) is asked on every request all the same. What the
 /// cache costs and protects is in [the guide](crate::guide::performance).

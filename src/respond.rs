@@ -328,11 +328,11 @@ impl Rejection {
     /// The gRPC response to this rejection: trailers only, HTTP status 200.
     #[must_use]
     pub fn into_grpc<B: Default>(self) -> Response<B> {
-        let grpc = Some(HeaderValue::from_static("application/grpc"));
+        let grpc = Some(Box::new(HeaderValue::from_static("application/grpc")));
         Provisional::response(
             self,
             &Exchange {
-                grpc: grpc.map(Box::new),
+                grpc,
                 is_head: false,
             },
         )

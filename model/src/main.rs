@@ -39,9 +39,9 @@ fn main() {
         ),
         (
             "a token that two bring at a time takes one place",
-            two_writers,
+            brought_twice,
         ),
-        ("two writers keep the books and the bounds", turned_away),
+        ("two writers keep the books and the bounds", two_writers),
         (
             "removing a dead entry spares the one that came instead",
             renewed,
@@ -72,7 +72,7 @@ fn replaced() {
     assert!(matches!(found, (Some(1), None) | (None, Some(2))));
 }
 
-fn two_writers() {
+fn brought_twice() {
     let cache = filled(1);
     put(&cache, 2, NOW);
     let writers = [2, 2].map(|number| spawn(&cache, move |cache| put(cache, number, NOW)));
@@ -83,7 +83,7 @@ fn two_writers() {
     assert_eq!((get(&cache, 1), get(&cache, 2)), (None, Some(2)));
 }
 
-fn turned_away() {
+fn two_writers() {
     let cache = filled(2);
     let writers = [2, 3].map(|number| spawn(&cache, move |cache| put(cache, number, NOW)));
     for writer in writers {

@@ -9,6 +9,7 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::digest::{LONGEST, LONGEST_TEXT, SHORTEST};
+use super::table::Bucket;
 use super::*;
 
 const NOW: NumericDate = NumericDate(1_700_000_000.0);
@@ -308,6 +309,11 @@ fn debug_shows_counts_only() {
 fn a_token_takes_up_little_beside_its_value() {
     assert!(Cache::<Arc<()>>::weight() <= 160);
     assert!(size_of::<Entry<Arc<()>>>() <= 88);
+    assert_eq!(
+        size_of::<Bucket<Arc<()>>>(),
+        64,
+        "a line of the cache, for two tokens"
+    );
 }
 
 #[test]

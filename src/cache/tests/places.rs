@@ -2,13 +2,16 @@
 
 use super::*;
 
+/// What the cache holds, in order.
+fn values(cache: &Cache<u32>) -> Vec<u32> {
+    let inner = cache.inner.get().and_then(Option::as_ref);
+    inner.map(|inner| inner.table.values()).unwrap_or_default()
+}
+
 #[test]
 fn gives_up_what_is_dead_then_what_was_used_once() {
     let cache = cache(3);
-    let values = || {
-        let inner = cache.inner.get().and_then(Option::as_ref);
-        inner.map(|inner| inner.table.values()).unwrap_or_default()
-    };
+    let values = || values(&cache);
     put(&cache, 1, at(1));
     put(&cache, 2, at(2));
     let soon = Lifetime {
@@ -34,10 +37,7 @@ fn gives_up_what_is_dead_then_what_was_used_once() {
 #[test]
 fn gives_up_what_is_idle_for_the_longest_time_and_nothing_that_is_in_use() {
     let cache = cache(3);
-    let values = || {
-        let inner = cache.inner.get().and_then(Option::as_ref);
-        inner.map(|inner| inner.table.values()).unwrap_or_default()
-    };
+    let values = || values(&cache);
     put(&cache, 1, at(9));
     assert_eq!(get(&cache, 1, at(10)), Some(1));
     put(&cache, 6, at(102));
