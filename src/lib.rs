@@ -164,7 +164,9 @@ pub mod key {
     pub use crate::keys::key::KeyId;
     pub use crate::keys::local::KeyFormat;
     pub use crate::keys::set::SkippedKey;
-    pub use crate::keys::status::{ChangeCause, Failing, Freshness, KeyChange, KeyStatus};
+    pub use crate::keys::status::{
+        ChangeCause, DeadKey, Failing, Freshness, KeyChange, KeyStatus, RetiringKey,
+    };
 }
 
 /// What [`JwtAuth`] makes of a service. Named in types, seldom in code.

@@ -229,6 +229,13 @@ fn decide(policy: &Policy, token: &Credentials<'_>, chance: Chance) -> Result<De
     }
     let candidates = keys.candidates(unverified.key_id(), now);
     if candidates.is_empty() {
+        let id = unverified.key_id();
+        if let Some(dead) = id.and_then(|id| snapshot.dead_key(id, now)) {
+            return Err(Rejection::because(
+                RejectionKind::UnknownKey,
+                dead.to_string(),
+            ));
+        }
         let look_up = unverified.key_id().filter(|_| chance == Chance::Another);
         if let Some(look_up) = look_up.and_then(|id| trust.keys.look_up(id)) {
             return Ok(Decision::KeyUnknown(look_up));
@@ -282,6 +289,12 @@ fn unknown_key(id: Option<&str>, trust: &Trust, keys: &KeySet) -> Rejection {
             "token names no key, and the key set has none",
         );
     };
+    if let Some(skipped) = keys.skipped_key(id) {
+        return Rejection::because(
+            RejectionKind::UnknownKey,
+            format!("the key set has it, and it cannot be used: {skipped}"),
+        );
+    }
     let expected = if keys.has_unnamed_keys() {
         "the id of a key; some key was given none: see `Key::with_key_id`"
     } else {

@@ -483,7 +483,7 @@ mod remote {
         let both = format!(r#"{{"keys":[{beside},{}]}}"#, fixture.issuer.jwk());
         published.becomes(Some(both));
         keys.reload().await;
-        assert_eq!(keys.snapshot().keys().count(), 2);
+        assert_eq!(keys.snapshot().unwrap().keys().count(), 2);
         assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
         published.becomes(Some(format!(r#"{{"keys":[{beside}]}}"#)));
         keys.reload().await;

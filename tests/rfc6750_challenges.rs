@@ -753,7 +753,7 @@ async fn keys_that_have_not_come_are_our_fault() {
         401
     );
 
-    keys.replace(fixture.keys.snapshot());
+    keys.replace(fixture.keys.snapshot().unwrap());
     assert_eq!(send(&auth, get(&token)).await.0.status(), 200);
     assert_eq!(
         send(&auth, get(&fixture.token().tampered().mint()))

@@ -167,7 +167,7 @@ async fn everything(fixture: &Fixture) {
         .keys
         .on_change(|_| panic!("in the code of the user"));
     assert!(fixture.keys.remove("next"));
-    fixture.keys.replace(fixture.keys.snapshot());
+    fixture.keys.replace(fixture.keys.snapshot().unwrap());
     assert!(fixture.keys.replace_jwks(b"{}").is_err());
     assert!(
         fixture
@@ -664,7 +664,7 @@ fn changes_of_keys_are_counted() {
         keys.retire("a", Duration::from_secs(1));
         keys.remove("b");
         keys.remove("b");
-        keys.replace(keys.snapshot());
+        keys.replace(keys.snapshot().unwrap());
         assert!(keys.replace_jwks(b"[]").is_err());
     });
     for (change, expected) in [("rotate", 2), ("retire", 1), ("remove", 1), ("replace", 1)] {

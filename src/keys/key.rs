@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::algorithm::Algorithm;
@@ -32,6 +33,12 @@ struct Inner {
 /// The id of a key: the `kid` of the tokens that it verifies, an exact, case-sensitive text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(Arc<str>);
+
+impl Serialize for KeyId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
 
 impl KeyId {
     /// An id from its text.
@@ -311,6 +318,11 @@ impl Key {
     /// Whether both verify the same signatures.
     pub(crate) fn is_same_material(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || self.0.thumbprint == other.0.thumbprint
+    }
+
+    /// Whether both have the same id and verify the same signatures.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.id() == other.id() && self.thumbprint() == other.thumbprint()
     }
 
     /// What tells this key from another.

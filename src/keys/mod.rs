@@ -2,8 +2,8 @@
 //!
 //! A key comes in as [`material`] from one of the formats ([`jwk`], [`pem`]), is checked there,
 //! and becomes a [`key::Key`] with the [`backend`]'s own form of it. Keys make a [`set`], a set
-//! lives in a [`store`]. Sets that come from outside ([`local`], `remote`, `file`) are loaded
-//! again by `refresh`.
+//! lives in a [`store`], and the store's [`contents`] are that set and what the application decided.
+//! Sets that come from outside ([`local`], `remote`, `file`) are loaded again by `refresh`.
 
 pub(crate) mod algorithm;
 #[cfg(feature = "remote")]
@@ -11,6 +11,7 @@ pub(crate) mod answer;
 pub(crate) mod backend;
 #[cfg(feature = "remote")]
 pub(crate) mod boot;
+mod contents;
 #[cfg(feature = "remote")]
 pub(crate) mod discovery;
 #[cfg(feature = "watch")]

@@ -27,9 +27,9 @@ use crate::telemetry;
 /// Every setting has a default with a reason in [the guide](crate::guide::defaults). Start with
 /// [`lazy`](Self::lazy) or [`eager`](Self::eager), inside of a tokio runtime.
 ///
-/// The issuer's set decides: what the application changes in such a store, a key that it adds,
-/// retires or removes, lasts until the next set is fetched. Against a leaked key that the issuer
-/// still publishes, stop trusting the issuer.
+/// What the application decides outlasts every fetch: a key that it
+/// [removed](KeyStore::remove) or [retired](KeyStore::retire) stays dead though the issuer still
+/// publishes it, and a key that it [added](KeyStore::rotate) stays beside those of the issuer.
 ///
 /// A key that a fetched set no longer has is dead at once. A fetch that fails changes nothing: the
 /// last good keys are kept, and after [`keep_stale`](Self::keep_stale) tokens are answered with

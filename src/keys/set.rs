@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
 use super::jwk;
 use super::key::{Key, KeyId};
 use crate::clock::NumericDate;
@@ -38,10 +40,34 @@ struct Inner {
 }
 
 #[derive(Clone)]
-struct Entry {
-    key: Key,
+pub(super) struct Entry {
+    pub(super) key: Key,
     /// When it stops to verify.
     retires: Option<NumericDate>,
+}
+
+impl Entry {
+    pub(super) fn of(key: Key) -> Self {
+        Self { key, retires: None }
+    }
+
+    /// When it stops to verify, if it does.
+    pub(super) fn retires(&self) -> Option<NumericDate> {
+        self.retires
+    }
+
+    pub(super) fn is_retiring(&self) -> bool {
+        self.retires.is_some()
+    }
+
+    pub(super) fn is_live(&self, now: NumericDate) -> bool {
+        self.retires.is_none_or(|at| now < at)
+    }
+
+    /// Ends it then; an earlier end stays.
+    pub(super) fn end_at(&mut self, at: NumericDate) {
+        self.retires = Some(self.retires.filter(|earlier| *earlier < at).unwrap_or(at));
+    }
 }
 
 /// The keys that a token may have been signed with.
@@ -70,10 +96,10 @@ impl<'s> Candidates<'s> {
         } else {
             0
         });
-        let live = |entry: &&Entry| entry.retires.is_none_or(|at| self.now < at);
+        let live = |entry: &&Entry| entry.is_live(self.now);
         named.chain(all).filter(live).map(|entry| Candidate {
             key: &entry.key,
-            is_retiring: entry.retires.is_some(),
+            is_retiring: entry.is_retiring(),
         })
     }
 
@@ -83,10 +109,11 @@ impl<'s> Candidates<'s> {
 }
 
 /// A key of a set that cannot be used, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SkippedKey {
     position: usize,
     id: Option<String>,
+    #[serde(serialize_with = "as_text")]
     reason: KeyError,
 }
 
@@ -126,10 +153,7 @@ impl KeySet {
     ///
     /// [`ConfigError::KeySet`] if there is none.
     pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, ConfigError> {
-        let entries = keys
-            .into_iter()
-            .map(|key| Entry { key, retires: None })
-            .collect();
+        let entries = keys.into_iter().map(Entry::of).collect();
         Self::of(entries, Vec::new()).filled()
     }
 
@@ -160,7 +184,7 @@ impl KeySet {
         let (mut entries, mut skipped) = (Vec::new(), Vec::new());
         for (position, entry) in jwk::parse_set(jwks, mixed)?.into_iter().enumerate() {
             match entry.key {
-                Ok(key) => entries.push(Entry { key, retires: None }),
+                Ok(key) => entries.push(Entry::of(key)),
                 Err(reason) => skipped.push(SkippedKey {
                     position,
                     id: entry.id,
@@ -183,7 +207,11 @@ impl KeySet {
         &self.0.skipped
     }
 
-    fn of(entries: Vec<Entry>, skipped: Vec<SkippedKey>) -> Self {
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.0.entries
+    }
+
+    pub(super) fn of(entries: Vec<Entry>, skipped: Vec<SkippedKey>) -> Self {
         let mut by_id: HashMap<KeyId, Vec<usize>> = HashMap::with_capacity(entries.len());
         for (position, entry) in entries.iter().enumerate() {
             by_id
@@ -244,74 +272,30 @@ impl KeySet {
         self.0.skipped == other.0.skipped && identity(self) == identity(other)
     }
 
-    pub(super) fn contains(&self, id: &str) -> bool {
-        self.0.by_id.contains_key(id)
-    }
-
-    /// This set and one more key, in front; the same key a second time replaces the first.
-    pub(super) fn with(&self, key: &Key, now: NumericDate) -> Self {
-        let same = |other: &Key| other.id() == key.id() && other.thumbprint() == key.thumbprint();
-        let kept = self
-            .0
-            .entries
-            .iter()
-            .filter(|entry| !same(&entry.key) && entry.retires.is_none_or(|at| now < at));
-        let entries = std::iter::once(Entry {
-            key: key.clone(),
-            retires: None,
-        })
-        .chain(kept.cloned())
-        .collect();
-        Self::of(entries, self.0.skipped.clone())
-    }
-
-    /// This set, and until `end` what `old` has beside.
-    #[cfg(feature = "_refresh")]
-    pub(super) fn beside(&self, old: &Self, now: NumericDate, end: NumericDate) -> Self {
-        let is_new = |key: &Key| self.keys().any(|new| new.identity() == key.identity());
-        let leaving = old
-            .0
-            .entries
-            .iter()
-            .filter(|entry| !is_new(&entry.key) && entry.retires.is_none_or(|at| now < at))
-            .map(|entry| Entry {
-                key: entry.key.clone(),
-                retires: Some(entry.retires.filter(|at| *at < end).unwrap_or(end)),
-            });
-        let entries = self.0.entries.iter().cloned().chain(leaving).collect();
-        Self::of(entries, self.0.skipped.clone())
-    }
-
-    pub(super) fn without(&self, id: &str) -> Self {
-        let kept = self
-            .0
-            .entries
-            .iter()
-            .filter(|entry| entry.key.id().as_str() != id)
-            .cloned()
-            .collect();
-        Self::of(kept, self.0.skipped.clone())
-    }
-
-    pub(super) fn retiring(&self, id: &str, at: NumericDate) -> Self {
-        let mut entries = self.0.entries.clone();
-        for entry in entries
-            .iter_mut()
-            .filter(|entry| entry.key.id().as_str() == id)
-        {
-            entry.retires = Some(
-                entry
-                    .retires
-                    .map_or(at, |earlier| if earlier < at { earlier } else { at }),
-            );
+    /// This set without the keys whose time is over; `None` if none is left.
+    pub(super) fn live(&self, now: NumericDate) -> Option<Self> {
+        if self.0.entries.iter().all(|entry| entry.is_live(now)) {
+            return (!self.0.entries.is_empty()).then(|| self.clone());
         }
-        Self::of(entries, self.0.skipped.clone())
+        let live = self.0.entries.iter().filter(|entry| entry.is_live(now));
+        let live: Vec<_> = live.cloned().collect();
+        (!live.is_empty()).then(|| Self::of(live, self.0.skipped.clone()))
     }
+
+    /// The key of this id that was left out.
+    pub(crate) fn skipped_key(&self, id: &str) -> Option<&SkippedKey> {
+        let mut skipped = self.0.skipped.iter();
+        skipped.find(|key| key.id() == Some(id))
+    }
+}
+
+fn as_text<S: Serializer>(reason: &KeyError, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(reason)
 }
 
 impl From<Key> for KeySet {
     fn from(key: Key) -> Self {
-        Self::of(vec![Entry { key, retires: None }], Vec::new())
+        Self::of(vec![Entry::of(key)], Vec::new())
     }
 }
 

@@ -1,17 +1,30 @@
 //! How the keys of a store are doing, for an operator, and what has changed, for a hook.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
 
 use super::key::{Key, KeyId};
 use super::set::{KeySet, SkippedKey};
 use super::store::Snapshot;
+use crate::clock::NumericDate;
 
-/// How the keys of one [`KeyStore`](crate::KeyStore) are doing. Prints as a few lines.
-#[derive(Clone, Debug)]
+/// How the keys of one [`KeyStore`](crate::KeyStore) are doing. Prints as a few lines, and
+/// serializes for an admin page: the fields by their names, times in seconds since 1970.
+///
+/// ```
+/// use tower_jwt_auth::KeyStore;
+///
+/// let status = serde_json::to_value(KeyStore::pending().status())?;
+/// assert_eq!(status["freshness"], "missing");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct KeyStatus {
     /// The time of this status.
+    #[serde(serialize_with = "seconds")]
     pub at: SystemTime,
     /// Where the keys come from: an issuer, a URL, a file; `None` for the application itself.
     pub source: Option<String>,
@@ -19,28 +32,66 @@ pub struct KeyStatus {
     pub freshness: Freshness,
     /// Until when they are fresh, or since when they are not; `None` where that has no meaning or
     /// no load has succeeded yet.
+    #[serde(serialize_with = "seconds_if_any")]
     pub fresh_until: Option<SystemTime>,
     /// How often they have changed.
     pub generation: u64,
-    /// The ids of the keys that verify.
+    /// The ids of the keys that verify now.
     pub keys: Vec<KeyId>,
+    /// Those of them that will stop to verify, each with its end.
+    pub retiring: Vec<RetiringKey>,
+    /// Keys that were removed, or whose time is over. Tokens of theirs are rejected, whatever their
+    /// source says.
+    pub dead: Vec<DeadKey>,
     /// The keys that were left out, with reasons.
     pub skipped: Vec<SkippedKey>,
     /// Why the newest load failed, if it did, and since when loading fails.
     pub failing: Option<Failing>,
     /// When keys will be loaded again, if they come from elsewhere.
+    #[serde(serialize_with = "seconds_if_any")]
     pub next_refresh: Option<SystemTime>,
     /// How often keys were loaded.
     pub loads: u64,
 }
 
+/// A key that verifies until its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RetiringKey {
+    /// The id.
+    pub id: KeyId,
+    /// From when on it no longer verifies.
+    #[serde(serialize_with = "seconds")]
+    pub until: SystemTime,
+}
+
+/// A key that the application [removed](crate::KeyStore::remove), or
+/// [retired](crate::KeyStore::retire) some time ago.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DeadKey {
+    /// The id that it had.
+    pub id: KeyId,
+    /// Its [thumbprint](crate::Key::thumbprint), by which it is known under every id.
+    pub thumbprint: String,
+    /// Since when it is dead.
+    #[serde(serialize_with = "seconds")]
+    pub since: SystemTime,
+    /// [`Remove`](ChangeCause::Remove) or [`Retire`](ChangeCause::Retire).
+    pub cause: ChangeCause,
+    /// Whether the source of the keys still has it.
+    pub is_published: bool,
+}
+
 /// Whether keys are as good as they should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Freshness {
     /// They were loaded within their lifetime.
     Fresh,
-    /// There are none: every token is answered with 503.
+    /// There are none: every token is answered with 503, or with 401 if the application has removed
+    /// them.
     Missing,
     /// They are older than they should be, because loading them fails.
     Stale,
@@ -49,10 +100,11 @@ pub enum Freshness {
 }
 
 /// A source of keys that fails.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Failing {
     /// Since when.
+    #[serde(serialize_with = "seconds")]
     pub since: SystemTime,
     /// Why, at the last try.
     pub reason: String,
@@ -75,13 +127,16 @@ pub struct KeyChange {
 }
 
 /// What has changed the keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ChangeCause {
     /// They were older than an outage may last, and are given up.
     Expire,
     /// Another set was loaded.
     Refresh,
+    /// [`KeyStore::reinstate`](crate::KeyStore::reinstate).
+    Reinstate,
     /// [`KeyStore::remove`](crate::KeyStore::remove).
     Remove,
     /// [`KeyStore::replace`](crate::KeyStore::replace).
@@ -99,6 +154,7 @@ impl ChangeCause {
         match self {
             Self::Expire => "expire",
             Self::Refresh => "refresh",
+            Self::Reinstate => "reinstate",
             Self::Remove => "remove",
             Self::Replace => "replace",
             Self::Retire => "retire",
@@ -135,21 +191,39 @@ fn keys(snapshot: &Snapshot) -> impl Iterator<Item = &Key> {
 
 impl KeyStatus {
     /// The status of keys that only the application changes.
-    pub(super) fn of(set: Option<&KeySet>, generation: u64, at: SystemTime) -> Self {
+    pub(super) fn of(snapshot: &Snapshot, at: SystemTime) -> Self {
+        let now = NumericDate::from(at);
+        let entries = snapshot.set.iter().flat_map(KeySet::entries);
+        let live: Vec<_> = entries.filter(|entry| entry.is_live(now)).collect();
+        let retiring = live.iter().filter_map(|entry| {
+            Some(RetiringKey {
+                id: entry.key.id().clone(),
+                until: entry.retires()?.to_system_time(),
+            })
+        });
+        let dead = snapshot.contents.all_dead(now);
+        let dead = dead.map(|(ended, is_published)| DeadKey {
+            id: ended.id.clone(),
+            thumbprint: ended.thumbprint.clone(),
+            since: ended.at.to_system_time(),
+            cause: ended.cause,
+            is_published,
+        });
+        let skipped = snapshot.set.as_ref().map(KeySet::skipped);
         Self {
             at,
             source: None,
-            freshness: if set.is_some() {
-                Freshness::Static
-            } else {
+            freshness: if live.is_empty() {
                 Freshness::Missing
+            } else {
+                Freshness::Static
             },
             fresh_until: None,
-            generation,
-            keys: set
-                .map(|set| set.keys().map(|key| key.id().clone()).collect())
-                .unwrap_or_default(),
-            skipped: set.map(|set| set.skipped().to_vec()).unwrap_or_default(),
+            generation: snapshot.generation,
+            keys: live.iter().map(|entry| entry.key.id().clone()).collect(),
+            retiring: retiring.collect(),
+            dead: dead.collect(),
+            skipped: skipped.unwrap_or_default().to_vec(),
             failing: None,
             next_refresh: None,
             loads: 0,
@@ -183,7 +257,29 @@ impl fmt::Display for KeyStatus {
         }
         writeln!(f)?;
         for id in &self.keys {
-            writeln!(f, "  key {:?}", id.as_str())?;
+            write!(f, "  key {:?}", id.as_str())?;
+            if let Some(key) = self.retiring.iter().find(|key| key.id == *id) {
+                write!(f, ", retires in {} s", seconds(key.until))?;
+            }
+            writeln!(f)?;
+        }
+        for key in &self.dead {
+            let what = match key.cause {
+                ChangeCause::Remove => "removed",
+                _ => "retired",
+            };
+            write!(
+                f,
+                "  dead key {:?}, {what} {} s ago",
+                key.id.as_str(),
+                seconds(key.since)
+            )?;
+            let still = if key.is_published {
+                ", still published"
+            } else {
+                ""
+            };
+            writeln!(f, "{still}")?;
         }
         for skipped in &self.skipped {
             writeln!(f, "  skipped {skipped}")?;
@@ -192,5 +288,21 @@ impl fmt::Display for KeyStatus {
             writeln!(f, "  failing for {} s: {reason}", seconds(*since))?;
         }
         Ok(())
+    }
+}
+
+/// Seconds since 1970, as in the claims of a token.
+fn seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    serializer.serialize_u64(since.as_secs())
+}
+
+fn seconds_if_any<S: Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => seconds(time, serializer),
+        None => serializer.serialize_none(),
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 
 use super::algorithm::Algorithm;
+use super::contents::Contents;
 use super::key::{Key, KeyId};
 use super::set::KeySet;
 use super::status::{ChangeCause, KeyChange, KeyStatus};
@@ -38,7 +39,7 @@ use crate::telemetry;
 /// // ... `JwtAuth::new(issuer, audience, keys.clone())` and serve; later, from anywhere:
 /// keys.rotate(Key::from_secret(Algorithm::HS256, &second)?); // both verify
 /// keys.retire(old.id().as_str(), Duration::from_secs(900));  // the old one for 15 more minutes
-/// assert_eq!(keys.snapshot().keys().count(), 2);
+/// assert_eq!(keys.snapshot().map(|set| set.keys().count()), Some(2));
 /// assert_eq!(keys.generation(), 2);
 /// # Ok::<(), tower_jwt_auth::ConfigError>(())
 /// ```
@@ -73,6 +74,29 @@ pub(crate) struct Snapshot {
     /// `None` until keys were had for the first time.
     pub(crate) set: Option<KeySet>,
     pub(crate) generation: u64,
+    /// What the set was made of.
+    pub(super) contents: Contents,
+}
+
+impl Snapshot {
+    fn first(contents: Contents, clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            set: contents.set(NumericDate::now(clock)),
+            generation: 0,
+            contents,
+        }
+    }
+
+    /// Why there is no key for a token with this id, if the application wanted it so: whatever the
+    /// source of the keys says or does, this token is bad.
+    pub(crate) fn dead_key(&self, id: &str, now: NumericDate) -> Option<impl fmt::Display> {
+        self.contents.dead(id, now)
+    }
+
+    /// The keys that verify at this time; `None` if there are none.
+    fn live(&self, now: NumericDate) -> Option<KeySet> {
+        self.set.as_ref().and_then(|set| set.live(now))
+    }
 }
 
 impl KeyStore {
@@ -119,14 +143,16 @@ impl KeyStore {
     }
 
     fn of(set: Option<KeySet>) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let first = Snapshot::first(Contents::of(set, false), &clock);
         let shared = Arc::new(Shared {
-            current: ArcSwap::from_pointee(Snapshot { set, generation: 0 }),
+            current: ArcSwap::from_pointee(first),
             generation: AtomicU64::new(0),
             hooks: ArcSwap::default(),
             #[cfg(feature = "_refresh")]
             refresher: None,
         });
-        Self::from_shared(shared, Arc::new(SystemClock))
+        Self::from_shared(shared, clock)
     }
 
     pub(super) fn from_shared(shared: Arc<Shared>, clock: Arc<dyn Clock>) -> Self {
@@ -136,66 +162,99 @@ impl KeyStore {
     /// Swaps the whole set: keys that are not in the new one are dead at once.
     ///
     /// Gives the new generation. A set cannot be empty or broken, so neither can the store become
-    /// so; see [`replace_jwks`](Self::replace_jwks) for text.
+    /// so; see [`replace_jwks`](Self::replace_jwks) for text. Each key of the set counts, also one
+    /// that was removed or retired before. Where the keys are loaded from elsewhere, the set counts
+    /// until the source has another one.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn replace(&self, set: KeySet) -> u64 {
-        let change = self.change(ChangeCause::Replace, |_| Some(set.clone()));
-        change.generation
+        self.change_all(ChangeCause::Replace, |contents, _| contents.replace(&set))
+            .generation
     }
 
     /// Swaps the set for that of a key set text, if it is a good one.
     ///
+    /// The text is what an issuer publishes: a key in it that was [removed](Self::remove) or
+    /// [retired](Self::retire) before stays dead.
+    ///
     /// # Errors
     ///
-    /// As [`KeySet::from_jwks`]; the set that was there stays.
+    /// As [`KeySet::from_jwks`]; also if all its keys are dead. The set that was there stays.
     pub fn replace_jwks(&self, jwks: &[u8]) -> Result<u64, ConfigError> {
-        match KeySet::from_jwks(jwks) {
-            Ok(set) => Ok(self.replace(set)),
-            Err(error) => {
-                telemetry::keys_refused(&error);
-                Err(error)
-            }
-        }
+        let replaced = KeySet::from_jwks(jwks).and_then(|set| {
+            let change = self.change(ChangeCause::Replace, |contents, now| {
+                contents.replace_published(&set);
+                contents.set(now).is_some_and(|set| set.live(now).is_some())
+            });
+            let change = change.map(|change| change.generation);
+            change.ok_or_else(|| {
+                ConfigError::KeySet("the application removed or retired each of its keys".into())
+            })
+        });
+        replaced.inspect_err(telemetry::keys_refused)
     }
 
     /// Adds a key beside those that are there: tokens of either verify. Gives the id of the key.
+    ///
+    /// It stays until the application takes it away, also where the other keys are loaded from
+    /// elsewhere again and again. A key that was [removed](Self::remove) or
+    /// [retired](Self::retire) before counts again.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn rotate(&self, next: Key) -> KeyId {
-        let now = NumericDate::now(&self.clock);
-        self.change(ChangeCause::Rotate, |set| Some(set.with(&next, now)));
+        self.change_all(ChangeCause::Rotate, |contents, now| {
+            contents.rotate(&next, now)
+        });
         next.id().clone()
     }
 
     /// Lets the keys with this id verify for `after` more, then never again.
     ///
-    /// `false` if there is none. The end is kept to by every request's own reading of the clock;
-    /// no task waits for it.
+    /// `false` if there is none. Where [`rotate`](Self::rotate) has put a new key beside others with
+    /// the same id, only the others retire. A thumbprint in place of the id names exactly one key.
+    /// An earlier end wins over a later one.
+    ///
+    /// The end is kept to by every request's own reading of the clock; no task waits for it. From
+    /// then on the key is dead, as a [removed](Self::remove) one is.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn retire(&self, id: &str, after: Duration) -> bool {
-        let known = self.snapshot().contains(id);
-        if known {
-            let at = NumericDate::now(&self.clock).plus(after);
-            self.change(ChangeCause::Retire, |set| Some(set.retiring(id, at)));
-        }
-        known
+        let change = self.change(ChangeCause::Retire, |contents, now| {
+            contents.retire(id, now.plus(after), now)
+        });
+        change.is_some()
     }
 
-    /// Removes the keys with this id: tokens of theirs are refused from the next request on.
+    /// Removes the keys with this id: tokens of theirs are rejected from the next request on.
     ///
-    /// `false` if there was none. Removing the last key leaves a store that refuses every token.
+    /// `false` if there was none. Removing the last key leaves a store that rejects every token. A
+    /// thumbprint in place of the id names exactly one key.
+    ///
+    /// A removed key is dead by its [thumbprint](Key::thumbprint), under whatever id a source may
+    /// still publish it, until [`rotate`](Self::rotate), [`replace`](Self::replace) or
+    /// [`reinstate`](Self::reinstate) says otherwise. Tokens that name it are rejected with 401, and
+    /// cause no load. [`status`](Self::status) lists dead keys. They are remembered while the store
+    /// lives, up to 1 024 of them, and not beyond a restart of the process.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn remove(&self, id: &str) -> bool {
-        let known = self.snapshot().contains(id);
-        if known {
-            self.change(ChangeCause::Remove, |set| Some(set.without(id)));
-        }
-        known
+        let change = self.change(ChangeCause::Remove, |contents, now| {
+            contents.remove(id, now)
+        });
+        change.is_some()
     }
 
-    /// The set as it is now; empty if no keys have come yet.
+    /// Takes [`remove`](Self::remove) and [`retire`](Self::retire) back for the keys with this id or
+    /// thumbprint: where their source still publishes them, they verify again at once.
+    ///
+    /// `false` if no such key was removed or retired. Where the keys come from the application
+    /// alone, use [`rotate`](Self::rotate): the store does not keep what was removed from it.
+    #[expect(clippy::must_use_candidate, reason = "called for its effect")]
+    pub fn reinstate(&self, id: &str) -> bool {
+        let change = self.change(ChangeCause::Reinstate, |contents, _| contents.reinstate(id));
+        change.is_some()
+    }
+
+    /// The set as it is now; `None` if there is no key that verifies.
     #[must_use]
-    pub fn snapshot(&self) -> KeySet {
-        self.load().set.clone().unwrap_or_else(KeySet::empty)
+    pub fn snapshot(&self) -> Option<KeySet> {
+        self.load().live(NumericDate::now(&self.clock))
     }
 
     /// How often the set has changed.
@@ -204,10 +263,10 @@ impl KeyStore {
         self.load().generation
     }
 
-    /// Whether there are keys to verify with: the answer for a readiness probe.
+    /// Whether there are keys to verify with now: the answer for a readiness probe.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.load().set.is_some()
+        self.snapshot().is_some()
     }
 
     /// Calls `hook` after every change of the keys, as long as the store lives: to log it, to warm
@@ -231,7 +290,7 @@ impl KeyStore {
     pub fn status(&self) -> KeyStatus {
         let current = self.load();
         let now = self.clock.now();
-        let status = KeyStatus::of(current.set.as_ref(), current.generation, now);
+        let status = KeyStatus::of(&current, now);
         #[cfg(feature = "_refresh")]
         if let Some(refresher) = &self.shared.refresher {
             return refresher.describe(status);
@@ -270,21 +329,62 @@ impl KeyStore {
         self.shared.generation.load(Ordering::Acquire) == generation
     }
 
-    /// Swaps the set for what `change` makes of it; asks again if another writer was faster.
-    fn change(&self, cause: ChangeCause, change: impl Fn(&KeySet) -> Option<KeySet>) -> KeyChange {
+    /// Changes the contents, whatever comes of it.
+    fn change_all(
+        &self,
+        cause: ChangeCause,
+        change: impl Fn(&mut Contents, NumericDate),
+    ) -> KeyChange {
         let mut next = self.shared.current.load_full();
-        let before = self.shared.current.rcu(|current| {
-            let set = change(&current.set.clone().unwrap_or_else(KeySet::empty));
+        let before = self.swap(&mut next, |contents, now| {
+            change(contents, now);
+            true
+        });
+        self.changed(&before, &next, cause)
+    }
+
+    /// Changes the contents if `change` says so; else everything stays as it was.
+    fn change(
+        &self,
+        cause: ChangeCause,
+        change: impl Fn(&mut Contents, NumericDate) -> bool,
+    ) -> Option<KeyChange> {
+        let mut next = self.shared.current.load_full();
+        let before = self.swap(&mut next, change);
+        (!Arc::ptr_eq(&before, &next)).then(|| self.changed(&before, &next, cause))
+    }
+
+    /// Swaps the contents for what `change` makes of them; asks again if another writer was faster.
+    fn swap(
+        &self,
+        next: &mut Arc<Snapshot>,
+        change: impl Fn(&mut Contents, NumericDate) -> bool,
+    ) -> Arc<Snapshot> {
+        let now = NumericDate::now(&self.clock);
+        self.shared.current.rcu(|current| {
+            let mut contents = current.contents.clone();
+            if !change(&mut contents, now) {
+                *next = Arc::clone(current);
+                return Arc::clone(current);
+            }
             let generation = current.generation.saturating_add(1);
             // Before the set is there: who has seen it, or what came after, is not told that the
             // old one still stands.
             self.shared
                 .generation
                 .fetch_max(generation, Ordering::AcqRel);
-            next = Arc::new(Snapshot { set, generation });
-            Arc::clone(&next)
-        });
-        let change = KeyChange::between(&before, &next, cause);
+            *next = Arc::new(Snapshot {
+                set: contents.set(now),
+                generation,
+                contents,
+            });
+            Arc::clone(next)
+        })
+    }
+
+    /// Tells of a change.
+    fn changed(&self, before: &Snapshot, after: &Snapshot, cause: ChangeCause) -> KeyChange {
+        let change = KeyChange::between(before, after, cause);
         telemetry::keys_changed(&change);
         for hook in self.shared.hooks.load().iter() {
             if catch_unwind(AssertUnwindSafe(|| hook(&change))).is_err() {
@@ -303,8 +403,9 @@ impl KeyStore {
         refresher: super::refresh::Refresher,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let first = Snapshot::first(Contents::of(set, true), &clock);
         let shared = Arc::new(Shared {
-            current: ArcSwap::from_pointee(Snapshot { set, generation: 0 }),
+            current: ArcSwap::from_pointee(first),
             generation: AtomicU64::new(0),
             hooks: ArcSwap::default(),
             refresher: Some(refresher),
@@ -325,28 +426,22 @@ impl KeyStore {
         }
     }
 
+    /// Whether this set was loaded last. What the application decided does not count.
     pub(super) fn has_same_keys(&self, set: &KeySet) -> bool {
-        self.load()
-            .set
-            .as_ref()
-            .is_some_and(|current| current.is_same(set))
+        self.load().contents.is_base(set)
     }
 
     /// Takes a loaded set. Keys that it no longer has verify for `overlap` more.
     pub(super) fn refreshed(&self, set: &KeySet, overlap: Duration) -> KeyChange {
-        let now = NumericDate::now(&self.clock);
-        self.change(ChangeCause::Refresh, |old| {
-            Some(if overlap.is_zero() {
-                set.clone()
-            } else {
-                set.beside(old, now, now.plus(overlap))
-            })
+        self.change_all(ChangeCause::Refresh, |contents, now| {
+            let overlap_end = (!overlap.is_zero()).then(|| now.plus(overlap));
+            contents.refresh(set, now, overlap_end);
         })
     }
 
-    /// Forgets keys that have outlived what an outage may last.
+    /// Forgets loaded keys that have outlived what an outage may last.
     pub(super) fn expired(&self) {
-        self.change(ChangeCause::Expire, |_| None);
+        self.change_all(ChangeCause::Expire, |contents, _| contents.give_up());
     }
 }
 
@@ -372,7 +467,7 @@ impl fmt::Debug for KeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyStore")
             .field("generation", &self.generation())
-            .field("set", &self.snapshot())
+            .field("set", &self.load().set)
             .finish()
     }
 }

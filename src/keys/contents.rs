@@ -1,0 +1,354 @@
+//! What a store holds: the set that was given or loaded, what the application changed about it, and
+//! the set that both together make.
+//!
+//! The two are kept apart, so that a source that is loaded again undoes nothing that the
+//! application decided: a key that it removed stays dead, and a key that it added stays.
+
+use std::fmt;
+
+use super::key::{Key, KeyId};
+use super::set::{Entry, KeySet};
+use super::status::ChangeCause;
+use crate::clock::NumericDate;
+use crate::error::Excerpt;
+
+/// Everything that decides which keys verify.
+#[derive(Clone, Default)]
+pub(super) struct Contents {
+    /// Keys that the application rotated in, the newest first.
+    own: Vec<Entry>,
+    /// The set that was given or loaded last; `None` if there was none, or it was given up.
+    base: Option<KeySet>,
+    /// Whether others made the base, who do not know what the application ended.
+    is_published: bool,
+    /// Keys that the base no longer has, each with its end.
+    leaving: Vec<Entry>,
+    /// Keys that the application ended, whatever others publish. The oldest first.
+    ended: Vec<Ended>,
+    /// Whether there is a source, which gives the base again and again.
+    is_loaded: bool,
+}
+
+/// A key that the application ended.
+#[derive(Clone)]
+pub(super) struct Ended {
+    pub(super) id: KeyId,
+    /// What is ended: the same key under another id is the same key.
+    pub(super) thumbprint: String,
+    /// The moment from which on the key is dead.
+    pub(super) at: NumericDate,
+    /// [`Remove`](ChangeCause::Remove) or [`Retire`](ChangeCause::Retire).
+    pub(super) cause: ChangeCause,
+}
+
+impl Contents {
+    pub(super) fn of(base: Option<KeySet>, is_loaded: bool) -> Self {
+        Self {
+            base,
+            is_published: is_loaded,
+            is_loaded,
+            ..Self::default()
+        }
+    }
+
+    /// The keys that verify, some of them until a moment to come; `None` if none were ever there.
+    pub(super) fn set(&self, now: NumericDate) -> Option<KeySet> {
+        let base = match &self.base {
+            None if self.own.is_empty() => return None,
+            None => KeySet::empty(),
+            Some(base) => base.clone(),
+        };
+        if self.own.is_empty() && self.leaving.is_empty() && self.ended.is_empty() {
+            return Some(base);
+        }
+        let is_own = |entry: &&Entry| !self.own.iter().any(|own| own.key.is_same(&entry.key));
+        let others = base.entries().iter().chain(&self.leaving);
+        let others = others.filter(is_own).cloned().map(|mut entry| {
+            if let Some(ended) = self
+                .ended(entry.key.thumbprint())
+                .filter(|_| self.is_published)
+            {
+                entry.end_at(ended.end());
+            }
+            entry
+        });
+        let entries = self.own.iter().cloned().chain(others);
+        let entries = entries.filter(|entry| entry.is_live(now));
+        Some(KeySet::of(entries.collect(), base.skipped().to_vec()))
+    }
+
+    /// Whether the source has given exactly this set last.
+    #[cfg(feature = "_refresh")]
+    pub(super) fn is_base(&self, set: &KeySet) -> bool {
+        self.base.as_ref().is_some_and(|base| base.is_same(set))
+    }
+
+    /// Puts this set in the place of everything. The application vouches for each key of it.
+    pub(super) fn replace(&mut self, set: &KeySet) {
+        self.ended.retain(|ended| {
+            let mut entries = set.entries().iter();
+            !entries.any(|entry| entry.key.thumbprint() == ended.thumbprint && !entry.is_retiring())
+        });
+        self.replace_published(set);
+        self.is_published = false;
+    }
+
+    /// Puts this set in the place of everything. Others made it, so what is ended stays so.
+    pub(super) fn replace_published(&mut self, set: &KeySet) {
+        self.own.clear();
+        self.leaving.clear();
+        self.base = Some(set.clone());
+        self.is_published = true;
+    }
+
+    /// Takes a loaded set. Keys that it no longer has verify until `overlap_end`, if there is one.
+    #[cfg(feature = "_refresh")]
+    pub(super) fn refresh(
+        &mut self,
+        set: &KeySet,
+        now: NumericDate,
+        overlap_end: Option<NumericDate>,
+    ) {
+        let old = self.base.iter().flat_map(KeySet::entries);
+        let is_new = |key: &Key| set.keys().any(|new| new.identity() == key.identity());
+        let leaving = old
+            .chain(&self.leaving)
+            .filter(|entry| !is_new(&entry.key) && entry.is_live(now))
+            .filter_map(|entry| {
+                let mut entry = entry.clone();
+                entry.end_at(overlap_end?);
+                Some(entry)
+            });
+        self.leaving = leaving.collect();
+        self.base = Some(set.clone());
+        self.is_published = true;
+    }
+
+    /// Gives up what was loaded; what the application decided stays.
+    #[cfg(feature = "_refresh")]
+    pub(super) fn give_up(&mut self) {
+        self.base = None;
+        self.leaving.clear();
+    }
+
+    /// Adds a key, or says of one that was ended that it counts again.
+    pub(super) fn rotate(&mut self, key: &Key, now: NumericDate) {
+        self.ended
+            .retain(|ended| ended.thumbprint != key.thumbprint());
+        self.own
+            .retain(|own| !own.key.is_same(key) && own.is_live(now));
+        self.own.insert(0, Entry::of(key.clone()));
+        if !self.is_loaded {
+            self.base.get_or_insert_with(KeySet::empty);
+        }
+        self.edit_given(|entry| entry.is_live(now).then_some(entry));
+    }
+
+    /// Ends the keys of this name; see [`KeyStore::retire`](crate::KeyStore::retire).
+    pub(super) fn retire(&mut self, name: &str, at: NumericDate, now: NumericDate) -> bool {
+        let mut named = self.named(name, now);
+        let is_known = !named.is_empty();
+        // The newest key took the id over from the others, so it is not the one that is meant.
+        let newest = self.own.iter().map(|own| &own.key);
+        let newest = newest.filter(|_| named.len() > 1);
+        let newest = newest.filter(|key| key.id().as_str() == name);
+        let newest = newest
+            .into_iter()
+            .find(|own| is_among(&named, own))
+            .cloned();
+        if let Some(newest) = newest {
+            named.retain(|key| !key.is_same(&newest));
+        }
+        let retired = |mut entry: Entry| {
+            if is_among(&named, &entry.key) {
+                entry.end_at(at);
+            }
+            Some(entry)
+        };
+        self.own = self.own.drain(..).filter_map(retired).collect();
+        self.edit_given(retired);
+        for key in &named {
+            self.end(key, at, ChangeCause::Retire);
+        }
+        is_known
+    }
+
+    /// Ends the keys of this name at once.
+    pub(super) fn remove(&mut self, name: &str, now: NumericDate) -> bool {
+        let named = self.named(name, now);
+        self.own.retain(|own| !is_among(&named, &own.key));
+        self.edit_given(|entry| (!is_among(&named, &entry.key)).then_some(entry));
+        for key in &named {
+            self.end(key, now, ChangeCause::Remove);
+        }
+        !named.is_empty()
+    }
+
+    /// Lets ended keys of this name count again, where the base still has them.
+    pub(super) fn reinstate(&mut self, name: &str) -> bool {
+        let before = self.ended.len();
+        self.ended
+            .retain(|ended| ended.id.as_str() != name && ended.thumbprint != name);
+        self.ended.len() < before
+    }
+
+    /// The ended key that a token with this id asks for.
+    pub(super) fn dead(&self, id: &str, now: NumericDate) -> Option<&Ended> {
+        let named = self.ended.iter().find(|ended| ended.id.as_str() == id);
+        let published = || {
+            let base = self.base.as_ref().filter(|_| self.is_published)?;
+            let mut entries = base.entries().iter();
+            let entry = entries.find(|entry| entry.key.id().as_str() == id)?;
+            self.ended(entry.key.thumbprint())
+        };
+        named.or_else(published).filter(|ended| ended.is_over(now))
+    }
+
+    /// The keys that are dead, and whether the source still publishes them.
+    pub(super) fn all_dead(&self, now: NumericDate) -> impl Iterator<Item = (&Ended, bool)> {
+        let dead = self.ended.iter().filter(move |ended| ended.is_over(now));
+        dead.map(|ended| (ended, self.is_published(&ended.thumbprint)))
+    }
+
+    /// The live keys of this id or thumbprint.
+    fn named(&self, name: &str, now: NumericDate) -> Vec<Key> {
+        let set = self.set(now).unwrap_or_else(KeySet::empty);
+        let keys = set.keys();
+        keys.filter(|key| key.id().as_str() == name || key.thumbprint() == name)
+            .cloned()
+            .collect()
+    }
+
+    fn ended(&self, thumbprint: &str) -> Option<&Ended> {
+        let mut ended = self.ended.iter();
+        ended.find(|ended| ended.thumbprint == thumbprint)
+    }
+
+    /// An earlier end wins over a later one.
+    fn end(&mut self, key: &Key, at: NumericDate, cause: ChangeCause) {
+        let mut ended = self.ended.iter_mut();
+        if let Some(ended) = ended.find(|ended| ended.thumbprint == key.thumbprint()) {
+            if cause == ChangeCause::Remove || at < ended.at {
+                ended.at = at;
+            }
+            if cause == ChangeCause::Remove {
+                ended.cause = cause;
+            }
+            return;
+        }
+        if self.ended.len() >= ENDED_MAX {
+            let mut ended = self.ended.iter();
+            let forgotten = ended.position(|ended| !self.is_published(&ended.thumbprint));
+            self.ended.remove(forgotten.unwrap_or(0));
+        }
+        self.ended.push(Ended {
+            id: key.id().clone(),
+            thumbprint: key.thumbprint().to_owned(),
+            at,
+            cause,
+        });
+    }
+
+    fn is_published(&self, thumbprint: &str) -> bool {
+        let mut keys = self.base.iter().flat_map(KeySet::keys);
+        keys.any(|key| key.thumbprint() == thumbprint)
+    }
+
+    /// Edits the keys of a base that the application gave, so that it does not grow and no secret
+    /// stays in memory. A published one stays as it is, to be compared with the next.
+    fn edit_given(&mut self, edit: impl Fn(Entry) -> Option<Entry>) {
+        if let Some(base) = self.base.as_mut().filter(|_| !self.is_published) {
+            let entries = base.entries().iter().cloned().filter_map(edit);
+            *base = KeySet::of(entries.collect(), base.skipped().to_vec());
+        }
+    }
+}
+
+fn is_among(keys: &[Key], key: &Key) -> bool {
+    keys.iter().any(|other| other.is_same(key))
+}
+
+impl Ended {
+    fn is_over(&self, now: NumericDate) -> bool {
+        self.end() <= now
+    }
+
+    /// A removed key is dead also on a clock that is set back, or is another one than the store's.
+    fn end(&self) -> NumericDate {
+        match self.cause {
+            ChangeCause::Remove => NumericDate(f64::NEG_INFINITY),
+            _ => self.at,
+        }
+    }
+}
+
+/// For the operator, who wonders about a token of the key.
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.cause {
+            ChangeCause::Remove => "was removed by the application",
+            _ => "was retired by the application, and its time is over",
+        };
+        write!(f, "{} {how}", Excerpt(self.id.as_str()))
+    }
+}
+
+/// Ended keys that are remembered at most. Beyond that the oldest one is forgotten that the base
+/// does not have.
+const ENDED_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::algorithm::Algorithm;
+
+    fn key(number: u32) -> Key {
+        let mut secret = [0x5a; 64];
+        for (at, byte) in secret.iter_mut().enumerate() {
+            *byte = u8::try_from(at * 3 % 251).unwrap();
+        }
+        secret[..4].copy_from_slice(&number.to_be_bytes());
+        let key = Key::from_secret(Algorithm::HS256, &secret).unwrap();
+        key.with_key_id(format!("k{number}"))
+    }
+
+    #[test]
+    fn remembers_a_bounded_number_of_dead_keys_and_those_first_that_are_published() {
+        let now = NumericDate(1.0e9);
+        let published = KeySet::new([key(0), key(1)]).unwrap();
+        let mut contents = Contents::of(Some(published.clone()), true);
+        assert!(contents.remove("k0", now));
+        for number in 2..3_000 {
+            contents.rotate(&key(number), now);
+            assert!(contents.remove(&format!("k{number}"), now));
+        }
+        assert_eq!(contents.ended.len(), ENDED_MAX);
+        assert!(contents.own.is_empty());
+        assert!(contents.dead("k0", now).is_some());
+        assert!(contents.dead("k2", now).is_none());
+        assert!(contents.dead("k2999", now).is_some());
+        contents.refresh(&published, now, None);
+        let ids: Vec<_> = contents
+            .set(now)
+            .unwrap()
+            .keys()
+            .map(|key| key.id().clone())
+            .collect();
+        assert_eq!(ids, [KeyId::new("k1")]);
+    }
+
+    #[test]
+    fn a_removed_key_is_dead_on_a_clock_that_is_set_back() {
+        let (now, before) = (NumericDate(1.0e9), NumericDate(0.5e9));
+        let published = KeySet::new([key(0), key(1)]).unwrap();
+        let mut contents = Contents::of(Some(published), true);
+        assert!(contents.remove("k0", now));
+        assert!(contents.retire("k1", now, before));
+        assert!(contents.dead("k0", before).is_some());
+        assert_eq!(contents.set(before).unwrap().keys().count(), 1);
+        assert_eq!(contents.set(now).unwrap().keys().count(), 0);
+        // Removal wins over retirement, whichever was first.
+        assert!(contents.remove("k1", before));
+        assert_eq!(contents.set(before).unwrap().keys().count(), 0);
+    }
+}

@@ -1,0 +1,329 @@
+//! What the application decided about keys that it fetches: a key that it removed or retired stays
+//! dead whatever its issuer publishes, and one that it added stays.
+#![cfg(all(feature = "remote", feature = "test-util"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers fail as tests do"
+)]
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{Request, Response};
+use serde_json::{Value, json};
+use tokio::time::{advance, sleep};
+use tower_jwt_auth::key::{ChangeCause, Freshness};
+use tower_jwt_auth::remote::{FetchError, RemoteKeys};
+use tower_jwt_auth::test::{FixedClock, TestIssuer};
+use tower_jwt_auth::{Algorithm, JwtAuth, Key, KeyStore, Rejection, RejectionKind, Verifier};
+
+const NOW: u64 = 1_700_000_000;
+
+/// An issuer, what it publishes at the moment, and a service that follows it.
+struct World {
+    issuer: TestIssuer,
+    clock: FixedClock,
+    /// `None` while the issuer is down.
+    published: Arc<Mutex<Option<String>>>,
+    asked: Arc<AtomicUsize>,
+    keys: KeyStore,
+    verifier: Verifier,
+}
+
+impl World {
+    /// With the keys `key-1` and `key-2`, and a token of each.
+    async fn new() -> (Self, [String; 2]) {
+        let clock = FixedClock::at(NOW);
+        let issuer = TestIssuer::new().with_clock(clock.clone());
+        let old = token(&issuer);
+        issuer.rotate();
+        let new = token(&issuer);
+        let published = Arc::new(Mutex::new(Some(issuer.jwks())));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let keys = {
+            let (published, asked) = (published.clone(), asked.clone());
+            let fetch = move |request: Request<()>, _: usize| {
+                asked.fetch_add(1, Ordering::Relaxed);
+                let answer = published.lock().unwrap().clone();
+                std::future::ready(match answer {
+                    Some(jwks) => Ok(answer_of(&request, jwks)),
+                    None => Err(FetchError::new("connection refused")),
+                })
+            };
+            let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
+            keys.clock(clock.clone()).eager().await.unwrap()
+        };
+        let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys);
+        let verifier = auth.clock(clock.clone()).verifier();
+        let world = Self {
+            issuer,
+            clock,
+            published,
+            asked,
+            keys,
+            verifier,
+        };
+        for token in [&old, &new] {
+            assert_eq!(world.verdict(token).await, Ok(()));
+        }
+        (world, [old, new])
+    }
+
+    async fn verdict(&self, token: &str) -> Result<(), RejectionKind> {
+        self.said(token).await.map_err(|rejection| rejection.kind())
+    }
+
+    async fn said(&self, token: &str) -> Result<(), Rejection> {
+        self.verifier.verify(token).await.map(drop)
+    }
+
+    fn publish(&self, jwks: impl Into<String>) {
+        *self.published.lock().unwrap() = Some(jwks.into());
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn dead(&self) -> Vec<(String, ChangeCause, bool)> {
+        let dead = self.keys.status().dead;
+        let row =
+            |key: &tower_jwt_auth::key::DeadKey| (key.id.to_string(), key.cause, key.is_published);
+        dead.iter().map(row).collect()
+    }
+}
+
+/// 304 where the client has just that text.
+fn answer_of(request: &Request<()>, jwks: String) -> Response<Vec<u8>> {
+    let mut hasher = DefaultHasher::new();
+    jwks.hash(&mut hasher);
+    let tag = format!("\"{}\"", hasher.finish());
+    let is_known = request
+        .headers()
+        .get(IF_NONE_MATCH)
+        .is_some_and(|known| known == tag.as_str());
+    let answer = Response::builder()
+        .header(CONTENT_TYPE, "application/json")
+        .header(ETAG, tag);
+    let (status, body) = if is_known {
+        (304, String::new())
+    } else {
+        (200, jwks)
+    };
+    answer.status(status).body(body.into_bytes()).unwrap()
+}
+
+fn token(issuer: &TestIssuer) -> String {
+    issuer
+        .token()
+        .expires_in(Duration::from_secs(86_400))
+        .mint()
+}
+
+fn unnamed(jwks: &str, id: &str, other: &str) -> String {
+    let mut set: Value = serde_json::from_str(jwks).unwrap();
+    for key in set["keys"].as_array_mut().unwrap() {
+        if key["kid"] == id {
+            key["kid"] = json!(other);
+        }
+    }
+    set.to_string()
+}
+
+const DEAD: Result<(), RejectionKind> = Err(RejectionKind::UnknownKey);
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_key_stays_dead_whatever_its_issuer_publishes() {
+    let (world, [old, new]) = World::new().await;
+    assert!(world.keys.remove("key-1"));
+    let asked = world.asked();
+    for _ in 0..10 {
+        assert_eq!(world.verdict(&old).await, DEAD);
+        assert_eq!(world.verdict(&new).await, Ok(()));
+    }
+    assert_eq!(world.asked(), asked, "its tokens cause no load");
+
+    // By 304, by the same text in another order, by more keys.
+    world.keys.reload().await;
+    assert_eq!(world.verdict(&old).await, DEAD);
+    let generation = world.keys.generation();
+    world.publish(world.issuer.jwks() + "\n");
+    world.keys.reload().await;
+    assert_eq!(world.verdict(&old).await, DEAD);
+    assert_eq!(
+        world.keys.generation(),
+        generation,
+        "the same keys are no change"
+    );
+    world.issuer.rotate();
+    let newest = token(&world.issuer);
+    world.publish(world.issuer.jwks());
+    assert_eq!(world.verdict(&newest).await, Ok(()));
+    assert_eq!(world.verdict(&old).await, DEAD);
+    assert_eq!(world.verdict(&new).await, Ok(()));
+    let removed = [("key-1".to_owned(), ChangeCause::Remove, true)];
+    assert_eq!(world.dead(), removed);
+    let shown = world.keys.status().to_string();
+    assert!(
+        shown.contains("dead key \"key-1\", removed 0 s ago, still published"),
+        "{shown}"
+    );
+    let said = world.said(&old).await.unwrap_err().to_string();
+    assert!(said.contains("removed by the application"), "{said}");
+
+    // Over hours of refreshes, and in an outage: it is no fault of ours, but of the token.
+    for _ in 0..10 {
+        advance(Duration::from_secs(600)).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(world.verdict(&old).await, DEAD);
+    *world.published.lock().unwrap() = None;
+    world.keys.reload().await;
+    assert_eq!(world.verdict(&old).await, DEAD);
+    assert_eq!(world.verdict(&new).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_key_stays_dead_under_another_id() {
+    let (world, [old, new]) = World::new().await;
+    assert!(world.keys.remove("key-1"));
+    world.publish(unnamed(&world.issuer.jwks(), "key-1", "key-9"));
+    world.keys.reload().await;
+    let renamed = world.issuer.token().header("kid", "key-9").mint();
+    let asked = world.asked();
+    assert_eq!(world.verdict(&renamed).await, DEAD);
+    assert_eq!(world.verdict(&old).await, DEAD);
+    assert_eq!(world.verdict(&new).await, Ok(()));
+    assert_eq!(world.asked(), asked);
+    // The id is free for another key.
+    world.publish(unnamed(&world.issuer.jwks(), "key-2", "key-1"));
+    world.keys.reload().await;
+    let other = world.issuer.token().header("kid", "key-1").mint();
+    assert_eq!(world.verdict(&other).await, Ok(()));
+    assert!(world.verdict(&old).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retired_key_stays_dead_after_its_end() {
+    let (world, [old, new]) = World::new().await;
+    assert!(world.keys.retire("key-1", Duration::from_secs(100)));
+    // A refresh does not take the end away, be it the same set or another one.
+    world.keys.reload().await;
+    world.issuer.rotate();
+    world.publish(world.issuer.jwks());
+    world.keys.reload().await;
+    let status = world.keys.status();
+    assert_eq!(status.keys.len(), 3);
+    assert_eq!(status.retiring.len(), 1);
+    assert_eq!(status.retiring[0].id.as_str(), "key-1");
+    let shown = status.to_string();
+    assert!(shown.contains("key \"key-1\", retires in 100 s"), "{shown}");
+    world.clock.advance(Duration::from_secs(99));
+    assert_eq!(world.verdict(&old).await, Ok(()));
+    world.clock.advance(Duration::from_secs(1));
+    let asked = world.asked();
+    assert_eq!(world.verdict(&old).await, DEAD);
+    assert_eq!(world.verdict(&new).await, Ok(()));
+    assert_eq!(world.asked(), asked, "its tokens cause no load");
+    let status = world.keys.status();
+    assert_eq!((status.keys.len(), status.retiring.len()), (2, 0));
+    assert_eq!(world.keys.snapshot().unwrap().keys().count(), 2);
+    world.publish(world.issuer.jwks() + " ");
+    world.keys.reload().await;
+    assert_eq!(world.verdict(&old).await, DEAD);
+    assert_eq!(
+        world.dead(),
+        [("key-1".to_owned(), ChangeCause::Retire, true)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_key_counts_again_when_the_application_says_so() {
+    let (world, [old, _]) = World::new().await;
+    let set = world.keys.snapshot().unwrap();
+    let key = set.keys().find(|key| key.id().as_str() == "key-1").unwrap();
+
+    assert!(world.keys.remove("key-1"));
+    assert!(world.keys.reinstate("key-1"));
+    assert!(!world.keys.reinstate("key-1"));
+    assert_eq!(world.verdict(&old).await, Ok(()));
+    assert!(world.dead().is_empty());
+
+    assert!(world.keys.remove(key.thumbprint()));
+    assert_eq!(world.verdict(&old).await, DEAD);
+    world.keys.rotate(key.clone());
+    assert_eq!(world.verdict(&old).await, Ok(()));
+
+    assert!(world.keys.remove("key-1"));
+    world.keys.replace(set);
+    assert_eq!(world.verdict(&old).await, Ok(()));
+
+    // Not so the text of the issuer.
+    assert!(world.keys.remove("key-1"));
+    world
+        .keys
+        .replace_jwks(world.issuer.jwks().as_bytes())
+        .unwrap();
+    assert_eq!(world.verdict(&old).await, DEAD);
+    assert!(world.keys.remove("key-2"));
+    let refused = world.keys.replace_jwks(world.issuer.jwks().as_bytes());
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .contains("removed or retired")
+    );
+    assert!(!world.keys.is_ready());
+    assert_eq!(world.keys.status().freshness, Freshness::Missing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_the_application_stays_beside_those_that_are_fetched() {
+    let (world, [old, new]) = World::new().await;
+    let secret = b"LtNYhrBQgZXoHdE7P2uTiAqwV5m9xKcs";
+    let login = TestIssuer::with_secret(Algorithm::HS256, secret).with_clock(world.clock.clone());
+    let own = login
+        .named(world.issuer.issuer().as_str())
+        .token()
+        .header("kid", "internal")
+        .expires_in(Duration::from_secs(86_400))
+        .mint();
+    assert!(world.verdict(&own).await.is_err());
+    let key = Key::from_secret(Algorithm::HS256, secret).unwrap();
+    world.keys.rotate(key.with_key_id("internal"));
+    assert_eq!(world.verdict(&own).await, Ok(()));
+    world.issuer.rotate();
+    for jwks in [world.issuer.jwks(), world.issuer.jwks() + " "] {
+        world.publish(jwks);
+        world.keys.reload().await;
+        for token in [&own, &old, &new] {
+            assert_eq!(world.verdict(token).await, Ok(()));
+        }
+    }
+    let generation = world.keys.generation();
+    world.publish(world.issuer.jwks() + "  ");
+    world.keys.reload().await;
+    assert_eq!(
+        world.keys.generation(),
+        generation,
+        "the same keys are no change"
+    );
+
+    // The issuer is gone for days: its keys are given up, and that of the application is not.
+    *world.published.lock().unwrap() = None;
+    for _ in 0..30 {
+        advance(Duration::from_secs(3_600)).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(world.verdict(&own).await, Ok(()));
+    assert_eq!(
+        world.verdict(&old).await,
+        Err(RejectionKind::KeySourceUnavailable)
+    );
+    assert!(world.keys.remove("internal"));
+    assert!(world.verdict(&own).await.is_err());
+}
