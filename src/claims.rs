@@ -69,7 +69,7 @@ pub struct NoClaims {}
 ///
 /// `sub` alone does not: two issuers may give the same one to different people
 /// ([RFC 7519, section 4.1.2](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.2)).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubjectId {
     issuer: Box<str>,
     subject: Box<str>,
@@ -96,6 +96,15 @@ impl SubjectId {
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+}
+
+/// Prints the issuer, and nothing about the person.
+impl fmt::Debug for SubjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubjectId")
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -152,7 +161,8 @@ impl<C> Claims<C> {
         self.registered().issuer().unwrap_or_default()
     }
 
-    /// The subject: `sub`. Unique within its issuer only; see [`subject_id`](Self::subject_id).
+    /// The subject: `sub`; `None` if it is absent or empty. Unique within its issuer only; see
+    /// [`subject_id`](Self::subject_id).
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.registered().subject()
@@ -170,15 +180,16 @@ impl<C> Claims<C> {
         self.registered().audience()
     }
 
-    /// The client that got the token: `client_id`, or what providers send in its place (`azp`,
-    /// `cid`, `appid`).
+    /// The client that got the token: `client_id`, or what providers send in its place, the first
+    /// of `azp`, `cid` and `appid` that is there and not empty.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         self.token.client_id()
     }
 
-    /// Whether the client acts for itself and not for a person: its `sub` is its own id, or
-    /// `idtyp` or `gty` say so. A configured claim can say it too.
+    /// Whether the client acts for itself and not for a person: the `sub` is one of the names of the
+    /// client (`client_id`, `azp`, `cid`, `appid`), the token has no `sub`, or `idtyp` or `gty` say
+    /// so. A [configured claim](crate::config::IssuerRules::client_when) can say it too.
     ///
     /// A client that can choose its own id must not be taken for a user of the same name
     /// ([RFC 9068, section 5](https://www.rfc-editor.org/rfc/rfc9068#section-5)).
@@ -193,7 +204,24 @@ impl<C> Claims<C> {
         self.token.scopes()
     }
 
-    /// The roles, groups, entitlements and permissions that were granted.
+    /// Whether this scope was granted, compared exactly. A
+    /// [requirement](crate::scope) rejects a request without it with the right challenge; this is
+    /// for code that only wants to know.
+    ///
+    /// ```
+    /// use tower_jwt_auth::Claims;
+    ///
+    /// fn shows_private_events(claims: &Claims) -> bool {
+    ///     claims.has_scope("calendar:private")
+    /// }
+    /// ```
+    #[must_use]
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes().contains(scope)
+    }
+
+    /// The roles, entitlements and permissions that were granted; groups only if
+    /// [`roles_from`](crate::JwtAuth::roles_from) names them.
     #[must_use]
     pub fn roles(&self) -> NameSet<'_> {
         self.token.roles()
@@ -223,13 +251,14 @@ impl<C> Claims<C> {
             .map(NumericDate::to_system_time)
     }
 
-    /// The id of the token: `jti`. Unique within its issuer only.
+    /// The id of the token: `jti`; `None` if it is absent, empty or no text. Unique within its
+    /// issuer only.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.registered().id()
     }
 
-    /// When the person signed in: `auth_time`.
+    /// When the person signed in: `auth_time`; `None` if it is absent or no number.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<SystemTime> {
         self.registered()
@@ -237,13 +266,14 @@ impl<C> Claims<C> {
             .map(NumericDate::to_system_time)
     }
 
-    /// How the person signed in, as a class: `acr`.
+    /// How the person signed in, as a class: `acr`; `None` if it is absent or no text.
     #[must_use]
     pub fn authentication_context(&self) -> Option<&str> {
         self.registered().acr()
     }
 
-    /// By which means the person signed in: `amr`, such as `pwd` and `otp` (RFC 8176).
+    /// By which means the person signed in: `amr`, such as `pwd` and `otp` (RFC 8176). Empty if it
+    /// is absent or anything but an array of texts.
     #[must_use]
     pub fn authentication_methods(&self) -> NameSet<'_> {
         NameSet::of(self.registered().amr())
@@ -302,9 +332,12 @@ impl Token {
         self.is_client
     }
 
+    pub(crate) fn registered(&self) -> &Registered {
+        &self.registered
+    }
+
     pub(crate) fn client_id(&self) -> Option<&str> {
-        let claims = &self.registered;
-        claims.client_id().or(claims.authorized_party())
+        self.registered.clients().next()
     }
 
     pub(crate) fn scopes(&self) -> NameSet<'_> {
@@ -321,7 +354,7 @@ impl Token {
             return Ok(own);
         }
         let own = own::deserialize(&self.registered).map_err(|error| {
-            let reason = without_quoted(&error.to_string());
+            let reason = own::reason(&error, &self.registered);
             let name = std::any::type_name::<C>();
             Rejection::because(
                 RejectionKind::InvalidClaim,
@@ -365,27 +398,5 @@ impl<C> fmt::Debug for Claims<C> {
             .field("issuer", &self.issuer())
             .field("client_id", &self.client_id())
             .finish_non_exhaustive()
-    }
-}
-
-/// A message of the deserializer without the values that it quotes: they are claims.
-fn without_quoted(message: &str) -> String {
-    message
-        .split('"')
-        .enumerate()
-        .map(|(at, part)| if at % 2 == 0 { part } else { "\"…\"" })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn deserializer_messages_lose_the_values_that_they_quote() {
-        assert_eq!(
-            without_quoted(r#"invalid type: string "private", expected u8"#),
-            r#"invalid type: string "…", expected u8"#
-        );
     }
 }

@@ -5,7 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Source of the current time.
 ///
-/// The verifier reads it once for each token. Implemented for closures, so a test can write
+/// The verifier reads it once for each verdict, so that all checks of a token see the same moment.
+/// Tokens are judged by what the clock says at that moment. If the clock is set back, a token that
+/// had expired is valid again until its `exp` has passed once more, and one whose `nbf` or `iat` now
+/// lies in the future is rejected, cached or not.
+///
+/// Implemented for closures, so a test can write
 /// `.clock(|| UNIX_EPOCH + Duration::from_secs(1_700_000_000))`; the `test-util` feature has a
 /// clock that can be moved while requests run.
 pub trait Clock: Send + Sync + 'static {
@@ -47,6 +52,11 @@ impl NumericDate {
         Self(self.0 - duration.as_secs_f64())
     }
 
+    /// Before the year 10000. What lies behind it was not meant in seconds.
+    pub(crate) fn is_in_calendar(self) -> bool {
+        self.0 < CALENDAR_END
+    }
+
     /// The same moment for the standard library; what it cannot hold becomes the nearest end.
     pub(crate) fn to_system_time(self) -> SystemTime {
         let far = Duration::from_secs(FAR_FUTURE);
@@ -67,7 +77,9 @@ impl From<SystemTime> for NumericDate {
     }
 }
 
-/// The end of the year 9999.
+/// The begin of the year 10000.
+const CALENDAR_END: f64 = 253_402_300_800.0;
+/// The last second of the year 9999.
 const FAR_FUTURE: u64 = 253_402_300_799;
 
 #[cfg(test)]

@@ -13,8 +13,13 @@ use crate::keys::algorithm::Algorithm;
 /// A request, or a token, that was refused: what the client is told, and what the operator is.
 ///
 /// The client gets a status, a registered code and a fixed sentence ([`client_text`]). The
-/// operator gets the whole reason, through [`Display`](fmt::Display). Neither ever contains the
-/// token or a part of it. A copy rides in the extensions of the response, for layers outside.
+/// operator gets the whole reason, through [`Display`](fmt::Display). A copy is in the extensions of
+/// the response, for layers outside.
+///
+/// Neither contains the token or its signature. The reason quotes technical values as they were
+/// sent: `alg`, `kid` and `typ` of the header, `iss`, `aud` and the times of the claims, and names of
+/// members. A text among them is quoted, its control characters are escaped, and it is cut after 80
+/// characters. The values of other claims never appear.
 ///
 /// [`client_text`]: Self::client_text
 #[derive(Clone)]
@@ -37,7 +42,7 @@ pub enum RejectionKind {
     BindingMismatch,
     /// A cookie carried the token and another site made the request.
     CrossSiteRequest,
-    /// The same name stands twice in the header or in the claims.
+    /// The same name occurs twice in the header or in the claims.
     DuplicateMember,
     /// The token is encrypted.
     EncryptedToken,
@@ -396,15 +401,13 @@ impl fmt::Display for Rejection {
                 now,
                 leeway,
             } => {
-                let (gap, direction) = if now >= at {
-                    (now - at, "ago")
+                let [gap, at, now, leeway] = [now - at, *at, *now, *leeway].map(Seconds);
+                if gap.0 >= 0.0 {
+                    write!(f, "{what} was {gap} s ago")?;
                 } else {
-                    (at - now, "from now")
-                };
-                write!(
-                    f,
-                    "{what} was {gap} s {direction} (at {at}, now {now}, leeway {leeway} s)"
-                )
+                    write!(f, "{what} is {} s from now", Seconds(-gap.0))?;
+                }
+                write!(f, " (at {at}, now {now}, leeway {leeway} s)")
             }
             Detail::Rights { needed, .. } => {
                 write!(f, "token does not have what is required: {needed}")
@@ -437,6 +440,34 @@ impl fmt::Display for Excerpt<'_> {
 }
 
 const EXCERPT: usize = 80;
+
+/// What was expected, for a reason: the first few of the values, and how many more there are. A
+/// reason stays short however much is configured.
+pub(crate) fn one_of<'a>(values: impl Iterator<Item = &'a str>) -> String {
+    let mut values = values.map(Excerpt);
+    let shown = values.by_ref().take(SHOWN).map(|value| value.to_string());
+    let shown = shown.collect::<Vec<_>>().join(" or ");
+    match values.count() {
+        0 => shown,
+        more => format!("{shown} or one of {more} more"),
+    }
+}
+
+/// Values that [`one_of`] shows.
+const SHOWN: usize = 4;
+
+/// A time or a duration in seconds, with at most three decimals.
+pub(crate) struct Seconds(pub(crate) f64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.abs() >= 1e15 {
+            return write!(f, "{:e}", self.0);
+        }
+        let text = format!("{:.3}", self.0);
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
 
 /// An algorithm that the key does not have, for the operator.
 pub(crate) fn wrong_algorithm(presented: Algorithm, allowed: impl fmt::Display) -> Rejection {

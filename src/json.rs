@@ -82,6 +82,11 @@ impl<'a> Raw<'a> {
     }
 
     #[inline]
+    pub(crate) fn is_null(self) -> bool {
+        self.first() == Some(b'n')
+    }
+
+    #[inline]
     pub(crate) fn is_string(self) -> bool {
         self.first() == Some(b'"')
     }

@@ -19,7 +19,7 @@ use crate::keys::key::Key;
 use crate::keys::set::{Candidate, Candidates, KeySet};
 use crate::registered::Registered;
 use header::Replicated;
-pub(crate) use header::{Header, TokenType};
+pub(crate) use header::{Header, TokenType, is_same_media_type};
 
 /// A token of the right shape, whose signature nobody has checked.
 pub(crate) struct Unverified<'t> {

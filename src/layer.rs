@@ -184,7 +184,8 @@ impl<C, R> JwtAuth<C, R> {
         self.rules(|rules| rules.leeway(leeway))
     }
 
-    /// The longest time that a token may live, from `iat` to `exp`. Default: any.
+    /// Maximum lifetime of a token, from `iat` to `exp`; see [`IssuerRules::max_lifetime`].
+    /// Default: none.
     ///
     /// A stolen token works until it expires, so this bounds the damage of a generous issuer.
     pub fn max_lifetime(self, lifetime: Duration) -> Self {
@@ -202,7 +203,8 @@ impl<C, R> JwtAuth<C, R> {
         self.rules(IssuerRules::access_token_profile)
     }
 
-    /// The claims that are required beyond `iss`, `aud` and `exp`. Default: none.
+    /// The claims that are required beyond `iss`, `aud` and `exp`; see
+    /// [`IssuerRules::required_claims`]. Default: none.
     pub fn required_claims(self, claims: impl IntoIterator<Item = RequiredClaim>) -> Self {
         self.rules(|rules| rules.required_claims(claims))
     }
@@ -218,6 +220,9 @@ impl<C, R> JwtAuth<C, R> {
     }
 
     /// Changes any of the [`IssuerRules`], for all issuers.
+    ///
+    /// An issuer that has rules of its own ([`trust_with`](Self::trust_with)) gets these first, and
+    /// its own rules change them. The order of the calls does not matter.
     pub fn rules(mut self, change: impl FnOnce(IssuerRules) -> IssuerRules) -> Self {
         self.policy_mut().rules(change);
         self

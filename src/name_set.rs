@@ -51,12 +51,18 @@ impl fmt::Debug for NameSet<'_> {
     }
 }
 
-/// The names separated by spaces, the form of the `scope` parameter.
+/// The names separated by spaces, the form of the `scope` parameter. A name that has a space itself
+/// (no scope has, a role may) or a control character is printed in quotes, so that it never reads as
+/// two.
 impl fmt::Display for NameSet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.iter().enumerate().try_for_each(|(at, name)| {
             f.write_str(if at == 0 { "" } else { " " })?;
-            f.write_str(name)
+            if name.contains(|char: char| char == ' ' || char.is_control()) {
+                write!(f, "{name:?}")
+            } else {
+                f.write_str(name)
+            }
         })
     }
 }

@@ -10,6 +10,7 @@ use serde::de::{
 };
 use serde_json::Error;
 
+use crate::error::Excerpt;
 use crate::json::Raw;
 use crate::registered::Registered;
 
@@ -17,6 +18,59 @@ use crate::registered::Registered;
 pub(crate) fn deserialize<C: DeserializeOwned>(claims: &Registered) -> Result<C, Error> {
     // The second reading decides: its errors count lines and columns of the whole payload.
     C::deserialize(Payload(claims)).or_else(|_| serde_json::from_str(claims.payload()))
+}
+
+/// Deserializes one value.
+pub(crate) fn value<D: DeserializeOwned>(value: Raw<'_>) -> Option<D> {
+    D::deserialize(Value(value)).ok()
+}
+
+/// Why own claims do not fit: the claim and the category, without any value. Messages of the
+/// deserializer quote values, and those of a user's own type may say anything.
+pub(crate) fn reason(error: &Error, claims: &Registered) -> String {
+    let message = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let category = category(message.strip_suffix(&place).unwrap_or(&message));
+    match claim_at(error, claims) {
+        Some(name) => format!("claim {}: {category}", Excerpt(name)),
+        None => category,
+    }
+}
+
+fn category(message: &str) -> String {
+    // These name a field of the type, and no value.
+    let names_a_field = message.starts_with("missing field") || message.starts_with("duplicate");
+    if names_a_field && message.split('`').count() == 3 {
+        return message.to_owned();
+    }
+    let category = ["type", "value", "length"]
+        .map(|what| format!("invalid {what}"))
+        .into_iter()
+        .chain(["variant", "field"].map(|what| format!("unknown {what}")))
+        .find(|category| message.starts_with(category));
+    match category {
+        // What is expected stands behind the value, and is the type's own sentence.
+        Some(category) if message.ends_with(", there are no fields") => category,
+        Some(category) => match message.rsplit_once(", expected ") {
+            Some((_, expected)) => format!("{category}, expected {expected}"),
+            None => category,
+        },
+        None => "not accepted by the type".into(),
+    }
+}
+
+/// The claim at the place of the error.
+fn claim_at<'c>(error: &Error, claims: &'c Registered) -> Option<&'c str> {
+    let before = error.line().checked_sub(1)?;
+    let lines = claims.payload().split_inclusive('\n').take(before);
+    let at = lines
+        .map(str::len)
+        .sum::<usize>()
+        .saturating_add(error.column());
+    claims
+        .members()
+        .find(|(_, value)| value.place().start < at && at <= value.place().end)
+        .map(|(name, _)| name)
 }
 
 /// The payload as a deserializer.
@@ -326,6 +380,76 @@ mod tests {
         check::<String>();
         check::<u8>();
         check::<()>();
+    }
+
+    /// What is said about a payload that does not fit.
+    fn reason_of<C: DeserializeOwned + Debug>(payload: &str) -> String {
+        let claims = Registered::read(payload.to_owned()).unwrap();
+        reason(&deserialize::<C>(&claims).unwrap_err(), &claims)
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Rank {
+        Admin,
+        Editor,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only deserialized")]
+    struct Ranked {
+        rank: Rank,
+        #[serde(default)]
+        at: Option<std::net::IpAddr>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+
+    #[test]
+    fn a_reason_names_claim_and_category_and_no_value() {
+        for (said, expected) in [
+            (
+                reason_of::<Plain>(r#"{"name":4711}"#),
+                r#"claim "name": invalid type, expected a string"#,
+            ),
+            (
+                reason_of::<Plain>(r#"{"name":"x","age":"secret, expected secret"}"#),
+                r#"claim "age": invalid type, expected u8"#,
+            ),
+            (
+                reason_of::<Plain>("{\n\"name\":\"x\",\n \"age\" : 4711}"),
+                r#"claim "age": invalid value, expected u8"#,
+            ),
+            (
+                reason_of::<Ranked>(r#"{"iss":"a","rank":"alice@example.com"}"#),
+                r#"claim "rank": unknown variant, expected `admin` or `editor`"#,
+            ),
+            (
+                reason_of::<Ranked>(r#"{"rank":"admin","at":"alice@example.com"}"#),
+                r#"claim "at": not accepted by the type"#,
+            ),
+            (
+                reason_of::<Nothing>(r#"{"alice@example.com, expected `alice`":1}"#),
+                "unknown field",
+            ),
+            (reason_of::<Plain>(r#"{"age":7}"#), "missing field `name`"),
+            (
+                reason_of::<Either>(r#"{"name":4711}"#),
+                "not accepted by the type",
+            ),
+            (
+                reason_of::<Tagged>(r#"{"kind":"alice"}"#),
+                r#"claim "kind": unknown variant, expected `Person` or `Robot`"#,
+            ),
+            (
+                reason_of::<Plain>(r#"{"name":"x","tags":["a",{"b":"c"}]}"#),
+                r#"claim "tags": invalid type, expected a string"#,
+            ),
+        ] {
+            assert_eq!(said, expected);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::config_error::ConfigError;
 use crate::headers::Headers;
+use crate::jws::is_same_media_type;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
 use crate::recall::Memory;
@@ -201,7 +202,10 @@ pub struct IssuerRules {
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) max_age: Option<Duration>,
     pub(crate) is_access_token_profile: bool,
-    pub(crate) required: Arc<[RequiredClaim]>,
+    required: Arc<[RequiredClaim]>,
+    /// Claims of the profile that the issuer may leave out.
+    optional: Arc<[RequiredClaim]>,
+    types: Arc<[Box<str>]>,
     pub(crate) is_expiry_optional: bool,
     pub(crate) accepts_id_tokens: bool,
     pub(crate) requires_key_id: bool,
@@ -226,8 +230,10 @@ impl IssuerRules {
         self
     }
 
-    /// The longest time that a token may live, from `iat` (or from now, where that is absent or
-    /// later) to `exp`; default: any.
+    /// Maximum lifetime of a token, from `iat` to `exp`. Default: none.
+    ///
+    /// Both are times of the issuer, so the [leeway](Self::leeway) does not count. A token without
+    /// `iat` is taken as issued now; the leeway then counts, because that compares two clocks.
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
         self.max_lifetime = Some(lifetime);
         self
@@ -239,27 +245,69 @@ impl IssuerRules {
         self
     }
 
-    /// Insists on the profile for access tokens of [RFC 9068]: `typ` is `at+jwt`; `sub`,
-    /// `client_id`, `iat` and `jti` are there; `scope` is a string. Default: off.
+    /// Requires the profile for access tokens of [RFC 9068]: `typ` is `at+jwt`; `sub`, `client_id`,
+    /// `iat` and `jti` are present; `scope` is a string; `auth_time`, `acr` and `amr` have the types
+    /// of section 2.2.1 where they are present. Default: off.
     ///
-    /// For an issuer that leaves out one of the claims, call
-    /// [`required_claims`](Self::required_claims) behind it.
+    /// [`optional_claims`](Self::optional_claims) is for an issuer that leaves out one of the
+    /// claims.
     ///
     /// [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
     pub fn access_token_profile(mut self) -> Self {
         self.is_access_token_profile = true;
-        self.required_claims([
-            RequiredClaim::Subject,
-            RequiredClaim::ClientId,
-            RequiredClaim::IssuedAt,
-            RequiredClaim::Id,
-        ])
+        self
     }
 
-    /// The claims that are required beyond `iss`, `aud` and `exp`; replaces those named before.
+    /// The claims that are required beyond `iss`, `aud` and `exp`, and beyond those of
+    /// [`access_token_profile`](Self::access_token_profile); replaces those named before. An empty
+    /// `sub`, `client_id` or `jti` is absent. Default: none.
     pub fn required_claims(mut self, claims: impl IntoIterator<Item = RequiredClaim>) -> Self {
         self.required = claims.into_iter().collect();
         self
+    }
+
+    /// The claims of [`access_token_profile`](Self::access_token_profile) that this issuer may leave
+    /// out; replaces those named before. One that [`required_claims`](Self::required_claims) names
+    /// stays required. Default: none.
+    pub fn optional_claims(mut self, claims: impl IntoIterator<Item = RequiredClaim>) -> Self {
+        self.optional = claims.into_iter().collect();
+        self
+    }
+
+    /// Accepts this further value of the header parameter `typ`, such as `JOSE`; called again, it
+    /// adds one. Default: absent, `JWT` and `at+jwt` are accepted, every other value is rejected.
+    ///
+    /// It is for one issuer that is known to send it, so set it with
+    /// [`trust_with`](crate::JwtAuth::trust_with) where other issuers are trusted too. Case does not
+    /// count, and neither does the prefix `application/`
+    /// ([RFC 7515, section 4.1.9](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.9)). Such a
+    /// token is still rejected if its claims mark it as a token of another kind, and under
+    /// [`access_token_profile`](Self::access_token_profile) no other type is accepted.
+    pub fn accept_type(mut self, typ: &str) -> Self {
+        let types = self.types.iter().cloned();
+        self.types = types.chain([Box::from(typ)]).collect();
+        self
+    }
+
+    pub(crate) fn accepts_type(&self, typ: &str) -> bool {
+        !self.is_access_token_profile
+            && self
+                .types
+                .iter()
+                .any(|accepted| is_same_media_type(accepted, typ))
+    }
+
+    /// The claims that are required beyond `iss`, `aud` and `exp`.
+    pub(crate) fn required(&self) -> impl Iterator<Item = RequiredClaim> {
+        let profile: &[_] = if self.is_access_token_profile {
+            &PROFILE
+        } else {
+            &[]
+        };
+        let profile = profile
+            .iter()
+            .filter(|claim| !self.optional.contains(claim));
+        self.required.iter().chain(profile).copied()
     }
 
     /// Refuses tokens that name no key. Default: such a token is tried with the keys that its
@@ -276,9 +324,12 @@ impl IssuerRules {
         self
     }
 
-    /// Reads roles from this claim, a string or an array; default: `roles`, `groups`,
-    /// `entitlements`, `permissions`, `cognito:groups`, Keycloak's `realm_access.roles` and
+    /// Reads roles from this claim, a string or an array; default: `roles`, `entitlements`,
+    /// `permissions`, `cognito:groups`, Keycloak's `realm_access.roles` and
     /// `resource_access.<audience>.roles`. Called again, it adds a claim.
+    ///
+    /// `groups` is read only if it is named here, because some products let their users make groups:
+    /// then whoever makes a group called `admin` would be one.
     pub fn roles_from(mut self, claim: ClaimPointer) -> Self {
         self.roles_from = self.roles_from.iter().cloned().chain([claim]).collect();
         self
@@ -302,7 +353,9 @@ impl IssuerRules {
         self
     }
 
-    /// Lets ID tokens in, as far as they can be told from access tokens.
+    /// Accepts tokens with the marks of an ID token: `nonce`, `at_hash`, `c_hash`, Cognito's
+    /// `token_use`, Keycloak's `typ`. The marks of every other kind are rejected all the same: logout
+    /// tokens, refresh tokens, DPoP proofs, status lists, introspection answers.
     ///
     /// # Security
     ///
@@ -314,6 +367,14 @@ impl IssuerRules {
         self
     }
 }
+
+/// The claims that RFC 9068, section 2.2, requires beyond `iss`, `aud` and `exp`.
+const PROFILE: [RequiredClaim; 4] = [
+    RequiredClaim::Subject,
+    RequiredClaim::ClientId,
+    RequiredClaim::IssuedAt,
+    RequiredClaim::Id,
+];
 
 /// One issuer with everything that is its own: nothing here is ever used for another.
 #[derive(Clone)]

@@ -1,5 +1,7 @@
 //! The claims that the checks need, read from the payload in one pass.
 
+mod found;
+
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
@@ -7,6 +9,7 @@ use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
 use crate::json::{self, JsonError, Raw};
 use crate::text::{Collector, Names, Span, Spans};
+use found::{Found, Lenient, Mark};
 
 /// The claims that the checks need, read in one pass and not yet believed.
 ///
@@ -40,34 +43,6 @@ struct Member {
     value: Span,
 }
 
-/// What one pass finds.
-#[derive(Clone, Default)]
-struct Found {
-    issuer: Option<Span>,
-    subject: Option<Span>,
-    audience: Option<Span>,
-    expires_at: Option<NumericDate>,
-    not_before: Option<NumericDate>,
-    issued_at: Option<NumericDate>,
-    id: Option<Span>,
-    client_id: Option<Span>,
-    authorized_party: Option<Span>,
-    auth_time: Option<NumericDate>,
-    acr: Option<Span>,
-    amr: Span,
-    scope: Option<Span>,
-    scp: Option<Span>,
-    /// Values with roles, in the order of the token.
-    roles: [Span; ROLE_CLAIMS],
-    role_claims: u8,
-    resource_access: Option<Span>,
-    is_bound: bool,
-    says_client: bool,
-    foreign_mark: Option<&'static str>,
-    has_nonce: bool,
-    says_access_token: bool,
-}
-
 impl Registered {
     /// Reads a payload once. An error here needs no signature to be right.
     pub(crate) fn read(payload: String) -> Result<Self, Rejection> {
@@ -84,16 +59,13 @@ impl Registered {
                 Some(plain) => Cow::Borrowed(plain),
                 None => name.string().unwrap_or_default(),
             };
-            if let Err(name) = found.member(&name, value, &mut texts) {
-                invalid.get_or_insert(name);
+            if let Err(flaw) = found.member(&name, value, &mut texts) {
+                invalid.get_or_insert(flaw);
             }
         })
         .map_err(|error| malformed("claims", error))?;
-        if let Some(name) = invalid {
-            return Err(Rejection::because(
-                RejectionKind::InvalidClaim,
-                format!("claim `{name}` has the wrong JSON type"),
-            ));
+        if let Some(flaw) = invalid {
+            return Err(flaw.rejection());
         }
         let (lists, unescaped) = texts.finish();
         let mut buffer = payload;
@@ -178,9 +150,14 @@ impl Registered {
         self.text(self.found.client_id)
     }
 
-    /// What providers send in place of `client_id`.
-    pub(crate) fn authorized_party(&self) -> Option<&str> {
-        self.text(self.found.authorized_party)
+    /// Every name of the client: `client_id`, then `azp`, `cid` and `appid`.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &str> {
+        let parties = self.found.parties.iter().filter(|party| !party.is_empty());
+        self.found
+            .client_id
+            .iter()
+            .chain(parties)
+            .map(|span| span.text(&self.buffer))
     }
 
     /// `auth_time`.
@@ -231,19 +208,27 @@ impl Registered {
         self.found.says_client
     }
 
-    /// A claim that only a JWT of another kind has.
+    /// A claim that restricts nothing and has another type than its specification gives it.
+    pub(crate) fn odd_claim(&self) -> Option<&'static str> {
+        self.found.odd_claim.map(Lenient::name)
+    }
+
+    /// A claim that only a JWT of another kind has, which is no ID token either.
     pub(crate) fn foreign_mark(&self) -> Option<&'static str> {
-        self.found.foreign_mark
+        self.found.foreign_mark.map(Mark::reason)
     }
 
-    /// `nonce`, which ID tokens have.
-    pub(crate) fn has_nonce(&self) -> bool {
-        self.found.has_nonce
-    }
-
-    /// Keycloak's payload `typ` says that this is an access token.
-    pub(crate) fn says_access_token(&self) -> bool {
-        self.found.says_access_token
+    /// A claim that only an ID token has.
+    pub(crate) fn id_token_mark(&self) -> Option<&'static str> {
+        let found = &self.found;
+        // Some issuers copy the `nonce` of the login into access tokens too. These say what they
+        // are for, or for which client.
+        let is_access_token = found.says_access_token
+            || found.scope.is_some()
+            || found.scp.is_some()
+            || found.client_id.is_some();
+        let nonce = (found.has_nonce && !is_access_token).then_some(Mark::Nonce);
+        found.id_token_mark.or(nonce).map(Mark::reason)
     }
 
     /// The value of any claim.
@@ -252,6 +237,15 @@ impl Registered {
             .iter()
             .find(|member| member.name.text(&self.buffer) == name)
             .map(|member| member.value)
+    }
+
+    /// The value that these names lead to, each an object's member.
+    pub(crate) fn at(&self, names: &[String]) -> Option<Span> {
+        let (first, rest) = names.split_first()?;
+        let claim = self.claim(first)?.value(self.payload());
+        rest.iter()
+            .try_fold(claim, |value, name| value.member(name))
+            .map(Span::of)
     }
 
     /// All claims, in the order of the token.
@@ -311,85 +305,6 @@ impl Registered {
     }
 }
 
-impl Found {
-    fn member(
-        &mut self,
-        name: &str,
-        value: Raw<'_>,
-        texts: &mut Collector<'_>,
-    ) -> Result<(), &'static str> {
-        let mut text = |name| texts.string(value).ok_or(name);
-        let date = |name| value.number().map(NumericDate).ok_or(name);
-        match name {
-            "iss" => self.issuer = Some(text("iss")?),
-            "sub" => self.subject = Some(text("sub")?),
-            "aud" => {
-                texts.one_or_more(value).ok_or("aud")?;
-                self.audience = Some(texts.list());
-            }
-            "exp" => self.expires_at = Some(date("exp")?),
-            "nbf" => self.not_before = Some(date("nbf")?),
-            "iat" => self.issued_at = Some(date("iat")?),
-            "jti" => self.id = Some(text("jti")?),
-            "client_id" => self.client_id = Some(text("client_id")?),
-            "azp" | "cid" | "appid" => self.authorized_party = texts.string(value),
-            "auth_time" => self.auth_time = Some(date("auth_time")?),
-            "acr" => self.acr = Some(text("acr")?),
-            "amr" => {
-                texts.strings(value).ok_or("amr")?;
-                self.amr = texts.list();
-            }
-            "scope" => self.scope = Some(Span::of(value)),
-            "scp" => self.scp = Some(Span::of(value)),
-            "roles" | "groups" | "entitlements" | "permissions" | "cognito:groups" => {
-                self.role_claim(value);
-            }
-            "realm_access" => {
-                if let Some(roles) = value.member("roles") {
-                    self.role_claim(roles);
-                }
-            }
-            "resource_access" => self.resource_access = Some(Span::of(value)),
-            "cnf" => self.is_bound = true,
-            "idtyp" => self.says_client |= value.string().is_some_and(|kind| kind == "app"),
-            "gty" => {
-                self.says_client |= value
-                    .string()
-                    .is_some_and(|grant| grant == "client-credentials")
-            }
-            "at_hash" => self.foreign_mark = Some("claim `at_hash` marks an ID token"),
-            "c_hash" => self.foreign_mark = Some("claim `c_hash` marks an ID token"),
-            "events" => self.foreign_mark = Some("claim `events` marks a security event"),
-            "status_list" => self.foreign_mark = Some("claim `status_list` marks a status list"),
-            "token_introspection" => {
-                self.foreign_mark =
-                    Some("claim `token_introspection` marks an introspection answer")
-            }
-            "htm" | "htu" => self.foreign_mark = Some("claims `htm` and `htu` mark a DPoP proof"),
-            "nonce" => self.has_nonce = true,
-            "token_use" if value.string().is_some_and(|kind| kind != "access") => {
-                self.foreign_mark = Some("claim `token_use` is not `access`");
-            }
-            "typ" => match value.string().as_deref() {
-                Some("Bearer") => self.says_access_token = true,
-                Some("ID" | "Refresh" | "Offline" | "Logout") => {
-                    self.foreign_mark = Some("claim `typ` names another kind of token");
-                }
-                _ => {}
-            },
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn role_claim(&mut self, value: Raw<'_>) {
-        if let Some(free) = self.roles.get_mut(usize::from(self.role_claims)) {
-            *free = Span::of(value);
-            self.role_claims = self.role_claims.saturating_add(1);
-        }
-    }
-}
-
 /// A header or a payload that the strict reader did not accept.
 pub(crate) fn malformed(part: &str, error: JsonError) -> Rejection {
     match error {
@@ -406,7 +321,7 @@ pub(crate) fn malformed(part: &str, error: JsonError) -> Rejection {
         ),
         JsonError::Syntax(at) => Rejection::because(
             RejectionKind::MalformedToken,
-            format!("{part}: not one JSON object, at octet {at}"),
+            format!("{part}: not one JSON object, at byte {at}"),
         ),
         JsonError::TooLarge(what) => Rejection::because(
             RejectionKind::MalformedToken,
@@ -415,8 +330,6 @@ pub(crate) fn malformed(part: &str, error: JsonError) -> Rejection {
     }
 }
 
-/// Claims with roles that one payload can have, `realm_access` among them.
-const ROLE_CLAIMS: usize = 6;
 /// Members for which there is room at once.
 const MEMBERS: usize = 16;
 
@@ -432,16 +345,20 @@ mod tests {
                 r#"{"roles":[{"value":"a","display":"A"},{"value":"b"}]}"#,
                 vec!["a", "b"],
             ),
-            (r#"{"groups":"a"}"#, vec!["a"]),
+            (r#"{"entitlements":"a"}"#, vec!["a"]),
+            (r#"{"groups":["a"]}"#, vec![]),
             (
                 r#"{"realm_access":{"roles":["a"]},"cognito:groups":["b"]}"#,
                 vec!["a", "b"],
             ),
             (
-                r#"{"roles":"1","groups":"2","entitlements":"3","permissions":"4","cognito:groups":"5","realm_access":{"roles":"\u0036"}}"#,
-                vec!["1", "2", "3", "4", "5", "6"],
+                r#"{"roles":"1","entitlements":"2","permissions":"3","cognito:groups":"4","realm_access":{"roles":"\u0035"}}"#,
+                vec!["1", "2", "3", "4", "5"],
             ),
-            (r#"{"roles":5,"groups":{},"permissions":[1,null]}"#, vec![]),
+            (
+                r#"{"roles":5,"entitlements":{},"permissions":[1,null]}"#,
+                vec![],
+            ),
         ] {
             let claims = Registered::read(text.to_owned());
             let mut claims = claims.unwrap_or_else(|error| panic!("{text}: {error}"));

@@ -49,12 +49,16 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use serde::de::DeserializeOwned;
+
 use crate::challenge::is_scope_octet;
 use crate::claims::{Claims, Token};
 use crate::error::Rejection;
 #[doc(hidden)]
 pub use crate::macros::{Name, Text, part, role_length, scope_length};
 use crate::name_set::NameSet;
+use crate::own;
+use crate::policy::ClaimPointer;
 
 /// Something that a token must grant.
 ///
@@ -93,7 +97,7 @@ impl<'a> Grants<'a> {
         self.0.scopes()
     }
 
-    /// The roles, groups, entitlements and permissions.
+    /// The roles; see [`Claims::roles`].
     #[must_use]
     pub fn roles(self) -> NameSet<'a> {
         self.0.roles()
@@ -110,13 +114,72 @@ impl<'a> Grants<'a> {
     pub fn is_client(self) -> bool {
         self.0.is_client()
     }
+
+    /// The issuer: a subject, a client or another claim means something only beside it, where
+    /// several issuers are trusted.
+    #[must_use]
+    pub fn issuer(self) -> &'a str {
+        self.0.registered().issuer().unwrap_or_default()
+    }
+
+    /// The subject; see [`Claims::subject`].
+    #[must_use]
+    pub fn subject(self) -> Option<&'a str> {
+        self.0.registered().subject()
+    }
+
+    /// The audiences.
+    pub fn audience(self) -> impl Iterator<Item = &'a str> {
+        self.0.registered().audience()
+    }
+
+    /// Any claim, found by a JSON pointer such as `/repository_owner`
+    /// ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901), through objects).
+    ///
+    /// `None` if the token has no such claim, if it does not fit the type, or if the text is no
+    /// pointer. The claim is read again each time.
+    ///
+    /// # Example: pipelines of one organisation alone
+    ///
+    /// ```
+    /// use tower_jwt_auth::scope::{Grants, Requirement};
+    ///
+    /// struct OurPipelines;
+    ///
+    /// impl Requirement for OurPipelines {
+    ///     fn is_met(grants: Grants<'_>) -> bool {
+    ///         grants.issuer() == "https://token.actions.githubusercontent.com"
+    ///             && grants.claim::<String>("/repository_owner").as_deref() == Some("acme")
+    ///     }
+    ///
+    ///     fn describe() -> String {
+    ///         "a pipeline of acme".into()
+    ///     }
+    /// }
+    /// # #[cfg(feature = "test-util")] {
+    /// # let issuer = tower_jwt_auth::test::TestIssuer::new().named("https://token.actions.githubusercontent.com");
+    /// # let verifier = issuer.auth().verifier();
+    /// # for (owner, may) in [("acme", true), ("mallory", false)] {
+    /// #     let claims = verifier.verify_now(&issuer.token().claim("repository_owner", owner).mint()).unwrap();
+    /// #     assert_eq!(claims.authorize::<OurPipelines>().is_ok(), may);
+    /// # }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn claim<D: DeserializeOwned>(self, pointer: &str) -> Option<D> {
+        let pointer = ClaimPointer::new(pointer).ok()?;
+        let registered = self.0.registered();
+        let value = registered.at(pointer.names())?;
+        own::value(value.value(registered.payload()))
+    }
 }
 
+/// Prints the issuer and the client, and nothing about the person.
 impl fmt::Debug for Grants<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Grants")
-            .field("scopes", &self.scopes())
-            .field("roles", &self.roles())
+            .field("issuer", &self.issuer())
+            .field("client_id", &self.client_id())
             .finish_non_exhaustive()
     }
 }

@@ -34,6 +34,11 @@ impl Span {
     }
 
     #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.start >= self.end
+    }
+
+    #[inline]
     pub(crate) fn text(self, buffer: &str) -> &str {
         buffer.get(self.range()).unwrap_or_default()
     }
@@ -152,7 +157,10 @@ impl<'b> Collector<'b> {
     }
 
     /// The names that were added.
-    pub(crate) fn names(self) -> Names {
+    pub(crate) fn names(mut self) -> Names {
+        if self.names.len() > MANY {
+            self.names = self.each_once();
+        }
         let own = || [self.buffer, &self.unescaped].concat();
         Names {
             buffer: (!self.unescaped.is_empty()).then(own),
@@ -248,15 +256,34 @@ impl<'b> Collector<'b> {
         }
     }
 
-    /// Adds a name unless it is empty, or in the list already.
+    /// Adds a name unless it is empty, or in the list already. In a long list every name is added,
+    /// and [`names`](Self::names) sorts out which are there twice: to search each among all others
+    /// would take quadratic time.
     fn name(&mut self, name: Span) {
         let octets = self.octets(name.range());
         let mark = mark(octets);
-        if octets.is_empty() || (self.marks & mark != 0 && self.has(octets)) {
+        let is_long = self.names.len() > MANY;
+        if octets.is_empty() || (!is_long && self.marks & mark != 0 && self.has(octets)) {
             return;
         }
         self.marks |= mark;
         self.names.push(name);
+    }
+
+    /// The names in their order, without those that are there already.
+    fn each_once(&self) -> Spans {
+        let all = self.names.all();
+        let mut sorted: Vec<_> = all
+            .iter()
+            .enumerate()
+            .map(|(at, name)| (self.octets(name.range()), at, *name))
+            .collect();
+        sorted.sort_unstable_by_key(|(octets, at, _)| (*octets, *at));
+        sorted.dedup_by_key(|(octets, ..)| *octets);
+        sorted.sort_unstable_by_key(|(_, at, _)| *at);
+        let mut once = Spans::default();
+        sorted.iter().for_each(|(.., name)| once.push(*name));
+        once
     }
 
     fn has(&self, name: &[u8]) -> bool {
@@ -291,6 +318,9 @@ const FEW: usize = 8;
 /// Spans for which there is room at once where they are more.
 const ROOM: usize = 32;
 
+/// Names of a list that are compared with each other one by one.
+const MANY: usize = 64;
+
 /// The names that a claim grants.
 #[cfg(any(test, feature = "_fuzz"))]
 pub(crate) fn granted(value: &str) -> Vec<String> {
@@ -322,6 +352,27 @@ mod tests {
             assert_eq!(granted(value), expected, "{value}");
             let value = Raw::of_accepted(value, 0..value.len());
             assert_eq!(Granted::of(value), shape, "{value:?}");
+        }
+    }
+
+    /// Every length around the one from which on the list is sorted.
+    #[test]
+    fn a_name_is_granted_once_in_a_list_of_any_length() {
+        for count in [1, MANY - 1, MANY, MANY + 1, MANY + 2, 2_000] {
+            let all: Vec<_> = (0..count).map(|number| format!("s{number}")).collect();
+            let backwards: Vec<_> = all.iter().rev().cloned().collect();
+            for list in [
+                [all.clone(), all.clone()].concat(),
+                [all.clone(), backwards.clone()].concat(),
+                all.iter()
+                    .flat_map(|name| [name.clone(), name.clone()])
+                    .collect(),
+            ] {
+                let words = format!("\"{}\"", list.join(" "));
+                assert_eq!(granted(&words), all, "{count} words");
+                let items = format!("[\"{}\",\"\"]", list.join("\",\""));
+                assert_eq!(granted(&items), all, "{count} items");
+            }
         }
     }
 

@@ -1,11 +1,13 @@
 //! The claims against the policy: the same checks first without trust, to refuse a hopeless token
 //! before its signature costs anything, then as decisions on the authentic payload.
 
+use std::time::Duration;
+
 use crate::claims::Claims;
 use crate::clock::NumericDate;
-use crate::error::{Rejection, RejectionKind};
+use crate::error::{Rejection, RejectionKind, Seconds, one_of};
 use crate::jws::{Authentic, TokenType, Unverified};
-use crate::policy::{Audience, ClaimPointer, IssuerRules, Policy, RequiredClaim, Trust};
+use crate::policy::{Audience, IssuerRules, Policy, RequiredClaim, Trust};
 use crate::registered::Registered;
 use crate::text::{Granted, Span};
 
@@ -18,15 +20,11 @@ pub(crate) fn trust_of<'p>(
     let claims = token.untrusted();
     let issuer = claims.issuer().ok_or_else(|| missing("iss"))?;
     policy.trust_in(issuer).ok_or_else(|| {
-        let expected: Vec<_> = policy
-            .trusts
-            .iter()
-            .map(|trust| trust.issuer.as_str())
-            .collect();
+        let trusted = policy.trusts.iter().map(|trust| trust.issuer.as_str());
         Rejection::mismatch(
             RejectionKind::IssuerMismatch,
             "issuer",
-            format!("{expected:?}"),
+            one_of(trusted),
             issuer,
         )
     })
@@ -102,20 +100,15 @@ fn check_type(typ: &TokenType, claims: &Registered, rules: &IssuerRules) -> Resu
         ))
     };
     match typ {
-        TokenType::Other(other) => return wrong(other),
+        TokenType::AccessToken => return Ok(()),
         TokenType::Absent if rules.is_access_token_profile => return wrong(""),
         TokenType::Jwt if rules.is_access_token_profile => return wrong("JWT"),
-        TokenType::AccessToken => return Ok(()),
-        TokenType::Absent | TokenType::Jwt => {}
-    }
-    if rules.accepts_id_tokens {
-        return Ok(());
+        TokenType::Other(other) if !rules.accepts_type(other) => return wrong(other),
+        TokenType::Absent | TokenType::Jwt | TokenType::Other(_) => {}
     }
     // Without the type of its own, an access token is told from its relatives by their marks.
-    let mark = claims.foreign_mark().or_else(|| {
-        (claims.has_nonce() && !claims.says_access_token())
-            .then_some("claim `nonce` marks an ID token")
-    });
+    let id_token = || claims.id_token_mark().filter(|_| !rules.accepts_id_tokens);
+    let mark = claims.foreign_mark().or_else(id_token);
     mark.map_or(Ok(()), |mark| {
         Err(Rejection::because(RejectionKind::WrongType, mark))
     })
@@ -133,12 +126,11 @@ fn check_audience(audience: &Audience, claims: &Registered) -> Result<(), Reject
     if !claims.has_audience() {
         return Err(missing("aud"));
     }
-    let expected: Vec<_> = audience.ids().collect();
     let presented = claims.audience().collect::<Vec<_>>().join(" ");
     Err(Rejection::mismatch(
         RejectionKind::AudienceMismatch,
         "audience",
-        format!("{expected:?}"),
+        one_of(audience.ids()),
         &presented,
     ))
 }
@@ -153,7 +145,7 @@ pub(crate) fn window(claims: &Registered, rules: &IssuerRules) -> (NumericDate, 
     }
     if let Some(at) = claims.expires_at() {
         until = at.plus(leeway);
-        if let Some(lifetime) = rules.max_lifetime {
+        if let (Some(lifetime), None) = (rules.max_lifetime, claims.issued_at()) {
             not_before(at.minus(lifetime).minus(leeway));
         }
     }
@@ -203,10 +195,14 @@ fn check_times(
         }
     }
     if let (Some(lifetime), Some(end)) = (rules.max_lifetime, claims.expires_at()) {
-        // A token without `iat`, or with one in the future, begins now at the latest.
-        let start = claims.issued_at().filter(|at| *at < now).unwrap_or(now);
-        if end > start.plus(lifetime).plus(leeway) {
-            let (lives, longest) = (end.0 - start.0, lifetime.as_secs_f64());
+        // Both times are the issuer's, so there is no difference of clocks between them. Without
+        // `iat` the token begins now, by our clock.
+        let (start, tolerance) = match claims.issued_at() {
+            Some(start) => (start, Duration::ZERO),
+            None => (now, leeway),
+        };
+        if end > start.plus(lifetime).plus(tolerance) {
+            let (lives, longest) = (Seconds(end.0 - start.0), Seconds(lifetime.as_secs_f64()));
             return Err(Rejection::because(
                 RejectionKind::InvalidClaim,
                 format!("token lives {lives} s, at most {longest} s are accepted"),
@@ -217,7 +213,7 @@ fn check_times(
 }
 
 fn check_required(claims: &Registered, rules: &IssuerRules) -> Result<(), Rejection> {
-    for claim in rules.required.iter() {
+    for claim in rules.required() {
         let (name, is_there) = match claim {
             RequiredClaim::ClientId => ("client_id", claims.client_id().is_some()),
             RequiredClaim::Id => ("jti", claims.id().is_some()),
@@ -226,10 +222,31 @@ fn check_required(claims: &Registered, rules: &IssuerRules) -> Result<(), Reject
             RequiredClaim::Subject => ("sub", claims.subject().is_some()),
         };
         if !is_there {
-            return Err(missing(name));
+            return Err(unusable(name, claims));
         }
     }
+    if rules.is_access_token_profile
+        && let Some(name) = claims.odd_claim()
+    {
+        return Err(wrong_type(name));
+    }
     Ok(())
+}
+
+/// A required claim that is absent, empty, or of a type that would not matter elsewhere.
+fn unusable(name: &str, claims: &Registered) -> Rejection {
+    let value = claims
+        .claim(name)
+        .map(|value| value.value(claims.payload()));
+    match value {
+        None => missing(name),
+        Some(value) if value.is_null() => missing(name),
+        Some(value) if value.is_string() => Rejection::because(
+            RejectionKind::MissingClaim,
+            format!("claim `{name}` is empty"),
+        ),
+        Some(_) => wrong_type(name),
+    }
 }
 
 /// Which claims grant scopes: RFC 8693, section 4.2, and what providers make of it.
@@ -244,9 +261,12 @@ fn scopes(claims: &mut Registered, rules: &IssuerRules) -> Result<(), Rejection>
     if !rules.scopes_from.is_empty() {
         let mut values = Vec::new();
         for pointer in rules.scopes_from.iter() {
-            let Some(value) = find(claims, pointer) else {
+            let Some(value) = claims.at(pointer.names()) else {
                 continue;
             };
+            if value.value(claims.payload()).is_null() {
+                continue;
+            }
             if Granted::of(value.value(claims.payload())) == Granted::Invalid {
                 return wrong(&pointer.names().join("/"), NAMES);
             }
@@ -275,7 +295,9 @@ fn scopes(claims: &mut Registered, rules: &IssuerRules) -> Result<(), Rejection>
 fn roles(claims: &mut Registered, trust: &Trust) {
     let pointers = &trust.rules.roles_from;
     if !pointers.is_empty() {
-        let found = pointers.iter().filter_map(|pointer| find(claims, pointer));
+        let found = pointers
+            .iter()
+            .filter_map(|pointer| claims.at(pointer.names()));
         let values: Vec<_> = found.collect();
         return claims.grant_roles(values);
     }
@@ -291,30 +313,27 @@ fn roles(claims: &mut Registered, trust: &Trust) {
     claims.grant_roles(claims.usual_roles().chain(of_clients));
 }
 
-/// RFC 9068, section 5: who has its own id as subject is no person. Auth0 appends `@clients`.
+/// RFC 9068, section 5: who has its own id as subject is no person. Auth0 appends `@clients`. A
+/// token that names its client in several claims must not hide it behind one of them.
 fn is_client(claims: &Registered, rules: &IssuerRules) -> bool {
-    let client = claims.client_id().or(claims.authorized_party());
-    let own_subject = match (claims.subject(), client) {
-        (Some(subject), Some(client)) => {
-            subject.strip_suffix("@clients").unwrap_or(subject) == client
-        }
-        (subject, _) => subject.is_none(),
-    };
+    let own_subject = claims.subject().is_none_or(|subject| {
+        let subject = subject.strip_suffix("@clients").unwrap_or(subject);
+        claims.clients().any(|client| client == subject)
+    });
     let marked = rules.client_mark.as_ref().is_some_and(|(claim, text)| {
-        find(claims, claim)
+        claims
+            .at(claim.names())
             .and_then(|claim| claim.value(claims.payload()).string())
             .is_some_and(|found| found == **text)
     });
     own_subject || claims.says_client() || marked
 }
 
-/// Where in the payload the value stands that a pointer leads to.
-fn find(claims: &Registered, pointer: &ClaimPointer) -> Option<Span> {
-    let (first, rest) = pointer.names().split_first()?;
-    let claim = claims.claim(first)?.value(claims.payload());
-    rest.iter()
-        .try_fold(claim, |value, name| value.member(name))
-        .map(Span::of)
+fn wrong_type(claim: &str) -> Rejection {
+    Rejection::because(
+        RejectionKind::InvalidClaim,
+        format!("claim `{claim}` has the wrong JSON type"),
+    )
 }
 
 fn missing(claim: &str) -> Rejection {

@@ -150,6 +150,38 @@ fn sloppy_spacing_and_repetition_in_scopes_do_no_harm() {
     assert_eq!(claims.scopes().to_string(), "a b");
 }
 
+/// A set never prints as one of another size.
+#[test]
+fn a_name_with_a_space_does_not_print_as_two() {
+    let fixture = Fixture::new();
+    let token = fixture.token().claim("scp", json!(["a b", "c"]));
+    let token = token.roles(["Global Admin", "staff", "Gruppe-Ä", "x\ny"]);
+    let claims = fixture.accepts(&token.mint());
+    assert_eq!(claims.scopes().len(), 2);
+    assert_eq!(claims.scopes().to_string(), r#""a b" c"#);
+    assert_eq!(
+        claims.roles().to_string(),
+        r#""Global Admin" staff Gruppe-Ä "x\ny""#
+    );
+    // One word of it grants nothing.
+    assert!(!claims.has_scope("a") && !claims.has_scope("b"));
+}
+
+#[test]
+fn claims_say_whether_they_have_a_scope() {
+    let claims = Fixture::new().accepts(&token().scope("calendar:read b").mint());
+    assert!(claims.has_scope("calendar:read") && claims.has_scope("b"));
+    for other in [
+        "calendar",
+        "calendar:readonly",
+        "CALENDAR:READ",
+        "",
+        "calendar:read b",
+    ] {
+        assert!(!claims.has_scope(other), "{other}");
+    }
+}
+
 /// AUTHZ-D1
 #[tokio::test]
 async fn a_token_without_scopes_lacks_them() {
@@ -425,6 +457,76 @@ fn a_rule_of_ones_own_can_name_the_client() {
     }
 }
 
+/// What a rule of one's own is made of: whose token it is, for whom, and what any claim says.
+#[test]
+fn a_rule_of_ones_own_can_ask_for_any_claim() {
+    struct OurPipelines;
+
+    impl Requirement for OurPipelines {
+        fn is_met(grants: Grants<'_>) -> bool {
+            grants.issuer() == ISSUER
+                && grants.subject() == Some("repo:acme/app")
+                && grants.audience().eq([support::AUDIENCE])
+                && grants.claim::<String>("/repository_owner").as_deref() == Some("acme")
+                && grants.claim::<u64>("/run/id") == Some(7)
+        }
+
+        fn describe() -> String {
+            "a pipeline of acme".into()
+        }
+    }
+
+    let ours = token()
+        .subject("repo:acme/app")
+        .claim("repository_owner", "acme")
+        .claim("run", json!({"id": 7}));
+    assert!(decide::<OurPipelines>(&ours).is_ok());
+    let escaped = json!({
+        "iss": ISSUER, "aud": support::AUDIENCE, "exp": support::NOW + 300,
+        "sub": "repo:acme/app", "repository_owner": "acme", "run": {"id": 7},
+    });
+    let escaped = escaped.to_string().replace("\"acme\"", r#""\u0061cme""#);
+    assert!(decide::<OurPipelines>(&token().raw_claims(escaped)).is_ok());
+    for other in [
+        ours.clone().without("repository_owner"),
+        ours.clone().claim("repository_owner", "Acme"),
+        ours.clone().claim("repository_owner", json!(["acme"])),
+        ours.clone().claim("repository_owner", json!({"": "acme"})),
+        ours.clone().claim("run", json!({"id": "7"})),
+        ours.clone().claim("run", 7),
+        ours.clone().subject("repo:acme/other"),
+        ours.clone()
+            .claim("aud", json!([support::AUDIENCE, "https://other.example"])),
+    ] {
+        let refused = decide::<OurPipelines>(&other).unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::InsufficientRole, "{other:?}");
+    }
+}
+
+#[test]
+fn a_text_that_is_no_pointer_finds_nothing() {
+    struct Found<const AT: usize>;
+    const POINTERS: [&str; 5] = ["/sub", "sub", "", "/", "/sub~"];
+
+    impl<const AT: usize> Requirement for Found<AT> {
+        fn is_met(grants: Grants<'_>) -> bool {
+            assert!(!format!("{grants:?}").contains("subject-1"));
+            grants.claim::<Value>(POINTERS[AT]).is_some()
+        }
+
+        fn describe() -> String {
+            "a claim".into()
+        }
+    }
+
+    assert!(decide::<Found<0>>(&token()).is_ok());
+    assert!(decide::<Found<1>>(&token()).is_err());
+    assert!(decide::<Found<2>>(&token()).is_err());
+    assert!(decide::<Found<3>>(&token()).is_err());
+    assert!(decide::<Found<4>>(&token()).is_err());
+    assert!(decide::<Found<3>>(&token().claim("", 1)).is_ok());
+}
+
 /// A layer can hide what exists from those who may not see it.
 #[tokio::test]
 async fn a_forbidden_route_can_look_like_none() {
@@ -480,8 +582,13 @@ fn grants_of_okta_are_read() {
     assert_grants(
         json!({"scp": ["openid", "calendar:read"], "cid": "0oa1", "groups": ["Everyone"]}),
         &["openid", "calendar:read"],
-        &["Everyone"],
+        &[],
     );
+    let (_, roles) = grants(
+        |auth| auth.roles_from(ClaimPointer::new("/groups").unwrap()),
+        json!({"groups": ["Everyone"]}),
+    );
+    assert_eq!(roles, ["Everyone"]);
 }
 
 /// RFC9068-2.2.3-1
@@ -538,7 +645,7 @@ fn scope_goes_before_scp() {
 #[test]
 fn a_role_of_one_claim_is_not_repeated_by_another() {
     assert_grants(
-        json!({"roles": ["a", "b"], "groups": ["b", "c"], "entitlements": "a"}),
+        json!({"roles": ["a", "b"], "permissions": ["b", "c"], "entitlements": "a"}),
         &[],
         &["a", "b", "c"],
     );

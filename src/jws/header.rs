@@ -107,7 +107,7 @@ impl Parameters {
             }
             "cty" => {
                 match string() {
-                    Some(cty) => self.nested = is_media_type(&cty, "jwt"),
+                    Some(cty) => self.nested = is_same_media_type(&cty, "jwt"),
                     None => self.invalid = Some("cty"),
                 }
                 return;
@@ -168,9 +168,9 @@ impl Replicated {
 
 impl TokenType {
     fn of(typ: &str) -> Self {
-        if is_media_type(typ, "jwt") {
+        if is_same_media_type(typ, "jwt") {
             Self::Jwt
-        } else if is_media_type(typ, "at+jwt") {
+        } else if is_same_media_type(typ, "at+jwt") {
             Self::AccessToken
         } else {
             Self::Other(typ.to_owned())
@@ -189,15 +189,19 @@ fn one_or_more(value: Raw<'_>) -> Option<Vec<String>> {
     }
 }
 
-/// Whether a header value is this `application/` media type: case does not count, and the prefix
-/// may be left out (RFC 7515, sections 4.1.9 and 4.1.10).
-fn is_media_type(value: &str, subtype: &str) -> bool {
-    let bare = match value.split_once('/') {
-        Some((kind, bare)) if kind.eq_ignore_ascii_case("application") => bare,
-        Some(_) => return false,
-        None => value,
-    };
-    bare.eq_ignore_ascii_case(subtype)
+/// Whether two values of `typ` or `cty` are the same media type: case does not count, and the prefix
+/// `application/` may be left out (RFC 7515, sections 4.1.9 and 4.1.10).
+pub(crate) fn is_same_media_type(one: &str, other: &str) -> bool {
+    without_prefix(one).eq_ignore_ascii_case(without_prefix(other))
+}
+
+fn without_prefix(value: &str) -> &str {
+    match value.split_once('/') {
+        Some((kind, bare)) if kind.eq_ignore_ascii_case("application") && !bare.contains('/') => {
+            bare
+        }
+        _ => value,
+    }
 }
 
 #[cfg(test)]
