@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Write;
+use std::io::ErrorKind;
 
 use http::{Request, Response};
 use reqwest::redirect::Policy;
@@ -50,6 +51,16 @@ impl KeyStore {
     pub fn discover(issuer: &Issuer) -> Result<RemoteKeys, ConfigError> {
         RemoteKeys::discover(issuer, client()?)
     }
+
+    /// Keys of the set that the metadata at this URL name, which must be of this issuer. Fetched as
+    /// in [`remote`](Self::remote).
+    ///
+    /// # Errors
+    ///
+    /// As [`RemoteKeys::metadata`]; also [`ConfigError::KeySource`] if there can be no TLS here.
+    pub fn metadata(metadata_uri: &str, issuer: &Issuer) -> Result<RemoteKeys, ConfigError> {
+        RemoteKeys::metadata(metadata_uri, issuer, client()?)
+    }
 }
 
 fn client() -> Result<Client, ConfigError> {
@@ -62,16 +73,33 @@ fn client() -> Result<Client, ConfigError> {
         .map_err(|error| ConfigError::KeySource(chain(&error)))
 }
 
-/// The user's own client, with its proxies, certificates and timeouts. One that has followed a
-/// redirect is refused its answer: build it with [`Policy::none`].
+/// The user's own client, with its proxies, certificates and timeouts.
+///
+/// A connection that is closed before it has brought an answer is tried again once, on a new one:
+/// servers close connections that have been idle for a while.
+///
+/// # Security
+///
+/// Build the client with [`Policy::none`]. An answer that came by way of a redirect is rejected,
+/// but a client that follows redirects has sent a GET request to wherever it was led by then, to
+/// an address inside of your network too.
 impl Fetch for Client {
     fn fetch(&self, request: Request<()>, limit: usize) -> Fetching {
         let client = self.clone();
         Box::pin(async move {
             let url = Url::parse(&request.uri().to_string()).map_err(FetchError::new)?;
             let (parts, ()) = request.into_parts();
-            let asked = client.get(url.clone()).headers(parts.headers);
-            let mut response = asked.send().await.map_err(failed)?;
+            let ask = || {
+                client
+                    .get(url.clone())
+                    .headers(parts.headers.clone())
+                    .send()
+            };
+            let asked = match ask().await {
+                Err(error) if is_closed(&error) => ask().await,
+                asked => asked,
+            };
+            let mut response = asked.map_err(failed)?;
             if *response.url() != url {
                 return Err(FetchError::new(
                     "the client has followed a redirect, expected one that does not",
@@ -86,11 +114,36 @@ impl Fetch for Client {
     }
 }
 
+/// Whether a connection that was there has ended instead of bringing an answer.
+fn is_closed(error: &reqwest::Error) -> bool {
+    if error.is_connect() || error.is_timeout() {
+        return false;
+    }
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let closed = error
+            .downcast_ref::<hyper::Error>()
+            .map(|error| error.is_incomplete_message() || error.is_closed() || error.is_canceled());
+        if closed == Some(true) {
+            return true;
+        }
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+            return matches!(
+                error.kind(),
+                BrokenPipe | ConnectionAborted | ConnectionReset
+            );
+        }
+        cause = error.source();
+    }
+    false
+}
+
 async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Vec<u8>, FetchError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if body.len().saturating_add(chunk.len()) > limit {
-            let reason = format!("body is longer than {limit} octets");
+            let reason = format!("body is longer than {limit} bytes");
             return Err(FetchError::new(reason));
         }
         body.extend_from_slice(&chunk);

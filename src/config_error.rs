@@ -29,7 +29,7 @@ pub enum ConfigError {
     Issuer(String),
     /// Key material that cannot be used.
     Key(KeyError),
-    /// A key set without a single usable key; says why each key was skipped.
+    /// A key set without a single usable key; says why its first keys were skipped.
     KeySet(String),
     /// A place that keys cannot be loaded from: an issuer, a URL, a file or a variable, and why.
     KeySource(String),
@@ -83,6 +83,10 @@ pub enum KeyError {
         /// What kind of key it is.
         key: &'static str,
     },
+    /// A key for encryption. A set may have such keys beside those for signatures: no defect.
+    Encryption,
+    /// A usable key beyond the maximum number of keys of a set, which is this.
+    Excess(usize),
     /// A form of key material that is not read here.
     Format(&'static str),
     /// A member of a JWK that is missing.
@@ -118,6 +122,10 @@ impl fmt::Display for KeyError {
         match self {
             Self::Algorithm { algorithm, key } => {
                 write!(f, "algorithm {} does not fit {key}", Excerpt(algorithm))
+            }
+            Self::Encryption => f.write_str("it is for encryption, not for signatures"),
+            Self::Excess(maximum) => {
+                write!(f, "it is beyond the maximum of {maximum} keys of a set")
             }
             Self::Format(expected) => write!(f, "not {expected}"),
             Self::MissingMember(name) => write!(f, "member `{name}` is missing"),

@@ -10,9 +10,11 @@ use http::{Request, Response};
 /// Fetches a document with GET: key sets, and the metadata that name them.
 ///
 /// One implementation serves every fetch of a store, discovery and refresh alike. It must not
-/// follow redirects: a redirect would let whoever answers choose where keys come from. Time,
-/// status and content of an answer are judged by the caller; `limit` is for the implementation to
-/// keep to while it reads, so that an endless body does not fill the memory.
+/// follow redirects: a redirect would let whoever answers choose where keys come from, and which
+/// other servers are sent a request. Time, status and content of an answer are judged by the
+/// caller; `limit` is for the implementation to keep to while it reads, so that an endless body
+/// does not fill the memory. The request asks for a body without a content coding; an answer whose
+/// `Content-Encoding` is still there is rejected.
 ///
 /// Implemented for `reqwest::Client` by the feature `reqwest`, and for closures:
 ///
@@ -30,7 +32,7 @@ use http::{Request, Response};
 /// # check(offline);
 /// ```
 pub trait Fetch: Send + Sync + 'static {
-    /// Sends the request and reads at most `limit` octets of the body; a longer one is an error.
+    /// Sends the request and reads at most `limit` bytes of the body; a longer one is an error.
     fn fetch(&self, request: Request<()>, limit: usize) -> Fetching;
 }
 

@@ -147,7 +147,9 @@ pub fn jwk(text: &[u8]) {
         Ok(key) => {
             let members: Map<String, Value> =
                 serde_json::from_slice(text).expect("a key is an object");
-            let id = members.get("kid").map(|id| id.as_str().expect("a string"));
+            let empty = [Value::Null, json!(""), json!([])];
+            let id = members.get("kid").filter(|id| !empty.contains(id));
+            let id = id.map(|id| id.as_str().expect("a string"));
             assert_eq!(key.id().as_str(), id.unwrap_or(key.thumbprint()));
             well_formed(&key);
         }
@@ -163,7 +165,8 @@ pub fn jwks(text: &[u8]) {
                 serde_json::from_slice(text).expect("a key set is an object");
             let keys = members.get("keys").and_then(Value::as_array);
             let count = keys.expect("with an array").len();
-            assert_eq!(set.keys().count() + set.skipped().len(), count);
+            assert_eq!(set.keys().count() + set.skipped_count(), count);
+            assert!(set.skipped().len() <= set.skipped_count().min(64));
             for key in set.keys() {
                 well_formed(key);
                 assert!(!key.algorithms().iter().any(|one| one.is_symmetric()));

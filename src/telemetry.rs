@@ -6,7 +6,7 @@
 use crate::claims::Claims;
 use crate::config_error::ConfigError;
 use crate::error::{Rejection, RejectionKind};
-use crate::keys::set::SkippedKey;
+use crate::keys::set::{KeySet, SkippedKey};
 use crate::keys::status::KeyChange;
 
 #[cfg(feature = "tracing")]
@@ -152,7 +152,24 @@ pub(crate) fn keys_refused(error: &ConfigError) {
     count!("jwt_auth_key_updates_refused_total");
 }
 
-pub(crate) fn key_skipped(key: &SkippedKey) {
+/// The keys of a set that something is wrong with: the first ones, then how many more there are.
+pub(crate) fn keys_skipped(set: &KeySet) {
+    let defects = set.skipped().iter().filter(|key| key.is_defect());
+    defects.clone().take(SKIPPED_MAX).for_each(key_skipped);
+    let unlisted = set.skipped_count().saturating_sub(set.skipped().len());
+    let more = defects.skip(SKIPPED_MAX).count().saturating_add(unlisted);
+    if more > 0 {
+        let reason = format!("{more} more keys of the set");
+        event!(
+            warn,
+            "jwt_key_skipped",
+            "keys of a set cannot be used",
+            reason = reason.as_str()
+        );
+    }
+}
+
+fn key_skipped(key: &SkippedKey) {
     let reason = key.to_string();
     event!(
         warn,
@@ -161,6 +178,9 @@ pub(crate) fn key_skipped(key: &SkippedKey) {
         reason = reason.as_str()
     );
 }
+
+/// Skipped keys of one set that have an event of their own.
+const SKIPPED_MAX: usize = 8;
 
 #[cfg(feature = "_refresh")]
 pub(crate) fn keys_loaded(source: &impl std::fmt::Display) {

@@ -279,6 +279,23 @@ mod watched {
         assert_eq!(verifier.verify(&invented).await.unwrap_err().status(), 401);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn no_pause_is_a_panic() {
+        let directory = Directory::new("pauses");
+        let path = directory.path.join("secret");
+        fs::write(&path, FIRST).unwrap();
+        for pause in [Duration::ZERO, Duration::MAX] {
+            let keys = file(&path).check_every(pause).overlap(pause);
+            let keys = keys.eager().unwrap();
+            assert!(accepts(&keys, &login(FIRST)));
+            let later = file(&path).check_every(pause).lazy().unwrap();
+            later.reload().await;
+            assert!(later.is_ready(), "{}", later.status());
+            assert!(keys.retire("key-1", pause));
+            assert_eq!(accepts(&keys, &login(FIRST)), !pause.is_zero());
+        }
+    }
+
     #[test]
     fn says_that_it_needs_a_runtime() {
         let error = file(Path::new("/none")).lazy().unwrap_err();

@@ -116,6 +116,14 @@ async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }
 
+/// Waits for what another thread does. The time stands still meanwhile.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        std::thread::yield_now();
+        tokio::task::yield_now().await;
+    }
+}
+
 fn verifier(issuer: &TestIssuer, keys: &KeyStore) -> Verifier {
     JwtAuth::new(issuer.issuer(), issuer.audience(), keys).verifier()
 }
@@ -523,7 +531,6 @@ async fn a_faulty_answer_never_replaces_good_keys() {
         .headers_mut()
         .insert(LOCATION, "https://evil.example/jwks".parse().unwrap());
     let secret = TestIssuer::with_algorithm(Algorithm::HS256).jwk();
-    let many = format!(r#"{{"keys":[{}]}}"#, vec![jwk.clone(); 65].join(","));
     for (name, response, reason) in [
         ("status", status_only(500), "status 500"),
         ("no content", status_only(204), "status 204"),
@@ -559,7 +566,6 @@ async fn a_faulty_answer_never_replaces_good_keys() {
             json(format!(r#"{{"keys":[{jwk}],"keys":[]}}"#)),
             "twice",
         ),
-        ("many", json(many), "65 keys"),
         ("huge", json(vec![b' '; 256 * 1_024 + 1]), "longer than"),
     ] {
         let network = Network::of(&issuer);
@@ -681,35 +687,238 @@ async fn believes_no_metadata_of_somebody_else() {
 fn plain_http_and_odd_urls_are_refused_before_anything_is_fetched() {
     let network = Network::new(|_| Ok(status_only(200)));
     for uri in [
-        "http://as.example/jwks",
         "ftp://as.example/jwks",
         "/jwks",
         "https://u:p@as.example/jwks",
+        "http://u:p@as.example/jwks",
     ] {
         assert!(RemoteKeys::jwks(uri, network.clone()).is_err(), "{uri}");
+        let metadata = RemoteKeys::metadata(uri, &TestIssuer::new().issuer(), network.clone());
+        assert!(metadata.is_err(), "{uri}");
     }
-    for uri in [
-        "https://as.example/jwks",
-        "http://127.0.0.1:1/jwks",
-        "http://localhost/jwks",
-    ] {
-        assert!(RemoteKeys::jwks(uri, network.clone()).is_ok(), "{uri}");
-    }
-    for issuer in [
-        "accounts.example",
-        "http://as.example",
-        "https://as.example?tenant=1",
-    ] {
+    for issuer in ["accounts.example", "https://as.example?tenant=1"] {
         let issuer = Issuer::new(issuer).unwrap();
         assert!(
             RemoteKeys::discover(&issuer, network.clone()).is_err(),
             "{issuer}"
         );
     }
+    // Whether by plain http is said after the URL, so it is judged by the start.
+    let plain = |issuer: &str| {
+        let (issuer, network) = (Issuer::new(issuer).unwrap(), network.clone());
+        RemoteKeys::discover(&issuer, network).unwrap().lazy()
+    };
+    let refused = plain("http://as.example").unwrap_err().to_string();
+    assert!(refused.contains("`insecure_plain_http`"), "{refused}");
     // Outside of a runtime there is nobody to fetch.
     let keys = RemoteKeys::jwks("https://as.example/jwks", network.clone()).unwrap();
     assert!(matches!(keys.lazy(), Err(ConfigError::KeySource(_))));
     assert_eq!(network.count(), 0);
+}
+
+/// Plain http to another host is an error of the start, unless it is allowed in as many words.
+#[tokio::test(start_paused = true)]
+async fn plain_http_is_for_this_machine_or_spelled_out() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let jwks = |uri: &str| RemoteKeys::jwks(uri, network.clone()).unwrap();
+    for uri in ["http://keycloak:8080/jwks", "http://10.0.0.1/jwks"] {
+        let refused = jwks(uri).eager().await.unwrap_err().to_string();
+        assert!(refused.contains("`insecure_plain_http`"), "{refused}");
+        let refused = jwks(uri).lazy().unwrap_err().to_string();
+        assert!(refused.contains("`insecure_plain_http`"), "{refused}");
+        assert_eq!(network.count(), 0, "nothing is fetched");
+    }
+    for uri in [
+        "https://as.example/jwks",
+        "http://127.0.0.1:1/jwks",
+        "http://[::1]:1/jwks",
+        "http://localhost/jwks",
+        "http://login.localhost:8080/jwks",
+    ] {
+        assert!(jwks(uri).eager().await.is_ok(), "{uri}");
+    }
+    let allowed = jwks("http://keycloak:8080/jwks").insecure_plain_http();
+    assert!(allowed.eager().await.is_ok());
+}
+
+/// RFC8414-2-1: what a document that came by https names is fetched by https, so that it cannot
+/// lead to a service of this machine.
+#[tokio::test(start_paused = true)]
+async fn metadata_lead_to_plain_http_only_from_plain_http() {
+    for (issuer, jwks_uri, is_allowed, expected) in [
+        (
+            "https://as.example",
+            "http://127.0.0.1:2375/keys",
+            false,
+            false,
+        ),
+        (
+            "https://as.example",
+            "http://127.0.0.1:2375/keys",
+            true,
+            false,
+        ),
+        ("https://as.example", "http://localhost/keys", false, false),
+        ("https://as.example", "https://as.example/keys", false, true),
+        (
+            "http://127.0.0.1:8080",
+            "http://127.0.0.1:8080/keys",
+            false,
+            true,
+        ),
+        (
+            "http://127.0.0.1:8080",
+            "https://as.example/keys",
+            false,
+            true,
+        ),
+        (
+            "http://127.0.0.1:8080",
+            "http://as.example/keys",
+            false,
+            false,
+        ),
+        (
+            "http://keycloak:8080",
+            "http://keycloak:8080/keys",
+            true,
+            true,
+        ),
+    ] {
+        let signer = TestIssuer::new().named(issuer);
+        let metadata = format!(r#"{{"issuer":"{issuer}","jwks_uri":"{jwks_uri}"}}"#);
+        let jwks = signer.jwks();
+        let network = Network::new(move |request| {
+            let is_metadata = request.uri().path().starts_with("/.well-known/");
+            Ok(json(if is_metadata {
+                metadata.clone()
+            } else {
+                jwks.clone()
+            }))
+        });
+        let keys = RemoteKeys::discover(&signer.issuer(), network.clone()).unwrap();
+        let keys = if is_allowed {
+            keys.insecure_plain_http()
+        } else {
+            keys
+        };
+        assert_eq!(keys.eager().await.is_ok(), expected, "{issuer} {jwks_uri}");
+        let is_asked = network.paths().contains(&jwks_uri.to_owned());
+        assert_eq!(is_asked, expected, "{issuer} {jwks_uri}");
+    }
+}
+
+/// The time limit is for each request: three slow ones are no outage.
+#[tokio::test(start_paused = true)]
+async fn an_issuer_may_be_slow_three_times() {
+    let issuer = TestIssuer::new();
+    let network = with_metadata(&issuer, OPENID, GOOD_METADATA);
+    network.answers_after(Some(Duration::from_millis(1_800)));
+    let discover = || RemoteKeys::discover(&issuer.issuer(), network.clone()).unwrap();
+    assert!(discover().eager().await.unwrap().is_ready());
+    let keys = discover().lazy().unwrap();
+    sleep(Duration::from_secs(6)).await;
+    assert!(keys.is_ready());
+
+    // One that takes longer than that for a request is told by its URL.
+    network.answers_after(Some(Duration::from_millis(5_001)));
+    let start = Instant::now();
+    let error = discover().eager().await.unwrap_err().to_string();
+    for place in [METADATA, OPENID] {
+        assert!(
+            error.contains(&format!("{place}: no answer within 5s")),
+            "{error}"
+        );
+    }
+    assert_eq!(start.elapsed(), Duration::from_secs(10));
+}
+
+/// Where the keys are is asked less often than for the keys.
+#[tokio::test(start_paused = true)]
+async fn metadata_are_remembered_for_longer_than_keys() {
+    let issuer = TestIssuer::new();
+    for (header, hours) in [
+        (None, 1),
+        (Some("max-age=60"), 1),
+        (Some("no-store"), 1),
+        (Some("max-age=7200"), 2),
+        (Some("max-age=31536000"), 24),
+    ] {
+        let network = with_metadata(&issuer, OPENID, GOOD_METADATA);
+        let good = with_metadata(&issuer, OPENID, GOOD_METADATA);
+        network.answers(move |request| {
+            let mut answer = good.answer.lock().unwrap()(request)?;
+            if let Some(header) = header.filter(|_| request.uri() == OPENID) {
+                let headers = answer.headers_mut();
+                headers.insert(CACHE_CONTROL, header.parse().unwrap());
+            }
+            Ok(answer)
+        });
+        let keys = RemoteKeys::discover(&issuer.issuer(), network.clone());
+        let keys = keys.unwrap().lifetime(Duration::from_secs(300)).eager();
+        let keys = keys.await.unwrap();
+        // A little less than that, and a little more.
+        for _ in 0..hours * 60 - 5 {
+            sleep(Duration::from_secs(60)).await;
+        }
+        let paths = network.paths();
+        assert_eq!(paths[..3], [METADATA, OPENID, JWKS], "{header:?}");
+        assert!(paths[3..].iter().all(|path| path == JWKS), "{header:?}");
+        assert!(paths.len() > hours * 10, "{header:?}: {}", paths.len());
+        sleep(Duration::from_secs(900)).await;
+        let again: Vec<_> = network.paths().split_off(3);
+        let asked = again.iter().filter(|path| *path != JWKS);
+        assert_eq!(asked.collect::<Vec<_>>(), [OPENID], "{header:?}");
+        drop(keys);
+    }
+}
+
+/// RFC8414-3.3-1
+#[tokio::test(start_paused = true)]
+async fn metadata_may_be_in_a_place_of_another_name() {
+    const PLACE: &str = "https://tenant.example/policy/.well-known/openid-configuration";
+    let issuer = TestIssuer::new();
+    let network = with_metadata(&issuer, PLACE, GOOD_METADATA);
+    let keys = RemoteKeys::metadata(PLACE, &issuer.issuer(), network.clone());
+    let keys = keys.unwrap().eager().await.unwrap();
+    let token = issuer.token().mint();
+    assert!(verifier(&issuer, &keys).verify(&token).await.is_ok());
+    assert_eq!(network.paths(), [PLACE, JWKS]);
+    assert_eq!(keys.status().source.as_deref(), Some(PLACE));
+
+    // They still have to be of exactly this issuer.
+    let other = Issuer::new("https://as.example/").unwrap();
+    let keys = RemoteKeys::metadata(PLACE, &other, network.clone());
+    let error = keys.unwrap().eager().await.unwrap_err().to_string();
+    assert!(error.contains("metadata is of issuer"), "{error}");
+    assert!(error.contains(PLACE), "{error}");
+}
+
+/// One key too many costs itself, and not the others.
+#[tokio::test(start_paused = true)]
+async fn of_a_set_with_too_many_keys_those_are_taken_that_fit() {
+    let issuer = TestIssuer::new();
+    let named = |id: &str| {
+        let mut jwk: serde_json::Value = serde_json::from_str(&issuer.jwk().to_string()).unwrap();
+        jwk["kid"] = id.into();
+        jwk.to_string()
+    };
+    let keys: Vec<_> = (0..257).map(|at| named(&format!("k{at}"))).collect();
+    let set = format!(r#"{{"keys":[{{}},{{"use":"enc"}},{}]}}"#, keys.join(","));
+    let network = Network::new(move |_| Ok(json(set.clone())));
+    let keys = eager(&network).await;
+    let status = keys.status();
+    assert_eq!(status.keys.len(), 256, "the unusable ones take no place");
+    assert_eq!(status.keys[255].as_str(), "k255");
+    let skipped: Vec<_> = status.skipped.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        skipped[2..],
+        [r#"key "k256": it is beyond the maximum of 256 keys of a set"#]
+    );
+
+    let keys = RemoteKeys::jwks(JWKS, network).unwrap().max_keys(0);
+    assert_eq!(keys.eager().await.unwrap().status().keys.len(), 1);
 }
 
 /// JWKS-D4
@@ -1083,7 +1292,7 @@ async fn starts_with_the_keys_of_the_last_run_while_the_issuer_is_down() {
     let good = issuer.token().mint();
     for keys in [start(JWKS).eager().await, start(JWKS).lazy()] {
         let keys = keys.unwrap();
-        assert!(keys.is_ready());
+        until(|| keys.is_ready()).await;
         assert_eq!(keys.status().freshness, Freshness::Stale);
         assert!(verifier(&issuer, &keys).verify(&good).await.is_ok());
         // It may have rotated meanwhile.
@@ -1128,8 +1337,7 @@ async fn keys_of_the_last_run_end_when_they_are_too_old() {
     network.answers(|_| Err(FetchError::new("connection refused")));
     clock.advance(Duration::from_secs(23 * 3_600));
     let keys = start().lazy().unwrap();
-    settle().await;
-    assert!(keys.is_ready());
+    until(|| keys.is_ready()).await;
     for _ in 0..62 {
         advance(Duration::from_secs(60)).await;
         settle().await;
@@ -1180,6 +1388,310 @@ async fn a_file_keeps_keys_for_its_owner_alone() {
     let nowhere = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
     let nowhere = nowhere.boot_store(BootFile::new(directory.path.join("none/keys.json")));
     assert!(nowhere.eager().await.unwrap().is_ready());
+}
+
+/// Whoever can put a file in the place of the kept keys can sign tokens.
+#[cfg(unix)]
+#[tokio::test]
+async fn kept_keys_are_believed_only_from_a_file_that_nobody_else_can_have_put_there() {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    let directory = Directory::new("boot-trust");
+    let path = directory.path.join("keys.json");
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let start = |path: &std::path::Path| {
+        RemoteKeys::jwks(JWKS, network.clone())
+            .unwrap()
+            .boot_store(BootFile::new(path))
+            .eager()
+    };
+    start(&path).await.unwrap();
+    network.answers(|_| Err(FetchError::new("connection refused")));
+    let mode = |path: &std::path::Path, mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, mode).unwrap();
+    };
+
+    for (bits, expected) in [(0o755, true), (0o777, false), (0o1777, true), (0o775, true)] {
+        mode(&directory.path, bits);
+        assert_eq!(start(&path).await.is_ok(), expected, "{bits:o}");
+    }
+    for (bits, expected) in [(0o620, false), (0o602, false), (0o644, true)] {
+        mode(&path, bits);
+        assert_eq!(start(&path).await.is_ok(), expected, "{bits:o}");
+    }
+    // A link counts as what it leads to.
+    let link = directory.path.join("link.json");
+    symlink(&path, &link).unwrap();
+    assert!(start(&link).await.is_ok());
+    let open = directory.path.join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::copy(&path, open.join("keys.json")).unwrap();
+    mode(&open, 0o777);
+    std::fs::remove_file(&link).unwrap();
+    symlink(open.join("keys.json"), &link).unwrap();
+    assert!(start(&link).await.is_err());
+    // Of another user; only root can give a file away, so only root can try.
+    if chown(&path, Some(12_345), None).is_ok() {
+        assert!(start(&path).await.is_err(), "of another user");
+        chown(&path, Some(0), None).unwrap();
+        assert!(start(&path).await.is_ok());
+    }
+    // What is no file, such as a pipe, on which a reader would wait.
+    std::fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    assert!(start(&path).await.is_err());
+    let keys = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
+    let keys = keys.boot_store(BootFile::new(&path)).lazy().unwrap();
+    keys.reload().await;
+    assert!(!keys.is_ready());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(start(&path).await.is_err());
+}
+
+/// Two instances of a service may share a file.
+#[test]
+fn writers_of_one_file_do_not_take_what_the_other_has_half_written() {
+    let directory = Directory::new("boot-two");
+    let path = directory.path.join("keys.json");
+    let texts: Vec<_> = (b'a'..b'e').map(|letter| vec![letter; 60_000]).collect();
+    // What another instance is writing at this time, and what one has left behind long ago.
+    let (fresh, old) = (
+        "keys.json.0123456789abcdef.new",
+        "keys.json.fedcba9876543210.new",
+    );
+    let mine = "keys.json.notes.new";
+    for name in [fresh, old, mine] {
+        std::fs::write(directory.path.join(name), "{").unwrap();
+    }
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(86_400);
+    for name in [old, mine] {
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(directory.path.join(name));
+        file.unwrap().set_modified(long_ago).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for text in &texts {
+            let path = &path;
+            scope.spawn(move || {
+                let file = BootFile::new(path);
+                for _ in 0..25 {
+                    file.save(text).unwrap();
+                    let found = file.load().unwrap().unwrap();
+                    assert_eq!(found.len(), 60_000);
+                    assert!(found.iter().all(|byte| *byte == found[0]));
+                }
+            });
+        }
+    });
+    let mut names: Vec<_> = std::fs::read_dir(&directory.path)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["keys.json", fresh, mine].map(String::from).to_vec());
+}
+
+/// A boot store of somebody's own, as wayward as code can be.
+enum Wayward {
+    Blocks(Kept),
+    Hangs,
+    Panics,
+}
+
+impl BootStore for Wayward {
+    fn load(&self) -> std::io::Result<Option<Vec<u8>>> {
+        match self {
+            // Panics where it must not block.
+            Self::Blocks(kept) => {
+                let runtime = tokio::runtime::Handle::current();
+                runtime.block_on(async { kept.load() })
+            }
+            Self::Hangs => hang(),
+            Self::Panics => panic!("no store"),
+        }
+    }
+
+    fn save(&self, kept: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Blocks(inner) => {
+                let runtime = tokio::runtime::Handle::current();
+                runtime.block_on(async { inner.save(kept) })
+            }
+            Self::Hangs => hang(),
+            Self::Panics => panic!("no store"),
+        }
+    }
+}
+
+fn hang() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_boot_store_runs_where_it_may_block_and_its_faults_are_not_those_of_the_start() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let issuer = TestIssuer::new();
+        let network = Network::of(&issuer);
+        let kept = Kept::default();
+        let start = |store: Wayward| {
+            let keys = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
+            keys.timeout(Duration::from_millis(100)).boot_store(store)
+        };
+        let stores = || {
+            [
+                Wayward::Blocks(kept.clone()),
+                Wayward::Hangs,
+                Wayward::Panics,
+            ]
+        };
+        for store in stores() {
+            assert!(start(store).eager().await.unwrap().is_ready());
+        }
+        assert_eq!(kept.0.lock().unwrap().1, 1);
+
+        network.answers(|_| Err(FetchError::new("connection refused")));
+        for (store, expected) in stores().into_iter().zip([true, false, false]) {
+            assert_eq!(start(store).eager().await.is_ok(), expected);
+        }
+        for (store, expected) in stores().into_iter().zip([true, false, false]) {
+            let keys = start(store).lazy().unwrap();
+            if expected {
+                until(|| keys.is_ready()).await;
+            }
+            keys.reload().await;
+            assert_eq!(keys.is_ready(), expected);
+        }
+        // The first load does not wait for the boot store.
+        let up = issuer.clone();
+        network.answers(move |_| Ok(json(up.jwks())));
+        let keys = start(Wayward::Hangs).lazy().unwrap();
+        keys.reload().await;
+        assert!(keys.is_ready());
+        assert_eq!(keys.status().generation, 1);
+    });
+    // Threads that hang would be waited for.
+    runtime.shutdown_background();
+}
+
+/// Answers when it is told to, and says when it has.
+struct Late {
+    kept: Vec<u8>,
+    told: Mutex<std::sync::mpsc::Receiver<()>>,
+    answered: std::sync::mpsc::Sender<()>,
+}
+
+impl BootStore for Late {
+    fn load(&self) -> std::io::Result<Option<Vec<u8>>> {
+        self.told.lock().unwrap().recv().unwrap();
+        self.answered.send(()).unwrap();
+        Ok(Some(self.kept.clone()))
+    }
+
+    fn save(&self, _: &[u8]) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Keys of the last run do not take the place of newer ones, however late they come.
+#[tokio::test]
+async fn kept_keys_that_come_late_replace_nothing() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let kept = Kept::default();
+    let keys = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
+    drop(keys.boot_store(kept.clone()).eager().await.unwrap());
+    let old = issuer.token().mint();
+    let kept = kept.load().unwrap().unwrap();
+
+    let other = TestIssuer::with_algorithm(Algorithm::ES384);
+    let set = other.jwks().replace("key-1", "key-9");
+    for is_up in [true, false] {
+        let set = set.clone();
+        network.answers(move |_| match is_up {
+            true => Ok(json(set.clone())),
+            false => Err(FetchError::new("connection refused")),
+        });
+        let (tell, told) = std::sync::mpsc::channel();
+        let (answered, answer) = std::sync::mpsc::channel();
+        let keys = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
+        let keys = keys.boot_store(Late {
+            kept: kept.clone(),
+            told: Mutex::new(told),
+            answered,
+        });
+        let keys = keys.lazy().unwrap();
+        keys.reload().await;
+        assert_eq!(keys.is_ready(), is_up);
+        tell.send(()).unwrap();
+        until(|| answer.try_recv().is_ok()).await;
+        settle().await;
+        until(|| keys.is_ready()).await;
+        let verdict = verifier(&issuer, &keys).verify(&old).await;
+        assert_eq!(verdict.is_ok(), !is_up, "{}", keys.status());
+    }
+}
+
+/// A zero is not a storm, and no setting panics.
+#[tokio::test(start_paused = true)]
+async fn no_setting_is_a_storm_or_a_panic() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let (zero, most) = (Duration::ZERO, Duration::MAX);
+    let with = |value: Duration| {
+        RemoteKeys::jwks(JWKS, network.clone())
+            .unwrap()
+            .lifetime(value)
+            .lifetime_within(value, value)
+            .keep_stale(value)
+            .unknown_key_cooldown(value)
+            .timeout(value)
+            .max_body(256 * 1_024)
+            .max_keys(0)
+    };
+    let requests_of_a_minute = async |keys: KeyStore| {
+        let before = network.count();
+        let verifier = verifier(&issuer, &keys);
+        for at in 0..600 {
+            let token = issuer
+                .token()
+                .header("kid", format!("invented-{at}"))
+                .mint();
+            let _verdict = verifier.verify(&token).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+        network.count() - before
+    };
+    // A load for each second of lifetime, and one for each pause of 100 ms.
+    let found = requests_of_a_minute(with(zero).eager().await.unwrap()).await;
+    assert!(found < 700, "{found}");
+    let keys = with(most).eager().await.unwrap();
+    let token = issuer.token().mint();
+    assert!(verifier(&issuer, &keys).verify(&token).await.is_ok());
+    let found = requests_of_a_minute(keys.clone()).await;
+    assert!(found <= 4, "{found}");
+    println!("{}", keys.status());
+    network.answers(|_| Err(FetchError::new("connection refused")));
+    for value in [zero, most] {
+        let keys = with(value).lazy().unwrap();
+        let found = requests_of_a_minute(keys.clone()).await;
+        assert!(found < 700, "{found}");
+        println!("{}", keys.status());
+    }
+    for usual in [zero, most] {
+        let keys = RemoteKeys::jwks(JWKS, Network::of(&issuer)).unwrap();
+        let keys = keys.lifetime(usual).lifetime_within(most, zero);
+        assert!(keys.eager().await.unwrap().is_ready());
+    }
 }
 
 /// RFC8414-2-2

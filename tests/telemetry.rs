@@ -175,6 +175,9 @@ async fn everything(fixture: &Fixture) {
             .replace_jwks(br#"{"keys":[{"kty":"new"}]}"#)
             .is_err()
     );
+    let good = fixture.signer("e1").jwk();
+    let set = format!(r#"{{"keys":[{{"kty":"new"}},{good}]}}"#);
+    tower_jwt_auth::KeySet::from_jwks(set.as_bytes()).unwrap();
 }
 
 /// The rows of one of the tables in the documentation: the cells, without their ticks.
@@ -426,6 +429,57 @@ fn each_skipped_key_is_told_once_with_its_reason() {
         "{reasons:?}"
     );
     assert!(reasons[1].contains("key at position 2"), "{reasons:?}");
+}
+
+/// RFC7517-5-2: a set that is loaded again and again has its events when it changes, and a key for
+/// encryption has none.
+#[cfg(feature = "remote")]
+#[test]
+fn skipped_keys_of_a_fetched_set_are_told_when_the_set_changes() {
+    use tower_jwt_auth::remote::{FetchError, RemoteKeys};
+
+    let fixture = Fixture::new();
+    let good = fixture.signer("k1").jwk();
+    let encryption =
+        r#"{"kty":"RSA","use":"enc","kid":"enc"},{"kty":"EC","key_ops":["deriveKey"]}"#;
+    let set = |more: &str| format!(r#"{{"keys":[{more}{encryption},{good}]}}"#).into_bytes();
+    // Its keys say what they are for, as the set has keys for encryption.
+    let set = |more: &str| {
+        let text = String::from_utf8(set(more)).unwrap();
+        assert!(text.contains(r#""use":"sig""#), "{text}");
+        text.into_bytes()
+    };
+    let broken = r#"{"kty":"new","kid":"odd"},"#;
+    let many = "{},".repeat(50_000);
+    let published = Arc::new(Mutex::new(set("")));
+    let fetch = {
+        let published = Arc::clone(&published);
+        move |_: Request<()>, _: usize| {
+            ready(Ok::<_, FetchError>(Response::new(
+                published.lock().unwrap().clone(),
+            )))
+        }
+    };
+    let told = events(async || {
+        let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
+        let keys = keys.eager().await.unwrap();
+        for text in ["", broken, &many] {
+            *published.lock().unwrap() = set(text);
+            for _ in 0..5 {
+                keys.reload().await;
+            }
+        }
+        assert_eq!(keys.status().failing.map(|failing| failing.reason), None);
+    });
+    let told: Vec<_> = told
+        .iter()
+        .filter(|event| event.name == "jwt_key_skipped")
+        .map(|event| event.fields["reason"].as_str())
+        .collect();
+    assert_eq!(told.len(), 1 + 9, "{told:?}");
+    assert_eq!(told[0], r#"key "odd": "key type new" is not supported"#);
+    assert_eq!(told[1], "key at position 0: member `kty` is missing");
+    assert_eq!(told[9], "49994 more keys of the set");
 }
 
 /// Tokens with a mark in every place that a token has, good ones and bad ones.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::keys::answer::{Lifetimes, checked};
 use crate::keys::boot::Kept;
-use crate::keys::discovery::{jwks_uri, metadata_uris, usable_uri};
+use crate::keys::discovery::{PlainHttp, jwks_uri, metadata_uris};
 
 /// An answer: an octet for its status, a line for each header that means something, and the rest
 /// for its body.
@@ -39,17 +39,27 @@ pub fn fetched(octets: &[u8]) {
     }
 }
 
+fn jwks_uri_behind_https(body: &[u8], issuer: &str) -> Result<String, String> {
+    jwks_uri(body, issuer, PlainHttp::Anywhere.behind(issuer))
+}
+
 fn metadata(body: &[u8]) {
     let issuer = "https://as.example/t1";
-    match jwks_uri(body, issuer) {
+    match jwks_uri(body, issuer, PlainHttp::Loopback) {
         Err(reason) => super::readers::one_line(&reason),
         Ok(uri) => {
             let value: Value = serde_json::from_slice(body).expect("metadata are JSON");
             let text = |name| value.get(name).and_then(Value::as_str);
             assert_eq!(text("issuer"), Some(issuer));
             assert_eq!(text("jwks_uri"), Some(&*uri));
-            assert!(uri.starts_with("https://") || uri.starts_with("http://"));
-            assert!(usable_uri(&uri).is_ok());
+            // A scheme may be written in any case (RFC 3986, section 3.1).
+            let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
+            let scheme = scheme.expect("an absolute URL").to_ascii_lowercase();
+            assert!(scheme == "https" || scheme == "http", "{uri}");
+            assert!(PlainHttp::Loopback.check(&uri).is_ok());
+            // From a document that came by https.
+            let behind = jwks_uri_behind_https(body, issuer);
+            assert_eq!(behind.is_ok(), scheme == "https", "{uri}");
         }
     }
     let text = String::from_utf8_lossy(body);

@@ -68,7 +68,8 @@ impl Header {
         Ok((
             Self {
                 algorithm,
-                key_id: found.key_id,
+                // An empty id names no key, here as in a JSON Web Key.
+                key_id: found.key_id.filter(|id| !id.is_empty()),
                 typ,
             },
             found.replicated,

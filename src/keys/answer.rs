@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::header::{
-    AGE, CACHE_CONTROL, CONTENT_TYPE, DATE, ETAG, EXPIRES, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED, RETRY_AFTER,
+    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, DATE, ETAG, EXPIRES, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, LAST_MODIFIED, RETRY_AFTER,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -93,23 +93,50 @@ pub(crate) fn checked<'r>(
             ..LoadError::new(format!("{uri}: status {status}"))
         });
     }
+    if let Some(coding) = coding(response.headers()) {
+        return Err(LoadError::new(format!(
+            "{uri}: content has the coding {}, expected none",
+            crate::error::Excerpt(&coding)
+        )));
+    }
     let content_type = response
         .headers()
         .get(CONTENT_TYPE)
         .map(|value| value.to_str().unwrap_or_default());
-    let essence = content_type.map(|value| value.split(';').next().unwrap_or_default().trim());
-    let is_json = essence.is_none_or(|essence| {
-        let essence = essence.to_ascii_lowercase();
-        essence == "application/json"
-            || (essence.starts_with("application/") && essence.ends_with("+json"))
-    });
-    if !is_json {
+    if !content_type.is_none_or(may_be_json) {
         let shown = crate::error::Excerpt(content_type.unwrap_or_default()).to_string();
         return Err(LoadError::new(format!(
             "{uri}: content is {shown}, expected JSON"
         )));
     }
     Ok(response.body())
+}
+
+/// How the content is coded, if it is.
+fn coding(headers: &HeaderMap) -> Option<String> {
+    let codings = headers.get_all(CONTENT_ENCODING).iter();
+    codings
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .find(|coding| {
+            let coding = coding.trim();
+            !coding.is_empty() && !coding.eq_ignore_ascii_case("identity")
+        })
+}
+
+/// Whether JSON comes under this type: its own, or one that says nothing, as object stores and
+/// file servers send it. Whether it is JSON shows when it is read.
+fn may_be_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    let named = [
+        "application/json",
+        "application/octet-stream",
+        "binary/octet-stream",
+        "text/json",
+        "text/plain",
+    ];
+    named.contains(&&*essence)
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 fn seconds(text: &str) -> Option<Duration> {
@@ -201,6 +228,55 @@ mod tests {
             assert_eq!(error.reason, "https://h/k: status 503 Service Unavailable");
             let pause = error.retry_after.map(|pause| pause.as_secs());
             assert_eq!(pause, expected, "{headers:?}");
+        }
+    }
+
+    /// RFC7517-8.5.1-1
+    #[test]
+    fn json_comes_under_types_that_do_not_say_otherwise() {
+        for (content_type, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/jwk-set+json", true),
+            ("text/plain; charset=us-ascii", true),
+            ("text/plain", true),
+            ("application/octet-stream", true),
+            ("binary/octet-stream", true),
+            ("text/html", false),
+            ("text/html; application/json", false),
+            ("text/plainly", false),
+            ("application/xhtml+xml", false),
+            ("image/png", false),
+            ("", false),
+        ] {
+            let found = checked("https://h/k", &answer(&[("content-type", content_type)])).is_ok();
+            assert_eq!(found, expected, "{content_type}");
+        }
+        assert!(checked("https://h/k", &answer(&[])).is_ok());
+    }
+
+    #[test]
+    fn a_coding_is_named() {
+        for (headers, expected) in [
+            (vec![("content-encoding", "identity")], None),
+            (vec![("content-encoding", "")], None),
+            (vec![("content-encoding", "gzip")], Some("\"gzip\"")),
+            (
+                vec![("content-encoding", "identity"), ("content-encoding", "br")],
+                Some("\"br\""),
+            ),
+            // It is named rather than the type that the coded content has.
+            (
+                vec![("content-encoding", "gzip"), ("content-type", "text/html")],
+                Some("\"gzip\""),
+            ),
+        ] {
+            let answer = answer(&headers);
+            let found = checked("https://h/k", &answer).map_err(|error| error.reason);
+            let expected = expected.map(|coding| {
+                format!("https://h/k: content has the coding {coding}, expected none")
+            });
+            assert_eq!(found.err(), expected, "{headers:?}");
         }
     }
 }

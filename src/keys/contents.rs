@@ -74,7 +74,7 @@ impl Contents {
         });
         let entries = self.own.iter().cloned().chain(others);
         let entries = entries.filter(|entry| entry.is_live(now));
-        Some(KeySet::of(entries.collect(), base.skipped().to_vec()))
+        Some(base.with_entries(entries.collect()))
     }
 
     /// Whether the source has given exactly this set last.
@@ -122,6 +122,16 @@ impl Contents {
         self.leaving = leaving.collect();
         self.base = Some(set.clone());
         self.is_published = true;
+    }
+
+    /// Takes a set of an earlier run, unless one was loaded; says which.
+    #[cfg(feature = "remote")]
+    pub(super) fn begin_with(&mut self, kept: &KeySet, now: NumericDate) -> bool {
+        if self.base.is_some() {
+            return false;
+        }
+        self.refresh(kept, now, None);
+        true
     }
 
     /// Gives up what was loaded; what the application decided stays.
@@ -259,7 +269,7 @@ impl Contents {
     fn edit_given(&mut self, edit: impl Fn(Entry) -> Option<Entry>) {
         if let Some(base) = self.base.as_mut().filter(|_| !self.is_published) {
             let entries = base.entries().iter().cloned().filter_map(edit);
-            *base = KeySet::of(entries.collect(), base.skipped().to_vec());
+            *base = base.with_entries(entries.collect());
         }
     }
 }

@@ -70,9 +70,10 @@ impl KeyFile {
         }
     }
 
-    /// How often the file is looked at. Default: 5 seconds; at least 100 milliseconds.
+    /// How often the file is looked at. Default: 5 seconds; at least 100 milliseconds, at most 10
+    /// years.
     pub fn check_every(mut self, pause: Duration) -> Self {
-        self.source.every = pause.max(SETTLED);
+        self.source.every = pause.clamp(SETTLED, FAR);
         self
     }
 

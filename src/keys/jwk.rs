@@ -37,16 +37,40 @@ pub(super) enum Mixed {
     OnlyWithUse,
 }
 
+/// One of the `keys` of a set, not read yet.
+pub(super) struct Listed<'a> {
+    raw: Raw<'a>,
+    /// Whether it has to say that it is for signatures.
+    needs_use: bool,
+}
+
+impl Listed<'_> {
+    pub(super) fn read(&self) -> Entry {
+        let mut entry = entry(self.raw);
+        if self.needs_use && public_key_use(self.raw).is_none() && entry.key.is_ok() {
+            entry.key = Err(KeyError::Usage(
+                "`use` is missing, and the set has keys for encryption too",
+            ));
+        }
+        entry
+    }
+
+    /// Its id, if it has one.
+    pub(super) fn id(&self) -> Option<String> {
+        Members(self.raw.members()?).text("kid").ok().flatten()
+    }
+}
+
 /// The `keys` of a public key set; fails only if the text is no key set at all.
-pub(super) fn parse_set(text: &[u8], mixed: Mixed) -> Result<Vec<Entry>, ConfigError> {
+pub(super) fn parse_set(text: &[u8], mixed: Mixed) -> Result<Vec<Listed<'_>>, ConfigError> {
     let refused = |reason: String| ConfigError::KeySet(reason);
     let text =
         std::str::from_utf8(text).map_err(|_| refused("expected JSON text in UTF-8".into()))?;
-    let mut keys = None;
-    json::read_object(text, SET_MEMBERS, |name, value| {
-        if name == "keys" {
-            keys = value.items();
-        }
+    let (mut keys, mut jwks_uri) = (None, None);
+    json::read_object(text, SET_MEMBERS, |name, value| match &*name {
+        "keys" => keys = value.items(),
+        "jwks_uri" => jwks_uri = value.string(),
+        _ => {}
     })
     .map_err(|error| {
         refused(match error {
@@ -60,22 +84,25 @@ pub(super) fn parse_set(text: &[u8], mixed: Mixed) -> Result<Vec<Entry>, ConfigE
             json::JsonError::TooLarge(what) => format!("{what} is beyond the limit"),
         })
     })?;
-    let keys = keys.ok_or_else(|| refused("expected a JSON object with an array `keys`".into()))?;
-    let has_use = |key: &Raw<'_>, expected: Option<&str>| {
-        let found = key.member("use").and_then(Raw::string);
-        found.as_deref() == expected
-    };
-    let needs_use = mixed != Mixed::Allowed && keys.iter().any(|key| has_use(key, Some("enc")));
-    let entries = keys.into_iter().map(|raw| {
-        let mut entry = entry(raw);
-        if needs_use && has_use(&raw, None) && entry.key.is_ok() {
-            entry.key = Err(KeyError::Usage(
-                "`use` is missing, and the set has keys for encryption too",
-            ));
-        }
-        entry
-    });
-    Ok(entries.collect())
+    let keys = keys.ok_or_else(|| {
+        refused(match jwks_uri {
+            Some(uri) => format!(
+                "expected a JSON object with an array `keys`, found the metadata of an issuer, \
+                 whose key set is at {}",
+                Excerpt(&uri)
+            ),
+            None => "expected a JSON object with an array `keys`".into(),
+        })
+    })?;
+    let is_encryption = |key: &Raw<'_>| public_key_use(*key).as_deref() == Some("enc");
+    let needs_use = mixed != Mixed::Allowed && keys.iter().any(is_encryption);
+    let listed = keys.into_iter().map(|raw| Listed { raw, needs_use });
+    Ok(listed.collect())
+}
+
+fn public_key_use(key: Raw<'_>) -> Option<std::borrow::Cow<'_, str>> {
+    let found = key.member("use").and_then(Raw::string);
+    found.filter(|usage| !usage.is_empty())
 }
 
 fn entry(raw: Raw<'_>) -> Entry {
@@ -101,7 +128,7 @@ impl<'a> Members<'a> {
         self.check_usage()?;
         let algorithm = self.algorithm()?;
         let material = match kty.as_str() {
-            "RSA" => Material::rsa(&self.octets("n")?, &self.octets("e")?)?,
+            "RSA" => Material::rsa(&self.public("n")?, &self.public("e")?)?,
             "EC" => {
                 let curve = match self.required("crv")?.as_str() {
                     "P-256" => Curve::P256,
@@ -109,13 +136,13 @@ impl<'a> Members<'a> {
                     "P-521" => Curve::P521,
                     other => return Err(KeyError::Unsupported(format!("curve {other}"))),
                 };
-                Material::ec(curve, &self.octets("x")?, &self.octets("y")?)?
+                Material::ec(curve, &self.public("x")?, &self.public("y")?)?
             }
             "OKP" => match self.required("crv")?.as_str() {
-                "Ed25519" => Material::ed25519(&self.octets("x")?)?,
+                "Ed25519" => Material::ed25519(&self.public("x")?)?,
                 other => return Err(KeyError::Unsupported(format!("curve {other}"))),
             },
-            "oct" => Material::secret(self.octets("k")?)?,
+            "oct" => Material::secret(self.secret("k")?)?,
             other => return Err(KeyError::Unsupported(format!("key type {other}"))),
         };
         if kty != "oct" && PRIVATE.iter().any(|name| self.get(name).is_some()) {
@@ -128,14 +155,17 @@ impl<'a> Members<'a> {
     /// `use` and `key_ops` (RFC 7517, sections 4.2 and 4.3).
     fn check_usage(&self) -> Result<(), KeyError> {
         let public_key_use = self.text("use")?;
-        if public_key_use
-            .as_deref()
-            .is_some_and(|usage| usage != "sig")
-        {
-            return Err(KeyError::Usage("`use` is not `sig`"));
-        }
+        let is_encryption = match public_key_use.as_deref() {
+            None | Some("sig") => false,
+            Some("enc") => true,
+            Some(_) => return Err(KeyError::Usage("`use` is not `sig`")),
+        };
         let Some(operations) = self.get("key_ops") else {
-            return Ok(());
+            return if is_encryption {
+                Err(KeyError::Encryption)
+            } else {
+                Ok(())
+            };
         };
         let expected = KeyError::Member {
             name: "key_ops",
@@ -156,6 +186,15 @@ impl<'a> Members<'a> {
             .any(|pair| matches!(pair, [a, b] if a == b))
         {
             return Err(expected);
+        }
+        let encrypts = |operation: &std::borrow::Cow<'_, str>| ENCRYPTION.contains(&&**operation);
+        if operations.iter().all(encrypts) && public_key_use.as_deref() != Some("sig") {
+            return Err(KeyError::Encryption);
+        }
+        if is_encryption {
+            return Err(KeyError::Usage(
+                "`use` is `enc`, and `key_ops` says otherwise",
+            ));
         }
         if !operations.iter().any(|operation| operation == "verify") {
             return Err(KeyError::Usage("`key_ops` does not contain `verify`"));
@@ -181,10 +220,14 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// The member, unless it says nothing: libraries write members that they have no value for as
+    /// null, or empty.
     fn get(&self, name: &str) -> Option<Raw<'a>> {
-        self.0
+        let found = self
+            .0
             .iter()
-            .find_map(|(candidate, value)| (candidate == name).then_some(*value))
+            .find_map(|(candidate, value)| (candidate == name).then_some(*value))?;
+        (!says_nothing(found)).then_some(found)
     }
 
     fn text(&self, name: &'static str) -> Result<Option<String>, KeyError> {
@@ -202,21 +245,51 @@ impl<'a> Members<'a> {
         self.text(name)?.ok_or(KeyError::MissingMember(name))
     }
 
-    fn octets(&self, name: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    fn secret(&self, name: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let text = Zeroizing::new(self.required(name)?);
-        let expected = KeyError::Member {
-            name,
-            expected: "base64url without padding",
-        };
-        URL_SAFE_NO_PAD
-            .decode(text.as_bytes())
-            .map(Zeroizing::new)
-            .map_err(|_| expected)
+        decoded(name, &text)
     }
+
+    /// As [`secret`](Self::secret), with padding or without: there is one reading either way, and
+    /// who publishes a key decides what it is.
+    fn public(&self, name: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let text = self.required(name)?;
+        let padded = text.len().is_multiple_of(4).then_some(&*text);
+        let bare = padded.and_then(|text| {
+            let once = text.strip_suffix('=')?;
+            Some(once.strip_suffix('=').unwrap_or(once))
+        });
+        decoded(name, bare.unwrap_or(&text))
+    }
+}
+
+fn decoded(name: &'static str, text: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let expected = KeyError::Member {
+        name,
+        expected: "base64url without padding",
+    };
+    URL_SAFE_NO_PAD
+        .decode(text.as_bytes())
+        .map(Zeroizing::new)
+        .map_err(|_| expected)
+}
+
+fn says_nothing(value: Raw<'_>) -> bool {
+    matches!(value.text(), "null" | "\"\"") || value.items().is_some_and(|items| items.is_empty())
 }
 
 /// Members that only a private key has.
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
+
+/// Operations that have nothing to do with signatures (RFC 7517, section 4.3).
+const ENCRYPTION: [&str; 6] = [
+    "decrypt",
+    "deriveBits",
+    "deriveKey",
+    "encrypt",
+    "unwrapKey",
+    "wrapKey",
+];
 
 /// Members of all keys of a set together.
 const SET_MEMBERS: usize = 1_000_000;

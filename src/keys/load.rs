@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
+#[cfg(feature = "remote")]
+use std::pin::Pin;
 use std::time::Duration;
 
 use super::set::KeySet;
@@ -24,9 +26,16 @@ pub(super) enum Start {
     /// Keys of an earlier run, for this long, unless a load succeeds before.
     #[cfg(feature = "remote")]
     Kept(KeySet, Duration),
+    /// The same, still being read while the first load runs.
+    #[cfg(feature = "remote")]
+    Keeping(Keeping),
     /// What a load has just given.
     Loaded(Loaded),
 }
+
+/// Keys of an earlier run, and for how long they may still be used.
+#[cfg(feature = "remote")]
+pub(super) type Keeping = Pin<Box<dyn Future<Output = Option<(KeySet, Duration)>> + Send>>;
 
 /// What a successful load gives.
 pub(super) struct Loaded {

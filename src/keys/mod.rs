@@ -14,6 +14,8 @@ pub(crate) mod boot;
 mod contents;
 #[cfg(feature = "remote")]
 pub(crate) mod discovery;
+#[cfg(feature = "remote")]
+mod documents;
 #[cfg(feature = "watch")]
 pub(crate) mod file;
 #[cfg(feature = "_refresh")]

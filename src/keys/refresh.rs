@@ -80,11 +80,18 @@ impl Refresher {
         let refresher = Self {
             link: Arc::clone(&link),
             wanted,
-            longest_wait: schedule.timeout.saturating_add(GRACE),
+            longest_wait: schedule.timeout.min(LONGEST_WAIT).saturating_add(GRACE),
             source: source.to_string(),
         };
+        #[cfg(feature = "remote")]
+        let mut keeping = None;
         let (set, kept, lifetime) = match start {
             Start::Empty => (None, None, None),
+            #[cfg(feature = "remote")]
+            Start::Keeping(kept) => {
+                keeping = Some(kept);
+                (None, None, None)
+            }
             #[cfg(feature = "remote")]
             Start::Kept(set, rest) => (Some(set), Some(rest), None),
             Start::Loaded(loaded) => (loaded.set, None, Some(loaded.lifetime)),
@@ -110,6 +117,11 @@ impl Refresher {
             if let Some(rest) = kept {
                 progress.dead_at = Some(after(Instant::now(), rest));
             }
+        }
+        #[cfg(feature = "remote")]
+        if let Some(keeping) = keeping {
+            let (link, clock) = (Arc::clone(&task.link), Arc::clone(&task.clock));
+            runtime.spawn(begin_with(keeping, task.store.clone(), link, clock));
         }
         runtime.spawn(task.run(receiver, next));
         Ok(store)
@@ -353,6 +365,26 @@ impl<L: Load> Task<L> {
     }
 }
 
+/// Gives a store the keys of an earlier run, unless the first load was quicker.
+#[cfg(feature = "remote")]
+async fn begin_with(
+    keeping: super::load::Keeping,
+    store: Weak<Shared>,
+    link: Arc<Link>,
+    clock: Arc<dyn Clock>,
+) {
+    let Some((set, rest)) = keeping.await else {
+        return;
+    };
+    let Some(shared) = store.upgrade() else {
+        return;
+    };
+    if KeyStore::from_shared(shared, clock).begin_with(&set) {
+        let dead_at = after(Instant::now(), rest);
+        link.progress().dead_at.get_or_insert(dead_at);
+    }
+}
+
 /// Waits until it is time or somebody asks, and says which; breaks off when the store is gone.
 async fn pause(wanted: &mut mpsc::Receiver<()>, until: Instant) -> ControlFlow<(), bool> {
     match timeout_at(until, wanted.recv()).await {
@@ -403,6 +435,8 @@ fn jitter(amount: f64) -> f64 {
 const JITTER: f64 = 0.05;
 /// Beyond any time that matters.
 pub(super) const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+/// What a request waits at most, however long the load itself may take.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// What a request waits longer than the load itself may take.
 const GRACE: Duration = Duration::from_millis(500);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);

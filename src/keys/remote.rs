@@ -4,14 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::ACCEPT;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-
-use tokio::task::spawn_blocking;
+use http::StatusCode;
 
 use super::answer::{Lifetimes, Validators, checked};
-use super::boot::{BootStore, Kept};
-use super::discovery;
+use super::boot::{BootKeys, BootStore};
+use super::discovery::{self, Discovery, PlainHttp};
+use super::documents::Documents;
 use super::load::{Load, LoadError, Loaded, Schedule, Start};
 use super::refresh::Refresher;
 use super::set::KeySet;
@@ -53,7 +51,7 @@ use crate::telemetry;
 #[must_use]
 pub struct RemoteKeys {
     source: RemoteSource,
-    schedule: Schedule,
+    cooldown: Duration,
 }
 
 impl RemoteKeys {
@@ -61,101 +59,157 @@ impl RemoteKeys {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] if the URL is not `https`, or `http` to a loopback address.
+    /// [`ConfigError::KeySource`] if this is no URL of `https` or `http`. Plain `http` to anything
+    /// but a loopback address is an error of the start, unless
+    /// [`insecure_plain_http`](Self::insecure_plain_http) allows it.
     pub fn jwks(jwks_uri: &str, fetch: impl Fetch) -> Result<Self, ConfigError> {
-        discovery::usable_uri(jwks_uri).map_err(ConfigError::KeySource)?;
+        url(jwks_uri)?;
         Ok(Self::of(Origin::KeySet(jwks_uri.to_owned()), fetch))
     }
 
     /// The key set that the issuer's metadata name ([RFC 8414], OpenID Connect Discovery).
     ///
-    /// Metadata are believed only if they name exactly this issuer.
+    /// The metadata are fetched from the two places that the standards derive from the issuer, in
+    /// that order; the place that has answered is asked first from then on. They are believed only
+    /// if they name exactly this issuer, and only if they name a key set by `https` where they came
+    /// by `https` themselves.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] if the issuer is no URL, or not `https` (`http` to a loopback
-    /// address).
+    /// [`ConfigError::KeySource`] if the issuer is no URL of `https` or `http`. For plain `http`
+    /// see [`jwks`](Self::jwks).
     ///
     /// [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
     pub fn discover(issuer: &Issuer, fetch: impl Fetch) -> Result<Self, ConfigError> {
-        discovery::usable_uri(issuer.as_str()).map_err(ConfigError::KeySource)?;
-        let metadata = discovery::metadata_uris(issuer.as_str()).ok_or_else(|| {
+        url(issuer.as_str())?;
+        let places = discovery::metadata_uris(issuer.as_str()).ok_or_else(|| {
             ConfigError::KeySource(format!(
                 "issuer {issuer} has no metadata: expected a URL without query"
             ))
         })?;
-        Ok(Self::of(
-            Origin::Issuer {
-                issuer: issuer.clone(),
-                metadata,
-            },
-            fetch,
-        ))
+        let name = issuer.to_string();
+        let discovery = Discovery::new(issuer.clone(), places.into());
+        Ok(Self::of(Origin::Metadata { name, discovery }, fetch))
+    }
+
+    /// The key set that the metadata at this URL name, for an issuer whose metadata are not at the
+    /// place that its name leads to.
+    ///
+    /// The metadata must name exactly this issuer, the one that tokens carry in `iss`.
+    ///
+    /// # Errors
+    ///
+    /// As [`jwks`](Self::jwks), for the URL.
+    ///
+    /// # Example: metadata in one place, an issuer of another name
+    ///
+    /// ```
+    /// # fn example(client: impl tower_jwt_auth::remote::Fetch) -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_jwt_auth::Issuer;
+    /// use tower_jwt_auth::remote::RemoteKeys;
+    ///
+    /// let issuer = Issuer::new("https://contoso.b2clogin.com/7f2a/v2.0/")?;
+    /// let url = "https://contoso.b2clogin.com/contoso.example/signin/v2.0/.well-known/openid-configuration";
+    /// let keys = RemoteKeys::metadata(url, &issuer, client)?;
+    /// # drop(keys);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn metadata(
+        metadata_uri: &str,
+        issuer: &Issuer,
+        fetch: impl Fetch,
+    ) -> Result<Self, ConfigError> {
+        url(metadata_uri)?;
+        let name = metadata_uri.to_owned();
+        let discovery = Discovery::new(issuer.clone(), vec![metadata_uri.to_owned()]);
+        Ok(Self::of(Origin::Metadata { name, discovery }, fetch))
     }
 
     fn of(origin: Origin, fetch: impl Fetch) -> Self {
         Self {
             source: RemoteSource {
                 origin,
-                fetch: Arc::new(fetch),
-                limits: Limits::default(),
+                documents: Documents {
+                    fetch: Arc::new(fetch),
+                    timeout: Duration::from_secs(5),
+                    max_body: 256 * 1_024,
+                },
+                plain_http: PlainHttp::Loopback,
+                lifetimes: Lifetimes::default(),
+                max_keys: 256,
                 validators: None,
+                reported: None,
                 boot: None,
                 newest: None,
+                keep_stale: Duration::from_secs(24 * 3_600),
                 clock: Arc::new(SystemClock),
             },
-            schedule: Schedule {
-                timeout: Duration::from_secs(5),
-                refresh_at: 0.8,
-                backoff: (Duration::from_secs(1), Duration::from_secs(60)),
-                keep_stale: Duration::from_secs(24 * 3_600),
-                cooldown: Duration::from_secs(30),
-                overlap: Duration::ZERO,
-            },
+            cooldown: Duration::from_secs(30),
         }
     }
 
-    /// How long keys are fresh where the answer has no `max-age`. Default: 10 minutes.
+    /// How long keys are fresh where the answer has no `max-age`. Default: 10 minutes; at least 1
+    /// second, and within [`lifetime_within`](Self::lifetime_within).
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.source.limits.lifetimes.usual = lifetime;
+        self.source.lifetimes.usual = lifetime.max(LIFETIME_MIN);
         self
     }
 
-    /// The shortest and the longest lifetime, whatever the answer says. Default: 1 minute, 24 hours.
+    /// The shortest and the longest lifetime, whatever the answer says. Default: 1 minute, 24
+    /// hours; at least 1 second.
     pub fn lifetime_within(mut self, shortest: Duration, longest: Duration) -> Self {
-        self.source.limits.lifetimes.within = (shortest, longest.max(shortest));
+        let shortest = shortest.max(LIFETIME_MIN);
+        self.source.lifetimes.within = (shortest, longest.max(shortest));
         self
     }
 
     /// How long the last good keys serve beyond their lifetime while the issuer cannot be reached.
-    /// Default: 24 hours.
+    /// Default: 24 hours. Zero: not at all.
     pub fn keep_stale(mut self, stale: Duration) -> Self {
-        self.schedule.keep_stale = stale;
+        self.source.keep_stale = stale;
         self
     }
 
-    /// The time in which unknown key ids cause at most one fetch, once a burst of 4 is used up.
-    /// Default: 30 seconds.
+    /// The time in which unknown key ids cause at most one load, once a burst of 4 is used up. A
+    /// load is up to three requests where metadata have to be found first. Default: 30 seconds; at
+    /// least 100 milliseconds.
     pub fn unknown_key_cooldown(mut self, cooldown: Duration) -> Self {
-        self.schedule.cooldown = cooldown;
+        self.cooldown = cooldown.max(PAUSE_MIN);
         self
     }
 
-    /// How long a refresh may take, all its requests together. Default: 5 seconds.
+    /// How long each request to the issuer may take. A load is one request for the key set, and
+    /// up to two before it for the metadata. Default: 5 seconds; at least 100 milliseconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.schedule.timeout = timeout;
+        self.source.documents.timeout = timeout.max(PAUSE_MIN);
         self
     }
 
-    /// Octets of a document at most. Default: 256 KiB.
-    pub fn max_body(mut self, octets: usize) -> Self {
-        self.source.limits.body = octets;
+    /// The maximum size of a document, in bytes. Default: 256 KiB.
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.source.documents.max_body = bytes;
         self
     }
 
-    /// Keys of a set at most, the unusable ones included. Default: 64.
+    /// The maximum number of keys that are taken of a set: the first ones that are usable. The
+    /// others are [skipped](crate::KeySet::skipped). Default: 256; at least 1.
     pub fn max_keys(mut self, keys: usize) -> Self {
-        self.source.limits.keys = keys;
+        self.source.max_keys = keys.max(1);
+        self
+    }
+
+    /// Also fetches by plain `http` from hosts that are not loopback addresses, for an issuer in
+    /// the same compose file or mesh: `http://keycloak:8080`. Metadata that come by `https` still
+    /// name a key set by `https`.
+    ///
+    /// # Security
+    ///
+    /// Whoever can answer in place of the issuer, or change what it answers on the way, can sign
+    /// tokens that this service accepts. What must replace the check: a network on which nobody
+    /// can, or one that encrypts and authenticates by itself.
+    pub fn insecure_plain_http(mut self) -> Self {
+        self.source.plain_http = PlainHttp::Anywhere;
         self
     }
 
@@ -185,13 +239,19 @@ impl RemoteKeys {
     }
 
     /// A store that begins to fetch in the background. Until the first set has come, tokens are
-    /// answered with 503, unless [kept keys](Self::boot_store) are there.
+    /// answered with 503, unless [kept keys](Self::boot_store) are there. These are read in the
+    /// background too.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] outside of a tokio runtime.
+    /// [`ConfigError::KeySource`] outside of a tokio runtime, and for plain `http` that is not
+    /// [allowed](Self::insecure_plain_http).
     pub fn lazy(self) -> Result<KeyStore, ConfigError> {
-        let start = self.kept().unwrap_or(Start::Empty);
+        self.source.check_places()?;
+        let start = match self.source.boot_keys() {
+            Some(kept) => Start::Keeping(Box::pin(kept.load())),
+            None => Start::Empty,
+        };
         self.start(start)
     }
 
@@ -200,41 +260,49 @@ impl RemoteKeys {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] with the URL and the reason if there are none.
+    /// [`ConfigError::KeySource`] with the URL and the reason if there are none, and for plain
+    /// `http` that is not [allowed](Self::insecure_plain_http).
     pub async fn eager(mut self) -> Result<KeyStore, ConfigError> {
-        let limit = self.schedule.timeout;
-        let reason = match tokio::time::timeout(limit, self.source.load()).await {
-            Ok(Ok(loaded)) => {
+        self.source.check_places()?;
+        let reason = match self.source.load().await {
+            Ok(loaded) => {
                 self.source.keep().await;
                 return self.start(Start::Loaded(loaded));
             }
-            Ok(Err(error)) => error.reason,
-            Err(_) => format!("{}: no answer within {limit:?}", self.source),
+            Err(error) => error.reason,
         };
-        match self.kept() {
-            Some(start) => self.start(start),
+        let kept = match self.source.boot_keys() {
+            Some(kept) => kept.load().await,
+            None => None,
+        };
+        match kept {
+            Some((set, rest)) => self.start(Start::Kept(set, rest)),
             None => Err(ConfigError::KeySource(reason)),
         }
     }
 
     fn start(self, start: Start) -> Result<KeyStore, ConfigError> {
         let clock = Arc::clone(&self.source.clock);
-        Refresher::start(self.source, self.schedule, start, clock)
+        let schedule = self.schedule();
+        Refresher::start(self.source, schedule, start, clock)
     }
 
-    /// The keys of the last run, if there are some that may still be used.
-    fn kept(&self) -> Option<Start> {
-        let outcome = self.source.read_kept(self.schedule.keep_stale)?;
-        let text = match &outcome {
-            Ok((_, age)) => format!("begins with keys that were kept {} s ago", age.as_secs()),
-            Err(reason) => format!("kept keys are not used: {reason}"),
-        };
-        telemetry::boot_keys(&self.source, &text);
-        let (set, age) = outcome.ok()?;
-        Some(Start::Kept(
-            set,
-            self.schedule.keep_stale.saturating_sub(age),
-        ))
+    fn schedule(&self) -> Schedule {
+        let requests = self.source.requests();
+        Schedule {
+            // Each request is bounded by itself and says where it was; this is for what is between.
+            timeout: self
+                .source
+                .documents
+                .timeout
+                .saturating_mul(requests)
+                .saturating_add(Duration::from_secs(1)),
+            refresh_at: 0.8,
+            backoff: (Duration::from_secs(1), Duration::from_secs(60)),
+            keep_stale: self.source.keep_stale,
+            cooldown: self.cooldown,
+            overlap: Duration::ZERO,
+        }
     }
 }
 
@@ -242,59 +310,64 @@ impl fmt::Debug for RemoteKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteKeys")
             .field("source", &self.source.to_string())
-            .field("schedule", &self.schedule)
+            .field("schedule", &self.schedule())
             .finish_non_exhaustive()
     }
 }
 
 struct RemoteSource {
     origin: Origin,
-    fetch: Arc<dyn Fetch>,
-    limits: Limits,
+    documents: Documents,
+    plain_http: PlainHttp,
+    lifetimes: Lifetimes,
+    max_keys: usize,
     /// Of the newest key set, to ask whether there is a newer one.
     validators: Option<Validators>,
+    /// The newest set whose skipped keys were reported.
+    reported: Option<KeySet>,
     boot: Option<Arc<dyn BootStore>>,
     /// The text of the newest key set, for the boot store.
     newest: Option<String>,
+    keep_stale: Duration,
     clock: Arc<dyn Clock>,
 }
 
 enum Origin {
     KeySet(String),
-    Issuer {
-        issuer: Issuer,
-        metadata: [String; 2],
+    Metadata {
+        /// The issuer, or the URL that was given for its metadata.
+        name: String,
+        discovery: Discovery,
     },
-}
-
-#[derive(Clone, Debug)]
-struct Limits {
-    lifetimes: Lifetimes,
-    body: usize,
-    keys: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            lifetimes: Lifetimes::default(),
-            body: 256 * 1_024,
-            keys: 64,
-        }
-    }
 }
 
 impl fmt::Display for RemoteSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.origin {
-            Origin::KeySet(uri) => f.write_str(uri),
-            Origin::Issuer { issuer, .. } => write!(f, "{issuer}"),
-        }
+        f.write_str(match &self.origin {
+            Origin::KeySet(uri) => uri,
+            Origin::Metadata { name, .. } => name,
+        })
     }
 }
 
 impl Load for RemoteSource {
     async fn load(&mut self) -> Result<Loaded, LoadError> {
+        let loaded = self.load_set().await;
+        if let (Err(_), Origin::Metadata { discovery, .. }) = (&loaded, &mut self.origin) {
+            discovery.forget();
+        }
+        loaded
+    }
+
+    async fn keep(&mut self) {
+        if let (Some(boot), Some(jwks)) = (self.boot_keys(), &self.newest) {
+            boot.save(jwks.clone()).await;
+        }
+    }
+}
+
+impl RemoteSource {
+    async fn load_set(&mut self) -> Result<Loaded, LoadError> {
         let uri = self.jwks_uri().await?;
         let validators = self
             .validators
@@ -303,8 +376,8 @@ impl Load for RemoteSource {
         let headers = validators
             .as_ref()
             .map_or(&[][..], |validators| &validators.headers);
-        let response = self.get(&uri, headers).await?;
-        let lifetime = self.limits.lifetimes.of(response.headers());
+        let response = self.documents.get(&uri, headers).await?;
+        let lifetime = self.lifetimes.of(response.headers());
         if response.status() == StatusCode::NOT_MODIFIED && validators.is_some() {
             self.validators = validators;
             return Ok(Loaded {
@@ -313,8 +386,9 @@ impl Load for RemoteSource {
             });
         }
         let body = checked(&uri, &response)?;
-        let set = self.limits.key_set(body);
-        let set = set.map_err(|error| failed(&uri, error))?;
+        let set = KeySet::from_published(body, self.max_keys);
+        let set = set.map_err(|error| LoadError::new(format!("{uri}: {error}")))?;
+        self.report(&set);
         if self.boot.is_some() {
             self.newest = std::str::from_utf8(body).ok().map(str::to_owned);
         }
@@ -325,120 +399,62 @@ impl Load for RemoteSource {
         })
     }
 
-    async fn keep(&mut self) {
-        let (Some(boot), Some(jwks)) = (&self.boot, &self.newest) else {
-            return;
-        };
-        let boot = Arc::clone(boot);
-        let kept = Kept {
-            source: self.to_string(),
-            saved_at: self.clock.now(),
-            jwks: jwks.clone(),
-        };
-        let saved = spawn_blocking(move || boot.save(&kept.write())).await;
-        let reason = match saved {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        telemetry::boot_keys(self, &format!("keys could not be kept: {reason}"));
-    }
-}
-
-impl RemoteSource {
-    /// What is kept, and how old it is; `None` if nothing is.
-    fn read_kept(&self, longest: Duration) -> Option<Result<(KeySet, Duration), String>> {
-        let text = match self.boot.as_ref()?.load() {
-            Ok(text) => text?,
-            Err(error) => return Some(Err(error.to_string())),
-        };
-        Some(self.judge_kept(&text, longest))
-    }
-
-    fn judge_kept(&self, text: &[u8], longest: Duration) -> Result<(KeySet, Duration), String> {
-        let kept = Kept::read(text).ok_or("not in the form in which they are kept")?;
-        if kept.source != self.to_string() {
-            let source = crate::error::Excerpt(&kept.source);
-            return Err(format!("they are of {source}"));
-        }
-        let age = self.clock.now().duration_since(kept.saved_at);
-        let age = age.map_err(|_| "they were kept in the future")?;
-        if age >= longest {
-            let (age, longest) = (age.as_secs(), longest.as_secs());
-            return Err(format!(
-                "they are {age} s old, expected less than {longest} s"
-            ));
-        }
-        let set = self.limits.key_set(kept.jwks.as_bytes());
-        Ok((set.map_err(|error| error.to_string())?, age))
-    }
-
-    async fn jwks_uri(&self) -> Result<String, LoadError> {
-        let (issuer, metadata) = match &self.origin {
-            Origin::KeySet(uri) => return Ok(uri.clone()),
-            Origin::Issuer { issuer, metadata } => (issuer, metadata),
-        };
-        let mut reasons = Vec::new();
-        let mut retry_after = None;
-        for uri in metadata {
-            match self.metadata(uri, issuer).await {
-                Ok(found) => return Ok(found),
-                Err(error) => {
-                    reasons.push(error.reason);
-                    retry_after = error.retry_after.or(retry_after);
-                }
+    async fn jwks_uri(&mut self) -> Result<String, LoadError> {
+        match &mut self.origin {
+            Origin::KeySet(uri) => Ok(uri.clone()),
+            Origin::Metadata { discovery, .. } => {
+                discovery.jwks_uri(&self.documents, self.plain_http).await
             }
         }
-        Err(LoadError {
-            reason: reasons.join("; "),
-            retry_after,
+    }
+
+    /// Tells which keys are skipped, once for each set.
+    fn report(&mut self, set: &KeySet) {
+        let is_new = self.reported.as_ref().is_none_or(|old| !old.is_same(set));
+        if is_new {
+            telemetry::keys_skipped(set);
+            self.reported = Some(set.clone());
+        }
+    }
+
+    /// The most requests of one load.
+    fn requests(&self) -> u32 {
+        let before = match &self.origin {
+            Origin::KeySet(_) => 0,
+            Origin::Metadata { discovery, .. } => discovery.requests(),
+        };
+        u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    fn check_places(&self) -> Result<(), ConfigError> {
+        let check = |place: &str| {
+            let checked = self.plain_http.check(place);
+            checked.map_err(ConfigError::KeySource)
+        };
+        match &self.origin {
+            Origin::KeySet(uri) => check(uri),
+            Origin::Metadata { discovery, .. } => discovery.places().try_for_each(check),
+        }
+    }
+
+    fn boot_keys(&self) -> Option<BootKeys> {
+        Some(BootKeys {
+            store: Arc::clone(self.boot.as_ref()?),
+            source: self.to_string(),
+            clock: Arc::clone(&self.clock),
+            keep_stale: self.keep_stale,
+            timeout: self.documents.timeout,
+            max_keys: self.max_keys,
         })
     }
-
-    async fn metadata(&self, uri: &str, issuer: &Issuer) -> Result<String, LoadError> {
-        let response = self.get(uri, &[]).await?;
-        let body = checked(uri, &response)?;
-        discovery::jwks_uri(body, issuer.as_str()).map_err(|reason| failed(uri, reason))
-    }
-
-    async fn get(
-        &self,
-        uri: &str,
-        headers: &[(HeaderName, HeaderValue)],
-    ) -> Result<Response<Vec<u8>>, LoadError> {
-        let mut request = Request::get(uri).header(ACCEPT, ACCEPTED);
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        let request = request.body(()).map_err(|error| failed(uri, error))?;
-        let fetched = self.fetch.fetch(request, self.limits.body).await;
-        let response = fetched.map_err(|error| failed(uri, error))?;
-        if response.body().len() > self.limits.body {
-            return Err(failed(
-                uri,
-                format!("body is longer than {} octets", self.limits.body),
-            ));
-        }
-        Ok(response)
-    }
 }
 
-impl Limits {
-    fn key_set(&self, jwks: &[u8]) -> Result<KeySet, ConfigError> {
-        let set = KeySet::from_published(jwks)?;
-        let count = set.keys().count().saturating_add(set.skipped().len());
-        if count > self.keys {
-            let most = self.keys;
-            return Err(ConfigError::KeySet(format!(
-                "it has {count} keys, at most {most} are taken"
-            )));
-        }
-        Ok(set)
-    }
+/// A URL by which documents can be fetched at all; whether by plain http is said later.
+fn url(uri: &str) -> Result<(), ConfigError> {
+    let checked = PlainHttp::Anywhere.check(uri);
+    checked.map_err(ConfigError::KeySource)
 }
 
-fn failed(uri: &str, reason: impl fmt::Display) -> LoadError {
-    LoadError::new(format!("{uri}: {reason}"))
-}
-
-const ACCEPTED: &str = "application/jwk-set+json, application/json";
+/// Without these a zero is a storm of requests.
+const LIFETIME_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MIN: Duration = Duration::from_millis(100);

@@ -37,6 +37,8 @@ struct Inner {
     entries: Vec<Entry>,
     by_id: HashMap<KeyId, Vec<usize>>,
     skipped: Vec<SkippedKey>,
+    /// Keys that were skipped beyond those that are listed.
+    unlisted: usize,
 }
 
 #[derive(Clone)]
@@ -135,6 +137,11 @@ impl SkippedKey {
     pub fn reason(&self) -> &KeyError {
         &self.reason
     }
+
+    /// Whether something is wrong with it: a key for encryption is right where it is.
+    pub(crate) fn is_defect(&self) -> bool {
+        self.reason != KeyError::Encryption
+    }
 }
 
 impl fmt::Display for SkippedKey {
@@ -166,25 +173,40 @@ impl KeySet {
     /// # Errors
     ///
     /// [`ConfigError::KeySet`] if the text is not a key set, has duplicate members, or no usable
-    /// key; the last with the reason for each key.
+    /// key; the last with the reasons for the first keys.
     ///
     /// [RFC 7517, section 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
     pub fn from_jwks(jwks: &[u8]) -> Result<Self, ConfigError> {
-        Self::parse(jwks, jwk::Mixed::Allowed)
+        let set = Self::parse(jwks, jwk::Mixed::Allowed, usize::MAX)?;
+        telemetry::keys_skipped(&set);
+        Ok(set)
     }
 
     /// As [`from_jwks`](Self::from_jwks), for a set that an issuer's metadata name: where there
     /// are keys for encryption, each key has to say what it is for (RFC 8414, section 2).
+    ///
+    /// Takes the first `max_keys` usable keys. Which ones are skipped is for the caller to tell, as
+    /// the same set comes again and again.
     #[cfg(feature = "remote")]
-    pub(super) fn from_published(jwks: &[u8]) -> Result<Self, ConfigError> {
-        Self::parse(jwks, jwk::Mixed::OnlyWithUse)
+    pub(super) fn from_published(jwks: &[u8], max_keys: usize) -> Result<Self, ConfigError> {
+        Self::parse(jwks, jwk::Mixed::OnlyWithUse, max_keys)
     }
 
-    fn parse(jwks: &[u8], mixed: jwk::Mixed) -> Result<Self, ConfigError> {
-        let (mut entries, mut skipped) = (Vec::new(), Vec::new());
-        for (position, entry) in jwk::parse_set(jwks, mixed)?.into_iter().enumerate() {
+    fn parse(jwks: &[u8], mixed: jwk::Mixed, max_keys: usize) -> Result<Self, ConfigError> {
+        let (mut entries, mut skipped, mut unlisted) = (Vec::new(), Vec::new(), 0_usize);
+        for (position, listed) in jwk::parse_set(jwks, mixed)?.into_iter().enumerate() {
+            let entry = if entries.len() < max_keys {
+                listed.read()
+            } else {
+                // Not looked at any more: what fits is there.
+                jwk::Entry {
+                    id: listed.id(),
+                    key: Err(KeyError::Excess(max_keys)),
+                }
+            };
             match entry.key {
                 Ok(key) => entries.push(Entry::of(key)),
+                Err(_) if skipped.len() >= LISTED_MAX => unlisted = unlisted.saturating_add(1),
                 Err(reason) => skipped.push(SkippedKey {
                     position,
                     id: entry.id,
@@ -192,8 +214,7 @@ impl KeySet {
                 }),
             }
         }
-        skipped.iter().for_each(telemetry::key_skipped);
-        Self::of(entries, skipped).filled()
+        Self::with_skipped(entries, skipped, unlisted).filled()
     }
 
     /// The keys, in the order in which they came.
@@ -201,7 +222,8 @@ impl KeySet {
         self.0.entries.iter().map(|entry| &entry.key)
     }
 
-    /// The keys that were left out when the set was read, each with its reason.
+    /// The keys that were left out when the set was read, each with its reason. At most the first
+    /// 64 of them: a set of thousands of broken keys must not fill the memory or the log.
     #[must_use]
     pub fn skipped(&self) -> &[SkippedKey] {
         &self.0.skipped
@@ -211,7 +233,22 @@ impl KeySet {
         &self.0.entries
     }
 
-    pub(super) fn of(entries: Vec<Entry>, skipped: Vec<SkippedKey>) -> Self {
+    /// How many keys were left out when the set was read.
+    #[must_use]
+    pub fn skipped_count(&self) -> usize {
+        self.0.skipped.len().saturating_add(self.0.unlisted)
+    }
+
+    fn of(entries: Vec<Entry>, skipped: Vec<SkippedKey>) -> Self {
+        Self::with_skipped(entries, skipped, 0)
+    }
+
+    /// A set of other keys that came with the same skipped ones.
+    pub(super) fn with_entries(&self, entries: Vec<Entry>) -> Self {
+        Self::with_skipped(entries, self.0.skipped.clone(), self.0.unlisted)
+    }
+
+    fn with_skipped(entries: Vec<Entry>, skipped: Vec<SkippedKey>, unlisted: usize) -> Self {
         let mut by_id: HashMap<KeyId, Vec<usize>> = HashMap::with_capacity(entries.len());
         for (position, entry) in entries.iter().enumerate() {
             by_id
@@ -223,6 +260,7 @@ impl KeySet {
             entries,
             by_id,
             skipped,
+            unlisted,
         }))
     }
 
@@ -230,7 +268,12 @@ impl KeySet {
         if !self.0.entries.is_empty() {
             return Ok(self);
         }
-        let reasons: Vec<_> = self.0.skipped.iter().map(SkippedKey::to_string).collect();
+        let told = self.0.skipped.iter().take(REASONS_MAX);
+        let mut reasons: Vec<_> = told.map(SkippedKey::to_string).collect();
+        let more = self.skipped_count().saturating_sub(reasons.len());
+        if more > 0 {
+            reasons.push(format!("and {more} more"));
+        }
         Err(ConfigError::KeySet(if reasons.is_empty() {
             "it has no keys".into()
         } else {
@@ -269,7 +312,9 @@ impl KeySet {
             keys.map(|entry| (entry.key.identity(), entry.retires))
                 .collect()
         };
-        self.0.skipped == other.0.skipped && identity(self) == identity(other)
+        self.0.skipped == other.0.skipped
+            && self.0.unlisted == other.0.unlisted
+            && identity(self) == identity(other)
     }
 
     /// This set without the keys whose time is over; `None` if none is left.
@@ -279,7 +324,7 @@ impl KeySet {
         }
         let live = self.0.entries.iter().filter(|entry| entry.is_live(now));
         let live: Vec<_> = live.cloned().collect();
-        (!live.is_empty()).then(|| Self::of(live, self.0.skipped.clone()))
+        (!live.is_empty()).then(|| self.with_entries(live))
     }
 
     /// The key of this id that was left out.
@@ -292,6 +337,11 @@ impl KeySet {
 fn as_text<S: Serializer>(reason: &KeyError, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(reason)
 }
+
+/// Skipped keys that are listed.
+const LISTED_MAX: usize = 64;
+/// Skipped keys whose reasons are told in one error.
+const REASONS_MAX: usize = 8;
 
 impl From<Key> for KeySet {
     fn from(key: Key) -> Self {

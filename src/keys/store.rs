@@ -439,6 +439,15 @@ impl KeyStore {
         })
     }
 
+    /// Takes the keys of an earlier run, if none were loaded yet; says whether it has.
+    #[cfg(feature = "remote")]
+    pub(super) fn begin_with(&self, kept: &KeySet) -> bool {
+        let change = self.change(ChangeCause::Refresh, |contents, now| {
+            contents.begin_with(kept, now)
+        });
+        change.is_some()
+    }
+
     /// Forgets loaded keys that have outlived what an outage may last.
     pub(super) fn expired(&self) {
         self.change_all(ChangeCause::Expire, |contents, _| contents.give_up());

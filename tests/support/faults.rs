@@ -48,6 +48,8 @@ pub enum Fault {
     Chunked,
     /// Closed without an answer.
     Closed,
+    /// The good answer for the first request of a connection; closed at the second one.
+    ClosedIfUsed,
     /// The good body, one octet at a time, with pauses.
     Drip,
     /// A body of [`ENDLESS`] octets.
@@ -370,6 +372,7 @@ impl Drop for Open {
 /// Answers request after request, until the client or a fault ends that.
 async fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut buffer = Vec::new();
+    let mut is_used = false;
     while let Some(asked) = head(&mut stream, &mut buffer).await? {
         let (good, fault) = {
             let mut state = shared.state.lock().unwrap();
@@ -381,12 +384,14 @@ async fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
         shared.counts.send_modify(|counts| counts.requests += 1);
         match fault {
             None => stream.write_all(&good.answer()).await?,
+            Some(Fault::ClosedIfUsed) if !is_used => stream.write_all(&good.answer()).await?,
             Some(fault) => {
                 if !misbehave(&mut stream, fault, &good, shared).await? {
                     return Ok(());
                 }
             }
         }
+        is_used = true;
     }
     Ok(())
 }
@@ -472,7 +477,7 @@ async fn misbehave(
             stream.write_all(&answer).await?;
             return Ok(true);
         }
-        Fault::Closed | Fault::Refused => {}
+        Fault::Closed | Fault::ClosedIfUsed | Fault::Refused => {}
         Fault::Drip => {
             let mut pauses = interval(Duration::from_millis(20));
             for octet in whole {
