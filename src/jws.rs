@@ -44,6 +44,13 @@ pub(crate) struct Authentic<'t> {
     pub(crate) claims: Registered,
 }
 
+/// A token that has the signature of no key that was tried.
+pub(crate) struct Unproven {
+    pub(crate) rejection: Rejection,
+    /// Whether it may have that of a key that its issuer has published since.
+    pub(crate) may_be_of_a_new_key: bool,
+}
+
 /// The key whose signature a token has, and how it was found.
 pub(crate) struct Signer {
     key: Key,
@@ -87,7 +94,7 @@ impl<'t> Unverified<'t> {
         candidates: &Candidates<'_>,
         allowed: Option<&[Algorithm]>,
         headers: &Headers,
-    ) -> Result<(Authentic<'t>, Signer), Rejection> {
+    ) -> Result<(Authentic<'t>, Signer), Unproven> {
         let signer = self.signed.verify(candidates, allowed)?;
         self.signed.remember_header(headers);
         let authentic = Authentic {
@@ -160,8 +167,12 @@ impl<'t> Compact<'t> {
         &self,
         candidates: &Candidates<'_>,
         allowed: Option<&[Algorithm]>,
-    ) -> Result<Signer, Rejection> {
+    ) -> Result<Signer, Unproven> {
         let algorithm = self.header.algorithm;
+        let unproven = |rejection, may_be_of_a_new_key| Unproven {
+            rejection,
+            may_be_of_a_new_key,
+        };
         let mut keys = usable(candidates, algorithm, allowed).peekable();
         if keys.peek().is_none() {
             let of_keys: Vec<_> = candidates
@@ -170,21 +181,26 @@ impl<'t> Compact<'t> {
                 .take(MAX_CANDIDATES)
                 .collect();
             let expected = allowed.unwrap_or(&of_keys);
-            return Err(wrong_algorithm(algorithm, AnyAlgorithm(expected)));
+            let rejection = wrong_algorithm(algorithm, AnyAlgorithm(expected));
+            // Issuers publish no secrets.
+            let is_possible = !algorithm.is_symmetric()
+                && allowed.is_none_or(|allowed| allowed.contains(&algorithm));
+            return Err(unproven(rejection, is_possible));
         }
         if algorithm
             .signature_length()
             .is_some_and(|length| self.signature.len() != length)
         {
             let length = self.signature.len();
-            return Err(Rejection::because(
+            let rejection = Rejection::because(
                 RejectionKind::BadSignature,
                 format!("signature has {length} octets, which {algorithm} never has"),
-            ));
+            );
+            return Err(unproven(rejection, false));
         }
         let (signer, _) = keys
             .find(|(_, key)| key.verifies(self.signing_input, &self.signature))
-            .ok_or_else(|| Rejection::of(RejectionKind::BadSignature))?;
+            .ok_or_else(|| unproven(Rejection::of(RejectionKind::BadSignature), true))?;
         Ok(Signer {
             key: signer.key.clone(),
             algorithm,

@@ -128,12 +128,18 @@ impl Memory {
         }
     }
 
-    /// The claims of a token that was accepted before and would be again.
-    pub(crate) fn recall(&self, token: &[u8], policy: &Policy, now: NumericDate) -> Option<Claims> {
+    /// The claims of a token that was accepted before and would be again, and the trust in its
+    /// issuer.
+    pub(crate) fn recall<'p>(
+        &self,
+        token: &[u8],
+        policy: &'p Policy,
+        now: NumericDate,
+    ) -> Option<(Claims, &'p Trust)> {
         self.cache.get(token, now, |entry| {
             let accepted = entry.value();
             let trust = policy.trusts.get(accepted.issuer)?;
-            is_signed_by_live_key(entry, trust, now).then(|| accepted.claims.clone())
+            is_signed_by_live_key(entry, trust, now).then(|| (accepted.claims.clone(), trust))
         })
     }
 
@@ -157,7 +163,9 @@ impl Memory {
             return;
         };
         let (from, until) = validate::window(claims.registered(), &trust.rules);
-        let limit = now.plus(self.settings.longest);
+        // No longer than the keys are, if nobody loads them again.
+        let longest = self.settings.longest;
+        let limit = now.plus(trust.keys.rest().map_or(longest, |rest| rest.min(longest)));
         let lifetime = Lifetime {
             from,
             until: if until < limit { until } else { limit },

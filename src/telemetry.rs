@@ -208,6 +208,17 @@ pub(crate) fn keys_failed(source: &impl std::fmt::Display, reason: &str) {
 }
 
 #[cfg(feature = "_refresh")]
+pub(crate) fn keys_abandoned(source: &str, reason: &str) {
+    event!(
+        error,
+        "jwt_keys_abandoned",
+        "nothing loads the keys any more, the last good ones stay for a while",
+        source = source,
+        reason = reason
+    );
+}
+
+#[cfg(feature = "_refresh")]
 pub(crate) fn key_id_refused() {
     event!(
         debug,

@@ -129,7 +129,7 @@ fn verify(token: &str, keys: &KeySet, allowed: Option<&[Algorithm]>) -> Result<(
     token
         .verify(&candidates, allowed)
         .map(drop)
-        .map_err(|rejection| rejection.to_string())
+        .map_err(|unproven| unproven.rejection.to_string())
 }
 
 /// The signatures of every RFC example with one, each with its twin that is refused.

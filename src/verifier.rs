@@ -14,7 +14,7 @@ use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
 use crate::jws::Unverified;
 use crate::keys::set::KeySet;
-use crate::keys::store::{KeyStore, LookUp};
+use crate::keys::store::{Deadline, KeyStore, LookUp, Prospect};
 use crate::policy::{Audience, Issuer, Policy, Trust};
 use crate::revocation::{Answer, CheckFailed, RevocationCheck, Standing};
 use crate::telemetry;
@@ -83,7 +83,10 @@ impl<C> Verifier<C> {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
-    /// Verifies a token. Waits only for a revocation check that has to ask somebody.
+    /// Verifies a token. Waits for keys that may have to be loaded for it, 5 seconds at most, and
+    /// for a revocation check that has to ask somebody.
+    ///
+    /// Works under any executor.
     ///
     /// # Errors
     ///
@@ -116,15 +119,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// Verifies a token as far as that is possible without waiting.
     pub(crate) fn start(&self, token: Credentials<'_>) -> Result<Verdict<C>, Rejection> {
         let timer = telemetry::Timer::start();
-        let decision = decide(&self.policy, &token, Chance::Another);
+        let decision = decide(&self.policy, &token, Chance::Another(None));
         timer.stop();
         match decision {
             Ok(Decision::Accepted(claims)) => conclude(Ok(claims)).map(Verdict::Accepted),
-            Ok(Decision::Asked(claims, answer)) => Ok(Verdict::Waiting(
-                Box::pin(async move { conclude(standing(answer.await).map(|()| claims)) }),
-                RejectionKind::RevocationUnavailable,
-            )),
-            Ok(Decision::KeyUnknown(look_up)) => {
+            Ok(Decision::Asked(asked)) => {
+                let policy = Arc::clone(&self.policy);
+                Ok(Verdict::Waiting(
+                    Box::pin(async move { conclude(asked.answered(&policy).await) }),
+                    RejectionKind::RevocationUnavailable,
+                ))
+            }
+            Ok(Decision::Loading(look_up)) => {
                 let (policy, token) = (Arc::clone(&self.policy), token.into_owned());
                 let wait = async move { conclude(decide_after(look_up, &policy, &token).await) };
                 Ok(Verdict::Waiting(
@@ -139,28 +145,25 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
 
 /// Decides with the keys that a look-up has brought, or has not.
 async fn decide_after(
-    look_up: LookUp,
+    mut look_up: LookUp,
     policy: &Policy,
     token: &Credentials<'_>,
 ) -> Result<Claims, Rejection> {
-    // A load that had begun before may have missed the key: then one of its own may follow.
-    let chance = if look_up.is_joined {
-        Chance::Another
+    // A load that had begun before may have missed the key: then one of its own may follow, for
+    // what is left of the patience.
+    let mut chance = if look_up.is_joined {
+        Chance::Another(Some(look_up.deadline))
     } else {
         Chance::Last
     };
-    end_of(look_up).await?;
-    let decision = match decide(policy, token, chance)? {
-        Decision::KeyUnknown(look_up) => {
-            end_of(look_up).await?;
-            decide(policy, token, Chance::Last)?
+    loop {
+        end_of(look_up).await?;
+        match decide(policy, token, chance)? {
+            Decision::Accepted(claims) => return Ok(claims),
+            Decision::Asked(asked) => return asked.answered(policy).await,
+            Decision::Loading(next) => look_up = next,
         }
-        decided => decided,
-    };
-    match decision {
-        Decision::Accepted(claims) => Ok(claims),
-        Decision::Asked(claims, answer) => standing(answer.await).map(|()| claims),
-        Decision::KeyUnknown(_) => Err(Rejection::of(RejectionKind::UnknownKey)),
+        chance = Chance::Last;
     }
 }
 
@@ -173,10 +176,10 @@ async fn end_of(look_up: LookUp) -> Result<(), Rejection> {
     })
 }
 
-/// Whether a key that is not there may still be looked up.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Whether a key that is not there may still be looked up, and until when that is waited for.
+#[derive(Clone, Copy)]
 enum Chance {
-    Another,
+    Another(Option<Deadline>),
     Last,
 }
 
@@ -184,9 +187,31 @@ enum Chance {
 enum Decision {
     Accepted(Claims),
     /// Everything is right, and the revocation check has been asked.
-    Asked(Claims, Answer),
+    Asked(Asked),
     /// The key may be one that the issuer has published since.
-    KeyUnknown(LookUp),
+    Loading(LookUp),
+}
+
+/// A token that is right if it is not revoked.
+struct Asked {
+    claims: Claims,
+    answer: Answer,
+    /// When it is right no more.
+    end: NumericDate,
+}
+
+impl Asked {
+    /// The verdict, when the answer has come. That may have taken longer than the token lives.
+    async fn answered(self, policy: &Policy) -> Result<Claims, Rejection> {
+        standing(self.answer.await)?;
+        if NumericDate::now(&policy.clock) >= self.end {
+            return Err(Rejection::because(
+                RejectionKind::Expired,
+                "token expired while the revocation check was waited for",
+            ));
+        }
+        Ok(self.claims)
+    }
 }
 
 /// The last step of every verification: own claims, and the report.
@@ -203,8 +228,8 @@ where
 /// The order of the checks, from the cheapest to the dearest.
 fn decide(policy: &Policy, token: &Credentials<'_>, chance: Chance) -> Result<Decision, Rejection> {
     let now = NumericDate::now(&policy.clock);
-    if let Some(claims) = policy.memory.recall(token.octets(), policy, now) {
-        return revoked_or(claims, policy);
+    if let Some((claims, trust)) = policy.memory.recall(token.octets(), policy, now) {
+        return revoked_or(claims, trust, policy);
     }
 
     let headers = policy.headers.load();
@@ -215,12 +240,9 @@ fn decide(policy: &Policy, token: &Credentials<'_>, chance: Chance) -> Result<De
     validate::refuse_hopeless(&unverified, trust, now)?;
 
     let snapshot = trust.keys.load();
-    let keys = snapshot.set.as_ref().ok_or_else(|| {
-        Rejection::because(
-            RejectionKind::KeySourceUnavailable,
-            format!("keys of issuer {} have not come yet", trust.issuer),
-        )
-    })?;
+    let Some(keys) = &snapshot.set else {
+        return first_load_of(trust, chance);
+    };
     if trust.rules.requires_key_id && unverified.key_id().is_none() {
         return Err(Rejection::because(
             RejectionKind::UnknownKey,
@@ -236,28 +258,34 @@ fn decide(policy: &Policy, token: &Credentials<'_>, chance: Chance) -> Result<De
                 dead.to_string(),
             ));
         }
-        let look_up = unverified.key_id().filter(|_| chance == Chance::Another);
-        if let Some(look_up) = look_up.and_then(|id| trust.keys.look_up(id)) {
-            return Ok(Decision::KeyUnknown(look_up));
-        }
-        return Err(unknown_key(unverified.key_id(), trust, keys));
+        return look_up_or(|| unknown_key(id, keys), id, trust, chance);
     }
     let allowed = trust.rules.algorithms.as_deref();
-    let (authentic, signer) = unverified.verify(&candidates, allowed, &policy.headers)?;
+    let (authentic, signer) = match unverified.verify(&candidates, allowed, &policy.headers) {
+        Ok(proven) => proven,
+        Err(unproven) if unproven.may_be_of_a_new_key => {
+            return look_up_or(|| unproven.rejection, None, trust, chance);
+        }
+        Err(unproven) => return Err(unproven.rejection),
+    };
 
     let mut claims = validate::validate(authentic, trust, now)?;
     let memory = &policy.memory;
     memory.remember(token, &mut claims, signer, policy, snapshot.generation, now);
-    revoked_or(claims, policy)
+    revoked_or(claims, trust, policy)
 }
 
-fn revoked_or(claims: Claims, policy: &Policy) -> Result<Decision, Rejection> {
+fn revoked_or(claims: Claims, trust: &Trust, policy: &Policy) -> Result<Decision, Rejection> {
     let Some(revocation) = &policy.revocation else {
         return Ok(Decision::Accepted(claims));
     };
     match revocation.check(claims.clone()) {
         RevocationCheck::Now(answer) => standing(answer).map(|()| Decision::Accepted(claims)),
-        RevocationCheck::Later(answer) => Ok(Decision::Asked(claims, answer)),
+        RevocationCheck::Later(answer) => Ok(Decision::Asked(Asked {
+            end: validate::window(claims.registered(), &trust.rules).1,
+            claims,
+            answer,
+        })),
     }
 }
 
@@ -272,17 +300,50 @@ fn standing(answer: Result<Standing, CheckFailed>) -> Result<(), Rejection> {
     }
 }
 
-fn unknown_key(id: Option<&str>, trust: &Trust, keys: &KeySet) -> Rejection {
-    if trust.keys.is_behind() {
-        // The issuer may have a new key, and cannot be asked. That is no fault of the token.
-        return Rejection::because(
+/// The load that brings the first keys, where it is not known to fail.
+fn first_load_of(trust: &Trust, chance: Chance) -> Result<Decision, Rejection> {
+    let load = match chance {
+        Chance::Another(deadline) => trust.keys.first_load(deadline),
+        Chance::Last => None,
+    };
+    load.map(Decision::Loading).ok_or_else(|| {
+        Rejection::because(
             RejectionKind::KeySourceUnavailable,
-            format!(
-                "keys of issuer {} cannot be refreshed, and have no such key",
-                trust.issuer
-            ),
-        );
-    }
+            format!("keys of issuer {} have not come yet", trust.issuer),
+        )
+    })
+}
+
+/// What becomes of a token whose key is not there: a load that may bring the key with this id, or
+/// without one another key for the token; else the flaw, if it is one of the token. Where nobody can
+/// ask the issuer for a key, that there is none is no fault of the token.
+fn look_up_or(
+    flaw: impl FnOnce() -> Rejection,
+    id: Option<&str>,
+    trust: &Trust,
+    chance: Chance,
+) -> Result<Decision, Rejection> {
+    let prospect = match chance {
+        Chance::Another(deadline) => trust.keys.look_up(id, deadline),
+        Chance::Last => Prospect::Answered,
+    };
+    let reason = match prospect {
+        Prospect::Load(look_up) => return Ok(Decision::Loading(look_up)),
+        _ if trust.keys.is_behind() => "cannot be refreshed",
+        // A bad signature is the usual thing to be said of a token under a key that is known.
+        Prospect::Unasked if id.is_some() => "may not be loaded again yet",
+        Prospect::Answered | Prospect::Unasked => return Err(flaw()),
+    };
+    Err(Rejection::because(
+        RejectionKind::KeySourceUnavailable,
+        format!(
+            "keys of issuer {} {reason}, and none is that of the token",
+            trust.issuer
+        ),
+    ))
+}
+
+fn unknown_key(id: Option<&str>, keys: &KeySet) -> Rejection {
     let Some(id) = id else {
         return Rejection::because(
             RejectionKind::UnknownKey,

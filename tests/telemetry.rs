@@ -802,6 +802,36 @@ mod remote {
             let token = issuer.token().header("kid", format!("invented-{at}"));
             send(&auth, get(&token.mint())).await;
         }
+        let _status = of_an_ended_runtime().status();
+    }
+
+    /// A store whose task has gone with the runtime of another thread.
+    fn of_an_ended_runtime() -> KeyStore {
+        let start = || {
+            let jwks = TestIssuer::new().jwks().into_bytes();
+            let fetch = move |_: Request<()>, _| ready(Ok(Response::new(jwks.clone())));
+            let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
+            block_on(keys.eager()).unwrap()
+        };
+        std::thread::spawn(start).join().unwrap()
+    }
+
+    #[test]
+    fn keys_that_nothing_loads_any_more_are_told_once_they_are_used() {
+        let unused = events(async || drop(of_an_ended_runtime()));
+        assert!(unused.is_empty(), "{unused:?}");
+        let events = events(async || {
+            let keys = of_an_ended_runtime();
+            for _ in 0..3 {
+                assert!(keys.status().failing.is_some());
+                keys.reload().await;
+                assert!(keys.is_ready());
+            }
+        });
+        let fields = the_one(&events, "jwt_keys_abandoned", Level::ERROR);
+        assert_eq!(field(&fields, "source"), "https://as.example/jwks");
+        let reason = field(&fields, "reason");
+        assert!(reason.contains("its tokio runtime has ended"), "{reason}");
     }
 
     #[test]

@@ -83,6 +83,12 @@ impl Contents {
         self.base.as_ref().is_some_and(|base| base.is_same(set))
     }
 
+    /// Whether there is a set that was given or loaded.
+    #[cfg(feature = "_refresh")]
+    pub(super) fn has_base(&self) -> bool {
+        self.base.is_some()
+    }
+
     /// Puts this set in the place of everything. The application vouches for each key of it.
     pub(super) fn replace(&mut self, set: &KeySet) {
         self.ended.retain(|ended| {

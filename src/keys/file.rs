@@ -94,8 +94,8 @@ impl KeyFile {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] with the path and the reason if it has none, or outside of a
-    /// tokio runtime.
+    /// [`ConfigError::KeySource`] with the path and the reason if it has none, and outside of a
+    /// tokio runtime or in one without timers.
     pub fn eager(mut self) -> Result<KeyStore, ConfigError> {
         let content = read_file(&self.source.path).map_err(ConfigError::KeySource)?;
         let loaded = self.source.take(&content);
@@ -103,11 +103,12 @@ impl KeyFile {
         self.start(Start::Loaded(loaded))
     }
 
-    /// A store that waits for the file. Until it has keys, tokens are answered with 503.
+    /// A store that waits for the file. The first requests wait for the first look at it, 5 seconds
+    /// at most. Until it has keys, tokens are answered with 503.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] outside of a tokio runtime.
+    /// [`ConfigError::KeySource`] outside of a tokio runtime, or in one without timers.
     pub fn lazy(self) -> Result<KeyStore, ConfigError> {
         self.start(Start::Empty)
     }
@@ -157,6 +158,10 @@ impl fmt::Display for FileSource {
 }
 
 impl Load for FileSource {
+    fn forget(&mut self) {
+        self.seen = None;
+    }
+
     async fn load(&mut self) -> Result<Loaded, LoadError> {
         let mut content = self.read().await?;
         // Somebody may be writing: what is new counts when it is the same twice.

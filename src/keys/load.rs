@@ -13,6 +13,10 @@ pub(super) trait Load: fmt::Display + Send + 'static {
     /// Loads the keys once. Not bounded in time by itself.
     fn load(&mut self) -> impl Future<Output = Result<Loaded, LoadError>> + Send;
 
+    /// Forgets what the last load has given: the next one has to bring all keys again, not the word
+    /// that nothing is new.
+    fn forget(&mut self);
+
     /// Called after each good load, when nobody waits for it any more.
     fn keep(&mut self) -> impl Future<Output = ()> + Send {
         std::future::ready(())

@@ -3,7 +3,8 @@
 //! A key comes in as [`material`] from one of the formats ([`jwk`], [`pem`]), is checked there,
 //! and becomes a [`key::Key`] with the [`backend`]'s own form of it. Keys make a [`set`], a set
 //! lives in a [`store`], and the store's [`contents`] are that set and what the application decided.
-//! Sets that come from outside ([`local`], `remote`, `file`) are loaded again by `refresh`.
+//! Sets that come from outside ([`local`], `remote`, `file`) are loaded again by the task in
+//! `loading`, whose other end is `refresh`.
 
 pub(crate) mod algorithm;
 #[cfg(feature = "remote")]
@@ -24,6 +25,8 @@ mod jwk;
 pub(crate) mod key;
 #[cfg(feature = "_refresh")]
 mod load;
+#[cfg(feature = "_refresh")]
+mod loading;
 pub(crate) mod local;
 mod material;
 #[cfg(feature = "pem")]

@@ -1,28 +1,36 @@
-//! Keys that come from elsewhere and are loaded again: when they age, when a request shows an
-//! unknown key id, and after a failure.
+//! Keys that come from elsewhere and are loaded again: when they age, when a request shows a token
+//! whose key is not there, and after a failure.
 //!
 //! One task for each store does all loading. Requests never load: a request whose key is at hand
-//! sees only the store, and one with an unknown key id may wait, for a bounded time, for a load
-//! that serves all who wait. A request that goes away takes nothing with it. The task ends when
-//! the last clone of its store is dropped.
+//! sees only the store, and one whose key is not may wait, for a bounded time, for a load that
+//! serves all who wait. A request that goes away takes nothing with it. The task ends when the last
+//! clone of its store is dropped.
+//!
+//! The task may also end before its store, with its runtime. Then nothing is loaded any more, which
+//! the status and an event say, nobody waits, and the keys serve for as long as stale ones do: who
+//! reads them asks for the time.
 
 use std::future::{Future, poll_fn};
-use std::hash::{BuildHasher, RandomState};
-use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+#[cfg(feature = "remote")]
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::gate::{Admission, Gate};
-use super::load::{Load, LoadError, Schedule, Start};
+use super::load::{Load, Schedule, Start};
+use super::loading::Task;
 use super::status::{Failing, Freshness, KeyChange, KeyStatus};
-use super::store::{KeyStore, LookUp, Shared};
+#[cfg(feature = "remote")]
+use super::store::Shared;
+use super::store::{Deadline, KeyStore, LookUp, Prospect};
 use crate::clock::Clock;
 use crate::config_error::ConfigError;
 use crate::telemetry;
@@ -32,26 +40,48 @@ pub(crate) struct Refresher {
     link: Arc<Link>,
     /// Its drop ends the task.
     wanted: mpsc::Sender<()>,
-    longest_wait: Duration,
-    source: String,
+    /// What one load may take, and a little.
+    longest_load: Duration,
+    /// Of the task. Its timers serve requests that are polled anywhere.
+    runtime: Handle,
 }
 
 /// What store and task share.
-struct Link {
+pub(super) struct Link {
+    source: String,
     gate: Mutex<Gate>,
     finished: watch::Sender<u64>,
     progress: Mutex<Progress>,
+    /// When the keys are given up, unless a load succeeds before.
+    pub(super) dead_at: Moment,
+    has_ended: AtomicBool,
+    /// Whether the end was told.
+    is_told: AtomicBool,
 }
 
 /// How the loads have gone.
 #[derive(Clone, Default)]
-struct Progress {
-    fresh_until: Option<Instant>,
-    /// When the keys are given up, unless a load succeeds before.
-    dead_at: Option<Instant>,
-    failing: Option<(Instant, String)>,
-    next: Option<Instant>,
-    loads: u64,
+pub(super) struct Progress {
+    pub(super) fresh_until: Option<Instant>,
+    pub(super) failing: Option<(Instant, String)>,
+    pub(super) next: Option<Instant>,
+    pub(super) loads: u64,
+}
+
+/// The runtime that this is called in, if it can run the task.
+///
+/// # Errors
+///
+/// [`ConfigError::KeySource`] outside of a tokio runtime, and in one without timers.
+pub(super) fn runtime_for(source: &impl Load) -> Result<Handle, ConfigError> {
+    let unusable = |reason| ConfigError::KeySource(format!("{source}: {reason}"));
+    let runtime = Handle::try_current()
+        .map_err(|_| unusable("expected to be called inside of a tokio runtime"))?;
+    // Tokio has no other way to ask.
+    catch_unwind(|| drop(sleep(Duration::ZERO))).map_err(|_| {
+        unusable("the tokio runtime has no timers: build it with `enable_time` or `enable_all`")
+    })?;
+    Ok(runtime)
 }
 
 impl Refresher {
@@ -59,29 +89,29 @@ impl Refresher {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] outside of a tokio runtime.
+    /// As [`runtime_for`].
     pub(super) fn start<L: Load>(
         source: L,
         schedule: Schedule,
         start: Start,
         clock: Arc<dyn Clock>,
     ) -> Result<KeyStore, ConfigError> {
-        let runtime = Handle::try_current().map_err(|_| {
-            ConfigError::KeySource(format!(
-                "{source}: expected to be called inside of a tokio runtime"
-            ))
-        })?;
+        let runtime = runtime_for(&source)?;
         let (wanted, receiver) = mpsc::channel(1);
         let link = Arc::new(Link {
+            source: source.to_string(),
             gate: Mutex::new(Gate::new(schedule.cooldown)),
             finished: watch::Sender::new(0),
             progress: Mutex::default(),
+            dead_at: Moment::none(),
+            has_ended: AtomicBool::new(false),
+            is_told: AtomicBool::new(false),
         });
         let refresher = Self {
             link: Arc::clone(&link),
             wanted,
-            longest_wait: schedule.timeout.min(LONGEST_WAIT).saturating_add(GRACE),
-            source: source.to_string(),
+            longest_load: schedule.timeout.saturating_add(GRACE),
+            runtime: runtime.clone(),
         };
         #[cfg(feature = "remote")]
         let mut keeping = None;
@@ -97,73 +127,128 @@ impl Refresher {
             Start::Loaded(loaded) => (loaded.set, None, Some(loaded.lifetime)),
         };
         let store = KeyStore::refreshing(set, refresher, Arc::clone(&clock));
-        let mut task = Task {
-            source,
-            schedule,
-            link,
-            store: store.downgrade(),
-            clock,
-            failures: 0,
-            retry: None,
-        };
+        #[cfg(feature = "remote")]
+        let for_kept = Arc::clone(&clock);
+        let alive = Alive(Arc::clone(&link));
+        let mut task = Task::new(source, schedule, link, store.downgrade(), clock);
         // The lifetime of what is there begins now, whenever the task does.
         let next = lifetime.map(|lifetime| task.succeeded(lifetime));
         if next.is_none() {
-            task.link.gate().open();
+            alive.0.gate().open();
         }
-        {
-            let mut progress = task.link.progress();
-            progress.next = next;
-            if let Some(rest) = kept {
-                progress.dead_at = Some(after(Instant::now(), rest));
-            }
+        alive.0.progress().next = next;
+        if let Some(rest) = kept {
+            alive.0.dead_at.set(after(Instant::now(), rest));
         }
         #[cfg(feature = "remote")]
         if let Some(keeping) = keeping {
-            let (link, clock) = (Arc::clone(&task.link), Arc::clone(&task.clock));
-            runtime.spawn(begin_with(keeping, task.store.clone(), link, clock));
+            let link = Arc::clone(&alive.0);
+            runtime.spawn(begin_with(keeping, store.downgrade(), link, for_kept));
         }
-        runtime.spawn(task.run(receiver, next));
+        runtime.spawn(async move {
+            let _alive = alive;
+            task.run(receiver, next).await;
+        });
         Ok(store)
     }
 
-    /// Waits until a load has come to an end that may know the key id, if one is under way or may
-    /// begin for it; `None` if the answer is already as good as it gets.
-    pub(crate) fn look_up(&self, id: &str) -> Option<LookUp> {
+    /// A load that may bring the key with this id, or without one another key than those that do
+    /// not verify a token: one that is under way, or that begins for it.
+    pub(crate) fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> Prospect {
         // Listens before it asks, so that no end is missed.
-        let end = self.next_end();
+        let finished = self.link.finished.subscribe();
+        if self.has_ended() {
+            return Prospect::Unasked;
+        }
         let admission = self.link.gate().admit(id);
         match admission {
-            Admission::Begin => self.wake(),
-            Admission::Join => {}
-            Admission::Refused => {
+            Admission::Answered => Prospect::Answered,
+            Admission::Begin | Admission::Join => {
+                Prospect::Load(self.wait(admission, finished, deadline))
+            }
+            Admission::Spent => {
                 telemetry::key_id_refused();
-                return None;
+                Prospect::Unasked
             }
         }
-        Some(LookUp {
-            end: Box::pin(end),
+    }
+
+    /// The first load of all, unless it is known to fail.
+    pub(crate) fn first_load(&self, deadline: Option<Deadline>) -> Option<LookUp> {
+        let finished = self.link.finished.subscribe();
+        if self.has_ended() || self.link.progress().failing.is_some() {
+            return None;
+        }
+        let admission = self.link.gate().admit_first();
+        Some(self.wait(admission, finished, deadline))
+    }
+
+    fn wait(
+        &self,
+        admission: Admission,
+        finished: watch::Receiver<u64>,
+        deadline: Option<Deadline>,
+    ) -> LookUp {
+        if admission == Admission::Begin {
+            self.wake();
+        }
+        let deadline = deadline.map_or_else(
+            || after(Instant::now(), self.longest_load.min(LONGEST_WAIT)),
+            Instant::from_std,
+        );
+        LookUp {
+            end: Box::pin(self.end_by(finished, deadline)),
             is_joined: admission == Admission::Join,
-        })
+            deadline: deadline.into_std(),
+        }
     }
 
     /// Loads as soon as possible, whatever the allowance says, and waits for the end. A load that
     /// runs already may have asked too early, so it is followed by another one.
     pub(super) async fn reload(&self) {
-        let end = self.next_end();
-        if self.link.gate().is_pending() {
-            end.await;
+        let finished = self.link.finished.subscribe();
+        if self.has_ended() {
+            return;
         }
-        let end = self.next_end();
+        if self.link.gate().is_pending() {
+            self.end_of_load(finished).await;
+        }
+        let finished = self.link.finished.subscribe();
+        if self.has_ended() {
+            return;
+        }
         self.wake();
-        end.await;
+        self.end_of_load(finished).await;
     }
 
-    /// The end of the next load, or of the patience for it; says whether it was the former.
-    fn next_end(&self) -> impl Future<Output = bool> + Send + use<> {
-        let mut finished = self.link.finished.subscribe();
-        let longest_wait = self.longest_wait;
-        async move { timeout(longest_wait, finished.changed()).await.is_ok() }
+    async fn end_of_load(&self, finished: watch::Receiver<u64>) {
+        let deadline = after(Instant::now(), self.longest_load);
+        self.end_by(finished, deadline).await;
+    }
+
+    /// Waits for the end of a load, or until the deadline; says whether it was the former.
+    ///
+    /// The timer is that of the task's runtime, so this can be polled anywhere. It is not touched
+    /// once that runtime has ended: the end of the task counts as the end of a load.
+    fn end_by(
+        &self,
+        mut finished: watch::Receiver<u64>,
+        deadline: Instant,
+    ) -> impl Future<Output = bool> + Send + use<> {
+        let late = {
+            let _inside = self.runtime.enter();
+            sleep_until(deadline)
+        };
+        async move {
+            let (mut end, mut late) = (pin!(finished.changed()), pin!(late));
+            poll_fn(|cx| {
+                if end.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(true);
+                }
+                late.as_mut().poll(cx).map(|()| false)
+            })
+            .await
+        }
     }
 
     fn wake(&self) {
@@ -171,8 +256,20 @@ impl Refresher {
         let _ = self.wanted.try_send(());
     }
 
+    /// Whether nothing is loaded any more. Who sees it first tells it.
+    fn has_ended(&self) -> bool {
+        let has_ended = self.link.has_ended.load(Ordering::Acquire);
+        if has_ended {
+            self.link.tell_end();
+        }
+        has_ended
+    }
+
     /// Whether there may be newer keys, which cannot be had.
     pub(crate) fn is_behind(&self) -> bool {
+        if self.has_ended() {
+            return true;
+        }
         let progress = self.link.progress();
         progress.failing.is_some()
             || progress
@@ -180,8 +277,25 @@ impl Refresher {
                 .is_none_or(|until| until <= Instant::now())
     }
 
+    /// Whether the keys are older than an outage may last.
+    pub(super) fn has_outlived_keys(&self) -> bool {
+        self.has_ended();
+        self.link.dead_at.has_passed()
+    }
+
+    /// For how long the keys may still be used, if nothing is loaded meanwhile.
+    pub(super) fn rest_of_keys(&self) -> Option<Duration> {
+        self.link.dead_at.rest()
+    }
+
+    /// The keys have been given up. Those that the application puts in their place are its own.
+    pub(super) fn gave_up(&self) {
+        self.link.dead_at.clear_if_passed();
+    }
+
     /// A status with what is known of the loads.
     pub(super) fn describe(&self, mut status: KeyStatus) -> KeyStatus {
+        self.has_ended();
         let progress = self.link.progress().clone();
         let (now, present) = (status.at, Instant::now());
         let on_wall = |at: Instant| {
@@ -191,7 +305,7 @@ impl Refresher {
                 .and_then(|ahead| ahead.checked_sub(back))
                 .unwrap_or(now)
         };
-        status.source = Some(self.source.clone());
+        status.source = Some(self.link.source.clone());
         status.loads = progress.loads;
         status.fresh_until = progress.fresh_until.map(on_wall);
         status.next_refresh = progress.next.map(on_wall);
@@ -212,27 +326,70 @@ impl Refresher {
 }
 
 impl Link {
-    fn gate(&self) -> MutexGuard<'_, Gate> {
+    pub(super) fn gate(&self) -> MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
+    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn finish(&self, outcome: Outcome) {
+    pub(super) fn finish(&self, outcome: Outcome) {
         match outcome {
-            Outcome::Changed(change) => self.gate().close_with(&change.added, &change.removed),
-            Outcome::Failed(not_before) => self.gate().close(not_before),
-            Outcome::Same => self.gate().close(None),
+            Outcome::Changed(change) => self.gate().close_answered(&change.added, &change.removed),
+            Outcome::Failed(not_before) => self.gate().close_failed(not_before),
+            Outcome::Same => self.gate().close_answered(&[], &[]),
         }
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         self.finished
             .send_modify(|rounds| *rounds = rounds.wrapping_add(1));
+    }
+
+    /// The task is no more.
+    fn end(&self, reason: &str) {
+        {
+            let now = Instant::now();
+            let mut progress = self.progress();
+            let since = progress.failing.as_ref().map_or(now, |(since, _)| *since);
+            let reason = format!("{}: nothing loads the keys any more: {reason}", self.source);
+            progress.failing = Some((since, reason));
+            progress.next = None;
+        }
+        self.has_ended.store(true, Ordering::Release);
+        self.gate().close_failed(None);
+        self.wake_all();
+    }
+
+    fn tell_end(&self) {
+        if self.is_told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let reason = self.progress().failing.clone();
+        let reason = reason.map(|(_, reason)| reason).unwrap_or_default();
+        telemetry::keys_abandoned(&self.source, &reason);
+    }
+}
+
+/// Lives as long as the task, whatever ends it.
+struct Alive(Arc<Link>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end("its task has ended with a panic");
+            self.0.tell_end();
+        } else {
+            // At the end of a program nobody uses the keys any more, and there is nothing to tell.
+            self.0.end("its tokio runtime has ended");
+        }
     }
 }
 
 /// What a load has come to.
-enum Outcome {
+pub(super) enum Outcome {
     /// Other keys.
     Changed(KeyChange),
     /// Nothing, and the other side may want to be left alone until then.
@@ -240,128 +397,59 @@ enum Outcome {
     Same,
 }
 
-struct Task<L> {
-    source: L,
-    schedule: Schedule,
-    link: Arc<Link>,
-    store: Weak<Shared>,
-    clock: Arc<dyn Clock>,
-    failures: u32,
-    /// When to try again after failures, whatever is asked for meanwhile.
-    retry: Option<Instant>,
+/// A moment to come, or none: read without a lock, to the millisecond.
+pub(super) struct Moment {
+    origin: Instant,
+    millis: AtomicU64,
 }
 
-impl<L: Load> Task<L> {
-    async fn run(mut self, mut wanted: mpsc::Receiver<()>, first: Option<Instant>) {
-        let mut is_asked = match first {
-            Some(first) => match pause(&mut wanted, first).await {
-                ControlFlow::Break(()) => return,
-                ControlFlow::Continue(is_asked) => is_asked,
-            },
-            None => false,
-        };
-        loop {
-            self.link.gate().open();
-            let limit = self.schedule.timeout;
-            let name = self.source.to_string();
-            let load = timeout(limit, unless_panicked(self.source.load()));
-            let Some(outcome) = unless_closed(load, &mut wanted).await else {
-                return;
-            };
-            let outcome = match outcome {
-                Ok(Some(outcome)) => outcome,
-                Ok(None) => Err(LoadError::new(format!(
-                    "{name}: the code that loads has panicked"
-                ))),
-                Err(_) => Err(LoadError::new(format!(
-                    "{name}: no answer within {limit:?}"
-                ))),
-            };
-            let Some(shared) = self.store.upgrade() else {
-                return;
-            };
-            let store = KeyStore::from_shared(shared, Arc::clone(&self.clock));
-            let is_good = outcome.is_ok();
-            let (next, outcome) = match outcome {
-                Ok(loaded) => {
-                    telemetry::keys_loaded(&self.source);
-                    let set = loaded.set.filter(|set| !store.has_same_keys(set));
-                    let outcome = set.map_or(Outcome::Same, |set| {
-                        Outcome::Changed(store.refreshed(&set, self.schedule.overlap))
-                    });
-                    (self.succeeded(loaded.lifetime), outcome)
-                }
-                Err(error) => {
-                    let pause = error.retry_after.map(|pause| pause.min(RETRY_AFTER_MAX));
-                    let not_before = pause.map(|pause| after(Instant::now(), pause));
-                    let next = self.failed(&store, error, is_asked);
-                    (next, Outcome::Failed(not_before))
-                }
-            };
-            drop(store);
-            self.link.progress().next = Some(next);
-            self.link.finish(outcome);
-            if is_good {
-                // Nobody waits for this, so it may take its time, but not for ever.
-                let _ = timeout(limit, self.source.keep()).await;
-            }
-            match pause(&mut wanted, next).await {
-                ControlFlow::Break(()) => return,
-                ControlFlow::Continue(asked) => is_asked = asked,
-            }
+impl Moment {
+    fn none() -> Self {
+        Self {
+            origin: Instant::now(),
+            millis: AtomicU64::new(NEVER),
         }
     }
 
-    /// Gives the time of the next load.
-    fn succeeded(&mut self, lifetime: Duration) -> Instant {
-        self.failures = 0;
-        self.retry = None;
-        let now = Instant::now();
-        let mut progress = self.link.progress();
-        progress.loads = progress.loads.saturating_add(1);
-        progress.failing = None;
-        progress.fresh_until = Some(after(now, lifetime));
-        progress.dead_at = Some(after(
-            now,
-            lifetime.saturating_add(self.schedule.keep_stale),
-        ));
-        after(
-            now,
-            lifetime.mul_f64(self.schedule.refresh_at + jitter(JITTER)),
-        )
+    pub(super) fn set(&self, at: Instant) {
+        let millis = self.millis_of(at);
+        self.millis.store(millis, Ordering::SeqCst);
     }
 
-    /// Gives the time of the next load. Failures that requests have asked for do not make the
-    /// pause between the others longer.
-    fn failed(&mut self, store: &KeyStore, error: LoadError, is_asked: bool) -> Instant {
-        telemetry::keys_failed(&self.source, &error.reason);
-        let now = Instant::now();
-        let (shortest, longest) = self.schedule.backoff;
-        let doubled = shortest
-            .saturating_mul(2_u32.saturating_pow(self.failures))
-            .min(longest);
-        let wanted = error.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
-        let pause = doubled.mul_f64(1.0 + jitter(JITTER * 2.0));
-        let mut next = match self.retry.filter(|retry| is_asked && now < *retry) {
-            Some(retry) => retry.max(after(now, wanted)),
-            None => {
-                self.failures = self.failures.saturating_add(1);
-                after(now, pause.max(wanted))
-            }
-        };
-        self.retry = Some(next);
-        let mut progress = self.link.progress();
-        let since = progress.failing.as_ref().map_or(now, |(since, _)| *since);
-        progress.failing = Some((since, error.reason));
-        if let Some(dead_at) = progress.dead_at {
-            if dead_at <= now {
-                progress.dead_at = None;
-                store.expired();
-            } else {
-                next = next.min(dead_at);
-            }
+    #[cfg(feature = "remote")]
+    fn set_if_none(&self, at: Instant) {
+        let (set, other) = (Ordering::SeqCst, Ordering::Relaxed);
+        // Else a load was quicker.
+        let _ = self
+            .millis
+            .compare_exchange(NEVER, self.millis_of(at), set, other);
+    }
+
+    fn millis_of(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.origin);
+        u64::try_from(since.as_millis()).unwrap_or(NEVER)
+    }
+
+    /// How far it lies ahead, if there is one: zero if it has passed.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        let millis = self.millis.load(Ordering::SeqCst);
+        (millis != NEVER).then(|| {
+            let at = after(self.origin, Duration::from_millis(millis));
+            at.saturating_duration_since(Instant::now())
+        })
+    }
+
+    fn has_passed(&self) -> bool {
+        self.rest().is_some_and(|rest| rest.is_zero())
+    }
+
+    fn clear_if_passed(&self) {
+        let millis = self.millis.load(Ordering::SeqCst);
+        if self.has_passed() {
+            let (set, clear) = (Ordering::SeqCst, Ordering::Relaxed);
+            // Else a load has just set another one.
+            let _ = self.millis.compare_exchange(millis, NEVER, set, clear);
         }
-        next
     }
 }
 
@@ -380,63 +468,20 @@ async fn begin_with(
         return;
     };
     if KeyStore::from_shared(shared, clock).begin_with(&set) {
-        let dead_at = after(Instant::now(), rest);
-        link.progress().dead_at.get_or_insert(dead_at);
+        link.dead_at.set_if_none(after(Instant::now(), rest));
+        // Who waits for the first load may need no more than these.
+        link.wake_all();
     }
 }
 
-/// Waits until it is time or somebody asks, and says which; breaks off when the store is gone.
-async fn pause(wanted: &mut mpsc::Receiver<()>, until: Instant) -> ControlFlow<(), bool> {
-    match timeout_at(until, wanted.recv()).await {
-        Ok(None) => ControlFlow::Break(()),
-        Ok(Some(())) => ControlFlow::Continue(true),
-        Err(_) => ControlFlow::Continue(false),
-    }
-}
-
-/// A load through code of the user, whose panic must not end the refreshing; `None` if it has.
-async fn unless_panicked<T>(load: impl Future<Output = T>) -> Option<T> {
-    let mut load = pin!(load);
-    poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| load.as_mut().poll(cx)));
-        polled.map_or(Poll::Ready(None), |poll| poll.map(Some))
-    })
-    .await
-}
-
-/// Runs a load to its end; `None` when the store is gone. Takes what is asked meanwhile, which the
-/// running load answers.
-async fn unless_closed<T>(
-    load: impl Future<Output = T>,
-    wanted: &mut mpsc::Receiver<()>,
-) -> Option<T> {
-    let mut load = pin!(load);
-    poll_fn(|cx| {
-        while let Poll::Ready(asked) = wanted.poll_recv(cx) {
-            if asked.is_none() {
-                return Poll::Ready(None);
-            }
-        }
-        load.as_mut().poll(cx).map(Some)
-    })
-    .await
-}
-
-fn after(now: Instant, pause: Duration) -> Instant {
+pub(super) fn after(now: Instant, pause: Duration) -> Instant {
     now.checked_add(pause.min(FAR)).unwrap_or(now)
 }
 
-/// A share between `-amount` and `amount`: so that the instances of a service do not load at once.
-fn jitter(amount: f64) -> f64 {
-    let random = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or(0);
-    (f64::from(random) / f64::from(u32::MAX)).mul_add(2.0 * amount, -amount)
-}
-
-const JITTER: f64 = 0.05;
 /// Beyond any time that matters.
 pub(super) const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
-/// What a request waits at most, however long the load itself may take.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// What a request waits longer than the load itself may take.
+/// What is waited longer than the load itself may take.
 const GRACE: Duration = Duration::from_millis(500);
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+/// What a request waits at most, however many loads it waits for.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const NEVER: u64 = u64::MAX;

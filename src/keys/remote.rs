@@ -11,7 +11,7 @@ use super::boot::{BootKeys, BootStore};
 use super::discovery::{self, Discovery, PlainHttp};
 use super::documents::Documents;
 use super::load::{Load, LoadError, Loaded, Schedule, Start};
-use super::refresh::Refresher;
+use super::refresh::{Refresher, runtime_for};
 use super::set::KeySet;
 use super::store::KeyStore;
 use crate::clock::{Clock, SystemClock};
@@ -238,14 +238,16 @@ impl RemoteKeys {
         self
     }
 
-    /// A store that begins to fetch in the background. Until the first set has come, tokens are
-    /// answered with 503, unless [kept keys](Self::boot_store) are there. These are read in the
-    /// background too.
+    /// A store that begins to fetch in the background. The first requests wait for the first fetch,
+    /// 5 seconds at most, unless [kept keys](Self::boot_store) are there, which are read in the
+    /// background too. If it fails, tokens are answered with 503 until a later one succeeds.
+    ///
+    /// Fetching ends with the runtime that this is called in, and [`KeyStore::status`] says so.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] outside of a tokio runtime, and for plain `http` that is not
-    /// [allowed](Self::insecure_plain_http).
+    /// [`ConfigError::KeySource`] outside of a tokio runtime, in one without timers, and for plain
+    /// `http` that is not [allowed](Self::insecure_plain_http).
     pub fn lazy(self) -> Result<KeyStore, ConfigError> {
         self.source.check_places()?;
         let start = match self.source.boot_keys() {
@@ -260,10 +262,11 @@ impl RemoteKeys {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] with the URL and the reason if there are none, and for plain
-    /// `http` that is not [allowed](Self::insecure_plain_http).
+    /// [`ConfigError::KeySource`] with the URL and the reason if there are none, and as for
+    /// [`lazy`](Self::lazy).
     pub async fn eager(mut self) -> Result<KeyStore, ConfigError> {
         self.source.check_places()?;
+        runtime_for(&self.source)?;
         let reason = match self.source.load().await {
             Ok(loaded) => {
                 self.source.keep().await;
@@ -351,6 +354,10 @@ impl fmt::Display for RemoteSource {
 }
 
 impl Load for RemoteSource {
+    fn forget(&mut self) {
+        self.validators = None;
+    }
+
     async fn load(&mut self) -> Result<Loaded, LoadError> {
         let loaded = self.load_set().await;
         if let (Err(_), Origin::Metadata { discovery, .. }) = (&loaded, &mut self.origin) {
@@ -368,11 +375,10 @@ impl Load for RemoteSource {
 
 impl RemoteSource {
     async fn load_set(&mut self) -> Result<Loaded, LoadError> {
+        // They come back with a good answer only.
+        let validators = self.validators.take();
         let uri = self.jwks_uri().await?;
-        let validators = self
-            .validators
-            .take()
-            .filter(|validators| validators.uri == uri);
+        let validators = validators.filter(|validators| validators.uri == uri);
         let headers = validators
             .as_ref()
             .map_or(&[][..], |validators| &validators.headers);

@@ -67,6 +67,21 @@ pub(crate) struct LookUp {
     pub(crate) end: Pin<Box<dyn Future<Output = bool> + Send>>,
     /// The load had begun before it was asked for, so it may have been too early for the key.
     pub(crate) is_joined: bool,
+    /// When the patience ends: for this load, and for one behind it.
+    pub(crate) deadline: Deadline,
+}
+
+/// Until when a request waits.
+pub(crate) type Deadline = std::time::Instant;
+
+/// Whether a key that is not there may come.
+pub(crate) enum Prospect {
+    /// Where the keys come from there is no such key, as far as is known there.
+    Answered,
+    /// A load may bring it.
+    Load(LookUp),
+    /// Nobody has asked, and nobody may now.
+    Unasked,
 }
 
 /// What one request sees.
@@ -298,14 +313,33 @@ impl KeyStore {
         status
     }
 
-    /// Loads the keys again that have no such key, if the store has somewhere to load them from
-    /// and the allowance for unknown ids is not used up.
-    pub(crate) fn look_up(&self, id: &str) -> Option<LookUp> {
+    /// Loads the keys again that have no key with this id, or without an id none that verifies a
+    /// token, if the store has somewhere to load them from and the allowance is not used up.
+    pub(crate) fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> Prospect {
         #[cfg(feature = "_refresh")]
         if let Some(refresher) = &self.shared.refresher {
-            return refresher.look_up(id);
+            return refresher.look_up(id, deadline);
         }
-        let _ = id;
+        let _ = (id, deadline);
+        Prospect::Answered
+    }
+
+    /// The load that brings keys to a store that has none, unless it is known to fail.
+    pub(crate) fn first_load(&self, deadline: Option<Deadline>) -> Option<LookUp> {
+        #[cfg(feature = "_refresh")]
+        if let Some(refresher) = &self.shared.refresher {
+            return refresher.first_load(deadline);
+        }
+        let _ = deadline;
+        None
+    }
+
+    /// For how long the keys may still be used if no load succeeds; `None` where that has no end.
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        #[cfg(feature = "_refresh")]
+        if let Some(refresher) = &self.shared.refresher {
+            return refresher.rest_of_keys();
+        }
         None
     }
 
@@ -319,7 +353,11 @@ impl KeyStore {
     }
 
     /// The one read of a request. Not to be held across an `.await`.
+    ///
+    /// Keys that are too old are given up here, so that this needs no task that does it in time.
     pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
+        #[cfg(feature = "_refresh")]
+        self.give_up_dead_keys();
         self.shared.current.load()
     }
 
@@ -419,7 +457,7 @@ impl KeyStore {
 
     /// Loads the keys again now, for a signal handler or an operator. Comes back when that is
     /// done or has failed; [`status`](Self::status) tells which. A store without a source stays
-    /// as it is.
+    /// as it is, and so does one whose loading has ended with its runtime.
     pub async fn reload(&self) {
         if let Some(refresher) = &self.shared.refresher {
             refresher.reload().await;
@@ -449,8 +487,31 @@ impl KeyStore {
     }
 
     /// Forgets loaded keys that have outlived what an outage may last.
-    pub(super) fn expired(&self) {
-        self.change_all(ChangeCause::Expire, |contents, _| contents.give_up());
+    fn give_up_dead_keys(&self) {
+        let Some(refresher) = &self.shared.refresher else {
+            return;
+        };
+        let is_over = || refresher.has_outlived_keys();
+        if !is_over() {
+            return;
+        }
+        // Asked once more, for the keys that are to be given up: a load sets the time of its keys
+        // before the keys.
+        let change = self.change(ChangeCause::Expire, |contents, _| {
+            let is_over = contents.has_base() && is_over();
+            if is_over {
+                contents.give_up();
+            }
+            is_over
+        });
+        if change.is_some() {
+            refresher.gave_up();
+        }
+    }
+
+    /// Whether there is a set that was loaded.
+    pub(super) fn has_loaded_keys(&self) -> bool {
+        self.load().contents.has_base()
     }
 }
 

@@ -1,0 +1,228 @@
+//! The task that loads the keys of one store, again and again.
+
+use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::load::{Load, LoadError, Loaded, Schedule};
+use super::refresh::{Link, Outcome, after};
+use super::store::{KeyStore, Shared};
+use crate::clock::Clock;
+use crate::telemetry;
+
+pub(super) struct Task<L> {
+    source: L,
+    schedule: Schedule,
+    link: Arc<Link>,
+    store: Weak<Shared>,
+    clock: Arc<dyn Clock>,
+    failures: u32,
+    /// When to try again after failures, whatever is asked for meanwhile.
+    retry: Option<Instant>,
+}
+
+impl<L: Load> Task<L> {
+    pub(super) fn new(
+        source: L,
+        schedule: Schedule,
+        link: Arc<Link>,
+        store: Weak<Shared>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            source,
+            schedule,
+            link,
+            store,
+            clock,
+            failures: 0,
+            retry: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut wanted: mpsc::Receiver<()>, first: Option<Instant>) {
+        let mut is_asked = match first {
+            Some(first) => match pause(&mut wanted, first).await {
+                ControlFlow::Break(()) => return,
+                ControlFlow::Continue(is_asked) => is_asked,
+            },
+            None => false,
+        };
+        loop {
+            self.link.gate().open();
+            let Some(outcome) = unless_closed(self.load(), &mut wanted).await else {
+                return;
+            };
+            let Some(store) = open(&self.store, &self.clock) else {
+                return;
+            };
+            let is_good = outcome.is_ok();
+            let (next, outcome) = match outcome {
+                Ok(loaded) => {
+                    telemetry::keys_loaded(&self.source);
+                    // Before the keys are there: who reads them must not find them too old.
+                    let next = self.succeeded(loaded.lifetime);
+                    let set = loaded.set.filter(|set| !store.has_same_keys(set));
+                    let outcome = set.map_or(Outcome::Same, |set| {
+                        Outcome::Changed(store.refreshed(&set, self.schedule.overlap))
+                    });
+                    (next, outcome)
+                }
+                Err(error) => {
+                    let pause = error.retry_after.map(|pause| pause.min(RETRY_AFTER_MAX));
+                    let not_before = pause.map(|pause| after(Instant::now(), pause));
+                    (self.failed(error, is_asked), Outcome::Failed(not_before))
+                }
+            };
+            drop(store);
+            self.link.progress().next = Some(next);
+            self.link.finish(outcome);
+            if is_good {
+                // Nobody waits for this, so it may take its time, but not for ever.
+                let _ = timeout(self.schedule.timeout, self.source.keep()).await;
+            }
+            match pause(&mut wanted, next).await {
+                ControlFlow::Break(()) => return,
+                ControlFlow::Continue(asked) => is_asked = asked,
+            }
+        }
+    }
+
+    /// Loads within the time limit.
+    async fn load(&mut self) -> Result<Loaded, LoadError> {
+        let limit = self.schedule.timeout;
+        let name = self.source.to_string();
+        let load = load_something(&mut self.source, &self.store, &self.clock);
+        match timeout(limit, unless_panicked(load)).await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(LoadError::new(format!(
+                "{name}: the code that loads has panicked"
+            ))),
+            Err(_) => Err(LoadError::new(format!(
+                "{name}: no answer within {limit:?}"
+            ))),
+        }
+    }
+
+    /// Gives the time of the next load.
+    pub(super) fn succeeded(&mut self, lifetime: Duration) -> Instant {
+        self.failures = 0;
+        self.retry = None;
+        let now = Instant::now();
+        let dead_in = lifetime.saturating_add(self.schedule.keep_stale);
+        self.link.dead_at.set(after(now, dead_in));
+        let mut progress = self.link.progress();
+        progress.loads = progress.loads.saturating_add(1);
+        progress.failing = None;
+        progress.fresh_until = Some(after(now, lifetime));
+        after(
+            now,
+            lifetime.mul_f64(self.schedule.refresh_at + jitter(JITTER)),
+        )
+    }
+
+    /// Gives the time of the next load. Failures that requests have asked for do not make the
+    /// pause between the others longer.
+    fn failed(&mut self, error: LoadError, is_asked: bool) -> Instant {
+        telemetry::keys_failed(&self.source, &error.reason);
+        let now = Instant::now();
+        let (shortest, longest) = self.schedule.backoff;
+        let doubled = shortest
+            .saturating_mul(2_u32.saturating_pow(self.failures))
+            .min(longest);
+        let wanted = error.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+        let pause = doubled.mul_f64(1.0 + jitter(JITTER * 2.0));
+        let next = match self.retry.filter(|retry| is_asked && now < *retry) {
+            Some(retry) => retry.max(after(now, wanted)),
+            None => {
+                self.failures = self.failures.saturating_add(1);
+                after(now, pause.max(wanted))
+            }
+        };
+        self.retry = Some(next);
+        let mut progress = self.link.progress();
+        let since = progress.failing.as_ref().map_or(now, |(since, _)| *since);
+        progress.failing = Some((since, error.reason));
+        // Not later than the end of the keys, of which cached tokens do not hear by themselves.
+        let end = self.link.dead_at.rest().filter(|rest| !rest.is_zero());
+        end.map_or(next, |rest| next.min(after(now, rest)))
+    }
+}
+
+/// Loads, and has the source bring all of its keys where the store has none: that nothing is new is
+/// no answer then.
+async fn load_something(
+    source: &mut impl Load,
+    store: &Weak<Shared>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Loaded, LoadError> {
+    let is_empty = || open(store, clock).is_some_and(|store| !store.has_loaded_keys());
+    if is_empty() {
+        source.forget();
+    }
+    let loaded = source.load().await?;
+    if loaded.set.is_some() || !is_empty() {
+        return Ok(loaded);
+    }
+    source.forget();
+    source.load().await
+}
+
+fn open(store: &Weak<Shared>, clock: &Arc<dyn Clock>) -> Option<KeyStore> {
+    let shared = store.upgrade()?;
+    Some(KeyStore::from_shared(shared, Arc::clone(clock)))
+}
+
+/// Waits until it is time or somebody asks, and says which; breaks off when the store is gone.
+async fn pause(wanted: &mut mpsc::Receiver<()>, until: Instant) -> ControlFlow<(), bool> {
+    match timeout_at(until, wanted.recv()).await {
+        Ok(None) => ControlFlow::Break(()),
+        Ok(Some(())) => ControlFlow::Continue(true),
+        Err(_) => ControlFlow::Continue(false),
+    }
+}
+
+/// A load through code of the user, whose panic must not end the refreshing; `None` if it has.
+async fn unless_panicked<T>(load: impl Future<Output = T>) -> Option<T> {
+    let mut load = pin!(load);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| load.as_mut().poll(cx)));
+        polled.map_or(Poll::Ready(None), |poll| poll.map(Some))
+    })
+    .await
+}
+
+/// Runs a load to its end; `None` when the store is gone. Takes what is asked meanwhile, which the
+/// running load answers.
+async fn unless_closed<T>(
+    load: impl Future<Output = T>,
+    wanted: &mut mpsc::Receiver<()>,
+) -> Option<T> {
+    let mut load = pin!(load);
+    poll_fn(|cx| {
+        while let Poll::Ready(asked) = wanted.poll_recv(cx) {
+            if asked.is_none() {
+                return Poll::Ready(None);
+            }
+        }
+        load.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// A share between `-amount` and `amount`: so that the instances of a service do not load at once.
+fn jitter(amount: f64) -> f64 {
+    let random = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or(0);
+    (f64::from(random) / f64::from(u32::MAX)).mul_add(2.0 * amount, -amount)
+}
+
+const JITTER: f64 = 0.05;
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);

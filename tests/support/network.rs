@@ -1,0 +1,142 @@
+//! An issuer as the network shows it: what it answers, after which time, and what it was asked.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test target uses a part of it"
+)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{Request, Response};
+use tokio::time::sleep;
+use tower_jwt_auth::remote::{Fetch, FetchError, Fetching};
+use tower_jwt_auth::test::TestIssuer;
+
+/// Where the key set of the issuer `https://as.example` stands.
+pub const JWKS: &str = "https://as.example/jwks";
+
+/// What a request is answered with.
+pub type Answer = Result<Response<Vec<u8>>, FetchError>;
+
+type Answering = Arc<dyn Fn(&Request<()>) -> Answer + Send + Sync>;
+
+/// A client whose network is this value.
+#[derive(Clone)]
+pub struct Network {
+    answer: Arc<Mutex<Answering>>,
+    delay: Arc<Mutex<Option<Duration>>>,
+    asked: Arc<Mutex<Vec<Request<()>>>>,
+}
+
+impl Network {
+    pub fn new(answer: impl Fn(&Request<()>) -> Answer + Send + Sync + 'static) -> Self {
+        Self {
+            answer: Arc::new(Mutex::new(Arc::new(answer))),
+            delay: Arc::new(Mutex::new(Some(Duration::ZERO))),
+            asked: Arc::default(),
+        }
+    }
+
+    /// An issuer that publishes the keys that it has at the time.
+    pub fn of(issuer: &TestIssuer) -> Self {
+        let network = Self::new(|_| Err(FetchError::new("no answer yet")));
+        network.publishes(issuer);
+        network
+    }
+
+    pub fn answers(&self, answer: impl Fn(&Request<()>) -> Answer + Send + Sync + 'static) {
+        *self.answer.lock().unwrap() = Arc::new(answer);
+    }
+
+    /// Publishes the keys that this issuer has at the time.
+    pub fn publishes(&self, issuer: &TestIssuer) {
+        let issuer = issuer.clone();
+        self.answers(move |_| Ok(json(issuer.jwks())));
+    }
+
+    /// Publishes this text.
+    pub fn publishes_text(&self, text: impl Into<String>) {
+        let text = text.into();
+        self.answers(move |_| Ok(json(text.clone())));
+    }
+
+    /// Does not answer any more.
+    pub fn is_down(&self) {
+        self.answers(|_| Err(FetchError::new("connection refused")));
+    }
+
+    /// `None`: never.
+    pub fn answers_after(&self, delay: Option<Duration>) {
+        *self.delay.lock().unwrap() = delay;
+    }
+
+    pub fn count(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    /// Whether the newest request has asked if there is something new.
+    pub fn was_asked_for_news(&self) -> bool {
+        let asked = self.asked.lock().unwrap();
+        asked
+            .last()
+            .is_some_and(|request| request.headers().contains_key(IF_NONE_MATCH))
+    }
+}
+
+impl Fetch for Network {
+    fn fetch(&self, request: Request<()>, _: usize) -> Fetching {
+        let answer = self.answer.lock().unwrap().clone();
+        let delay = *self.delay.lock().unwrap();
+        let answer = answer(&request);
+        self.asked.lock().unwrap().push(request);
+        Box::pin(async move {
+            match delay {
+                Some(Duration::ZERO) => {}
+                Some(delay) => sleep(delay).await,
+                None => pending().await,
+            }
+            answer
+        })
+    }
+}
+
+/// A good answer with this text.
+pub fn json(text: impl Into<Vec<u8>>) -> Response<Vec<u8>> {
+    Response::builder()
+        .header(CONTENT_TYPE, "application/json")
+        .body(text.into())
+        .unwrap()
+}
+
+/// An answer without a body.
+pub fn status_only(status: u16) -> Response<Vec<u8>> {
+    Response::builder().status(status).body(Vec::new()).unwrap()
+}
+
+/// The answer with an `ETag`, or 304 for a request that shows it.
+pub fn unless_known(
+    request: &Request<()>,
+    tag: &str,
+    text: impl Into<Vec<u8>>,
+) -> Response<Vec<u8>> {
+    let shown = request.headers().get(IF_NONE_MATCH);
+    let mut response = match shown.is_some_and(|shown| shown.as_bytes() == tag.as_bytes()) {
+        true => status_only(304),
+        false => json(text),
+    };
+    response.headers_mut().insert(ETAG, tag.parse().unwrap());
+    response
+}
+
+/// Lets the tasks of a runtime run until they wait for the time or for somebody.
+pub async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    sleep(Duration::from_millis(1)).await;
+}
