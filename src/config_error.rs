@@ -37,6 +37,8 @@ pub enum ConfigError {
     Leeway(std::time::Duration),
     /// A trusted origin that is not of the form `scheme://host[:port]`.
     Origin(String),
+    /// A text that is no scope (RFC 6749, section 3.3).
+    Scope(String),
 }
 
 impl fmt::Display for ConfigError {
@@ -57,6 +59,7 @@ impl fmt::Display for ConfigError {
             Self::KeySet(reason) => write!(f, "key set is not usable: {reason}"),
             Self::KeySource(reason) => write!(f, "keys cannot be loaded: {reason}"),
             Self::Leeway(input) => write!(f, "leeway of {} s is not usable: expected at most 300 s", input.as_secs_f64()),
+            Self::Scope(input) => write!(f, "scope {input:?} is not usable: expected one name of visible ASCII, such as \"calendar:read\""),
             Self::Origin(input) => write!(f, "origin {input:?} is not usable: expected the form \"https://app.example.com\""),
         }
     }

@@ -259,7 +259,7 @@ enum Detail {
         leeway: f64,
     },
     Rights {
-        scopes: Vec<&'static str>,
+        scopes: Vec<Cow<'static, str>>,
         needed: String,
     },
 }
@@ -321,7 +321,7 @@ impl Rejection {
         )
     }
 
-    pub(crate) fn rights(scopes: Vec<&'static str>, needed: String) -> Self {
+    pub(crate) fn rights(scopes: Vec<Cow<'static, str>>, needed: String) -> Self {
         let kind = if scopes.is_empty() {
             RejectionKind::InsufficientRole
         } else {
@@ -359,7 +359,7 @@ impl Rejection {
 
     /// The scopes that the request would have needed, for the challenge.
     #[must_use]
-    pub fn required_scopes(&self) -> &[&'static str] {
+    pub fn required_scopes(&self) -> &[Cow<'static, str>] {
         if let Reason::Detailed(detail) = &self.detail
             && let Detail::Rights { scopes, .. } = &**detail
         {

@@ -128,13 +128,20 @@ mod tests {
 
     #[test]
     fn a_long_header_is_not_remembered() {
-        let headers = Headers::default();
-        let text = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, "k".repeat(MAX_SEGMENT));
-        let segment = base64_simd::URL_SAFE_NO_PAD.encode_to_string(text);
-        let token = format!("{segment}.e30.AA");
-        Compact::parse(token.as_bytes(), &[])
-            .unwrap()
-            .remember_header(&headers);
-        assert!(headers.load().is_empty());
+        let bare = r#"{"alg":"ES256","kid":""}"#.len();
+        for (length, is_remembered) in [
+            (MAX_SEGMENT / 4 * 3, true),
+            (MAX_SEGMENT / 4 * 3 + 1, false),
+        ] {
+            let headers = Headers::default();
+            let text = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, "k".repeat(length - bare));
+            let segment = base64_simd::URL_SAFE_NO_PAD.encode_to_string(text);
+            assert_eq!(segment.len() <= MAX_SEGMENT, is_remembered);
+            let token = format!("{segment}.e30.AA");
+            Compact::parse(token.as_bytes(), &[])
+                .unwrap()
+                .remember_header(&headers);
+            assert_eq!(headers.load().len(), usize::from(is_remembered));
+        }
     }
 }

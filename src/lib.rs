@@ -118,6 +118,7 @@ mod registered;
 mod respond;
 pub mod revocation;
 pub mod scope;
+mod scope_set;
 mod service;
 mod striped;
 mod sync;

@@ -1,7 +1,7 @@
 //! What a handler can require of a token: scopes, roles, and combinations of them.
 //!
 //! A requirement is a type, so that it can stand in the signature of a handler. There is one way
-//! to write it and five places to use it:
+//! to write it and six places to use it:
 //!
 //! | place | form |
 //! |---|---|
@@ -9,6 +9,7 @@
 //! | route | `.route_layer(JwtAuth::require::<scope!("calendar:read")>())` |
 //! | tonic method | `request.require::<scope!("calendar:read")>()?` |
 //! | any code | `claims.authorize::<scope!("calendar:read")>()?` |
+//! | scopes of a configuration file | `claims.authorize_all(&scopes)?` with a [`ScopeSet`] |
 //! | a rule of your own | `impl Requirement for OfficeHours { .. }` |
 //!
 //! # Example: named scopes, and a rule of your own
@@ -46,6 +47,7 @@
 //! }
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -59,6 +61,7 @@ pub use crate::macros::{Name, Text, part, role_length, scope_length};
 use crate::name_set::NameSet;
 use crate::own;
 use crate::policy::ClaimPointer;
+pub use crate::scope_set::ScopeSet;
 
 /// Something that a token must grant.
 ///
@@ -199,8 +202,8 @@ impl<C> Claims<C> {
         if R::is_met(grants) {
             return Ok(());
         }
-        let mut scopes = R::scopes();
-        scopes.retain(|scope| is_scope(scope));
+        let scopes = R::scopes().into_iter().filter(|scope| is_scope(scope));
+        let mut scopes: Vec<_> = scopes.map(Cow::Borrowed).collect();
         if scopes.iter().all(|scope| grants.scopes().contains(scope)) {
             // A client that asked for these scopes again would be back with the same token.
             scopes.clear();
@@ -210,7 +213,7 @@ impl<C> Claims<C> {
 }
 
 /// Whether the text is one scope: a challenge with anything else could not be read.
-fn is_scope(text: &str) -> bool {
+pub(crate) fn is_scope(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_scope_octet)
 }
 

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use support::{Fixture, ISSUER, ReadChallenge, challenges};
 use tower::ServiceExt;
 use tower_jwt_auth::config::ClaimPointer;
-use tower_jwt_auth::scope::{AllOf, AnyOf, Grants, Requirement};
+use tower_jwt_auth::scope::{AllOf, AnyOf, Grants, Requirement, ScopeSet};
 use tower_jwt_auth::test::TestToken;
 use tower_jwt_auth::{
     Audience, Claims, ConfigError, Issuer, JwtAuth, Rejection, RejectionKind, RequireRole,
@@ -527,6 +527,50 @@ fn a_text_that_is_no_pointer_finds_nothing() {
     assert!(decide::<Found<3>>(&token().claim("", 1)).is_ok());
 }
 
+/// RFC6750-3-4: scopes of a configuration file.
+#[test]
+fn a_text_that_is_no_scope_is_a_configuration_error() {
+    for bad in [
+        "a b", " ", "", "a ", "a\tb", "a\"b", "a\\b", "\u{e4}", "\u{7f}", "a\n",
+    ] {
+        for scopes in [vec![bad], vec!["a", bad], vec![bad, "a"]] {
+            let refused = ScopeSet::new(scopes).unwrap_err();
+            assert_eq!(refused, ConfigError::Scope(bad.to_owned()));
+            assert!(refused.to_string().contains("scope"), "{refused}");
+        }
+    }
+    assert!(ScopeSet::new([]).is_err());
+    for bad in ["", "  ", "a\tb", "a \"b\""] {
+        assert!(ScopeSet::parse(bad).is_err(), "{bad:?}");
+    }
+    let set = ScopeSet::parse(" b a  b ").unwrap();
+    assert_eq!(set.iter().collect::<Vec<_>>(), ["b", "a"]);
+    assert_eq!(set, ScopeSet::new(["b", "a"]).unwrap());
+    assert_eq!(set.to_string(), "b a");
+}
+
+#[test]
+fn scopes_of_the_configuration_authorize_as_others_do() {
+    let set = ScopeSet::parse("calendar:read calendar:write").unwrap();
+    for (granted, all, any) in [
+        ("calendar:read calendar:write", true, true),
+        ("calendar:write", false, true),
+        ("calendar:readonly", false, false),
+        ("", false, false),
+    ] {
+        let claims = Fixture::new().accepts(&token().scope(granted).mint());
+        assert_eq!(claims.authorize_all(&set).is_ok(), all, "{granted}");
+        assert_eq!(claims.authorize_any(&set).is_ok(), any, "{granted}");
+    }
+    let claims = Fixture::new().accepts(&token().mint());
+    let [all, any] = [claims.authorize_all(&set), claims.authorize_any(&set)];
+    let [all, any] = [all, any].map(Result::unwrap_err);
+    assert_eq!(all.kind(), RejectionKind::InsufficientScope);
+    assert_eq!(all.required_scopes(), ["calendar:read", "calendar:write"]);
+    assert_eq!(any.required_scopes(), ["calendar:read"]);
+    assert!(any.to_string().contains("calendar:write"), "{any}");
+}
+
 /// A layer can hide what exists from those who may not see it.
 #[tokio::test]
 async fn a_forbidden_route_can_look_like_none() {
@@ -622,6 +666,28 @@ fn grants_of_keycloak_are_read_and_other_clients_roles_left_out() {
         json!({"realm_access": ["admin"], "resource_access": {"calendar": ["admin"]}}),
         &[],
         &[],
+    );
+}
+
+/// RFC9068-2.2.3.1-1: an API that has two names has the roles of both clients.
+#[test]
+fn roles_of_each_client_that_the_audience_names_are_read() {
+    let fixture = Fixture::new();
+    let audience = Audience::any_of(["calendar", "mail"]).unwrap();
+    let auth = JwtAuth::new(Issuer::new(ISSUER).unwrap(), audience, &fixture.keys);
+    let verifier = auth.clock(fixture.clock.clone()).verifier();
+    let token = fixture.token().audience("calendar").claim(
+        "resource_access",
+        json!({
+            "mail": {"roles": ["sender"]},
+            "account": {"roles": ["manage-account"]},
+            "calendar": {"roles": ["editor", "sender"]},
+        }),
+    );
+    let claims: Claims = verifier.verify_now(&token.mint()).unwrap();
+    assert_eq!(
+        claims.roles().iter().collect::<Vec<_>>(),
+        ["editor", "sender"]
     );
 }
 

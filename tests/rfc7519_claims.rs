@@ -491,6 +491,27 @@ fn the_issuer_is_compared_exactly_and_required() {
     fixture.refuses(&anonymous, RejectionKind::MissingClaim);
 }
 
+/// RFC7519-4.1.1-1
+#[test]
+fn an_issuer_has_no_spaces_and_no_controls() {
+    for bad in [
+        "",
+        " ",
+        "a b",
+        " https://as.example",
+        "https://as.example\n",
+        "a\tb",
+        "a\u{a0}b",
+        "a\0b",
+    ] {
+        let refused = Issuer::new(bad).unwrap_err();
+        assert_eq!(refused, ConfigError::Issuer(bad.to_owned()));
+    }
+    for good in ["https://as.example", "accounts.google.com", "\u{e4}", "a"] {
+        assert_eq!(Issuer::new(good).unwrap().as_str(), good);
+    }
+}
+
 /// RFC7519-4.1-1
 #[test]
 fn registered_claims_of_another_type_are_refused() {

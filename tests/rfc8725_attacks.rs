@@ -652,6 +652,37 @@ fn refuses_member_names_that_instruct_the_json_library() {
     assert_eq!(claims["x"], text);
 }
 
+/// To the member and to the byte: the limits of a header and of a token.
+#[test]
+fn reads_a_header_and_a_token_up_to_the_limits() {
+    let fixture = Fixture::new();
+    let with_members = |members: usize| {
+        let mut header = r#"{"alg":"ES256","kid":"k1""#.to_owned();
+        for number in 2..members {
+            header.push_str(&format!(r#","x{number}":0"#));
+        }
+        fixture.token().raw_header(format!("{header}}}")).mint()
+    };
+    fixture.accepts(&with_members(1_000));
+    fixture.refuses(&with_members(1_001), RejectionKind::MalformedToken);
+
+    let filled = |header: usize, claims: usize| {
+        let token = fixture.token().header("x", "x".repeat(header));
+        token.claim("x", "x".repeat(claims)).mint()
+    };
+    let most = 16 * 1024;
+    let room = (most - filled(0, 0).len()) / 4 * 3 - 12;
+    let of_length = |length: usize| {
+        (0..18)
+            .flat_map(|header| [0, 1, 2].map(|claims| filled(room + header, claims)))
+            .find(|token| token.len() == length)
+            .unwrap()
+    };
+    fixture.accepts(&of_length(most - 1));
+    fixture.accepts(&of_length(most));
+    fixture.refuses(&of_length(most + 1), RejectionKind::MalformedToken);
+}
+
 /// PARSE-D1
 #[test]
 fn takes_time_linear_in_what_it_is_sent() {
