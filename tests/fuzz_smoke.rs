@@ -3,6 +3,7 @@
 
 #![cfg(all(feature = "_fuzz", feature = "pem", feature = "remote"))]
 #![allow(
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "helpers of tests"
@@ -24,7 +25,7 @@ macro_rules! targets {
 
 targets! {
     authorization challenge claims compact dates fetched header json jwk jwks pem request scopes
-    settings verifier
+    settings verdicts verifier
 }
 
 #[test]
@@ -46,6 +47,28 @@ fn the_seeds_of_the_verifier_are_tokens_that_it_accepts() {
     }
 }
 
+/// Other cases on every run: `TOWER_JWT_AUTH_SEED` repeats those of one.
+#[test]
+fn made_tokens_get_the_verdict_of_the_model() {
+    let seed = fresh_seed();
+    println!("TOWER_JWT_AUTH_SEED={seed}");
+    let mut random = Random(seed | 1);
+    for _ in 0..CASES {
+        let length = random.below(48);
+        let choices: Vec<_> = (0..length).map(|_| random.octet()).collect();
+        fuzz::verdicts(&choices);
+    }
+}
+
+fn fresh_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+
+    match std::env::var("TOWER_JWT_AUTH_SEED") {
+        Ok(seed) => seed.parse().expect("a number"),
+        Err(_) => RandomState::new().hash_one("seed"),
+    }
+}
+
 /// Runs a function over its seeds, then over changed ones.
 fn smoke(name: &str, function: fn(&[u8])) {
     let mut files: Vec<_> = std::fs::read_dir(fuzz_folder().join("seeds").join(name))
@@ -61,28 +84,43 @@ fn smoke(name: &str, function: fn(&[u8])) {
     for seed in seeds.iter().chain([&Vec::new()]) {
         function(seed);
     }
+    let words = dictionary();
     let mut random = Random(0x7519);
     for _ in 0..MUTATIONS {
         let mut octets = seeds[random.below(seeds.len())].clone();
         for _ in 0..=random.below(4) {
-            mutate(&mut octets, &seeds, &mut random);
+            mutate(&mut octets, &seeds, &words, &mut random);
         }
         function(&octets);
     }
 }
 
 /// One change of the kinds that a fuzzer makes.
-fn mutate(octets: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
+fn mutate(octets: &mut Vec<u8>, seeds: &[Vec<u8>], words: &[Vec<u8>], random: &mut Random) {
     let at = random.below(octets.len() + 1);
-    match random.below(6) {
-        0 => octets.insert(at, random.octet()),
-        1 if at < octets.len() => octets[at] ^= 1 << random.below(8),
-        2 if at < octets.len() => octets[at] = random.octet(),
-        3 if at < octets.len() => {
+    match random.below(40) {
+        // Up to the limits of size, and a little beyond.
+        0 => {
+            let end = at + random.below((octets.len() - at).min(40) + 1);
+            let piece = octets[at..end].to_vec();
+            let times = random.below(LONGEST) / piece.len().max(20);
+            let room = LONGEST.saturating_sub(octets.len()) / piece.len().max(1);
+            octets.splice(at..at, piece.repeat(times.min(room)));
+        }
+        1 => {
+            let first = random.below(10_000);
+            let members = (first..first + random.below(1_100)).map(|at| format!("\"{at}\":0,"));
+            let members: String = members.collect();
+            octets.splice(at..at, members.bytes());
+        }
+        2..=7 => octets.insert(at, random.octet()),
+        8..=14 if at < octets.len() => octets[at] ^= 1 << random.below(8),
+        15..=20 if at < octets.len() => octets[at] = random.octet(),
+        21..=26 if at < octets.len() => {
             let end = at + 1 + random.below((octets.len() - at).min(8));
             octets.drain(at..end);
         }
-        4 => {
+        27..=32 => {
             // A piece of another seed, or of the same one a second time.
             let donor = &seeds[random.below(seeds.len())];
             let start = random.below(donor.len() + 1);
@@ -90,10 +128,35 @@ fn mutate(octets: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
             octets.splice(at..at, donor[start..end].iter().copied());
         }
         _ => {
-            let word = WORDS[random.below(WORDS.len())];
+            let word = &words[random.below(words.len())];
             octets.splice(at..at, word.iter().copied());
         }
     }
+}
+
+/// The words of the fuzzer's dictionary: one in quotes on each line, with `\\`, `\"` and `\xHH`.
+fn dictionary() -> Vec<Vec<u8>> {
+    let text = std::fs::read_to_string(fuzz_folder().join("dictionary")).unwrap();
+    let lines = text.lines().filter(|line| line.starts_with('"'));
+    let words = lines.map(|line| {
+        let inner = line.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
+        let mut word = Vec::new();
+        let mut rest = inner.bytes();
+        while let Some(octet) = rest.next() {
+            word.push(match octet {
+                b'\\' => match rest.next().unwrap() {
+                    b'x' => {
+                        let digits = [rest.next().unwrap(), rest.next().unwrap()];
+                        u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
+                    }
+                    escaped => escaped,
+                },
+                plain => plain,
+            });
+        }
+        word
+    });
+    words.collect()
 }
 
 /// A generator of numbers that gives the same ones on every run (xorshift64*).
@@ -121,27 +184,6 @@ fn fuzz_folder() -> PathBuf {
 }
 
 const MUTATIONS: usize = 2_000;
-
-/// Pieces that mean something to one of the parsers.
-const WORDS: [&[u8]; 20] = [
-    b"\"",
-    b"{",
-    b"}",
-    b"[",
-    b"]",
-    b",",
-    b":",
-    b"\\u0000",
-    b"\\ud83d",
-    b"1e999",
-    b"null",
-    b" ",
-    b"\n",
-    b"=",
-    b"%",
-    b"&access_token=",
-    b"; __Host-token=",
-    b"Bearer ",
-    b".",
-    b"\xff",
-];
+const CASES: usize = 4_000;
+/// Longer than a credential may be.
+const LONGEST: usize = 17 * 1024;
