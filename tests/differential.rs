@@ -1,6 +1,7 @@
-//! The signature verdict beside that of `jsonwebtoken`, on good tokens and on mutated ones.
+//! The signature verdict beside that of `jsonwebtoken`, and beside that of Node's OpenSSL, which
+//! shares no code with the backend here, on good tokens and on mutated ones.
 //!
-//! Both must agree on every signature. Where the rules here are stricter than a signature check,
+//! They must agree on every signature. Where the rules here are stricter than a signature check,
 //! the token is refused before or behind it; each such rule stands by its name in
 //! [`is_stricter_by_these_rules_alone`].
 
@@ -329,6 +330,160 @@ fn agrees_on_every_mix_of_keys_and_labels() {
     let mixes = pairs.len() * (pairs.len() - 1);
     assert_eq!(count.accepted, 3 * pairs.len());
     assert_eq!((count.bad_signature, count.other), (mixes, 2 * mixes));
+}
+
+/// One case for the other implementation, and the verdict here.
+struct Opinion {
+    is_good: bool,
+    case: Value,
+    how: String,
+}
+
+/// Signatures of one algorithm, good ones and each kind of bad one.
+fn opinions(algorithm: Algorithm, random: &mut Random, all: &mut Vec<Opinion>) {
+    const SECRET: &[u8; 64] = b"\x8f\x01\xc4\x55\x1d\xe2\x90\x3a\x77\xb8\x09\xf6\x42\xad\x6c\x13\xd8\x5e\x2b\xf1\x84\x3f\xca\x66\x0d\x97\x71\xbe\x25\xe9\x58\xa3\
+        \x17\xe2\x5b\x90\xc6\x3d\xf8\x01\x4a\xb7\x62\xdc\x88\x35\x0f\xe9\xa1\x56\x7c\x23\xd4\x9e\x40\xfb\x6d\x12\xc8\x85\x3a\x71\xbf\x04";
+    let (issuer, jwk) = if algorithm.is_symmetric() {
+        let k = URL_SAFE_NO_PAD.encode(SECRET);
+        (
+            TestIssuer::with_secret(algorithm, SECRET),
+            json!({ "kty": "oct", "k": k }),
+        )
+    } else {
+        let issuer = TestIssuer::with_algorithm(algorithm);
+        let jwk = issuer.jwk();
+        (issuer, jwk)
+    };
+    let issuer = issuer.with_clock(FixedClock::at(NOW));
+    let verifier = issuer.auth().verifier();
+    let mut ask = |how: &str, message: &str, signature: &[u8]| {
+        let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
+        let is_good = match verifier.verify_now(&token) {
+            Ok(_) => true,
+            Err(rejection) => {
+                assert_eq!(rejection.kind(), BadSignature, "{how}: {token}");
+                false
+            }
+        };
+        let signature = URL_SAFE_NO_PAD.encode(signature);
+        all.push(Opinion {
+            is_good,
+            case: json!({ "alg": algorithm.as_str(), "jwk": jwk, "message": message, "signature": signature }),
+            how: format!("{algorithm}, {how}"),
+        });
+    };
+    for _ in 0..6 {
+        let token = a_token(&issuer, random).mint();
+        let other = a_token(&issuer, random).mint();
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let (other, _) = other.rsplit_once('.').unwrap();
+        ask("good", message, &signature);
+        ask("of another message", other, &signature);
+        let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut changed = signature.clone();
+            change(&mut changed);
+            changed
+        };
+        for bit in 0..8 {
+            let at = random.below(signature.len());
+            ask("one bit", message, &changed(&|it| it[at] ^= 1 << bit));
+        }
+        for at in [0, signature.len() / 2, signature.len() - 1] {
+            ask("one bit at an end", message, &changed(&|it| it[at] ^= 0x80));
+        }
+        let half = signature.len() / 2;
+        ask(
+            "shorter",
+            message,
+            &changed(&|it| it.truncate(it.len() - 1)),
+        );
+        ask("longer", message, &changed(&|it| it.push(0)));
+        ask("a zero in front", message, &changed(&|it| it.insert(0, 0)));
+        ask("zeros", message, &changed(&|it| it.fill(0)));
+        ask("ones", message, &changed(&|it| it.fill(0xff)));
+        ask("backwards", message, &changed(&|it| it.reverse()));
+        ask(
+            "halves exchanged",
+            message,
+            &changed(&|it| it.rotate_left(half)),
+        );
+        ask("no first half", message, &changed(&|it| it[..half].fill(0)));
+        ask(
+            "no second half",
+            message,
+            &changed(&|it| it[half..].fill(0)),
+        );
+        // Edwards curves: S and S plus the order of the group, in little-endian octets, are one
+        // number to who does not look.
+        ask(
+            "the order added",
+            message,
+            &changed(&|it| {
+                let mut carry = 0;
+                for (octet, order) in it[half..].iter_mut().zip(ORDER) {
+                    let sum = u16::from(*octet) + u16::from(order) + carry;
+                    *octet = sum.to_le_bytes()[0];
+                    carry = sum >> 8;
+                }
+            }),
+        );
+    }
+}
+
+/// The order of the group of Ed25519, from its last octet to its first.
+const ORDER: [u8; 32] = [
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+];
+
+/// What Node says of each: one process for all. `None` where it is not installed.
+fn opinions_of_node(cases: &[Opinion]) -> Option<Vec<bool>> {
+    use std::io::{ErrorKind, Write};
+    use std::process::{Command, Stdio};
+
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/verify.mjs");
+    let child = Command::new("node")
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) => panic!("node does not start: {error}"),
+    };
+    // It reads everything before it writes anything.
+    let mut stdin = child.stdin.take().unwrap();
+    for case in cases {
+        writeln!(stdin, "{}", case.case).unwrap();
+    }
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    Some(text.lines().map(|line| line.parse().unwrap()).collect())
+}
+
+#[test]
+fn agrees_with_another_backend_on_every_algorithm() {
+    let mut random = Random(0x7518);
+    let mut all = Vec::new();
+    for algorithm in Algorithm::ALL {
+        opinions(*algorithm, &mut random, &mut all);
+    }
+    let Some(theirs) = opinions_of_node(&all) else {
+        let is_required = std::env::var_os("TOWER_JWT_AUTH_REQUIRE").is_some();
+        assert!(!is_required, "node is not installed");
+        eprintln!("skipped: node is not installed, so there is no second opinion on signatures");
+        return;
+    };
+    assert_eq!(theirs.len(), all.len());
+    for (ours, theirs) in all.iter().zip(theirs) {
+        assert_eq!(ours.is_good, theirs, "{}: {}", ours.how, ours.case);
+    }
+    let good = all.iter().filter(|one| one.is_good).count();
+    assert_eq!(good, 6 * Algorithm::ALL.len());
 }
 
 /// Every signature here is good, and both say so; the rest is policy.

@@ -1,0 +1,32 @@
+// A second opinion on signatures: one case a line in, one verdict a line out. A case is
+// {"alg", "jwk", "message", "signature"}, the signature in base64url; a verdict is true or false.
+import crypto from "node:crypto";
+import fs from "node:fs";
+
+const { RSA_PKCS1_PADDING, RSA_PKCS1_PSS_PADDING, RSA_PSS_SALTLEN_DIGEST } = crypto.constants;
+
+function isGood({ alg, jwk, message, signature }) {
+  const hash = `sha${alg.slice(2)}`;
+  const octets = Buffer.from(message);
+  const presented = Buffer.from(signature, "base64url");
+  if (alg.startsWith("HS")) {
+    const mac = crypto.createHmac(hash, Buffer.from(jwk.k, "base64url")).update(octets).digest();
+    return mac.length === presented.length && crypto.timingSafeEqual(mac, presented);
+  }
+  const key = crypto.createPublicKey({ key: jwk, format: "jwk" });
+  switch (alg.slice(0, 2)) {
+    case "RS":
+      return crypto.verify(hash, octets, { key, padding: RSA_PKCS1_PADDING }, presented);
+    case "PS": {
+      const saltLength = RSA_PSS_SALTLEN_DIGEST;
+      return crypto.verify(hash, octets, { key, padding: RSA_PKCS1_PSS_PADDING, saltLength }, presented);
+    }
+    case "ES":
+      return crypto.verify(hash, octets, { key, dsaEncoding: "ieee-p1363" }, presented);
+    default:
+      return crypto.verify(null, octets, key, presented);
+  }
+}
+
+const lines = fs.readFileSync(0, "utf8").split("\n").filter((line) => line !== "");
+console.log(lines.map((line) => isGood(JSON.parse(line))).join("\n"));
