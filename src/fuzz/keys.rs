@@ -29,7 +29,8 @@ pub(super) fn confirm(error: &ConfigError, text: &[u8]) {
         KeyError::Algorithm { .. } => value("alg").is_some(),
         KeyError::Size { .. } => matches!(kind, Some("RSA" | "oct")),
         KeyError::Unsupported(_) => {
-            !matches!(kind, Some("RSA" | "EC" | "OKP" | "oct")) || value("crv").is_some()
+            let is_known = matches!(kind, Some("RSA" | "EC" | "OKP" | "oct"));
+            !is_known || ["alg", "crv"].iter().any(|name| value(name).is_some())
         }
         _ => true,
     };

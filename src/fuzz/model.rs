@@ -40,6 +40,8 @@ pub(super) struct Rules {
     pub(super) requires_key_id: bool,
     /// One claim at the top of the payload, in place of `scope` and `scp`.
     pub(super) scopes_from: Option<&'static str>,
+    /// A further `typ`.
+    pub(super) accepted_type: Option<&'static str>,
 }
 
 /// What the model says of a token at one time.
@@ -76,6 +78,7 @@ impl Default for Rules {
             accepts_id_tokens: false,
             requires_key_id: false,
             scopes_from: None,
+            accepted_type: None,
         }
     }
 }
@@ -338,7 +341,9 @@ impl Judgement {
         let is_right = match typ.as_deref() {
             Some("at+jwt") => true,
             None | Some("jwt") => !rules.is_profile,
-            Some(_) => false,
+            Some(other) => {
+                !rules.is_profile && rules.accepted_type.map(media_type).as_deref() == Some(other)
+            }
         };
         if !is_right {
             self.fault(RejectionKind::WrongType);

@@ -147,7 +147,7 @@ fn policy(choices: &mut Choices<'_>) -> (JwtAuth, World) {
 }
 
 fn rule(rules: &mut Rules, choices: &mut Choices<'_>) {
-    match choices.below(10) {
+    match choices.below(11) {
         0 => rules.leeway = choices.of(&[0.0, 30.0, 300.0]),
         1 => rules.max_lifetime = Some(choices.of(&[300.0, 600.0, 3_600.0])),
         2 => rules.max_age = Some(choices.of(&[300.0, 600.0])),
@@ -168,6 +168,9 @@ fn rule(rules: &mut Rules, choices: &mut Choices<'_>) {
                 vec!["Ed25519", "HS512"],
                 vec!["RS256"],
             ]));
+        }
+        9 => {
+            rules.accepted_type = Some(choices.of(&["JOSE", "application/jose", "dpop+jwt"]));
         }
         _ => rules.scopes_from = Some(choices.of(&["scp", "scope", "sid"])),
     }
@@ -212,6 +215,9 @@ fn apply(mut ours: IssuerRules, rules: &Rules) -> IssuerRules {
     if let Some(names) = &rules.algorithms {
         let names = names.iter().map(|name| Algorithm::from_name(name));
         ours = ours.algorithms(names.map(|name| name.expect("a known name")));
+    }
+    if let Some(typ) = rules.accepted_type {
+        ours = ours.accept_type(typ);
     }
     if let Some(claim) = rules.scopes_from {
         ours = ours.scopes_from(ClaimPointer::new(&format!("/{claim}")).expect("a pointer"));
