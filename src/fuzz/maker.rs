@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::model::Rules;
 use super::signers::{Signer, Signers};
 
 /// Octets read as choices. Where they end every choice is the first one, which changes nothing.
@@ -52,12 +53,12 @@ struct Draft {
 }
 
 /// A token. Without any choice it is one that every policy here accepts at [`NOW`](super::NOW).
-pub(super) fn token(choices: &mut Choices<'_>) -> String {
+pub(super) fn token(choices: &mut Choices<'_>, rules: &Rules) -> String {
     let signers = Signers::get();
     let mut draft = Draft::new(choices.of(&signers.good), choices.octet());
     // One change is the most telling number of them: nothing else can be the reason.
     for _ in 0..choices.of(&[0, 1, 1, 1, 1, 1, 2, 2, 3, 6]) {
-        draft.change(choices);
+        draft.change(choices, rules);
     }
     draft.write()
 }
@@ -94,9 +95,9 @@ impl Draft {
         }
     }
 
-    fn change(&mut self, choices: &mut Choices<'_>) {
+    fn change(&mut self, choices: &mut Choices<'_>, rules: &Rules) {
         let signers = Signers::get();
-        match choices.below(24) {
+        match choices.below(30) {
             0 => {
                 let (name, values) = choices.of(OF_HEADER);
                 set(&mut self.header, name, choices.of(values));
@@ -180,6 +181,16 @@ impl Draft {
             20 => self.of_signature = Some(choices.octet()),
             21 => self.of_token = Some(choices.octet()),
             22 => self.of_text = Some(choices.octet()),
+            23..=27 => self.aim(choices, rules),
+            28 => {
+                let name = choices.of(&["cty", "crit"]);
+                let values = OF_HEADER.iter().find(|(known, _)| *known == name);
+                set(
+                    &mut self.header,
+                    name,
+                    choices.of(values.expect("a known name").1),
+                );
+            }
             _ => {
                 // The claims of a client of its own.
                 set(&mut self.claims, "sub", "\"web\"");
@@ -187,6 +198,66 @@ impl Draft {
             }
         }
         self.octet ^= choices.octet();
+    }
+
+    /// A change at the limit of a rule that is not a default.
+    fn aim(&mut self, choices: &mut Choices<'_>, rules: &Rules) {
+        let now = f64::from(super::NOW);
+        let step = choices.of(&[0.0, 1.0, -1.0, 0.5]);
+        let mut aims: Vec<(&str, String)> = Vec::new();
+        if let Some(lifetime) = rules.max_lifetime {
+            for tolerance in [0.0, rules.leeway] {
+                aims.push(("exp", (now + lifetime + tolerance + step).to_string()));
+            }
+        }
+        if let Some(age) = rules.max_age {
+            for tolerance in [0.0, rules.leeway] {
+                aims.push(("iat", (now - age - tolerance - step).to_string()));
+            }
+        }
+        if rules.is_profile {
+            for (name, value) in [
+                ("scope", "[\"a\",\"b\"]"),
+                ("acr", "1"),
+                ("amr", "\"pwd\""),
+                ("auth_time", "\"now\""),
+                ("jti", "7"),
+                ("client_id", "\"\""),
+            ] {
+                aims.push((name, value.to_owned()));
+            }
+        }
+        for name in &rules.required {
+            for value in ["null", "\"\"", "1", "\"x\""] {
+                aims.push((name, value.to_owned()));
+            }
+        }
+        if let Some(name) = rules.scopes_from {
+            aims.push((name, choices.of(SCOPES).to_owned()));
+        }
+        if rules.is_expiry_optional {
+            aims.push(("exp", "null".to_owned()));
+        }
+        if rules.accepts_id_tokens {
+            let (name, values) = choices.of(MARKS);
+            set(&mut self.header, "typ", "\"JWT\"");
+            aims.push((name, choices.of(values).to_owned()));
+        }
+        if let Some(typ) = rules.accepted_type {
+            set(&mut self.header, "typ", &format!("\"{typ}\""));
+        }
+        if rules.requires_key_id {
+            self.header.retain(|(name, _)| name != "kid");
+        }
+        let (name, value) = match aims.is_empty() {
+            true => ("nbf", (now + rules.leeway + step).to_string()),
+            false => choices.of(&aims),
+        };
+        set(&mut self.claims, name, &value);
+        // Without `iat` a lifetime begins now.
+        if name == "exp" && choices.yes() {
+            self.claims.retain(|(name, _)| name != "iat");
+        }
     }
 
     fn write(&self) -> String {
