@@ -97,7 +97,7 @@ impl Draft {
 
     fn change(&mut self, choices: &mut Choices<'_>, rules: &Rules) {
         let signers = Signers::get();
-        match choices.below(30) {
+        match choices.below(31) {
             0 => {
                 let (name, values) = choices.of(OF_HEADER);
                 set(&mut self.header, name, choices.of(values));
@@ -190,6 +190,10 @@ impl Draft {
                     name,
                     choices.of(values.expect("a known name").1),
                 );
+            }
+            29 => {
+                let name = choices.of(&["sub", "client_id", "jti"]);
+                set(&mut self.claims, name, choices.of(&["\"\"", "null", "1"]));
             }
             _ => {
                 // The claims of a client of its own.

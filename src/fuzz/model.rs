@@ -305,7 +305,9 @@ impl Judgement {
 
     fn signature(&mut self, parts: &Parts<'_>, trust: &Trust) {
         let text = |name| member(&parts.header, name).and_then(Node::text);
-        let (id, algorithm) = (text("kid"), text("alg").unwrap_or_default());
+        // An empty id names no key.
+        let id = text("kid").filter(|id| !id.is_empty());
+        let algorithm = text("alg").unwrap_or_default();
         if id.is_none() && trust.rules.requires_key_id {
             self.fault(RejectionKind::UnknownKey);
         }
