@@ -15,7 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use support::{AUDIENCE, Fixture, ISSUER, NOW};
-use tower_jwt_auth::key::KeyError;
+use tower_jwt_auth::key::{KeyError, KeyFormat};
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{
     Algorithm, Audience, ConfigError, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind,
@@ -155,6 +155,54 @@ fn a_text_that_is_no_key_set_is_refused() {
     assert!(set_of([good()]).is_ok());
 }
 
+/// RFC7517-5-1
+#[test]
+fn old_keys_still_verify_after_a_text_that_is_no_key_set() {
+    let issuer = issuer(Algorithm::ES256);
+    let token = issuer.token().mint();
+    let store = KeyStore::from_jwks(issuer.jwks().as_bytes()).unwrap();
+    let html = "<!doctype html><title>502</title>";
+    for text in ["[]", "{}", r#"{"keys":{}}"#, html, "", "null"] {
+        let refused = store.replace_jwks(text.as_bytes());
+        assert!(matches!(refused, Err(ConfigError::KeySet(_))), "{text}");
+        assert_eq!(verdict(&store, &token), Ok(()), "{text}");
+    }
+    let other = set_of([good()]).unwrap();
+    store.replace(other);
+    assert_eq!(verdict(&store, &token), Err(RejectionKind::UnknownKey));
+}
+
+/// An operator finds the key by its place, which counts the good ones too.
+#[test]
+fn skipped_keys_have_the_place_that_they_have_in_the_text() {
+    let odd = |id: &str| json!({"kty": "AKP", "kid": id});
+    let set = set_of([good(), odd("one"), ec(), json!(5), odd("four")]).unwrap();
+    let places: Vec<_> = set.skipped().iter().map(|key| key.position()).collect();
+    assert_eq!(places, [1, 3, 4]);
+    let ids: Vec<_> = set.skipped().iter().map(|key| key.id()).collect();
+    assert_eq!(ids, [Some("one"), None, Some("four")]);
+}
+
+/// Whoever asks why a token is rejected is told what is wrong with its key.
+#[test]
+fn the_token_of_a_skipped_key_says_why() {
+    let issuer = issuer(Algorithm::ES256);
+    let token = issuer.token().mint();
+    let odd = with(issuer.jwk(), json!({"alg": "ES384"}));
+    let verifier = auth(set_of([odd, good()]).unwrap()).verifier();
+    let refused = verifier.verify_now(&token).unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::UnknownKey);
+    let said = refused.to_string();
+    assert!(
+        said.contains("\"key-1\"") && said.contains("does not fit"),
+        "{said}"
+    );
+    // The twin: an id that the set does not have.
+    let unknown = issuer.token().header("kid", "other").mint();
+    let said = verifier.verify_now(&unknown).unwrap_err().to_string();
+    assert!(!said.contains("does not fit"), "{said}");
+}
+
 /// RFC7517-5-2
 #[test]
 fn a_key_that_cannot_be_used_is_skipped_once_and_the_others_are_used() {
@@ -232,7 +280,8 @@ fn the_key_type_is_required_and_case_sensitive() {
 /// never a key.
 #[test]
 fn a_symmetric_key_in_a_key_set_is_skipped() {
-    let secret = json!({"kty": "oct", "k": encode([0x5a; 32]), "kid": "oct"});
+    let random: [u8; 32] = std::array::from_fn(|at| (at as u8).wrapping_mul(83) ^ 0xa5);
+    let secret = json!({"kty": "oct", "k": encode(random), "kid": "oct"});
     assert_eq!(skipped(secret.clone()), KeyError::Symmetric);
     assert!(Key::from_jwk(secret.to_string().as_bytes()).is_ok());
 }
@@ -655,6 +704,15 @@ fn secrets_that_somebody_thought_up_are_refused() {
         "secretsecretsecretsecretsecretsecret",
         "00000000000000000000000000000000",
         "passwordpasswordpasswordpassword",
+        // Of the pages and templates that everybody begins with.
+        "a-string-secret-at-least-256-bits-long",
+        "super-secret-jwt-token-with-at-least-32-characters-long",
+        "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970",
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+        "THIS IS USED TO SIGN AND VERIFY JWT TOKENS, REPLACE IT",
+        // English.
+        "thisisasecretkeythatshouldbechanged",
+        "It was the best of times, it was the worst of times",
     ] {
         let refused = Key::from_secret(Algorithm::HS256, chosen.as_bytes()).unwrap_err();
         assert!(
@@ -662,9 +720,33 @@ fn secrets_that_somebody_thought_up_are_refused() {
             "{refused}"
         );
         assert!(Key::insecure_from_chosen_secret(Algorithm::HS256, chosen.as_bytes()).is_ok());
+        // In every form: a JWK, a file, base64 and hexadecimal digits.
+        let jwk = json!({"kty": "oct", "k": encode(chosen)}).to_string();
+        let hexadecimal: String = chosen.bytes().map(|byte| format!("{byte:02x}")).collect();
+        for refused in [
+            Key::from_jwk(jwk.as_bytes()).map(drop),
+            KeyFormat::jwk().read(jwk.as_bytes()).map(drop),
+            KeyFormat::secret(Algorithm::HS256)
+                .read(chosen.as_bytes())
+                .map(drop),
+            KeyFormat::base64_secret(Algorithm::HS256)
+                .read(encode(chosen).as_bytes())
+                .map(drop),
+            KeyFormat::hex_secret(Algorithm::HS256)
+                .read(hexadecimal.as_bytes())
+                .map(drop),
+        ] {
+            let refused = refused.unwrap_err();
+            assert!(
+                matches!(refused, ConfigError::Key(KeyError::Weak(_))),
+                "{chosen}: {refused}"
+            );
+        }
     }
     let hexadecimal = "6f1d0a94c7e85b2360fd9ea1b4738c52";
     assert!(Key::from_secret(Algorithm::HS256, hexadecimal.as_bytes()).is_ok());
+    let jwk = json!({"kty": "oct", "k": encode(hexadecimal)}).to_string();
+    assert!(Key::from_jwk(jwk.as_bytes()).is_ok());
 }
 
 // Which key verifies which token.

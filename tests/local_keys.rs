@@ -71,9 +71,43 @@ fn reads_each_form_from_a_file() {
         assert!(reason.starts_with(path.to_str().unwrap()), "{reason}");
     }
     let refused = store(&[b'a'; 300_000], &secret()).unwrap_err();
-    assert!(refused.to_string().ends_with(": longer than 262144 octets"));
+    assert!(refused.to_string().ends_with(": longer than 262144 bytes"));
     let missing = KeyStore::from_file(directory.path.join("none"), &secret());
     assert!(missing.unwrap_err().to_string().contains("/none: "));
+}
+
+/// A pipe that nobody writes to would hang the start, and a device has no end.
+#[cfg(unix)]
+#[test]
+fn reads_regular_files_alone() {
+    let directory = Directory::new("irregular");
+    let pipe = pipe(&directory);
+    let link = directory.path.join("link");
+    std::os::unix::fs::symlink(&pipe, &link).unwrap();
+    for path in [&pipe, &link, Path::new("/dev/zero"), &directory.path] {
+        let refused = KeyStore::from_file(path, &secret())
+            .unwrap_err()
+            .to_string();
+        assert!(refused.ends_with(": it is not a regular file"), "{refused}");
+    }
+    // The twin: a link to a regular file, as a mounted secret has.
+    let (file, link) = (directory.path.join("file"), directory.path.join("other"));
+    fs::write(&file, FIRST).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    assert!(KeyStore::from_file(&link, &secret()).is_ok());
+}
+
+#[cfg(unix)]
+fn pipe(directory: &Directory) -> std::path::PathBuf {
+    let path = directory.path.join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
+    path
 }
 
 #[cfg(feature = "pem")]
@@ -218,6 +252,55 @@ mod watched {
         look().await;
         assert!(accepts(&keys, &login(SECOND)));
         assert!(!accepts(&keys, &login(FIRST)));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test(start_paused = true)]
+    async fn a_pipe_in_the_place_of_the_file_stops_nothing() {
+        let directory = Directory::new("piped");
+        let pipe = pipe(&directory);
+        let refused = file(&pipe).eager().unwrap_err().to_string();
+        assert!(refused.ends_with("it is not a regular file"), "{refused}");
+        let waiting = file(&pipe).lazy().unwrap();
+        look().await;
+        assert!(!waiting.is_ready());
+        assert!(waiting.status().failing.unwrap().reason.contains("regular"));
+
+        let path = directory.path.join("secret");
+        fs::write(&path, FIRST).unwrap();
+        let keys = file(&path).eager().unwrap();
+        fs::rename(&pipe, &path).unwrap();
+        keys.reload().await;
+        assert!(keys.status().failing.unwrap().reason.contains("regular"));
+        assert!(accepts(&keys, &login(FIRST)));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, SECOND).unwrap();
+        keys.reload().await;
+        assert!(accepts(&keys, &login(SECOND)));
+    }
+
+    /// The secret in the file stays dead, though the file is read again and has not changed.
+    #[tokio::test(start_paused = true)]
+    async fn a_removed_secret_stays_dead_though_the_file_has_it() {
+        let directory = Directory::new("removed");
+        let path = directory.path.join("secret");
+        fs::write(&path, FIRST).unwrap();
+        let keys = file(&path).eager().unwrap();
+        assert!(keys.remove("key-1"));
+        for content in [FIRST.to_vec(), [FIRST.as_slice(), b"\n"].concat()] {
+            fs::write(&path, content).unwrap();
+            look().await;
+            keys.reload().await;
+            assert!(!accepts(&keys, &login(FIRST)));
+        }
+        fs::write(&path, SECOND).unwrap();
+        keys.reload().await;
+        assert!(accepts(&keys, &login(SECOND)));
+        fs::write(&path, FIRST).unwrap();
+        keys.reload().await;
+        assert!(!accepts(&keys, &login(FIRST)));
+        assert!(keys.reinstate("key-1"));
+        assert!(accepts(&keys, &login(FIRST)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -88,8 +88,9 @@ impl Key {
     /// # Errors
     ///
     /// [`ConfigError::Key`] if the algorithm is not symmetric, the secret too short, or visibly no
-    /// random octets: a password, a repeated text, a run of few different characters
-    /// ([RFC 8725, section 3.5]), the text of a PEM or JWK.
+    /// random bytes ([RFC 8725, section 3.5]): a pass phrase, also as hexadecimal digits or base64, a
+    /// repeated text, a run of few different characters, an example of a well-known tutorial, the
+    /// text of a PEM or JWK. Random bytes pass as they are, and as hexadecimal digits or base64.
     ///
     /// # Example: a secret and a pass phrase
     ///
@@ -104,19 +105,7 @@ impl Key {
     /// [RFC 7518, section 3.2]: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
     /// [RFC 8725, section 3.5]: https://www.rfc-editor.org/rfc/rfc8725#section-3.5
     pub fn from_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, ConfigError> {
-        if is_text_of_a_key(secret) {
-            return Err(KeyError::Weak(
-                "it is the text of a PEM or JWK, which is a key by itself and may be public",
-            )
-            .into());
-        }
-        if looks_chosen(secret) {
-            return Err(KeyError::Weak(
-                "it does not look random: make one with `openssl rand -base64 48`",
-            )
-            .into());
-        }
-        Self::insecure_from_chosen_secret(algorithm, secret)
+        Self::shared(algorithm, secret, Material::secret)
     }
 
     /// Like [`from_secret`](Self::from_secret) for a secret that does not look random.
@@ -132,6 +121,14 @@ impl Key {
     pub fn insecure_from_chosen_secret(
         algorithm: Algorithm,
         secret: &[u8],
+    ) -> Result<Self, ConfigError> {
+        Self::shared(algorithm, secret, Material::chosen_secret)
+    }
+
+    fn shared(
+        algorithm: Algorithm,
+        secret: &[u8],
+        checked: fn(Zeroizing<Vec<u8>>) -> Result<Material, KeyError>,
     ) -> Result<Self, ConfigError> {
         let expected = match algorithm.secret_length() {
             Some(32) => "at least 256",
@@ -155,7 +152,7 @@ impl Key {
             }
             .into());
         }
-        let material = Material::secret(Zeroizing::new(secret.to_vec()))?;
+        let material = checked(Zeroizing::new(secret.to_vec()))?;
         Ok(Self::build(None, Some(algorithm), &material)?)
     }
 
@@ -199,7 +196,8 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Key`] with the reason why the key cannot be used.
+    /// [`ConfigError::Key`] with the reason why the key cannot be used. A secret meets the same
+    /// checks as in [`from_secret`](Self::from_secret).
     ///
     /// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517
     /// [`JwtAuth::algorithms`]: crate::JwtAuth::algorithms
@@ -363,31 +361,3 @@ impl fmt::Debug for Key {
             .finish()
     }
 }
-
-/// Whether a secret is a PEM or a JWK as text. A public key as a secret is half of the confusion of
-/// RSA with HMAC (RFC 8725, section 2.1): everybody has it, and could mint.
-fn is_text_of_a_key(secret: &[u8]) -> bool {
-    let contains = |text: &[u8]| secret.windows(text.len()).any(|window| window == text);
-    contains(b"-----BEGIN ") || contains(b"\"kty\"")
-}
-
-/// Whether a secret is visibly no output of a random generator: too few different octets for its
-/// length, or one block repeated. 32 random octets have 30 different ones, and 12 or fewer once in
-/// 2^90 keys; 32 random hexadecimal digits have at most 16, and pass.
-fn looks_chosen(secret: &[u8]) -> bool {
-    let mut different = secret.to_vec();
-    different.sort_unstable();
-    different.dedup();
-    let repeats = (1..=secret.len() / 2).any(|period| {
-        secret
-            .iter()
-            .zip(secret.iter().skip(period))
-            .all(|(a, b)| a == b)
-    });
-    let few = different.len() < DIFFERENT_MIN;
-    zeroize::Zeroize::zeroize(&mut different);
-    repeats || few
-}
-
-/// Different octets that a random secret has at least.
-const DIFFERENT_MIN: usize = 10;

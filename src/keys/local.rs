@@ -2,17 +2,19 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use super::algorithm::Algorithm;
 use super::key::Key;
 use super::set::KeySet;
 use super::store::KeyStore;
-use crate::config_error::ConfigError;
+use super::strength::{from_base64, from_hex};
+use crate::config_error::{ConfigError, KeyError};
 
 /// What a file or an environment variable holds.
 ///
@@ -33,6 +35,8 @@ pub struct KeyFormat {
 
 #[derive(Clone, Copy, Debug)]
 enum Form {
+    Base64Secret(Algorithm),
+    HexSecret(Algorithm),
     Jwk,
     Jwks,
     #[cfg(feature = "pem")]
@@ -60,11 +64,37 @@ impl KeyFormat {
         Self::of(Form::Pem(algorithm))
     }
 
-    /// A shared secret: the octets themselves. Where they are text, one line end after it does not
+    /// A shared secret: the bytes themselves. Where they are text, one line end after it does not
     /// count, as editors and `echo` put one there.
+    ///
+    /// A text is not decoded: the login has to use its characters as the secret too. See
+    /// [`base64_secret`](Self::base64_secret) and [`hex_secret`](Self::hex_secret).
     #[must_use]
     pub fn secret(algorithm: Algorithm) -> Self {
         Self::of(Form::Secret(algorithm))
+    }
+
+    /// A shared secret in base64 or base64url, with or without padding, as `openssl rand -base64 48`
+    /// prints it. Spaces and line ends do not count.
+    ///
+    /// ```
+    /// use tower_jwt_auth::Algorithm;
+    /// use tower_jwt_auth::key::KeyFormat;
+    ///
+    /// let format = KeyFormat::base64_secret(Algorithm::HS256);
+    /// assert!(format.read(b"TDVeq7RnTHsLyAePJ7Zmz3bI1Mj0NHd6VLBxzZCZyNc=\n").is_ok());
+    /// assert!(format.read(b"not base64!").is_err());
+    /// ```
+    #[must_use]
+    pub fn base64_secret(algorithm: Algorithm) -> Self {
+        Self::of(Form::Base64Secret(algorithm))
+    }
+
+    /// A shared secret in hexadecimal digits, as `openssl rand -hex 32` prints it. Spaces and line
+    /// ends do not count.
+    #[must_use]
+    pub fn hex_secret(algorithm: Algorithm) -> Self {
+        Self::of(Form::HexSecret(algorithm))
     }
 
     fn of(form: Form) -> Self {
@@ -83,7 +113,8 @@ impl KeyFormat {
     ///
     /// # Errors
     ///
-    /// As [`KeySet::from_jwks`], [`Key::from_jwk`], [`Key::from_pem`] and [`Key::from_secret`].
+    /// As [`KeySet::from_jwks`], [`Key::from_jwk`], [`Key::from_pem`] and [`Key::from_secret`]; also
+    /// [`ConfigError::Key`] for a secret that is not in the form that was named.
     pub fn read(&self, content: &[u8]) -> Result<KeySet, ConfigError> {
         let key = match self.form {
             Form::Jwks => return KeySet::from_jwks(content),
@@ -91,6 +122,12 @@ impl KeyFormat {
             #[cfg(feature = "pem")]
             Form::Pem(algorithm) => Key::from_pem(algorithm, content)?,
             Form::Secret(algorithm) => Key::from_secret(algorithm, without_line_end(content))?,
+            Form::Base64Secret(algorithm) => Key::from_secret(algorithm, &base64_secret(content)?)?,
+            Form::HexSecret(algorithm) => {
+                let secret = from_hex(&without_spaces(content));
+                let secret = secret.ok_or(KeyError::Format("a secret in hexadecimal digits"))?;
+                Key::from_secret(algorithm, &secret)?
+            }
         };
         Ok(KeySet::from(match &self.key_id {
             Some(id) => key.with_key_id(id.as_str()),
@@ -105,7 +142,8 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] with the path and the reason.
+    /// [`ConfigError::KeySource`] with the path and the reason. Only a regular file of at most
+    /// 256 KiB is read: no pipe, no socket, no device.
     pub fn from_file(path: impl AsRef<Path>, format: &KeyFormat) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let content = read_file(path).map_err(ConfigError::KeySource)?;
@@ -117,6 +155,9 @@ impl KeyStore {
     /// A store with the keys in this environment variable, or in the file that the variable of the
     /// same name with `_FILE` behind it names, as container platforms hand out secrets. Setting
     /// both is an error, as nobody could tell which of them counts.
+    ///
+    /// Many ways to set a variable do not keep line ends: the two characters `\n` in a PEM in the
+    /// variable count as one. The variable itself stays in the environment of the process.
     ///
     /// # Errors
     ///
@@ -141,7 +182,11 @@ impl KeyStore {
                 )));
             }
         };
-        let set = format.read(&content);
+        let set = match format.form {
+            #[cfg(feature = "pem")]
+            Form::Pem(_) => format.read(&with_line_ends(&content)),
+            _ => format.read(&content),
+        };
         set.map(Self::from)
             .map_err(|error| unusable(&format_args!("variable {name}"), &error))
     }
@@ -150,17 +195,56 @@ impl KeyStore {
 /// The content of a file of reasonable size.
 pub(super) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let failed = |reason: &dyn fmt::Display| format!("{}: {reason}", path.display());
-    let file = File::open(path).map_err(|error| failed(&error))?;
-    let mut content = Zeroizing::new(Vec::new());
-    let mut limited = file.take(MAX_FILE.saturating_add(1));
-    limited
-        .read_to_end(&mut content)
-        .map_err(|error| failed(&error))?;
-    if u64::try_from(content.len()).is_ok_and(|length| length <= MAX_FILE) {
-        Ok(content)
-    } else {
-        Err(failed(&format_args!("longer than {MAX_FILE} octets")))
+    let content = read_regular_file(path, MAX_FILE).map_err(|error| failed(&error))?;
+    content.ok_or_else(|| failed(&format_args!("longer than {MAX_FILE} bytes")))
+}
+
+/// The content of a regular file; `None` if it is longer than `longest` bytes.
+///
+/// A pipe without a writer would block the thread, and a device may have no end, so neither is
+/// opened. Nothing of the content stays in memory beside what is given.
+pub(super) fn read_regular_file(
+    path: &Path,
+    longest: usize,
+) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let irregular = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+    if !fs::metadata(path)?.is_file() {
+        return Err(irregular());
     }
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    // It may be another one by now.
+    if !metadata.is_file() {
+        return Err(irregular());
+    }
+    let size = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    // One byte more shows the end without another read, and that a file is too long.
+    let mut content = Zeroizing::new(vec![0; size.min(longest).saturating_add(1)]);
+    let mut length: usize = 0;
+    loop {
+        let Some(room) = content.get_mut(length..).filter(|room| !room.is_empty()) else {
+            if length > longest {
+                return Ok(None);
+            }
+            // It grows while it is read. The old block is cleared, which a growing `Vec` does not.
+            let larger = length.saturating_mul(2).min(longest).saturating_add(1);
+            let mut larger = Zeroizing::new(vec![0; larger]);
+            larger
+                .iter_mut()
+                .zip(content.iter())
+                .for_each(|(to, from)| *to = *from);
+            content = larger;
+            continue;
+        };
+        match file.read(room) {
+            Ok(0) => break,
+            Ok(read) => length = length.saturating_add(read),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    content.truncate(length);
+    Ok(Some(content))
 }
 
 fn unusable(source: &dyn fmt::Display, error: &ConfigError) -> ConfigError {
@@ -176,8 +260,44 @@ fn without_line_end(content: &[u8]) -> &[u8] {
     content.strip_suffix(b"\r").unwrap_or(content)
 }
 
-/// Octets of a file that are read at most.
-const MAX_FILE: u64 = 256 * 1_024;
+/// Either alphabet, but not both.
+fn base64_secret(content: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let text = without_spaces(content);
+    let unpadded = text.strip_suffix(b"=").unwrap_or(&text);
+    let unpadded = unpadded.strip_suffix(b"=").unwrap_or(unpadded);
+    let secret =
+        from_base64(&STANDARD_NO_PAD, unpadded).or_else(|| from_base64(&URL_SAFE_NO_PAD, unpadded));
+    secret.ok_or(KeyError::Format("a secret in base64 or base64url"))
+}
+
+fn without_spaces(content: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(content.len()));
+    text.extend(content.iter().filter(|byte| !byte.is_ascii_whitespace()));
+    text
+}
+
+/// With line ends in the place of the two characters that stand for one.
+#[cfg(feature = "pem")]
+fn with_line_ends(content: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(content.len());
+    let mut rest = content;
+    while let Some((first, behind)) = rest.split_first() {
+        rest = match rest.strip_prefix(b"\\n") {
+            Some(behind) => {
+                text.push(b'\n');
+                behind
+            }
+            None => {
+                text.push(*first);
+                behind
+            }
+        };
+    }
+    text
+}
+
+/// Bytes of a file that are read at most.
+const MAX_FILE: usize = 256 * 1_024;
 
 #[cfg(test)]
 mod tests {
@@ -217,6 +337,92 @@ mod tests {
             let refused = from(&[("JWT_SECRET", bad)]).unwrap_err();
             assert!(refused.contains("variable JWT_SECRET: "), "{refused}");
             assert!(bad.is_empty() || !refused.contains(bad), "{refused}");
+        }
+    }
+
+    #[cfg(feature = "pem")]
+    #[test]
+    fn line_ends_of_a_pem_may_be_written_as_two_characters_in_a_variable_alone() {
+        let pem = include_str!("../../tests/data/keys/rsa.spki.pem");
+        let escaped = pem.trim_end().replace('\n', "\\n");
+        let format = KeyFormat::pem(Algorithm::RS256);
+        for content in [
+            pem,
+            &escaped,
+            &format!("{escaped}\\n"),
+            &escaped.replace("\\n", "\\r\\n"),
+        ] {
+            let content = content.replace("\\r", "\r");
+            let variable = |name: &str| (name == "KEY").then(|| OsString::from(&content));
+            let keys = KeyStore::from_variables("KEY", &format, variable);
+            assert!(keys.is_ok(), "{keys:?}");
+        }
+        let refused = format.read(escaped.as_bytes()).unwrap_err().to_string();
+        assert!(refused.contains("the two characters `\\n`"), "{refused}");
+        let two = format
+            .read([pem, pem].concat().as_bytes())
+            .unwrap_err()
+            .to_string();
+        assert!(two.contains("exactly one block"), "{two}");
+    }
+
+    #[test]
+    fn encoded_secrets_are_the_bytes_that_they_stand_for() {
+        let secret: Vec<u8> = (0..33_u8).map(|at| at.wrapping_mul(83) ^ 0xa5).collect();
+        let thumbprint = |format: KeyFormat, content: &[u8]| {
+            let set = format.read(content)?;
+            Ok::<_, ConfigError>(set.keys().map(|key| key.thumbprint().to_owned()).next())
+        };
+        let plain = thumbprint(KeyFormat::secret(Algorithm::HS256), &secret).unwrap();
+        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        use base64::Engine;
+        let (standard, url) = (
+            STANDARD_NO_PAD.encode(&secret),
+            URL_SAFE_NO_PAD.encode(&secret),
+        );
+        assert!(standard[..43].contains(['+', '/']), "{standard}");
+        let base64 = KeyFormat::base64_secret(Algorithm::HS256);
+        for text in [
+            standard.clone(),
+            url.clone(),
+            format!("{standard}\n"),
+            format!(" {}\r\n{}\n", &url[..20], &url[20..]),
+        ] {
+            assert_eq!(
+                thumbprint(base64.clone(), text.as_bytes()).unwrap(),
+                plain,
+                "{text}"
+            );
+        }
+        let padded = base64::engine::general_purpose::STANDARD.encode([&secret[..], b"x"].concat());
+        assert!(thumbprint(base64.clone(), padded.as_bytes()).is_ok());
+        let hexadecimal = KeyFormat::hex_secret(Algorithm::HS256);
+        for text in [hex.clone(), hex.to_uppercase() + "\n"] {
+            assert_eq!(
+                thumbprint(hexadecimal.clone(), text.as_bytes()).unwrap(),
+                plain,
+                "{text}"
+            );
+        }
+        // Neither garbage, nor both alphabets, nor a pass phrase, nor what is too short when decoded.
+        let phrase = STANDARD_NO_PAD.encode("a-string-secret-at-least-256-bits-long");
+        let mixed = format!("{}-", &standard[..43]);
+        for bad in [
+            "",
+            "====",
+            "*",
+            &mixed,
+            &phrase,
+            &standard[..42],
+            &format!("{standard}===="),
+        ] {
+            assert!(thumbprint(base64.clone(), bad.as_bytes()).is_err(), "{bad}");
+        }
+        for bad in ["", "0", &hex[..63], &hex[..62], "zz"] {
+            assert!(
+                thumbprint(hexadecimal.clone(), bad.as_bytes()).is_err(),
+                "{bad}"
+            );
         }
     }
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::algorithm::Algorithm;
-use super::backend;
+use super::{backend, strength};
 use crate::config_error::KeyError;
 
 /// Checked material: sizes are within the limits, encodings canonical.
@@ -55,8 +55,17 @@ impl Curve {
 }
 
 impl Material {
-    /// A secret, which fits an algorithm by its length alone.
+    /// A secret that looks random. It fits an algorithm by its length alone.
     pub(crate) fn secret(secret: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
+        let material = Self::chosen_secret(secret)?;
+        if let Self::Secret(secret) = &material {
+            strength::check(secret)?;
+        }
+        Ok(material)
+    }
+
+    /// A secret that may have been thought up.
+    pub(crate) fn chosen_secret(secret: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
         if secret.len() < SECRET_MIN {
             return Err(KeyError::Size {
                 bits: secret.len().saturating_mul(8),

@@ -38,3 +38,4 @@ pub(crate) mod remote;
 pub(crate) mod set;
 pub(crate) mod status;
 pub(crate) mod store;
+mod strength;

@@ -10,9 +10,21 @@ use crate::config_error::KeyError;
 
 /// The one key in a PEM text.
 pub(super) fn from_pem(text: &[u8]) -> Result<Material, KeyError> {
+    if text.windows(2).any(|pair| pair == b"\\n") {
+        return Err(KeyError::Format(
+            "PEM text: it has the two characters `\\n` in the place of line ends",
+        ));
+    }
     let blocks = pem::parse_many(text).map_err(|_| KeyError::Format("PEM text"))?;
-    let [block] = blocks.as_slice() else {
-        return Err(KeyError::Format("PEM text with exactly one block"));
+    let block = match blocks.as_slice() {
+        [block] => block,
+        [] => return Err(KeyError::Format("PEM text: it has no block")),
+        _ => {
+            return Err(KeyError::Format(
+                "PEM text with exactly one block: leave out the rest of a certificate's chain, and \
+                 put several keys into a `KeySet`",
+            ));
+        }
     };
     match block.tag() {
         "PUBLIC KEY" => spki(block.contents()),

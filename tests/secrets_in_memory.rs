@@ -1,0 +1,194 @@
+//! That nothing of a secret stays in the memory of the process, by whichever way it came in: blocks
+//! that were given back included, as a growing buffer leaves them behind.
+//!
+//! Each way is gone in a process of its own, which then reads its own heap.
+#![cfg(all(target_os = "linux", feature = "test-util"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers fail as tests do"
+)]
+
+#[path = "support/files.rs"]
+mod files;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use files::Directory;
+use tower_jwt_auth::key::KeyFormat;
+use tower_jwt_auth::{Algorithm, Key, KeyStore};
+
+/// Each way, and what stands in the file or the variable.
+type Way = (&'static str, fn(&[u8]) -> Vec<u8>, fn(&Path));
+
+const WAYS: [Way; 8] = [
+    ("bytes", <[u8]>::to_vec, |path| {
+        // The caller's own copy, which the caller clears.
+        let secret = zeroize::Zeroizing::new(fs::read(path).unwrap());
+        drop(Key::from_secret(Algorithm::HS512, &secret).unwrap());
+    }),
+    ("file", <[u8]>::to_vec, |path| {
+        drop(KeyStore::from_file(path, &KeyFormat::secret(Algorithm::HS512)).unwrap());
+    }),
+    (
+        "base64",
+        |secret| STANDARD.encode(secret).into_bytes(),
+        |path| {
+            drop(KeyStore::from_file(path, &KeyFormat::base64_secret(Algorithm::HS512)).unwrap());
+        },
+    ),
+    (
+        "hex",
+        |secret| hex(secret).into_bytes(),
+        |path| {
+            drop(KeyStore::from_file(path, &KeyFormat::hex_secret(Algorithm::HS512)).unwrap());
+        },
+    ),
+    ("jwk", jwk, |path| {
+        drop(KeyStore::from_file(path, &KeyFormat::jwk()).unwrap());
+    }),
+    (
+        "text",
+        |secret| URL_SAFE_NO_PAD.encode(secret).into_bytes(),
+        |path| {
+            drop(KeyStore::from_file(path, &KeyFormat::secret(Algorithm::HS512)).unwrap());
+        },
+    ),
+    (
+        "variable",
+        |secret| URL_SAFE_NO_PAD.encode(secret).into_bytes(),
+        |_| {
+            drop(KeyStore::from_env(VARIABLE, &KeyFormat::secret(Algorithm::HS512)).unwrap());
+        },
+    ),
+    (
+        "refused",
+        |secret| [secret, b" and ", secret].concat(),
+        |path| {
+            let format = KeyFormat::base64_secret(Algorithm::HS512);
+            KeyStore::from_file(path, &format).unwrap_err();
+        },
+    ),
+];
+
+#[test]
+fn nothing_of_a_secret_stays_behind() {
+    if let Some(way) = std::env::var_os(CHILD) {
+        return child(way.to_str().unwrap());
+    }
+    let directory = Directory::new("memory");
+    let secret: Vec<u8> = (0..192_u8).map(|at| at.wrapping_mul(83) ^ 0xa5).collect();
+    for (way, content, _) in WAYS {
+        let (file, traces) = (directory.path.join(way), directory.path.join("traces"));
+        let content = content(&secret);
+        fs::write(&file, &content).unwrap();
+        // In a form that the search does not find in its own memory.
+        let hidden = |part: &[u8]| part.iter().map(|byte| byte ^ HIDDEN).collect::<Vec<_>>();
+        let parts = parts(&secret).chain(parts(&content));
+        fs::write(&traces, parts.flat_map(hidden).collect::<Vec<_>>()).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", "nothing_of_a_secret_stays_behind"])
+            .env(CHILD, way)
+            .env(FILE, &file)
+            .env(TRACES, &traces)
+            // One heap for all threads, so that it is known where to look.
+            .env("MALLOC_ARENA_MAX", "1");
+        if let ("variable", Ok(content)) = (way, String::from_utf8(content)) {
+            command.env(VARIABLE, content);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{way}: {said}");
+        // The twin, so that an empty search is no proof: a copy that nobody clears is found.
+        let leaks = command.env(LEAK, "1").output().unwrap();
+        assert!(!leaks.status.success(), "{way}: no leak was found");
+    }
+}
+
+/// The beginning of a block is overwritten when it is given back, so any part of it will do.
+fn parts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.chunks_exact(PART)
+}
+
+fn child(way: &str) {
+    let path = |name| std::path::PathBuf::from(std::env::var_os(name).unwrap());
+    let (_, _, run) = WAYS.into_iter().find(|(name, ..)| *name == way).unwrap();
+    let kept = crowded_heap();
+    run(&path(FILE));
+    drop(kept);
+    if std::env::var_os(LEAK).is_some() {
+        drop(fs::read(path(FILE)).unwrap());
+    }
+    let traces = fs::read(path(TRACES)).unwrap();
+    let found = search(&traces);
+    assert!(found.is_empty(), "{way}: parts {found:?} are still there");
+}
+
+/// Leaves gaps of many sizes between blocks that stay, so that a buffer that grows has to move.
+fn crowded_heap() -> Vec<Vec<u8>> {
+    let sizes = (1..=64).flat_map(|size| std::iter::repeat_n(16 * size, 8));
+    let blocks: Vec<Vec<u8>> = sizes.map(|size| vec![1; size]).collect();
+    let mut at = 0_u8;
+    blocks
+        .into_iter()
+        .filter(|_| {
+            at = at.wrapping_add(1);
+            at.is_multiple_of(2)
+        })
+        .collect()
+}
+
+/// Which of the parts stand in the heap of this process.
+fn search(traces: &[u8]) -> Vec<usize> {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let heap = maps.lines().find(|line| line.ends_with("[heap]")).unwrap();
+    let (start, end) = heap
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .split_once('-')
+        .unwrap();
+    let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).unwrap());
+    let memory = File::open("/proc/self/mem").unwrap();
+    let traces = traces.chunks_exact(PART).enumerate();
+    let traces: HashMap<_, _> = traces.map(|(number, part)| (part, number)).collect();
+    let mut found = BTreeSet::new();
+    // On the stack, which is not searched.
+    let mut window = [0; 4_096];
+    let mut at = start;
+    while at < end {
+        let length = memory.read_at(&mut window, at).unwrap();
+        for byte in &mut window {
+            *byte ^= HIDDEN;
+        }
+        let places = window[..length].windows(PART);
+        found.extend(places.filter_map(|place| traces.get(place)));
+        // The next window begins where a part may have been cut.
+        at += u64::try_from(length.saturating_sub(PART)).unwrap() + 1;
+    }
+    found.into_iter().collect()
+}
+
+fn hex(secret: &[u8]) -> String {
+    secret.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn jwk(secret: &[u8]) -> Vec<u8> {
+    let secret = URL_SAFE_NO_PAD.encode(secret);
+    format!(r#"{{"kty":"oct","alg":"HS512","kid":"own","k":"{secret}"}}"#).into_bytes()
+}
+
+const PART: usize = 8;
+const HIDDEN: u8 = 0x5c;
+const CHILD: &str = "TOWER_JWT_AUTH_WAY";
+const FILE: &str = "TOWER_JWT_AUTH_FILE";
+const LEAK: &str = "TOWER_JWT_AUTH_LEAK";
+const TRACES: &str = "TOWER_JWT_AUTH_TRACES";
+const VARIABLE: &str = "TOWER_JWT_AUTH_MEMORY";
