@@ -113,8 +113,13 @@ impl JwtAuth {
 }
 
 impl<C, R> JwtAuth<C, R> {
-    /// Trusts a further issuer, with its own audience and keys; one that is trusted already is
-    /// replaced. A key of one issuer never verifies a token of another, whatever its id.
+    /// Trusts a further issuer, with its own audience and keys. A key of one issuer never verifies a
+    /// token of another, whatever its id.
+    ///
+    /// An issuer that is trusted already gets a second trust beside the first: two tenants of one
+    /// issuer, say, or a secret beside a remote key set while a login moves to a new algorithm. Each
+    /// has its own audience, keys and rules. A token is accepted if one of them accepts it whole; the
+    /// keys of the one never serve for the audience of the other.
     pub fn trust(mut self, issuer: Issuer, audience: Audience, keys: impl Into<KeyStore>) -> Self {
         self.policy_mut().trust(issuer, audience, keys.into(), None);
         self

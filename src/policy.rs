@@ -376,9 +376,12 @@ const PROFILE: [RequiredClaim; 4] = [
     RequiredClaim::Id,
 ];
 
-/// One issuer with everything that is its own: nothing here is ever used for another.
+/// One issuer with everything that is its own: nothing here is ever used for another, and nothing of
+/// another trust in the same issuer either.
 #[derive(Clone)]
 pub(crate) struct Trust {
+    /// Its position in the policy.
+    pub(crate) index: usize,
     pub(crate) issuer: Issuer,
     pub(crate) audience: Audience,
     pub(crate) keys: KeyStore,
@@ -410,7 +413,7 @@ impl Policy {
         }
     }
 
-    /// Adds an issuer; one that is there already is replaced.
+    /// Adds a trust in an issuer, beside those that there are.
     pub(crate) fn trust(
         &mut self,
         issuer: Issuer,
@@ -418,8 +421,8 @@ impl Policy {
         keys: KeyStore,
         adjust: Option<Arc<dyn Fn(IssuerRules) -> IssuerRules + Send + Sync>>,
     ) {
-        self.trusts.retain(|trust| trust.issuer != issuer);
         self.trusts.push(Trust {
+            index: self.trusts.len(),
             issuer,
             audience,
             keys,
@@ -441,10 +444,10 @@ impl Policy {
         }
     }
 
-    pub(crate) fn trust_in(&self, issuer: &str) -> Option<&Trust> {
+    pub(crate) fn trusts_in<'p>(&'p self, issuer: &str) -> impl Iterator<Item = &'p Trust> {
         self.trusts
             .iter()
-            .find(|trust| trust.issuer.as_str() == issuer)
+            .filter(move |trust| trust.issuer.as_str() == issuer)
     }
 }
 

@@ -115,8 +115,8 @@ pub(crate) struct Memory {
 /// A token that was accepted: what it says, and what that rests on.
 struct Accepted {
     claims: Claims,
-    /// The position of its issuer in the policy.
-    issuer: usize,
+    /// The position in the policy of the trust under which it was accepted.
+    trust: usize,
     signer: Signer,
 }
 
@@ -138,7 +138,7 @@ impl Memory {
     ) -> Option<(Claims, &'p Trust)> {
         self.cache.get(token, now, |entry| {
             let accepted = entry.value();
-            let trust = policy.trusts.get(accepted.issuer)?;
+            let trust = policy.trusts.get(accepted.trust)?;
             is_signed_by_live_key(entry, trust, now).then(|| (accepted.claims.clone(), trust))
         })
     }
@@ -149,19 +149,13 @@ impl Memory {
         token: &Credentials<'_>,
         claims: &mut Claims,
         signer: Signer,
-        policy: &Policy,
+        trust: &Trust,
         generation: u64,
         now: NumericDate,
     ) {
         if self.settings.limits.entries == 0 {
             return;
         }
-        let issuer = claims.issuer();
-        let mut trusts = policy.trusts.iter().enumerate();
-        let Some((issuer, trust)) = trusts.find(|(_, trust)| trust.issuer.as_str() == issuer)
-        else {
-            return;
-        };
         let (from, until) = validate::window(claims.registered(), &trust.rules);
         // No longer than the keys are, if nobody loads them again.
         let longest = self.settings.longest;
@@ -175,7 +169,7 @@ impl Memory {
         let weight = Cache::<Accepted>::weight().saturating_add(claims.weight());
         let accepted = Accepted {
             claims: claims.clone(),
-            issuer,
+            trust: trust.index,
             signer,
         };
         let token = token.octets();

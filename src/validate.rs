@@ -11,15 +11,17 @@ use crate::policy::{Audience, IssuerRules, Policy, RequiredClaim, Trust};
 use crate::registered::Registered;
 use crate::text::{Granted, Span};
 
-/// The issuer that a token says it comes from, if it is a trusted one. The only thing that is
-/// decided by an unchecked claim, and the signature is then checked with that issuer's keys alone.
-pub(crate) fn trust_of<'p>(
+/// The trusts in the issuer that a token says it comes from: the first, and whether there are more.
+/// The only thing that is decided by an unchecked claim, and the signature is then checked with the
+/// keys of these trusts alone.
+pub(crate) fn trusts_of<'p>(
     policy: &'p Policy,
     token: &Unverified<'_>,
-) -> Result<&'p Trust, Rejection> {
+) -> Result<(&'p Trust, bool), Rejection> {
     let claims = token.untrusted();
     let issuer = claims.issuer().ok_or_else(|| missing("iss"))?;
-    policy.trust_in(issuer).ok_or_else(|| {
+    let mut trusts = policy.trusts_in(issuer);
+    let first = trusts.next().ok_or_else(|| {
         let trusted = policy.trusts.iter().map(|trust| trust.issuer.as_str());
         Rejection::mismatch(
             RejectionKind::IssuerMismatch,
@@ -27,7 +29,8 @@ pub(crate) fn trust_of<'p>(
             one_of(trusted),
             issuer,
         )
-    })
+    })?;
+    Ok((first, trusts.next().is_some()))
 }
 
 /// Refuses what no signature could save.

@@ -12,6 +12,7 @@ use crate::bearer::Credentials;
 use crate::claims::{Claims, NoClaims};
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
+use crate::headers::Known;
 use crate::jws::Unverified;
 use crate::keys::set::KeySet;
 use crate::keys::store::{Deadline, KeyStore, LookUp, Prospect};
@@ -236,43 +237,131 @@ fn decide(policy: &Policy, token: &Credentials<'_>, chance: Chance) -> Result<De
     // What is not even a credential is a fault of the request, and told before those of a token.
     let unverified =
         Unverified::parse(token.octets(), &headers).map_err(|flaw| token.flaw().unwrap_or(flaw))?;
-    let trust = validate::trust_of(policy, &unverified)?;
+    let (trust, is_one_of_several) = validate::trusts_of(policy, &unverified)?;
+    if is_one_of_several {
+        return decide_among(policy, token, &headers, trust, now, chance);
+    }
+    decide_under(trust, unverified, policy, token, now, chance).map_err(|failed| failed.rejection)
+}
+
+/// Decides on a token whose issuer is trusted several times, each time with an audience, keys and
+/// rules of its own. One trust that accepts it is enough. Else the failure that is told is that of
+/// the trust under which the token came farthest.
+fn decide_among(
+    policy: &Policy,
+    token: &Credentials<'_>,
+    headers: &[Known],
+    first: &Trust,
+    now: NumericDate,
+    chance: Chance,
+) -> Result<Decision, Rejection> {
+    let mut told = Rejection::of(RejectionKind::IssuerMismatch);
+    let may_load = !matches!(chance, Chance::Last);
+    // Nothing is loaded for a token that the keys at hand verify.
+    for chance in [Chance::Last, chance] {
+        let (mut farthest, mut loads) = (None, Vec::new());
+        for trust in policy.trusts_in(first.issuer.as_str()) {
+            let unverified = Unverified::parse(token.octets(), headers)?;
+            match decide_under(trust, unverified, policy, token, now, chance) {
+                Ok(Decision::Loading(load)) => loads.push(load),
+                Ok(decided) => return Ok(decided),
+                Err(failed) if farthest <= Some(failed.stage) => {
+                    farthest = Some(failed.stage);
+                    told = failed.rejection;
+                }
+                Err(_) => {}
+            }
+        }
+        if let Some(load) = LookUp::of_all(loads) {
+            return Ok(Decision::Loading(load));
+        }
+        let may_lack_a_key = farthest >= Some(Stage::Algorithm) && farthest < Some(Stage::Attested);
+        if !may_load || !may_lack_a_key {
+            break;
+        }
+    }
+    Err(told)
+}
+
+/// Why a token is not accepted under one trust, and how far it came.
+struct Failed {
+    stage: Stage,
+    rejection: Rejection,
+}
+
+/// How far a token came, from the least telling failure to the most telling one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Audience,
+    Claims,
+    Algorithm,
+    Key,
+    Signature,
+    /// Keys could not be had: whatever other keys say, it is no fault of the token.
+    Unavailable,
+    /// The signature was right.
+    Attested,
+}
+
+impl From<Rejection> for Failed {
+    fn from(rejection: Rejection) -> Self {
+        let stage = match rejection.kind() {
+            RejectionKind::AudienceMismatch => Stage::Audience,
+            RejectionKind::AlgorithmNotAllowed => Stage::Algorithm,
+            RejectionKind::UnknownKey => Stage::Key,
+            RejectionKind::BadSignature => Stage::Signature,
+            RejectionKind::KeySourceUnavailable => Stage::Unavailable,
+            RejectionKind::Revoked | RejectionKind::RevocationUnavailable => Stage::Attested,
+            _ => Stage::Claims,
+        };
+        Self { stage, rejection }
+    }
+}
+
+/// Decides on a token under one trust in its issuer.
+fn decide_under(
+    trust: &Trust,
+    unverified: Unverified<'_>,
+    policy: &Policy,
+    token: &Credentials<'_>,
+    now: NumericDate,
+    chance: Chance,
+) -> Result<Decision, Failed> {
     validate::refuse_hopeless(&unverified, trust, now)?;
 
     let snapshot = trust.keys.load();
     let Some(keys) = &snapshot.set else {
-        return first_load_of(trust, chance);
+        return Ok(first_load_of(trust, chance)?);
     };
     if trust.rules.requires_key_id && unverified.key_id().is_none() {
-        return Err(Rejection::because(
-            RejectionKind::UnknownKey,
-            "token names no key (`kid`)",
-        ));
+        return Err(
+            Rejection::because(RejectionKind::UnknownKey, "token names no key (`kid`)").into(),
+        );
     }
     let candidates = keys.candidates(unverified.key_id(), now);
     if candidates.is_empty() {
         let id = unverified.key_id();
         if let Some(dead) = id.and_then(|id| snapshot.dead_key(id, now)) {
-            return Err(Rejection::because(
-                RejectionKind::UnknownKey,
-                dead.to_string(),
-            ));
+            return Err(Rejection::because(RejectionKind::UnknownKey, dead.to_string()).into());
         }
-        return look_up_or(|| unknown_key(id, keys), id, trust, chance);
+        return Ok(look_up_or(|| unknown_key(id, keys), id, trust, chance)?);
     }
     let allowed = trust.rules.algorithms.as_deref();
     let (authentic, signer) = match unverified.verify(&candidates, allowed, &policy.headers) {
         Ok(proven) => proven,
         Err(unproven) if unproven.may_be_of_a_new_key => {
-            return look_up_or(|| unproven.rejection, None, trust, chance);
+            return Ok(look_up_or(|| unproven.rejection, None, trust, chance)?);
         }
-        Err(unproven) => return Err(unproven.rejection),
+        Err(unproven) => return Err(unproven.rejection.into()),
     };
 
-    let mut claims = validate::validate(authentic, trust, now)?;
+    let mut claims = validate::validate(authentic, trust, now).map_err(|rejection| Failed {
+        stage: Stage::Attested,
+        rejection,
+    })?;
     let memory = &policy.memory;
-    memory.remember(token, &mut claims, signer, policy, snapshot.generation, now);
-    revoked_or(claims, trust, policy)
+    memory.remember(token, &mut claims, signer, trust, snapshot.generation, now);
+    Ok(revoked_or(claims, trust, policy)?)
 }
 
 fn revoked_or(claims: Claims, trust: &Trust, policy: &Policy) -> Result<Decision, Rejection> {

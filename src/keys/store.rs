@@ -71,6 +71,20 @@ pub(crate) struct LookUp {
     pub(crate) deadline: Deadline,
 }
 
+impl LookUp {
+    /// All of these loads, which run side by side.
+    pub(crate) fn of_all(loads: Vec<Self>) -> Option<Self> {
+        loads.into_iter().reduce(|one, other| Self {
+            end: Box::pin(async move {
+                let has_ended = one.end.await;
+                other.end.await && has_ended
+            }),
+            is_joined: one.is_joined || other.is_joined,
+            deadline: one.deadline.min(other.deadline),
+        })
+    }
+}
+
 /// Until when a request waits.
 pub(crate) type Deadline = std::time::Instant;
 
