@@ -104,7 +104,8 @@ where
     }
 }
 
-/// Tokens and subjects revoked in this process, kept until the tokens would have expired anyway.
+/// Tokens and subjects revoked in this process. An entry is kept until its tokens have expired, and
+/// for the longest [`Leeway`](crate::config::Leeway) after that: 300 s.
 ///
 /// For one instance, or as the near copy of a shared list. A cheap clone: keep one to revoke with,
 /// and give one to [`JwtAuth::revocation`](crate::JwtAuth::revocation).
@@ -139,7 +140,7 @@ type TokenId = (Box<str>, Box<str>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RevokeError {
-    /// The list is full of tokens that have not expired yet.
+    /// The list is full of entries whose tokens may still be accepted.
     Full,
     /// The token has no `jti`, or no `exp`.
     NoIdentity,
@@ -157,7 +158,9 @@ impl fmt::Display for RevokeError {
 impl std::error::Error for RevokeError {}
 
 impl Denylist {
-    /// A list for at most so many tokens, and as many subjects.
+    /// A list for at most this many tokens, and as many subjects.
+    ///
+    /// A full list returns [`RevokeError::Full`] and forgets nothing that can still be accepted.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self::of(capacity, Arc::new(SystemClock))
@@ -187,15 +190,15 @@ impl Denylist {
         let (Some(id), Some(end)) = (token.id(), token.expires_at()) else {
             return Err(RevokeError::NoIdentity);
         };
-        self.revoke_id(
-            token.issuer(),
-            id,
-            end.checked_add(LONGEST_LEEWAY).unwrap_or(end),
-        )
+        self.revoke_id(token.issuer(), id, end)
     }
 
-    /// Revokes the token with this `jti` of this issuer, and forgets about it after `until`, when
-    /// it has expired.
+    /// Revokes the token with this `jti` of this issuer. `until` is its `exp`.
+    ///
+    /// The entry stays for 300 s after `until`, which is the longest [`Leeway`]: a layer accepts
+    /// the token for as long. A second call never shortens the first.
+    ///
+    /// [`Leeway`]: crate::config::Leeway
     ///
     /// # Errors
     ///
@@ -214,14 +217,24 @@ impl Denylist {
                 return Err(RevokeError::Full);
             }
         }
-        // A second, earlier word about the same token never shortens the first.
+        // Two calls for one token may come in the wrong order. The longer one counts.
+        let until = with_leeway(until);
         let known = tokens.entry(key).or_insert(until);
         *known = until.max(*known);
         Ok(())
     }
 
-    /// Revokes every token of a subject that was issued up to `at`, and forgets about it after
-    /// `until`, when the last of them has expired. Tokens without `iat` count as issued before.
+    /// Revokes every token of a subject whose `iat` is not later than `at`, and each one without
+    /// `iat`. `until` is the `exp` of the last of them.
+    ///
+    /// The entry stays for 300 s after `until`, which is the longest [`Leeway`]: a layer accepts
+    /// the tokens for as long. A second call never weakens the first: the later `at` and the later
+    /// `until` count.
+    ///
+    /// `iat` is the time of the issuer's clock, and no leeway is given to it. If that clock is
+    /// ahead, choose a later `at`.
+    ///
+    /// [`Leeway`]: crate::config::Leeway
     ///
     /// # Errors
     ///
@@ -244,7 +257,8 @@ impl Denylist {
                 return Err(RevokeError::Full);
             }
         }
-        // Two words about one subject may arrive in the wrong order; the stricter one counts.
+        // Two calls for one subject may come in the wrong order. The stricter one counts.
+        let until = with_leeway(until);
         let (known_at, known_until) = subjects.entry(subject).or_insert((at, until));
         *known_at = at.max(*known_at);
         *known_until = until.max(*known_until);
@@ -309,5 +323,11 @@ impl Revocation for Denylist {
     }
 }
 
-/// An expired token is accepted for this much longer at most.
+/// Until when a token may be accepted that expires then.
+fn with_leeway(expiry: SystemTime) -> SystemTime {
+    expiry.checked_add(LONGEST_LEEWAY).unwrap_or(expiry)
+}
+
+/// An expired token is accepted for this much longer at most: the bound of
+/// [`Leeway`](crate::config::Leeway).
 const LONGEST_LEEWAY: Duration = Duration::from_secs(300);

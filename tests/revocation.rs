@@ -8,16 +8,23 @@
     reason = "tests fail by panic"
 )]
 
+#[path = "support/seed.rs"]
+mod seed;
 mod support;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestCaseError, TestRunner};
 use support::{Fixture, ISSUER, NOW, challenges, get, get_bare, send};
 use tokio::sync::oneshot;
 use tower::{Layer, Service, service_fn};
+use tower_jwt_auth::config::Leeway;
 use tower_jwt_auth::revocation::{
     CheckFailed, Denylist, Revocation, RevocationCheck, RevokeError, Standing,
 };
@@ -131,7 +138,7 @@ fn a_second_word_about_a_subject_or_token_never_weakens_the_first() {
     list.revoke_id(ISSUER, "other", at(NOW + 3_600)).unwrap();
     list.revoke_id(ISSUER, "other", at(NOW + 10)).unwrap();
     assert!(is_revoked(&auth, &token));
-    fixture.clock.advance(Duration::from_secs(20));
+    fixture.clock.advance(Duration::from_secs(320));
     let full = Err(RevokeError::Full);
     let bob = SubjectId::new(ISSUER, "bob");
     assert_eq!(list.revoke_subject(bob, at(NOW), at(NOW + 60)), full);
@@ -159,24 +166,85 @@ fn a_full_list_says_so_and_forgets_nothing_that_counts() {
     subject("y").unwrap();
     assert_eq!(subject("z"), Err(RevokeError::Full));
     assert_eq!(subject("x"), Ok(()));
-    fixture.clock.advance(Duration::from_secs(100));
+    fixture.clock.advance(Duration::from_secs(399));
+    assert_eq!(subject("z"), Err(RevokeError::Full));
+    fixture.clock.advance(Duration::from_secs(1));
     assert_eq!(subject("z"), Ok(()), "x and y have had their time");
 }
 
 /// A token is accepted for the leeway after its expiry, 300 s at most.
 #[test]
 fn a_revoked_token_is_remembered_for_as_long_as_it_could_be_accepted() {
+    type Revoke = fn(&Denylist, &Claims) -> Result<(), RevokeError>;
+    let ways: [Revoke; 3] = [
+        |list, token| list.revoke(token),
+        |list, token| list.revoke_id(ISSUER, token.id().unwrap(), token.expires_at().unwrap()),
+        |list, token| {
+            let subject = token.subject_id().unwrap();
+            list.revoke_subject(subject, at(NOW), token.expires_at().unwrap())
+        },
+    ];
+    for (which, revoke) in ways.into_iter().enumerate() {
+        let (fixture, list, auth) = with_list(1);
+        let auth = auth.leeway(Leeway::new(Duration::from_secs(300)).unwrap());
+        let token = fixture.token().subject("alice").claim("exp", NOW + 10);
+        let token = token.mint();
+        revoke(&list, &fixture.accepts(&token)).unwrap();
+        fixture.clock.advance(Duration::from_secs(309));
+        // Somebody else is revoked: the full list makes room if it may.
+        let next = || match which {
+            2 => list.revoke_subject(SubjectId::new(ISSUER, "bob"), at(NOW), at(NOW + 9_000)),
+            _ => list.revoke_id(ISSUER, "next", at(NOW + 9_000)),
+        };
+        assert_eq!(next(), Err(RevokeError::Full), "{which}");
+        assert!(is_revoked(&auth, &token), "{which}");
+        fixture.clock.advance(Duration::from_secs(1));
+        assert_eq!(next(), Ok(()), "{which}");
+        assert_eq!(verdict(&auth, &token).unwrap_err(), RejectionKind::Expired);
+    }
+}
+
+/// Notices of a distributed log arrive in any order, so the later word may also be the stricter.
+#[test]
+fn a_second_word_about_a_subject_or_token_strengthens_the_first() {
     let (fixture, list, auth) = with_list(1);
-    let auth = auth.leeway(tower_jwt_auth::config::Leeway::new(Duration::from_secs(300)).unwrap());
-    let token = fixture.token().claim("exp", NOW + 10).mint();
-    list.revoke(&fixture.accepts(&token)).unwrap();
-    fixture.clock.advance(Duration::from_secs(309));
-    let next = |id: &str| list.revoke_id(ISSUER, id, at(NOW + 9_000));
-    assert_eq!(next("next"), Err(RevokeError::Full));
-    assert!(is_revoked(&auth, &token));
-    fixture.clock.advance(Duration::from_secs(1));
-    assert_eq!(next("next"), Ok(()));
-    assert_eq!(verdict(&auth, &token).unwrap_err(), RejectionKind::Expired);
+    let alice = || SubjectId::new(ISSUER, "alice");
+    let token = |iat: u64| fixture.token().subject("alice").claim("iat", iat).mint();
+    let (old, new) = (token(NOW - 50), token(NOW));
+    list.revoke_subject(alice(), at(NOW - 50), at(NOW + 10))
+        .unwrap();
+    assert!(is_revoked(&auth, &old) && !is_revoked(&auth, &new));
+    list.revoke_subject(alice(), at(NOW), at(NOW + 3_600))
+        .unwrap();
+    assert!(is_revoked(&auth, &new), "the later call counts");
+    list.revoke_id(ISSUER, "other", at(NOW + 10)).unwrap();
+    list.revoke_id(ISSUER, "other", at(NOW + 3_600)).unwrap();
+    fixture.clock.advance(Duration::from_secs(320));
+    // The longer of the two is not over.
+    let full = Err(RevokeError::Full);
+    let bob = SubjectId::new(ISSUER, "bob");
+    assert_eq!(list.revoke_subject(bob, at(NOW), at(NOW + 9_000)), full);
+    assert_eq!(list.revoke_id(ISSUER, "another", at(NOW + 9_000)), full);
+}
+
+#[test]
+fn a_time_at_the_end_of_the_calendar_revokes_and_does_not_panic() {
+    let (fixture, list, auth) = with_list(1);
+    let step = Duration::from_secs(1);
+    let mut end = at(NOW);
+    for power in (0..64).rev() {
+        let seconds = Duration::from_secs(1 << power);
+        end = end.checked_add(seconds).unwrap_or(end);
+    }
+    assert!(end.checked_add(step).is_none());
+    list.revoke_id(ISSUER, "token-1", end).unwrap();
+    list.revoke_subject(SubjectId::new(ISSUER, "bob"), end, end)
+        .unwrap();
+    assert!(is_revoked(&auth, &fixture.token().mint()));
+    assert_eq!(
+        list.revoke_id(ISSUER, "next", at(NOW + 60)),
+        Err(RevokeError::Full)
+    );
 }
 
 #[test]
@@ -199,6 +267,191 @@ fn a_list_prints_how_much_is_on_it_and_nobodys_name() {
     let subject = SubjectId::new(ISSUER, "alice");
     list.revoke_subject(subject, at(NOW), at(NOW)).unwrap();
     assert_eq!(format!("{list:?}"), "Denylist { tokens: 1, subjects: 1 }");
+}
+
+// Histories of the list.
+
+/// One step. Names are places in [`IDS`] and [`SUBJECTS`], times are seconds from [`NOW`].
+#[derive(Clone, Debug)]
+enum Step {
+    /// Revokes a token of the pool by its claims.
+    Token(usize),
+    /// An id, and the end.
+    Id(usize, u64),
+    /// A subject, the latest `iat`, and the end.
+    Subject(usize, u64, u64),
+    Wait(u64),
+}
+
+const IDS: [&str; 4] = ["a", "b", "c", "d"];
+const SUBJECTS: [&str; 3] = ["alice", "bob", "carol"];
+const LONGEST_LEEWAY: u64 = 300;
+
+/// A token of the pool.
+struct Known {
+    text: String,
+    claims: Claims,
+    id: Option<usize>,
+    subject: Option<usize>,
+    issued: Option<u64>,
+    expiry: u64,
+}
+
+/// A revocation that was acknowledged.
+struct Mark {
+    step: Step,
+    until: u64,
+}
+
+impl Mark {
+    fn covers(&self, token: &Known) -> bool {
+        match self.step {
+            Step::Id(id, _) => token.id == Some(id),
+            Step::Subject(subject, at, _) => {
+                token.subject == Some(subject) && token.issued.is_none_or(|issued| issued <= at)
+            }
+            Step::Token(_) | Step::Wait(_) => false,
+        }
+    }
+}
+
+/// Whatever is revoked in whatever order and however small the list is: what was acknowledged holds
+/// until the token cannot be accepted any more, nothing else is rejected, and a list that is full
+/// really is.
+#[test]
+fn no_history_of_revocations_brings_a_token_back() {
+    let config = ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(seed::seed()),
+        ..ProptestConfig::default()
+    };
+    let step = prop_oneof![
+        2 => (0..12_usize).prop_map(Step::Token),
+        2 => (0..IDS.len(), 0..900_u64).prop_map(|(id, until)| Step::Id(id, until)),
+        3 => (0..SUBJECTS.len(), 0..200_u64, 0..900_u64)
+            .prop_map(|(subject, at, until)| Step::Subject(subject, at, until)),
+        2 => (0..200_u64).prop_map(Step::Wait),
+        1 => Just(Step::Wait(1)),
+    ];
+    let token = (
+        proptest::option::of(0..IDS.len()),
+        proptest::option::of(0..SUBJECTS.len()),
+        proptest::option::of(0..200_u64),
+        1..600_u64,
+    );
+    let leeway = prop_oneof![Just(0), Just(60), Just(LONGEST_LEEWAY)];
+    let histories = (0..4_usize, leeway, vec(token, 12), vec(step, 0..40));
+    let outcome = TestRunner::new(config).run(&histories, |(capacity, leeway, tokens, steps)| {
+        let (fixture, list, auth) = with_list(capacity);
+        let auth = auth.leeway(Leeway::new(Duration::from_secs(leeway)).unwrap());
+        // `iat` may be ahead in the pool, so the first look is from its end.
+        let lenient = fixture.auth().verifier();
+        fixture.clock.advance(Duration::from_secs(200));
+        let tokens: Vec<Known> = tokens
+            .into_iter()
+            .map(|(id, subject, issued, expiry)| {
+                let mut token = fixture.token().without("jti").without("sub").without("iat");
+                if let Some(id) = id {
+                    token = token.claim("jti", IDS[id]);
+                }
+                if let Some(subject) = subject {
+                    token = token.subject(SUBJECTS[subject]);
+                }
+                if let Some(issued) = issued {
+                    token = token.claim("iat", NOW + issued);
+                }
+                let text = token.claim("exp", NOW + 200 + expiry).mint();
+                let claims = lenient.verify_now(&text).unwrap();
+                let expiry = 200 + expiry;
+                Known {
+                    text,
+                    claims,
+                    id,
+                    subject,
+                    issued,
+                    expiry,
+                }
+            })
+            .collect();
+        let mut now = 200;
+        let (mut marks, mut live) = (Vec::<Mark>::new(), HashMap::new());
+        for step in steps {
+            let step = match step {
+                Step::Token(which) => {
+                    let token = &tokens[which];
+                    let outcome = list.revoke(&token.claims);
+                    let Some(id) = token.id else {
+                        prop_assert_eq!(outcome, Err(RevokeError::NoIdentity));
+                        continue;
+                    };
+                    let step = Step::Id(id, token.expiry);
+                    acknowledge(outcome, &step, now, capacity, &mut live)?
+                        .then_some((step, token.expiry))
+                }
+                Step::Id(id, until) => {
+                    let outcome = list.revoke_id(ISSUER, IDS[id], at(NOW + until));
+                    acknowledge(outcome, &step, now, capacity, &mut live)?.then_some((step, until))
+                }
+                Step::Subject(subject, issued, until) => {
+                    let subject = SubjectId::new(ISSUER, SUBJECTS[subject]);
+                    let outcome = list.revoke_subject(subject, at(NOW + issued), at(NOW + until));
+                    acknowledge(outcome, &step, now, capacity, &mut live)?.then_some((step, until))
+                }
+                Step::Wait(seconds) => {
+                    fixture.clock.advance(Duration::from_secs(seconds));
+                    now += seconds;
+                    None
+                }
+            };
+            marks.extend(step.map(|(step, until)| Mark { step, until }));
+            for token in &tokens {
+                let covering = || marks.iter().filter(|mark| mark.covers(token));
+                match verdict(&auth, &token.text) {
+                    Ok(_) => {
+                        prop_assert!(now < token.expiry + leeway);
+                        prop_assert!(covering().all(|mark| mark.until < token.expiry));
+                    }
+                    Err(RejectionKind::Revoked) => prop_assert!(covering().next().is_some()),
+                    Err(RejectionKind::Expired) => prop_assert!(now >= token.expiry + leeway),
+                    Err(other) => prop_assert!(false, "{other:?}"),
+                }
+            }
+        }
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
+
+/// Whether the list took it. It must, unless as many others as fit are still needed.
+fn acknowledge(
+    outcome: Result<(), RevokeError>,
+    step: &Step,
+    now: u64,
+    capacity: usize,
+    live: &mut HashMap<(bool, usize), u64>,
+) -> Result<bool, TestCaseError> {
+    let (key, until) = match *step {
+        Step::Subject(subject, _, until) => ((true, subject), until),
+        Step::Id(id, until) => ((false, id), until),
+        Step::Token(_) | Step::Wait(_) => return Ok(false),
+    };
+    live.retain(|_, until| *until + LONGEST_LEEWAY > now);
+    let others = live.keys().filter(|(kind, _)| *kind == key.0).count();
+    let is_full = others >= capacity && !live.contains_key(&key);
+    let expected = if is_full {
+        Err(RevokeError::Full)
+    } else {
+        Ok(())
+    };
+    prop_assert_eq!(outcome, expected);
+    if outcome.is_ok() {
+        let known = live.entry(key).or_insert(until);
+        *known = until.max(*known);
+    }
+    Ok(outcome.is_ok())
 }
 
 // Hooks.
