@@ -6,47 +6,57 @@
 //! # What is kept of a token
 //!
 //! The claims are kept for the handlers. The signature makes them a usable token, and it is not
-//! kept, nor is any other text of the token: there are the lengths of its parts, a digest of the
-//! signature of 127 bits, a sum over header and claims of 128 bits, and the place of the entry. Of a
-//! token that is turned away its tag is left for a while, in the bucket in which it was looked for.
+//! kept, nor is any other text of the token. An entry has three numbers in place of the text: the
+//! length, a *sum* of 128 bits over all characters but the last 55, and a *digest* of 128 bits of
+//! these last 55. Its place in the table comes from the last eight characters. Of a token that is
+//! turned away its tag, 8 bits, is left for a while in the bucket in which it was looked for.
 //!
-//! Both are keyed universal hashes. Their keys are random, one for each cache, and never leave it.
-//! NH gives two different texts of the same length the same sum under at most one of 2^64 keys
-//! (Black, Halevi, Krawczyk, Krovetz, Rogaway: *UMAC: Fast and Secure Message Authentication*,
-//! CRYPTO '99). Texts of one length are cut into blocks alike, the last sixteen characters being a
-//! block once more, so that different texts stay different. The lengths are compared beside it.
+//! - *The digest* is the first half of SHA-256 of the last 55 characters, each one masked with a
+//!   random byte. These are all characters that one block of SHA-256 takes. In a token with HS256 they
+//!   are the signature (43 characters, 256 bits) and the last twelve characters before it; with every
+//!   other algorithm they are 330 bits of the signature.
+//! - *The sum* is NH with words of 64 bits, which is a keyed universal hash. It gives two different
+//!   texts of the same length the same sum under at most one of 2^64 keys (Black, Halevi, Krawczyk,
+//!   Krovetz, Rogaway: *UMAC: Fast and Secure Message Authentication*, CRYPTO '99). Texts of one
+//!   length are cut into blocks alike, the last sixteen characters being a block once more, so that
+//!   different texts stay different. It is not one-way: whoever has its key and its value computes
+//!   texts that fit.
 //!
-//! - *Header and claims* have one NH sum of 64-bit words. Nobody has anything to gain from two texts
-//!   with the same one: a hit gives the claims that were verified, and only to somebody who has
-//!   their signature. The sum decides whether a token that was damaged is refused, and is wrong
-//!   about one of 2^64.
-//! - *The signature* has two sums under independent keys, both the same for two signatures under one
-//!   of 2^128, and then a multilinear hash of their four words modulo the prime 2^127 - 1. For
-//!   different sums that is the same for one value of one of its keys modulo the prime (Carter,
-//!   Wegman: *Universal Classes of Hash Functions*, 1979), and of the 2^127 keys at most two have one
-//!   value. Together that is less than 2^-125.
+//! Mask, sum and place have random keys. They are drawn once for each process, before its first
+//! request, and never leave it.
 //!
 //! What that is worth:
 //!
-//! - *Somebody who knows header and claims of a cached token* can do nothing but try signatures.
-//!   Each try has a chance of less than 2^-125, whatever was tried before: a refusal says no more
-//!   than that it was not this one, as the digest shows in nothing else. A forged signature is
-//!   verified like that of any unknown token, and refused.
+//! - *A client that knows header and claims of a cached token, and not its signature*, can do nothing
+//!   but try signatures. Each try passes with a chance of 2^-128, whatever was tried before: a
+//!   rejection says no more than that it was not this one. A text that does not pass is verified like
+//!   any unknown token, and rejected.
+//! - *A client that has the token* and changes characters before the last 55 is found out with a
+//!   chance of 2^-64 that it is not. It gains nothing by it: a hit gives the claims that were verified.
 //! - *Time*: the numbers are compared at once. Which bucket a token belongs to, and under which tag,
-//!   may show in the time of a look-up. Both come from the last eight characters of the token under
-//!   a key of their own, so nothing about the other keys shows.
-//! - *A copy of the memory* has the keys too. The digest then tells 127 bits of the signature, the
-//!   tag 8, and the bucket at most 21: of an HMAC of 256 bits more than 100 stay unknown, which can
-//!   only be guessed by asking the API. An Ed25519 or ECDSA signature has as many or more, and for
-//!   RSA no way is known to use so few of 2048 bits. The process holds what it needs for a request
-//!   while that runs, the token too; this is about what stays.
+//!   may show in the time of a look-up. Both come from the last eight characters under a key of their
+//!   own, so nothing about the other keys shows.
+//! - *A copy of a part of the memory*, with entries and without the keys, or with the keys and
+//!   without entries: no usable token can be had from it. Without the keys no guess at a token can
+//!   even be tested against an entry.
+//! - *A copy of the memory with entries and keys*: a text passes for a cached token only if its last
+//!   55 characters have the digest of the entry. The sum is no obstacle then, and tells 128 bits of
+//!   what stands before them; the place tells 29 bits at most of the last eight characters. To find
+//!   55 characters with a given digest, nothing better is known than to try: 2^128 times for one
+//!   entry, and 2^106 for any one of the largest cache. To guess the signature itself is harder: 227
+//!   bits or more of it stay unknown. What the sum tells does not help: for ECDSA and EdDSA the tail has the
+//!   whole second half of the signature, and to compute it from the first is the discrete
+//!   logarithm; of an RSA signature of 2048 bits 1 590 bits before the tail stay unknown as well.
+//!
+//! This is about what stays. While a request runs, the process holds its token, and memory that was
+//! given back is not cleared. Whoever reads all memory finds the claims, and with HMAC the secret.
 //!
 //! Why not the text of header and claims, which is no secret: to compare it is faster for one token
 //! that is asked for all the time, and slower for a thousand in turn, whose texts do not fit into
 //! the caches of the processor. The memory for a token would be two thirds more.
 //!
-//! Why not SHA-256: for the 342 characters of an RSA signature of 2048 bits it takes more than four
-//! times as long. GMAC through the crypto library takes more than two times as long.
+//! Why not SHA-256 of all: for the 342 characters of an RSA signature of 2048 bits it takes six
+//! times as long, for a token of 1.4 kB more than twenty times.
 //!
 //! # Who gets a place
 //!
@@ -85,12 +95,12 @@ use table::{Books, Table};
 /// Accepted tokens, each with a value.
 pub(crate) struct Cache<V> {
     limits: Limits,
-    /// Made when the first token comes. Without randomness for a key there is none.
-    inner: OnceLock<Option<Inner<V>>>,
+    /// See [`prepare`](Self::prepare).
+    inner: OnceLock<Inner<V>>,
 }
 
 struct Inner<V> {
-    key: Key,
+    key: Arc<Key>,
     table: Table<V>,
 }
 
@@ -152,6 +162,23 @@ impl<V> Cache<V> {
         }
     }
 
+    /// Draws the key and makes the table, unless that is done already: what no request should wait
+    /// for. `None` if the cache is off, or the system gives no randomness.
+    pub(crate) fn prepare(&self) -> Option<()> {
+        self.inner().map(|_| ())
+    }
+
+    fn inner(&self) -> Option<&Inner<V>> {
+        if self.inner.get().is_none() && self.limits.entries > 0 {
+            let key = Key::of_process()?;
+            self.inner.get_or_init(|| Inner {
+                key,
+                table: Table::new(self.limits),
+            });
+        }
+        self.inner.get()
+    }
+
     /// What `accept` makes of the entry of this token, if there is one that holds `now`.
     ///
     /// `None` from `accept` means that the verdict has come to an end, for instance because its key
@@ -162,7 +189,7 @@ impl<V> Cache<V> {
         now: NumericDate,
         accept: impl FnOnce(&Entry<V>) -> Option<R>,
     ) -> Option<R> {
-        let Inner { key, table } = self.inner.get()?.as_ref()?;
+        let Inner { key, table } = self.inner.get()?;
         let place = key.place(token)?;
         for (_, slot) in table.bucket(place)?.candidates(place.tag) {
             let held = slot.load();
@@ -201,15 +228,14 @@ impl<V> Cache<V> {
         if entries == 0 || weight > bytes || !lifetime.contains(now) {
             return;
         }
-        let inner = self.inner.get_or_init(|| Inner::new(self.limits)).as_ref();
-        let Some(Inner { key, table }) = inner else {
+        let Some(Inner { key, table }) = self.inner() else {
             return;
         };
         let place = key.place(token);
         let Some(place) = place.filter(|place| table.admits(*place, weight, now)) else {
             return;
         };
-        let Some(print) = Print::of(token, key) else {
+        let Some(print) = Print::of_accepted(token, key) else {
             return;
         };
         let entry = Arc::new(Entry {
@@ -228,15 +254,6 @@ impl<V> Cache<V> {
     pub(crate) fn weight() -> usize {
         // Half of a bucket of 64 bytes, two counts, and what the allocator adds.
         size_of::<Entry<V>>().saturating_add(64)
-    }
-}
-
-impl<V> Inner<V> {
-    fn new(limits: Limits) -> Option<Self> {
-        Some(Self {
-            key: Key::random()?,
-            table: Table::new(limits),
-        })
     }
 }
 
@@ -284,10 +301,9 @@ impl<V> Entry<V> {
 /// Counts only.
 impl<V> fmt::Debug for Cache<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Books { entries, bytes, .. } = match self.inner.get() {
-            Some(Some(inner)) => inner.table.books().unwrap_or_default(),
-            _ => Books::default(),
-        };
+        let inner = self.inner.get();
+        let books = inner.and_then(|inner| inner.table.books());
+        let Books { entries, bytes, .. } = books.unwrap_or_default();
         f.debug_struct("Cache")
             .field("entries", &entries)
             .field("bytes", &bytes)

@@ -48,7 +48,7 @@ impl TokenCache {
 
     /// Tokens at most. Default: 10 000; more than 4 194 304 are not held.
     ///
-    /// The table for them, 32 bytes for each, is made when the first token comes.
+    /// The table for them, 32 bytes for each, is made with the layer or the verifier.
     pub fn max_tokens(mut self, tokens: usize) -> Self {
         self.limits.entries = tokens;
         self
@@ -126,6 +126,11 @@ impl Memory {
             settings,
             cache: Cache::new(settings.limits),
         }
+    }
+
+    /// Makes what the first accepted token would have to wait for otherwise.
+    pub(crate) fn prepare(&self) {
+        self.cache.prepare();
     }
 
     /// The claims of a token that was accepted before and would be again, and the trust in its

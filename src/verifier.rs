@@ -70,6 +70,7 @@ impl Verifier {
 
 impl<C> Verifier<C> {
     pub(crate) fn of(policy: Arc<Policy>) -> Self {
+        policy.memory.prepare();
         Self {
             policy,
             claims: PhantomData,

@@ -11,10 +11,11 @@
 //!
 //! [Loom]: https://docs.rs/loom
 
-// Under the name by which the cache asks for random octets. A history must not be another one when
+// Under the name by which the cache asks for random octets and for a hash. A history must not be another one when
 // it is run again.
 extern crate self as aws_lc_rs;
 
+mod digest;
 mod rand;
 mod sync;
 

@@ -296,7 +296,7 @@ impl Worth {
             return Some(Self::Dead);
         }
         match entry.last_use() {
-            None => Some(Self::Unused(entry.print.signature)),
+            None => Some(Self::Unused(entry.print.digest)),
             Some(last) => ((now.0 - last.0).abs() > IN_USE).then_some(Self::Idle(last)),
         }
     }

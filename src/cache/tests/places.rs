@@ -4,7 +4,7 @@ use super::*;
 
 /// What the cache holds, in order.
 fn values(cache: &Cache<u32>) -> Vec<u32> {
-    let inner = cache.inner.get().and_then(Option::as_ref);
+    let inner = cache.inner.get();
     inner.map(|inner| inner.table.values()).unwrap_or_default()
 }
 
@@ -111,7 +111,7 @@ fn a_token_that_finds_a_full_cache_has_to_come_again_before_the_next_one_like_it
 fn a_token_whose_bucket_is_taken_has_to_come_again_though_the_cache_is_not_full() {
     let cache = cache(1_000);
     put(&cache, 0, NOW);
-    let Some(Some(Inner { key, table })) = cache.inner.get() else {
+    let Some(Inner { key, table }) = cache.inner.get() else {
         panic!("nothing was put in");
     };
     let bucket = |number: u32| {
