@@ -73,12 +73,30 @@
 //! good tokens, and uses each of them again, can fill the cache until they reach their time limit;
 //! others are verified each time then.
 //!
+//! # When a place is given back
+//!
+//! An entry counts no more from its end on. It is removed when its token is looked up, when another
+//! token needs its place, and else by a sweep. A request looks some buckets through, the next ones
+//! each time, if its token is not found or was not asked for within the last second; and one request in
+//! a second does so at most. 64 sweeps go through a table of up to 16 384 buckets, which is a cache of
+//! 32 768 tokens; a larger one takes one sweep for each 256 buckets. So as long as a request comes every
+//! second, the claims of a dead entry are freed within a minute or so. Nothing is freed while no request
+//! comes.
+//!
+//! # Bytes
+//!
+//! An entry counts with what it takes up, and with what its claims may come to take up once somebody
+//! asks for scopes or roles. Own claims of a type are counted when they are read: by the size of the
+//! type and the JSON text that it asked for. Where there is no room for them, they are not kept, and read
+//! again for each request. The table itself does not count.
+//!
 //! # Threads
 //!
 //! A look-up takes no lock and writes nothing that another one reads, but for a mark once in a
 //! second for each token. One thread at a time changes the table; who finds another one at it leaves
 //! the token out, or the dead entry in, until the next request.
 
+mod budget;
 mod digest;
 mod table;
 #[cfg(test)]
@@ -89,8 +107,9 @@ use std::sync::OnceLock;
 
 use crate::clock::NumericDate;
 use crate::sync::{Arc, AtomicU64, Ordering};
+pub(crate) use budget::{Grow, Growth};
 use digest::{Key, Print};
-use table::{Books, Table};
+use table::Table;
 
 /// Accepted tokens, each with a value.
 pub(crate) struct Cache<V> {
@@ -147,11 +166,12 @@ pub(crate) struct Entry<V> {
     /// The time of the last use, to the second, as the bits of a number; 0 if there was none.
     used: AtomicU64,
     generation: AtomicU64,
+    /// Bytes, without what the value counts itself.
     weight: usize,
     value: V,
 }
 
-impl<V> Cache<V> {
+impl<V: Grow> Cache<V> {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits: Limits {
@@ -202,16 +222,20 @@ impl<V> Cache<V> {
             if entry.lifetime.contains(now)
                 && let Some(accepted) = accept(entry)
             {
-                entry.mark(now);
+                if entry.mark(now) {
+                    table.sweep(now);
+                }
                 return Some(accepted);
             }
             table.remove(place, |other| Arc::ptr_eq(other, entry));
             return None;
         }
+        table.sweep(now);
         None
     }
 
-    /// Keeps a token that was accepted under the key set of this generation.
+    /// Keeps a token that was accepted under the key set of this generation. The value takes up
+    /// `weight` bytes, and those that it counts itself.
     ///
     /// It is left out if it does not hold `now`, if the table does not admit it, or if another
     /// thread is writing.
@@ -225,14 +249,16 @@ impl<V> Cache<V> {
         weight: usize,
     ) {
         let Limits { entries, bytes } = self.limits;
-        if entries == 0 || weight > bytes || !lifetime.contains(now) {
+        let grown = value.growth().map_or(0, Growth::bytes);
+        let held = weight.saturating_add(grown);
+        if entries == 0 || held > bytes || !lifetime.contains(now) {
             return;
         }
         let Some(Inner { key, table }) = self.inner() else {
             return;
         };
         let place = key.place(token);
-        let Some(place) = place.filter(|place| table.admits(*place, weight, now)) else {
+        let Some(place) = place.filter(|place| table.admits(*place, held, now)) else {
             return;
         };
         let Some(print) = Print::of_accepted(token, key) else {
@@ -254,6 +280,14 @@ impl<V> Cache<V> {
     pub(crate) fn weight() -> usize {
         // Half of a bucket of 64 bytes, two counts, and what the allocator adds.
         size_of::<Entry<V>>().saturating_add(64)
+    }
+}
+
+impl<V: Grow> Entry<V> {
+    /// The bytes that it takes up now.
+    fn held(&self) -> usize {
+        let grown = self.value.growth().map_or(0, Growth::bytes);
+        self.weight.saturating_add(grown)
     }
 }
 
@@ -282,13 +316,15 @@ impl<V> Entry<V> {
         (used != 0).then(|| NumericDate(f64::from_bits(used)))
     }
 
-    /// Notes a use. Within a second of one that was noted nothing is written, so that threads can
-    /// read on.
-    fn mark(&self, now: NumericDate) {
-        let is_news = |last: NumericDate| (now.0 - last.0).abs() >= 1.0;
-        if self.last_use().is_none_or(is_news) {
+    /// Notes a use, and says whether it did: within a second of one that was noted nothing is
+    /// written, so that threads can read on.
+    fn mark(&self, now: NumericDate) -> bool {
+        let is_long_ago = |last: NumericDate| (now.0 - last.0).abs() >= 1.0;
+        let is_news = self.last_use().is_none_or(is_long_ago);
+        if is_news {
             self.used.store(now.0.to_bits(), Ordering::Relaxed);
         }
+        is_news
     }
 
     /// Takes over the last use of an older entry of the same token.
@@ -299,11 +335,11 @@ impl<V> Entry<V> {
 }
 
 /// Counts only.
-impl<V> fmt::Debug for Cache<V> {
+impl<V: Grow> fmt::Debug for Cache<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = self.inner.get();
-        let books = inner.and_then(|inner| inner.table.books());
-        let Books { entries, bytes, .. } = books.unwrap_or_default();
+        let held = inner.and_then(|inner| inner.table.held());
+        let (entries, bytes) = held.unwrap_or_default();
         f.debug_struct("Cache")
             .field("entries", &entries)
             .field("bytes", &bytes)

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::cache::Growth;
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
 use crate::memo::Memo;
@@ -118,6 +119,8 @@ pub(crate) struct Token {
     own: Memo,
     registered: Registered,
     is_client: bool,
+    /// The bytes of own claims.
+    growth: Growth,
 }
 
 impl Claims {
@@ -127,6 +130,7 @@ impl Claims {
             own: Memo::default(),
             registered,
             is_client,
+            growth: Growth::new(),
         }))
     }
 
@@ -135,8 +139,22 @@ impl Claims {
     where
         C: DeserializeOwned + Send + Sync + 'static,
     {
-        self.token.own_claims::<C>()?;
-        Ok(Claims::of_token(self.token))
+        let copy = self.token.read_own_claims::<C>()?;
+        Ok(Claims::of_token(copy.unwrap_or(self.token)))
+    }
+
+    /// Reads own claims of a type before anybody asks for them, if they fit it.
+    pub(crate) fn read_ahead<C>(&self)
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
+        // What is wrong is said to who asks for them.
+        let _ = self.token.read_own_claims::<C>();
+    }
+
+    /// The bytes of own claims, which may become more.
+    pub(crate) fn growth(&self) -> &Growth {
+        &self.token.growth
     }
 
     /// Gives back the memory that reading the token has left over, if nobody else has it yet.
@@ -146,7 +164,7 @@ impl Claims {
         }
     }
 
-    /// The bytes that these claims take up, without own claims.
+    /// The bytes that these claims take up at most, without own claims.
     pub(crate) fn weight(&self) -> usize {
         // Two counts stand before the token.
         let token = size_of::<[usize; 2]>().saturating_add(size_of::<Token>());
@@ -348,12 +366,16 @@ impl Token {
         NameSet::of(self.registered.roles())
     }
 
-    /// Own claims of a type, read if nobody has asked for them before.
-    fn own_claims<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<&C, Rejection> {
-        if let Some(own) = self.known_claims() {
-            return Ok(own);
+    /// Reads own claims of a type if nobody has asked for them before. The token keeps them, unless
+    /// a cache holds it and has no room for them: then a copy does, which is given.
+    fn read_own_claims<C>(&self) -> Result<Option<Arc<Self>>, Rejection>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
+        if self.known_claims::<C>().is_some() {
+            return Ok(None);
         }
-        let own = own::deserialize(&self.registered).map_err(|error| {
+        let (own, bytes) = own::deserialize::<C>(&self.registered).map_err(|error| {
             let reason = own::reason(&error, &self.registered);
             let name = std::any::type_name::<C>();
             Rejection::because(
@@ -361,7 +383,18 @@ impl Token {
                 format!("claims do not fit {name}: {reason}"),
             )
         })?;
-        Ok(self.own.put(own))
+        if self.growth.try_add(bytes) {
+            self.own.put(own);
+            return Ok(None);
+        }
+        let copy = Self {
+            own: Memo::default(),
+            registered: self.registered.clone(),
+            is_client: self.is_client,
+            growth: Growth::new(),
+        };
+        copy.own.put(own);
+        Ok(Some(Arc::new(copy)))
     }
 
     /// Own claims of a type that were read before. Of none there is nothing to read.

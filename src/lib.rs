@@ -130,6 +130,7 @@ mod validate;
 #[cfg(test)]
 mod vectors;
 mod verifier;
+mod weight;
 
 /// The code of the README, compiled where everything that it uses is there.
 #[cfg(all(doctest, feature = "axum", feature = "grpc", feature = "test-util"))]

@@ -4,6 +4,8 @@
 //! it. `serde_json` still reads each value that is asked for, and the whole payload where a type
 //! is no structure or map, and to say what is wrong.
 
+use std::cell::Cell;
+
 use serde::de::value::{BorrowedStrDeserializer, SeqDeserializer};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor,
@@ -13,16 +15,22 @@ use serde_json::Error;
 use crate::error::Excerpt;
 use crate::json::Raw;
 use crate::registered::Registered;
+use crate::weight;
 
-/// Deserializes own claims.
-pub(crate) fn deserialize<C: DeserializeOwned>(claims: &Registered) -> Result<C, Error> {
-    // The second reading decides: its errors count lines and columns of the whole payload.
-    C::deserialize(Payload(claims)).or_else(|_| serde_json::from_str(claims.payload()))
+/// Deserializes own claims, and says how many bytes they take up, by what they have read.
+pub(crate) fn deserialize<C: DeserializeOwned>(claims: &Registered) -> Result<(C, usize), Error> {
+    let bytes = Bytes(Cell::new(weight::of_type::<C>()));
+    let own = C::deserialize(Payload(claims, &bytes)).or_else(|_| {
+        // The second reading decides: its errors count lines and columns of the whole payload.
+        bytes.add(weight::of_json(claims.payload()));
+        serde_json::from_str(claims.payload())
+    })?;
+    Ok((own, bytes.0.get()))
 }
 
 /// Deserializes one value.
 pub(crate) fn value<D: DeserializeOwned>(value: Raw<'_>) -> Option<D> {
-    D::deserialize(Value(value)).ok()
+    D::deserialize(Value(value, &Bytes(Cell::new(0)))).ok()
 }
 
 /// Why own claims do not fit: the claim and the category, without any value. Messages of the
@@ -74,15 +82,25 @@ fn claim_at<'c>(error: &Error, claims: &'c Registered) -> Option<&'c str> {
 }
 
 /// The payload as a deserializer.
-struct Payload<'c>(&'c Registered);
+struct Payload<'c>(&'c Registered, &'c Bytes);
 
 /// One value as a deserializer.
-struct Value<'c>(Raw<'c>);
+struct Value<'c>(Raw<'c>, &'c Bytes);
 
 /// The members as a map.
 struct Members<'c, I> {
     rest: I,
     value: Option<Raw<'c>>,
+    bytes: &'c Bytes,
+}
+
+/// What was read takes up so many.
+struct Bytes(Cell<usize>);
+
+impl Bytes {
+    fn add(&self, bytes: usize) {
+        self.0.set(self.0.get().saturating_add(bytes));
+    }
 }
 
 impl<'c, I: ExactSizeIterator<Item = (&'c str, Raw<'c>)>> MapAccess<'c> for Members<'c, I> {
@@ -96,6 +114,7 @@ impl<'c, I: ExactSizeIterator<Item = (&'c str, Raw<'c>)>> MapAccess<'c> for Memb
             return Ok(None);
         };
         self.value = Some(value);
+        self.bytes.add(name.len());
         seed.deserialize(BorrowedStrDeserializer::new(name))
             .map(Some)
     }
@@ -103,7 +122,7 @@ impl<'c, I: ExactSizeIterator<Item = (&'c str, Raw<'c>)>> MapAccess<'c> for Memb
     fn next_value_seed<V: DeserializeSeed<'c>>(&mut self, seed: V) -> Result<V::Value, Error> {
         let value = self.value.take();
         let value = value.ok_or_else(|| serde::de::Error::custom("value without a key"))?;
-        seed.deserialize(Value(value))
+        seed.deserialize(Value(value, self.bytes))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -140,8 +159,18 @@ macro_rules! read_scalars_and_more {
 }
 
 impl<'c> Payload<'c> {
+    /// The whole text, to be read.
     fn text(&self) -> &'c str {
+        self.1.add(weight::of_json(self.0.payload()));
         self.0.payload()
+    }
+
+    fn members<V: Visitor<'c>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_map(Members {
+            rest: self.0.members(),
+            value: None,
+            bytes: self.1,
+        })
     }
 }
 
@@ -158,10 +187,8 @@ impl<'c> Deserializer<'c> for Payload<'c> {
     }
 
     fn deserialize_map<V: Visitor<'c>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_map(Members {
-            rest: self.0.members(),
-            value: None,
-        })
+        self.1.add(weight::of_map(self.0.members().len()));
+        self.members(visitor)
     }
 
     fn deserialize_struct<V: Visitor<'c>>(
@@ -170,12 +197,14 @@ impl<'c> Deserializer<'c> for Payload<'c> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.deserialize_map(visitor)
+        self.members(visitor)
     }
 }
 
 impl<'c> Value<'c> {
+    /// The text, to be read.
     fn text(&self) -> &'c str {
+        self.1.add(weight::of_json(self.0.text()));
         self.0.text()
     }
 }
@@ -191,7 +220,11 @@ impl<'c> Deserializer<'c> for Value<'c> {
 
     fn deserialize_str<V: Visitor<'c>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0.plain_text() {
-            Some(text) => visitor.visit_borrowed_str(text),
+            Some(text) => {
+                self.1
+                    .add(weight::of_type::<u8>().saturating_add(text.len()));
+                visitor.visit_borrowed_str(text)
+            }
             None => {
                 let mut json = serde_json::Deserializer::from_str(self.text());
                 json.deserialize_str(visitor)
@@ -209,7 +242,9 @@ impl<'c> Deserializer<'c> for Value<'c> {
             let mut json = serde_json::Deserializer::from_str(self.text());
             return json.deserialize_seq(visitor);
         };
-        let mut items = SeqDeserializer::new(items.into_iter().map(Value));
+        self.1.add(weight::of_list(items.len()));
+        let items = items.into_iter().map(|item| Value(item, self.1));
+        let mut items = SeqDeserializer::new(items);
         let value = visitor.visit_seq(&mut items)?;
         items.end().map(|()| value)
     }
@@ -241,12 +276,13 @@ mod tests {
     fn both<C: DeserializeOwned + PartialEq + Debug>(payload: &str) -> (Option<C>, Option<C>) {
         let claims = Registered::read(payload.to_owned()).unwrap();
         let whole = serde_json::from_str(payload);
-        let own = deserialize(&claims);
+        let own = deserialize(&claims).map(|(own, _)| own);
         assert_eq!(
             own.as_ref().map_err(ToString::to_string),
             whole.as_ref().map_err(ToString::to_string)
         );
-        (C::deserialize(Payload(&claims)).ok(), whole.ok())
+        let bytes = Bytes(Cell::new(0));
+        (C::deserialize(Payload(&claims, &bytes)).ok(), whole.ok())
     }
 
     #[derive(Debug, Deserialize, PartialEq)]
@@ -450,6 +486,25 @@ mod tests {
         ] {
             assert_eq!(said, expected);
         }
+    }
+
+    /// As [`Payload`] counts it.
+    fn bytes_of<C: DeserializeOwned>(payload: &str) -> usize {
+        let claims = Registered::read(payload.to_owned()).unwrap();
+        deserialize::<C>(&claims).unwrap().1
+    }
+
+    #[test]
+    fn own_claims_count_by_what_they_read() {
+        let small = r#"{"name":"ada","more":5}"#;
+        let more = format!(r#"{{"name":"ada","more":[{}0]}}"#, "0,".repeat(1_000));
+        let named = format!(r#"{{"name":"{}"}}"#, "a".repeat(1_000));
+        assert!(bytes_of::<Plain>(small) < 200);
+        assert_eq!(bytes_of::<Plain>(&more), bytes_of::<Plain>(small));
+        assert!((1_000..1_200).contains(&bytes_of::<Plain>(&named)));
+        assert!(bytes_of::<serde_json::Value>(&more) > 64_000);
+        assert!(bytes_of::<Flat>(&more) > 64_000);
+        assert!(bytes_of::<Either>(&more) > 64_000);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::bearer::Credentials;
-use crate::cache::{Cache, Entry, Lifetime, Limits};
+use crate::cache::{Cache, Entry, Grow, Growth, Lifetime, Limits};
 use crate::claims::Claims;
 use crate::clock::NumericDate;
 use crate::jws::Signer;
@@ -54,7 +54,13 @@ impl TokenCache {
         self
     }
 
-    /// Bytes at most, without own claims types. Default: 64 MiB.
+    /// Maximum bytes of what is remembered. Default: 64 MiB.
+    ///
+    /// A token counts with its claims, and with own claims in each type that somebody asks for. What
+    /// these take up is estimated by the size of the type and the JSON text that it has read; a type
+    /// that makes more of its text than `serde_json::Value` does counts for less than it takes up. If
+    /// there is no room for own claims, they are read again for each request. The table of
+    /// [`max_tokens`](Self::max_tokens) does not count.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;
         self
@@ -120,6 +126,12 @@ struct Accepted {
     signer: Signer,
 }
 
+impl Grow for Accepted {
+    fn growth(&self) -> Option<&Growth> {
+        Some(self.claims.growth())
+    }
+}
+
 impl Memory {
     pub(crate) fn new(settings: TokenCache) -> Self {
         Self {
@@ -148,11 +160,17 @@ impl Memory {
         })
     }
 
-    /// Remembers a token that was accepted under the key set of this generation.
+    /// Remembers a token that was accepted under the key set of this generation. Own claims are read
+    /// by `read_own` before, so that there is room for them.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of it is what a verdict rests on"
+    )]
     pub(crate) fn remember(
         &self,
         token: &Credentials<'_>,
         claims: &mut Claims,
+        read_own: fn(&Claims),
         signer: Signer,
         trust: &Trust,
         generation: u64,
@@ -170,6 +188,7 @@ impl Memory {
             until: if until < limit { until } else { limit },
         };
         claims.shrink();
+        read_own(claims);
         let generation = if signer.is_retiring { ASK } else { generation };
         let weight = Cache::<Accepted>::weight().saturating_add(claims.weight());
         let accepted = Accepted {

@@ -89,13 +89,21 @@ impl Registered {
         self.lists.shrink();
     }
 
-    /// The bytes on the heap.
+    /// The bytes on the heap, with those of the scopes and roles that somebody may ask for.
     pub(crate) fn weight(&self) -> usize {
         let members = self.members.capacity().saturating_mul(size_of::<Member>());
         self.buffer
             .capacity()
             .saturating_add(self.lists.weight())
             .saturating_add(members)
+            .saturating_add(self.names_weight(&self.scopes))
+            .saturating_add(self.names_weight(&self.roles))
+    }
+
+    /// The bytes of the names that a grant may come to have, at most.
+    fn names_weight(&self, grant: &Grant) -> usize {
+        let values = self.list(grant.values).iter();
+        Names::weight(values.map(|value| value.text(&self.buffer)), &self.buffer)
     }
 
     /// The text of all claims, as it was sent.

@@ -1,7 +1,7 @@
 //! What threads share in the cache. The model in `model/` puts its own in place of this file.
 
 use std::sync::TryLockError;
-pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::{ArcSwapOption, Guard};

@@ -115,6 +115,32 @@ pub(crate) struct Names {
 }
 
 impl Names {
+    /// The bytes of the names that these values grant, at most: each word of a string and each item
+    /// of a list may be one, and if a string has escapes the names have a buffer of their own.
+    pub(crate) fn weight<'b>(values: impl Iterator<Item = &'b str>, buffer: &str) -> usize {
+        let (mut names, mut escaped) = (0_usize, 0_usize);
+        for value in values {
+            let bytes = value.as_bytes();
+            let is_end = |byte: &&u8| matches!(byte, b' ' | b',' | b'\\');
+            names = names.saturating_add(bytes.iter().filter(is_end).count().saturating_add(1));
+            if bytes.contains(&b'\\') {
+                escaped = escaped.saturating_add(bytes.len());
+            }
+        }
+        let own = match escaped {
+            0 => 0,
+            escaped => buffer.len().saturating_add(escaped),
+        };
+        let many = match names {
+            0..=FEW => 0,
+            names => names
+                .saturating_mul(2)
+                .max(ROOM)
+                .saturating_mul(size_of::<Span>()),
+        };
+        size_of::<Self>().saturating_add(own).saturating_add(many)
+    }
+
     /// The names, and the buffer that they are in: this one, or their own.
     pub(crate) fn spans<'n>(&'n self, buffer: &'n str) -> (&'n [Span], &'n str) {
         (self.spans.all(), self.buffer.as_deref().unwrap_or(buffer))

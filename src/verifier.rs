@@ -121,7 +121,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// Verifies a token as far as that is possible without waiting.
     pub(crate) fn start(&self, token: Credentials<'_>) -> Result<Verdict<C>, Rejection> {
         let timer = telemetry::Timer::start();
-        let decision = decide(&self.policy, &token, Chance::Another(None));
+        let read_own = Claims::read_ahead::<C>;
+        let decision = decide(&self.policy, &token, Chance::Another(None), read_own);
         timer.stop();
         match decision {
             Ok(Decision::Accepted(claims)) => conclude(Ok(claims)).map(Verdict::Accepted),
@@ -134,7 +135,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
             }
             Ok(Decision::Loading(look_up)) => {
                 let (policy, token) = (Arc::clone(&self.policy), token.into_owned());
-                let wait = async move { conclude(decide_after(look_up, &policy, &token).await) };
+                let wait =
+                    async move { conclude(decide_after(look_up, &policy, &token, read_own).await) };
                 Ok(Verdict::Waiting(
                     Box::pin(wait),
                     RejectionKind::KeySourceUnavailable,
@@ -150,6 +152,7 @@ async fn decide_after(
     mut look_up: LookUp,
     policy: &Policy,
     token: &Credentials<'_>,
+    read_own: fn(&Claims),
 ) -> Result<Claims, Rejection> {
     // A load that had begun before may have missed the key: then one of its own may follow, for
     // what is left of the patience.
@@ -160,7 +163,7 @@ async fn decide_after(
     };
     loop {
         end_of(look_up).await?;
-        match decide(policy, token, chance)? {
+        match decide(policy, token, chance, read_own)? {
             Decision::Accepted(claims) => return Ok(claims),
             Decision::Asked(asked) => return asked.answered(policy).await,
             Decision::Loading(next) => look_up = next,
@@ -228,7 +231,12 @@ where
 }
 
 /// The order of the checks, from the cheapest to the dearest.
-fn decide(policy: &Policy, token: &Credentials<'_>, chance: Chance) -> Result<Decision, Rejection> {
+fn decide(
+    policy: &Policy,
+    token: &Credentials<'_>,
+    chance: Chance,
+    read_own: fn(&Claims),
+) -> Result<Decision, Rejection> {
     let now = NumericDate::now(&policy.clock);
     if let Some((claims, trust)) = policy.memory.recall(token.octets(), policy, now) {
         return revoked_or(claims, trust, policy);
@@ -361,7 +369,16 @@ fn decide_under(
         rejection,
     })?;
     let memory = &policy.memory;
-    memory.remember(token, &mut claims, signer, trust, snapshot.generation, now);
+    let generation = snapshot.generation;
+    memory.remember(
+        token,
+        &mut claims,
+        read_own,
+        signer,
+        trust,
+        generation,
+        now,
+    );
     Ok(revoked_or(claims, trust, policy)?)
 }
 

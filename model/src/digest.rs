@@ -7,7 +7,7 @@ pub(crate) static SHA256: Algorithm = Algorithm;
 pub(crate) fn digest(_: &Algorithm, octets: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     for (at, octet) in octets.iter().enumerate() {
-        let place = &mut hash[at % 32];
+        let place = &mut hash[at % 16];
         *place = u8::rotate_left(*place, 1) ^ octet;
     }
     hash

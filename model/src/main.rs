@@ -29,8 +29,14 @@ mod own {
 
 use loom::sync::Arc;
 use loom::thread;
-use own::cache::{Cache, Lifetime, Limits};
+use own::cache::{Cache, Grow, Growth, Lifetime, Limits};
 use own::clock::{self, NumericDate};
+
+impl Grow for u32 {
+    fn growth(&self) -> Option<&Growth> {
+        None
+    }
+}
 
 fn main() {
     let histories: [(&str, fn()); 7] = [
@@ -173,12 +179,16 @@ fn marked() {
     assert!(held(&cache) <= 2);
 }
 
-/// A cache of one bucket with room for so many tokens.
+/// A cache of one bucket with room for so many tokens, which has just been swept: a sweep that is
+/// due is in one history.
 fn empty(entries: usize) -> Cache<u32> {
-    Cache::new(Limits {
+    let cache = Cache::new(Limits {
         entries,
         bytes: 1_000,
-    })
+    });
+    cache.prepare();
+    assert_eq!(get(&cache, 0), None);
+    cache
 }
 
 /// With the first token in it.

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 pub(crate) use std::sync::Arc;
 
-pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 
 /// Stands for an atomic pointer with sequentially consistent reads and swaps: how the library

@@ -1,5 +1,6 @@
 //! The places of a cache, and who gets one.
 
+use super::budget::{Budget, Grow, Growth};
 use super::digest::Place;
 use super::{Entry, Limits};
 use crate::clock::NumericDate;
@@ -8,8 +9,13 @@ use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Slot, try_lock};
 /// Buckets of seven places. One thread at a time writes; no other waits for it.
 pub(super) struct Table<V> {
     buckets: Box<[Bucket<V>]>,
-    limits: Limits,
+    /// How many entries there may be.
+    entries: usize,
+    budget: Arc<Budget>,
     books: Mutex<Books>,
+    /// When some buckets were last looked through for entries past their end, as the bits of a
+    /// number.
+    swept: AtomicU64,
 }
 
 /// The entries that are looked for in the same place; one cache line.
@@ -26,9 +32,10 @@ pub(super) struct Bucket<V> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Books {
     pub(super) entries: usize,
-    pub(super) bytes: usize,
     /// The bucket that gives up an entry next.
     hand: usize,
+    /// The bucket that is looked through next.
+    broom: usize,
 }
 
 /// How little an entry is worth: the first is given up first, and within one the lower number.
@@ -44,7 +51,7 @@ enum Worth {
     Idle(NumericDate),
 }
 
-impl<V> Table<V> {
+impl<V: Grow> Table<V> {
     pub(super) fn new(limits: Limits) -> Self {
         // What fits into one bucket finds a place there.
         let buckets = if limits.entries <= WAYS {
@@ -54,8 +61,10 @@ impl<V> Table<V> {
         };
         Self {
             buckets: (0..buckets).map(|_| Bucket::empty()).collect(),
-            limits,
+            entries: limits.entries,
+            budget: Arc::new(Budget::new(limits.bytes)),
             books: Mutex::new(Books::default()),
+            swept: AtomicU64::new(0),
         }
     }
 
@@ -71,7 +80,7 @@ impl<V> Table<V> {
         let (Some(bucket), Some(books)) = (self.bucket(place), try_lock(&self.books)) else {
             return false;
         };
-        let has_room = bucket.free().is_some() && self.fits(&books, weight);
+        let has_room = bucket.free().is_some() && self.fits(&books, weight, None);
         has_room || bucket.has_dead(now) || bucket.has_seen(place.tag)
     }
 
@@ -93,7 +102,8 @@ impl<V> Table<V> {
             return;
         };
         let free = bucket.free();
-        let has_room = free.is_some() && self.fits(&books, new.weight);
+        let weight = new.held();
+        let has_room = free.is_some() && self.fits(&books, weight, None);
         let same = bucket.find(place.tag, is_same);
         if let Some((_, same)) = &same {
             new.inherit(same);
@@ -105,19 +115,16 @@ impl<V> Table<V> {
         let Some(way) = old.as_ref().map(|(way, _)| *way).or(free) else {
             return;
         };
-        let mut others = *books;
-        if let Some((_, old)) = &old {
-            others.strike(old.weight);
-        }
-        if !self.fits(&others, new.weight) {
+        let replaced = old.as_ref().map(|(_, old)| &**old);
+        if !self.fits(&books, weight, replaced) {
             if old.is_some() {
-                gone.extend(bucket.put(way, FREE, None, &mut books));
+                gone.extend(self.put(bucket, way, FREE, None, &mut books));
             }
-            if !self.make_room(new.weight, now, &mut books, &mut gone) {
+            if !self.make_room(weight, now, &mut books, &mut gone) {
                 return;
             }
         }
-        gone.extend(bucket.put(way, place.tag, Some(new), &mut books));
+        gone.extend(self.put(bucket, way, place.tag, Some(new), &mut books));
     }
 
     /// Removes the entry that `is_it`, unless another thread is writing.
@@ -127,7 +134,35 @@ impl<V> Table<V> {
             return;
         };
         if let Some((way, _)) = bucket.find(place.tag, is_it) {
-            gone.extend(bucket.put(way, FREE, None, &mut books));
+            gone.extend(self.put(bucket, way, FREE, None, &mut books));
+        }
+    }
+
+    /// Removes entries past their end from some buckets, the next ones each time, unless that was
+    /// done within the last second or another thread is writing.
+    pub(super) fn sweep(&self, now: NumericDate) {
+        let last = f64::from_bits(self.swept.load(Ordering::Relaxed));
+        // The clock may be set back.
+        if (now.0 - last).abs() < SWEEP_EVERY {
+            return;
+        }
+        let mut gone = Vec::new();
+        let Some(mut books) = try_lock(&self.books) else {
+            return;
+        };
+        self.swept.store(now.0.to_bits(), Ordering::Relaxed);
+        let count = self.buckets.len();
+        let due = (count / SWEEPS).clamp(SWEEP_LEAST, SWEEP_MOST).min(count);
+        for _ in 0..due {
+            let next = books.broom.checked_rem(count).unwrap_or(0);
+            books.broom = next.saturating_add(1);
+            let Some(bucket) = self.buckets.get(next) else {
+                return;
+            };
+            let entries = bucket.entries();
+            for (way, _) in entries.filter(|(_, kept)| kept.is_dead(now)) {
+                gone.extend(self.put(bucket, way, FREE, None, &mut books));
+            }
         }
     }
 
@@ -140,7 +175,7 @@ impl<V> Table<V> {
         gone: &mut Vec<Arc<Entry<V>>>,
     ) -> bool {
         for _ in 0..SEARCH {
-            if self.fits(books, weight) {
+            if self.fits(books, weight, None) {
                 return true;
             }
             let Some(bucket) = self.buckets.get(books.hand) else {
@@ -149,21 +184,48 @@ impl<V> Table<V> {
             };
             books.hand = books.hand.saturating_add(1);
             if let Some((way, _)) = bucket.least(now) {
-                gone.extend(bucket.put(way, FREE, None, books));
+                gone.extend(self.put(bucket, way, FREE, None, books));
             }
         }
-        self.fits(books, weight)
+        self.fits(books, weight, None)
     }
 
-    /// Whether there is room for one more entry.
-    fn fits(&self, books: &Books, weight: usize) -> bool {
-        let bytes = books.bytes.saturating_add(weight);
-        books.entries < self.limits.entries && bytes <= self.limits.bytes
+    /// Whether there is room for one more entry, or for one in place of another.
+    fn fits(&self, books: &Books, weight: usize, replaced: Option<&Entry<V>>) -> bool {
+        let others = books.entries.saturating_sub(replaced.iter().count());
+        let given_back = replaced.map_or(0, Entry::held);
+        others < self.entries && self.budget.fits(weight, given_back)
     }
 
-    /// `None` while another thread is writing.
-    pub(super) fn books(&self) -> Option<Books> {
-        try_lock(&self.books).map(|books| *books)
+    /// Changes what is in a slot, and the books. Gives what was there before.
+    fn put(
+        &self,
+        bucket: &Bucket<V>,
+        way: usize,
+        tag: u8,
+        kept: Option<Arc<Entry<V>>>,
+        books: &mut Books,
+    ) -> Option<Arc<Entry<V>>> {
+        if let Some(new) = &kept {
+            books.entries = books.entries.saturating_add(1);
+            self.budget.take(new.held());
+            new.value
+                .growth()
+                .iter()
+                .for_each(|growth| growth.enter(&self.budget));
+        }
+        let old = bucket.put(way, tag, kept);
+        if let Some(old) = &old {
+            books.entries = books.entries.saturating_sub(1);
+            let grown = old.value.growth().map_or(0, Growth::leave);
+            self.budget.give_back(old.weight.saturating_add(grown));
+        }
+        old
+    }
+
+    /// How many entries there are, and their bytes. `None` while another thread is writing.
+    pub(super) fn held(&self) -> Option<(usize, usize)> {
+        try_lock(&self.books).map(|books| (books.entries, self.budget.held()))
     }
 
     /// The values, in order.
@@ -178,12 +240,18 @@ impl<V> Table<V> {
         values
     }
 
+    /// What the entries hold.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.count().1
+    }
+
     /// What the books should say.
     #[cfg(test)]
     pub(super) fn count(&self) -> (usize, usize) {
         let entries = self.buckets.iter().flat_map(Bucket::entries);
         entries.fold((0, 0), |(count, bytes), (_, kept)| {
-            (count + 1, bytes + kept.weight)
+            (count + 1, bytes + kept.held())
         })
     }
 }
@@ -256,37 +324,13 @@ impl<V> Bucket<V> {
         slots.filter_map(|(way, slot)| Some((way, (*slot.load()).clone()?)))
     }
 
-    /// Changes what is in a slot, and the books. Gives what was there before.
-    fn put(
-        &self,
-        way: usize,
-        tag: u8,
-        kept: Option<Arc<Entry<V>>>,
-        books: &mut Books,
-    ) -> Option<Arc<Entry<V>>> {
+    /// Changes what is in a slot. Gives what was there before.
+    fn put(&self, way: usize, tag: u8, kept: Option<Arc<Entry<V>>>) -> Option<Arc<Entry<V>>> {
         let mut tags = self.tags.load(Ordering::Relaxed).to_le_bytes();
         *tags.get_mut(way)? = tag;
-        if let Some(new) = &kept {
-            books.add(new.weight);
-        }
         let old = self.slots.get(way)?.swap(kept);
         self.tags.store(u64::from_le_bytes(tags), Ordering::Relaxed);
-        if let Some(old) = &old {
-            books.strike(old.weight);
-        }
         old
-    }
-}
-
-impl Books {
-    fn add(&mut self, weight: usize) {
-        self.entries = self.entries.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(weight);
-    }
-
-    fn strike(&mut self, weight: usize) {
-        self.entries = self.entries.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(weight);
     }
 }
 
@@ -309,6 +353,13 @@ const WAYS: usize = 7;
 const LOAD: usize = 2;
 /// How many buckets give up an entry at most when the cache is full and a new one comes.
 const SEARCH: usize = 16;
+/// Seconds from one sweep to the next, at least.
+const SWEEP_EVERY: f64 = 1.0;
+/// Sweeps that go through all buckets, unless these are very few or very many.
+const SWEEPS: usize = 64;
+/// Buckets that one sweep looks through, at least and at most.
+const SWEEP_LEAST: usize = 16;
+const SWEEP_MOST: usize = 256;
 /// An entry that was asked for within so many seconds is not given up for a new one.
 const IN_USE: f64 = 60.0;
 /// The tag of an empty slot.

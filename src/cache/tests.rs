@@ -12,6 +12,24 @@ use super::digest::{LONGEST, SHORTEST, TAIL};
 use super::table::Bucket;
 use super::*;
 
+impl Grow for u32 {
+    fn growth(&self) -> Option<&Growth> {
+        None
+    }
+}
+
+impl Grow for Arc<()> {
+    fn growth(&self) -> Option<&Growth> {
+        None
+    }
+}
+
+impl Grow for Arc<Growth> {
+    fn growth(&self) -> Option<&Growth> {
+        Some(self)
+    }
+}
+
 const NOW: NumericDate = NumericDate(1_700_000_000.0);
 
 const ALWAYS: Lifetime = Lifetime {
@@ -56,7 +74,7 @@ fn cache(entries: usize) -> Cache<u32> {
 }
 
 /// A cache that does the same each time.
-fn cache_of<V>(limits: Limits) -> Cache<V> {
+fn cache_of<V: Grow>(limits: Limits) -> Cache<V> {
     let cache = Cache::new(limits);
     let inner = Inner {
         key: Arc::new(Key::fixed().unwrap()),
@@ -78,9 +96,9 @@ fn held(cache: &Cache<u32>) -> (usize, usize) {
     let Some(Inner { table, .. }) = cache.inner.get() else {
         return (0, 0);
     };
-    let books = table.books().unwrap();
-    assert_eq!((books.entries, books.bytes), table.count());
-    (books.entries, books.bytes)
+    let held = table.held().unwrap();
+    assert_eq!(held, table.count());
+    held
 }
 
 #[test]
@@ -157,12 +175,11 @@ fn keeps_no_text_of_a_token() {
     let kept = slots.find_map(|(_, slot)| (*slot.load()).clone()).unwrap();
     // Every field, so that a new one has to come past here: numbers, and the caller's value.
     let Entry {
-        print:
-            Print {
-                sum: _,
-                digest: _,
-                length: 148,
-            },
+        print: Print {
+            sum: _,
+            digest: _,
+            length: 148,
+        },
         lifetime: ALWAYS,
         used: _,
         generation: _,
@@ -222,7 +239,10 @@ fn a_cache_that_is_prepared_has_its_key_and_its_table() {
     assert!(std::ptr::eq(inner, cache.inner.get().unwrap()));
     assert_eq!(get(&cache, 1, NOW), Some(1));
     // One that is off needs neither.
-    let off = Cache::<u32>::new(Limits { entries: 0, bytes: 1 });
+    let off = Cache::<u32>::new(Limits {
+        entries: 0,
+        bytes: 1,
+    });
     assert!(off.prepare().is_none() && off.inner.get().is_none());
 }
 
@@ -342,6 +362,107 @@ fn values_are_freed_when_their_entries_go() {
     put(NOW);
     drop(cache);
     assert_eq!(Arc::strong_count(&value), 1);
+}
+
+/// The claims of a person do not stay until somebody needs their place.
+#[test]
+fn entries_past_their_end_are_given_back_while_requests_come() {
+    for entries in [3, 1_000, 10_000, 32_000] {
+        let cache = cache_of(Limits {
+            entries,
+            bytes: usize::MAX,
+        });
+        let (dead, alive) = (Arc::new(()), Arc::new(()));
+        let put = |number: u32, until, value: &Arc<()>| {
+            let lifetime = Lifetime {
+                from: NOW,
+                until: at(until),
+            };
+            let token = token(number);
+            cache.put(token.as_bytes(), NOW, lifetime, 0, Arc::clone(value), 1);
+        };
+        for number in 0..u32::try_from(entries / 2).unwrap() {
+            put(number, 10, &dead);
+        }
+        put(1_000_000, 1_000, &alive);
+        assert!(Arc::strong_count(&dead) > 1);
+        let request = |number: u32, now| {
+            cache
+                .get(token(number).as_bytes(), now, |_| Some(()))
+                .is_some()
+        };
+        // Nobody asks for them, and nobody needs their place.
+        for second in 10..75 {
+            // One that is unknown, or one that was not asked for lately.
+            let is_known = second % 2 == 0;
+            let number = if is_known { 1_000_000 } else { 2_000_000 };
+            assert_eq!(request(number, at(second)), is_known);
+        }
+        assert_eq!(Arc::strong_count(&dead), 1, "{entries}");
+        assert_eq!(Arc::strong_count(&alive), 2);
+        let (count, _) = cache.inner.get().unwrap().table.held().unwrap();
+        assert_eq!(count, 1);
+    }
+}
+
+#[test]
+fn a_sweep_comes_once_in_a_second_whichever_way_the_clock_goes() {
+    let cache = cache(1);
+    let swept = || cache.inner.get().unwrap().table.held().unwrap().0 == 0;
+    let soon = Lifetime {
+        from: NumericDate(0.0),
+        until: at(10),
+    };
+    let put = || cache.put(token(1).as_bytes(), NOW, soon, 0, 1, 1);
+    put();
+    get(&cache, 2, NumericDate(at(9).0 + 0.5));
+    get(&cache, 2, at(10));
+    assert!(!swept());
+    get(&cache, 2, NumericDate(at(10).0 + 0.5));
+    assert!(swept());
+    put();
+    get(&cache, 2, NumericDate(f64::NAN));
+    get(&cache, 2, NOW);
+    assert!(!swept(), "it is alive at this time");
+    get(&cache, 2, at(10));
+    assert!(swept());
+}
+
+#[test]
+fn what_a_value_comes_to_hold_is_counted_and_given_back() {
+    let cache = cache_of(Limits {
+        entries: 10,
+        bytes: 1_000,
+    });
+    let held = || {
+        let held = cache.inner.get().unwrap().table.held().unwrap().1;
+        assert_eq!(held, cache.inner.get().unwrap().table.bytes());
+        held
+    };
+    let values: Vec<_> = (0..4).map(|_| Arc::new(Growth::new())).collect();
+    assert!(values[0].try_add(50), "before it comes here");
+    let put = |number: u32| {
+        let value = Arc::clone(&values[usize::try_from(number).unwrap()]);
+        cache.put(token(number).as_bytes(), NOW, ALWAYS, 0, value, 100);
+    };
+    put(0);
+    put(1);
+    assert_eq!(held(), 250);
+    assert!(values[0].try_add(700) && !values[1].try_add(51) && values[1].try_add(50));
+    assert_eq!(held(), 1_000);
+    // Something has to go for a third, and takes with it what it has come to hold.
+    put(2);
+    put(2);
+    assert!(held() <= 1_000 && cache.get(token(2).as_bytes(), NOW, |_| Some(())).is_some());
+    // One that is removed.
+    for number in 0..3 {
+        cache.get(token(number).as_bytes(), NOW, |_| None::<()>);
+    }
+    assert_eq!(held(), 0);
+    // One that holds too much already.
+    assert!(values[3].try_add(901));
+    put(3);
+    assert_eq!(held(), 0);
 }
 
 #[test]
