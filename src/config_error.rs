@@ -23,7 +23,8 @@ pub enum ConfigError {
     },
     /// A JSON pointer that is not one (RFC 6901).
     ClaimPointer(String),
-    /// A token cookie whose name does not have the `__Host-` or `__Secure-` prefix.
+    /// A token cookie whose name does not have the `__Host-` or `__Secure-` prefix, or is not the
+    /// name of a cookie.
     CookieName(String),
     /// An issuer that is empty or has characters that no URL and no name has.
     Issuer(String),
@@ -35,10 +36,14 @@ pub enum ConfigError {
     KeySource(String),
     /// A leeway of more than 300 seconds.
     Leeway(std::time::Duration),
+    /// A maximum token size of 0 bytes, or of more than 64 KiB.
+    MaxTokenSize(usize),
     /// A trusted origin that is not of the form `scheme://host[:port]`.
     Origin(String),
     /// A text that is no scope (RFC 6749, section 3.3).
     Scope(String),
+    /// A prefix of token subprotocols that is empty, or no part of a subprotocol.
+    Subprotocol(String),
 }
 
 impl fmt::Display for ConfigError {
@@ -60,7 +65,9 @@ impl fmt::Display for ConfigError {
             Self::KeySource(reason) => write!(f, "keys cannot be loaded: {reason}"),
             Self::Leeway(input) => write!(f, "leeway of {} s is not usable: expected at most 300 s", input.as_secs_f64()),
             Self::Scope(input) => write!(f, "scope {input:?} is not usable: expected one name of visible ASCII, such as \"calendar:read\""),
+            Self::MaxTokenSize(input) => write!(f, "maximum token size of {input} bytes is not usable: expected 1 to 65536"),
             Self::Origin(input) => write!(f, "origin {input:?} is not usable: expected the form \"https://app.example.com\""),
+            Self::Subprotocol(input) => write!(f, "subprotocol prefix {input:?} is not usable: expected letters, digits and dots such as \"bearer.\""),
         }
     }
 }

@@ -8,8 +8,9 @@ mod header;
 use std::borrow::Cow;
 
 use base64_simd::URL_SAFE_NO_PAD;
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 
+use crate::bytes;
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind, wrong_algorithm};
 use crate::headers::{self, Headers, Known};
@@ -18,6 +19,8 @@ use crate::keys::backend::VerifyingKey;
 use crate::keys::key::Key;
 use crate::keys::set::{Candidate, Candidates, KeySet};
 use crate::registered::Registered;
+use crate::text;
+use crate::token_size::LARGEST;
 use header::Replicated;
 pub(crate) use header::{Header, TokenType, is_same_media_type};
 
@@ -67,6 +70,11 @@ impl<'t> Unverified<'t> {
     pub(crate) fn parse(token: &'t [u8], known: &'t [Known]) -> Result<Self, Rejection> {
         let mut signed = Compact::parse(token, known)?;
         let payload = text("claims", std::mem::take(&mut signed.payload))?;
+        if !text::has_room_for(&payload) {
+            return Err(shape(
+                "claims: too much text with escapes (`\\`) for a token of this size",
+            ));
+        }
         let claims = Registered::read(payload)?;
         if let Some(replicated) = &signed.replicated {
             replicated.equal(&claims)?;
@@ -108,9 +116,9 @@ impl<'t> Unverified<'t> {
 impl<'t> Compact<'t> {
     /// Size, characters, parts, header.
     pub(crate) fn parse(token: &'t [u8], known: &'t [Known]) -> Result<Self, Rejection> {
-        if token.len() > MAX_TOKEN {
+        if token.len() > LARGEST {
             return Err(shape(format!(
-                "token has {} octets, at most {MAX_TOKEN} are read",
+                "token has {} bytes, at most {LARGEST} are read",
                 token.len()
             )));
         }
@@ -246,6 +254,9 @@ fn shape(reason: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
 
 fn parts_expected(parts: usize) -> Rejection {
     match parts {
+        1 => shape(
+            "token has no dots, so it is no JWT: probably an opaque token, which its issuer alone can read",
+        ),
         5 => Rejection::of(RejectionKind::EncryptedToken),
         _ => shape(format!("token has {parts} parts, expected 3")),
     }
@@ -253,13 +264,16 @@ fn parts_expected(parts: usize) -> Rejection {
 
 /// What is wrong with a token before anything of it is read.
 fn flaw_of_text(token: &[u8]) -> Option<Rejection> {
-    if !token
-        .iter()
-        .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.'))
-    {
+    if matches!(token, b"undefined" | b"null") {
+        return Some(shape(
+            "token is the word `undefined` or `null`: the client had no token when it made the request",
+        ));
+    }
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if !bytes::all(token, legal) {
         return Some(shape("token has characters that no compact JWT has"));
     }
-    let dots = token.iter().filter(|octet| **octet == b'.').count();
+    let dots = memchr_iter(b'.', token).count();
     (dots != 2).then(|| parts_expected(dots.saturating_add(1)))
 }
 
@@ -283,7 +297,5 @@ fn text(part: &str, octets: Vec<u8>) -> Result<String, Rejection> {
 
 /// Stands in for what [`flaw_of_text`] says about such a token.
 const NOT_THREE_PARTS: Rejection = Rejection::of(RejectionKind::MalformedToken);
-/// Octets of a token that are read at most, the limit of the credential as a whole.
-pub(crate) const MAX_TOKEN: usize = 16 * 1024;
 /// Keys that are tried for one token at most, where its key id leaves several.
 const MAX_CANDIDATES: usize = 8;

@@ -20,6 +20,7 @@ use crate::respond::{Dress, EmptyBody};
 use crate::revocation::Revocation;
 use crate::scope::Requirement;
 use crate::service::{JwtAuthService, Shared};
+use crate::token_size::MaxTokenSize;
 use crate::verifier::Verifier;
 
 /// Layer that lets requests with a valid access token through and puts its [`Claims`] into their
@@ -259,6 +260,12 @@ impl<C, R> JwtAuth<C, R> {
         self
     }
 
+    /// The maximum size of a token. Default: 16 KiB; up to 64 KiB.
+    pub fn max_token_size(mut self, size: MaxTokenSize) -> Self {
+        self.policy_mut().max_token_size = size;
+        self
+    }
+
     /// Where a request may carry its token. Default: the `Authorization` header alone.
     pub fn token_source(mut self, source: TokenSource) -> Self {
         self.settings_mut().source = source;
@@ -291,8 +298,13 @@ impl<C, R> JwtAuth<C, R> {
         self
     }
 
-    /// Takes the `Authorization` header off the request once the token is verified, so that no
-    /// handler passes it on by mistake. Default: it stays, marked as sensitive.
+    /// Takes the token off the request once it is verified, so that no handler passes it on by
+    /// mistake. Default: it stays, and its header is marked as sensitive.
+    ///
+    /// The token goes from every place that the [`TokenSource`] reads: the `Authorization` header
+    /// and the other headers as a whole, from `Cookie` the token cookie alone, from the URI the
+    /// parameter `access_token` alone. Other cookies and parameters stay byte for byte. Copies that
+    /// were made outside of the layer, such as the `OriginalUri` of axum, are not changed.
     pub fn remove_credentials(mut self) -> Self {
         self.settings_mut().removes_credentials = true;
         self

@@ -81,6 +81,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bearer;
+mod bytes;
 mod cache;
 mod challenge;
 mod claims;
@@ -126,6 +127,7 @@ mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod test;
 mod text;
+mod token_size;
 mod validate;
 #[cfg(test)]
 mod vectors;
@@ -152,10 +154,11 @@ pub use crate::verifier::Verifier;
 
 /// Settings of a layer beyond issuer, audience and keys.
 pub mod config {
-    pub use crate::bearer::{CsrfPolicy, TokenCookie, TokenSource};
+    pub use crate::bearer::{CsrfPolicy, TokenCookie, TokenSource, TokenSubprotocol};
     pub use crate::clock::{Clock, SystemClock};
     pub use crate::policy::{ClaimPointer, IssuerRules, Leeway, RequiredClaim};
     pub use crate::recall::TokenCache;
+    pub use crate::token_size::MaxTokenSize;
 }
 
 /// Parts of keys and key sets.

@@ -12,6 +12,7 @@ use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
 use crate::recall::Memory;
 use crate::revocation::Revocation;
+use crate::token_size::MaxTokenSize;
 
 /// The `iss` claim: who issued a token, compared code point by code point.
 ///
@@ -399,6 +400,7 @@ pub(crate) struct Policy {
     pub(crate) revocation: Option<Arc<dyn Revocation>>,
     pub(crate) headers: Headers,
     pub(crate) memory: Memory,
+    pub(crate) max_token_size: MaxTokenSize,
 }
 
 impl Policy {
@@ -410,6 +412,7 @@ impl Policy {
             revocation: None,
             headers: Headers::default(),
             memory: Memory::default(),
+            max_token_size: MaxTokenSize::default(),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::fuzz;
 use crate::json::{JsonError, MAX_DEPTH, MAX_MEMBERS, read_object};
 use crate::policy::ClaimPointer;
 use crate::text;
+use crate::token_size::MaxTokenSize;
 
 fn config() -> ProptestConfig {
     ProptestConfig {
@@ -44,7 +45,7 @@ proptest! {
         scheme in "[Bb][Ee][Aa][Rr][Ee][Rr]", space in " {1,4}", token in "[A-Za-z0-9._~+/-]{1,40}={0,2}"
     ) {
         let value = format!("{scheme}{space}{token}");
-        let found = bearer::parse_authorization(value.as_bytes()).unwrap().unwrap();
+        let found = bearer::parse_authorization(value.as_bytes(), MaxTokenSize::default()).unwrap().unwrap();
         prop_assert!(found.flaw().is_none());
         prop_assert_eq!(found.octets(), token.as_bytes());
     }
@@ -52,7 +53,7 @@ proptest! {
     #[test]
     fn two_words_are_never_one_token(first in "[A-Za-z0-9._-]{1,20}", gap in "[ \t,;]", second in "[A-Za-z0-9._-]{1,20}") {
         let value = format!("Bearer {first}{gap}{second}");
-        let found = bearer::parse_authorization(value.as_bytes()).unwrap().unwrap();
+        let found = bearer::parse_authorization(value.as_bytes(), MaxTokenSize::default()).unwrap().unwrap();
         prop_assert!(found.flaw().is_some());
     }
 
@@ -74,15 +75,15 @@ proptest! {
         }).collect();
         let request = http::Request::get(format!("/?x=1&access_token={value}&y=%zz")).body(()).unwrap();
         let source = TokenSource::header().insecure_or_query();
-        let found = bearer::read(&request, &source).unwrap().unwrap();
+        let found = bearer::read(&request, &source, MaxTokenSize::default()).unwrap().unwrap();
         prop_assert_eq!(found.octets(), token.as_bytes());
-        prop_assert!(bearer::read(&request, &TokenSource::header()).unwrap().is_none());
+        prop_assert!(bearer::read(&request, &TokenSource::header(), MaxTokenSize::default()).unwrap().is_none());
     }
 
     #[test]
     fn a_broken_percent_encoding_is_refused(before in "[a-z]{0,5}", broken in "%([g-z!][0-9a-f]|[0-9a-f][g-z!]|[0-9a-f]?|\\+1|-1)", after in "(&[a-z]{0,5})?") {
         let request = http::Request::get(format!("/?access_token={before}{broken}{after}")).body(()).unwrap();
-        prop_assert!(bearer::read(&request, &TokenSource::header().insecure_or_query()).is_err());
+        prop_assert!(bearer::read(&request, &TokenSource::header().insecure_or_query(), MaxTokenSize::default()).is_err());
     }
 
     #[test]
@@ -91,12 +92,12 @@ proptest! {
         let source = TokenSource::header().or_cookie(cookie);
         let with = |line: String| http::Request::get("/").header("cookie", line).body(()).unwrap();
         let request = with(format!("{before}__Host-t={token}{after}"));
-        let found = bearer::read(&request, &source).unwrap().unwrap();
+        let found = bearer::read(&request, &source, MaxTokenSize::default()).unwrap().unwrap();
         prop_assert_eq!(found.octets(), token.as_bytes());
         let twice = with(format!("{before}__Host-t={token}; __Host-t={token}{after}"));
-        prop_assert!(bearer::read(&twice, &source).is_err());
+        prop_assert!(bearer::read(&twice, &source, MaxTokenSize::default()).is_err());
         let other = with(format!("{before}__host-t={token}{after}"));
-        prop_assert!(bearer::read(&other, &source).unwrap().is_none());
+        prop_assert!(bearer::read(&other, &source, MaxTokenSize::default()).unwrap().is_none());
     }
 
     #[test]

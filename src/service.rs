@@ -4,9 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CACHE_CONTROL, COOKIE, Entry, ORIGIN, VARY,
-};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, ORIGIN, VARY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use serde::de::DeserializeOwned;
 use tower_service::Service;
@@ -102,7 +100,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static, R> Shared<C, R> {
         if !self.settings.checks_preflights && is_preflight(request) {
             return Ok(Admission::Anonymous);
         }
-        match bearer::read(request, &self.settings.source) {
+        let policy = self.verifier.policy();
+        match bearer::read(request, &self.settings.source, policy.max_token_size) {
             Ok(Some(credentials)) => match self.verifier.start(credentials)? {
                 Verdict::Accepted(claims) => Ok(Admission::Accepted(claims)),
                 Verdict::Waiting(wait, _) => Ok(Admission::Waiting(wait)),
@@ -138,18 +137,8 @@ impl<C: 'static, R> Finish<C, R> {
     where
         C: Send + Sync,
     {
-        if self.shared.settings.removes_credentials {
-            request.headers_mut().remove(AUTHORIZATION);
-        } else if let Some(value) = request.headers_mut().get_mut(AUTHORIZATION) {
-            value.set_sensitive(true);
-        }
-        if self.shared.settings.source.reads_cookie()
-            && let Entry::Occupied(mut cookies) = request.headers_mut().entry(COOKIE)
-        {
-            cookies
-                .iter_mut()
-                .for_each(|value| value.set_sensitive(true));
-        }
+        let settings = &self.shared.settings;
+        bearer::conceal(request, &settings.source, settings.removes_credentials);
         self.prepare(request);
         claims.insert_into(request.extensions_mut());
     }
@@ -201,9 +190,8 @@ impl<C: 'static, R> Finish<C, R> {
     fn mark(&self, headers: &mut HeaderMap) {
         let settings = &self.shared.settings;
         if settings.is_optional {
-            headers.append(VARY, HeaderValue::from(AUTHORIZATION));
-            if settings.source.reads_cookie() {
-                headers.append(VARY, HeaderValue::from(COOKIE));
+            for name in settings.source.header_names() {
+                headers.append(VARY, HeaderValue::from(name));
             }
         }
     }

@@ -50,8 +50,35 @@ impl Span {
     }
 }
 
-// Payload and unescaped strings together are shorter than two tokens, so a span holds every place.
-const _: () = assert!(2 * crate::jws::MAX_TOKEN < 0xFFFF);
+/// Whether spans hold every place in a payload, and in what its strings with escapes mean, which is
+/// put behind it. Nobody has to count in a payload of an ordinary size.
+pub(crate) fn has_room_for(payload: &str) -> bool {
+    if payload.len().saturating_mul(2) <= PLACES {
+        return true;
+    }
+    // Quotation marks come in pairs, and the one behind a backslash belongs to the string.
+    let (mut escaped, mut start, mut has_escape, mut is_escape) = (0_usize, None, false, false);
+    for (at, byte) in payload.bytes().enumerate() {
+        match (start, byte) {
+            _ if is_escape => is_escape = false,
+            (Some(_), b'\\') => (has_escape, is_escape) = (true, true),
+            (Some(from), b'"') => {
+                if has_escape {
+                    escaped = escaped.saturating_add(at.saturating_sub(from));
+                }
+                (start, has_escape) = (None, false);
+            }
+            (None, b'"') => start = Some(at),
+            _ => {}
+        }
+    }
+    payload.len().saturating_add(escaped) <= PLACES
+}
+
+/// Places that a span tells apart.
+const PLACES: usize = 0xFFFF;
+// Without escapes, every place of the largest payload is among them.
+const _: () = assert!(crate::token_size::LARGEST / 4 * 3 < PLACES);
 
 /// Spans, a few of them without an allocation.
 #[derive(Clone, Debug, Default)]
@@ -399,6 +426,26 @@ mod tests {
                 let items = format!("[\"{}\",\"\"]", list.join("\",\""));
                 assert_eq!(granted(&items), all, "{count} items");
             }
+        }
+    }
+
+    #[test]
+    fn a_large_payload_may_have_a_little_text_with_escapes() {
+        let payload = |plain: usize, escaped: usize| {
+            let (plain, escaped) = ("x".repeat(plain), r"\/".repeat(escaped / 2));
+            format!(r#"{{"a":"{plain}","b":"{escaped}","c":"\"\\","d":""}}"#)
+        };
+        for (plain, escaped, has_room) in [
+            (48_000, 0, true),
+            (48_000, 8_000, true),
+            (40_000, 12_700, true),
+            (40_000, 12_800, false),
+            (1_000, 32_000, true),
+            (1_000, 33_000, false),
+            (0, 32_700, true),
+        ] {
+            let payload = payload(plain, escaped);
+            assert_eq!(has_room_for(&payload), has_room, "{plain} {escaped}");
         }
     }
 

@@ -118,11 +118,17 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
         }
     }
 
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Verifies a token as far as that is possible without waiting.
     pub(crate) fn start(&self, token: Credentials<'_>) -> Result<Verdict<C>, Rejection> {
         let timer = telemetry::Timer::start();
         let read_own = Claims::read_ahead::<C>;
-        let decision = decide(&self.policy, &token, Chance::Another(None), read_own);
+        let decision = token
+            .fit(self.policy.max_token_size)
+            .and_then(|()| decide(&self.policy, &token, Chance::Another(None), read_own));
         timer.stop();
         match decision {
             Ok(Decision::Accepted(claims)) => conclude(Ok(claims)).map(Verdict::Accepted),
@@ -248,9 +254,10 @@ fn decide(
         Unverified::parse(token.octets(), &headers).map_err(|flaw| token.flaw().unwrap_or(flaw))?;
     let (trust, is_one_of_several) = validate::trusts_of(policy, &unverified)?;
     if is_one_of_several {
-        return decide_among(policy, token, &headers, trust, now, chance);
+        return decide_among(policy, token, &headers, trust, now, chance, read_own);
     }
-    decide_under(trust, unverified, policy, token, now, chance).map_err(|failed| failed.rejection)
+    decide_under(trust, unverified, policy, token, now, chance, read_own)
+        .map_err(|failed| failed.rejection)
 }
 
 /// Decides on a token whose issuer is trusted several times, each time with an audience, keys and
@@ -263,6 +270,7 @@ fn decide_among(
     first: &Trust,
     now: NumericDate,
     chance: Chance,
+    read_own: fn(&Claims),
 ) -> Result<Decision, Rejection> {
     let mut told = Rejection::of(RejectionKind::IssuerMismatch);
     let may_load = !matches!(chance, Chance::Last);
@@ -271,7 +279,7 @@ fn decide_among(
         let (mut farthest, mut loads) = (None, Vec::new());
         for trust in policy.trusts_in(first.issuer.as_str()) {
             let unverified = Unverified::parse(token.octets(), headers)?;
-            match decide_under(trust, unverified, policy, token, now, chance) {
+            match decide_under(trust, unverified, policy, token, now, chance, read_own) {
                 Ok(Decision::Loading(load)) => loads.push(load),
                 Ok(decided) => return Ok(decided),
                 Err(failed) if farthest <= Some(failed.stage) => {
@@ -335,6 +343,7 @@ fn decide_under(
     token: &Credentials<'_>,
     now: NumericDate,
     chance: Chance,
+    read_own: fn(&Claims),
 ) -> Result<Decision, Failed> {
     validate::refuse_hopeless(&unverified, trust, now)?;
 
@@ -370,15 +379,7 @@ fn decide_under(
     })?;
     let memory = &policy.memory;
     let generation = snapshot.generation;
-    memory.remember(
-        token,
-        &mut claims,
-        read_own,
-        signer,
-        trust,
-        generation,
-        now,
-    );
+    memory.remember(token, &mut claims, read_own, signer, trust, generation, now);
     Ok(revoked_or(claims, trust, policy)?)
 }
 

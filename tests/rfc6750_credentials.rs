@@ -15,11 +15,14 @@ use std::convert::Infallible;
 
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, HOST, ORIGIN, PROXY_AUTHORIZATION,
+    SEC_WEBSOCKET_PROTOCOL, VARY,
 };
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use support::{Fixture, challenges, get, get_bare, get_with, send};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_jwt_auth::config::{CsrfPolicy, TokenCookie, TokenSource};
+use tower_jwt_auth::config::{
+    CsrfPolicy, MaxTokenSize, TokenCookie, TokenSource, TokenSubprotocol,
+};
 use tower_jwt_auth::{Claims, ConfigError, JwtAuth, Rejection, RejectionKind};
 
 /// Asserts that the layer lets the request through.
@@ -285,15 +288,16 @@ async fn refuses_a_request_with_tokens_in_two_places() {
     let mut header_and_cookie = get(&token);
     let pair = HeaderValue::from_str(&format!("__Host-token={token}")).unwrap();
     header_and_cookie.headers_mut().insert(COOKIE, pair.clone());
+    let mut all_three = header_and_query.clone();
+    all_three.headers_mut().insert(COOKIE, pair.clone());
     let mut query_and_cookie = get_path(&format!("/events?access_token={token}"));
     query_and_cookie.headers_mut().insert(COOKIE, pair);
 
     for (auth, request) in [
         (&with_query, &header_and_query),
         (&with_both, &header_and_query),
-        (&with_cookie, &header_and_cookie),
-        (&with_both, &header_and_cookie),
         (&with_both, &query_and_cookie),
+        (&with_both, &all_three),
     ] {
         let (response, seen) = send(auth, request.clone()).await;
         assert_malformed(&response, "two places");
@@ -308,6 +312,46 @@ async fn refuses_a_request_with_tokens_in_two_places() {
     assert_accepted(&response, "cookie is off");
     let (response, _) = send(&with_cookie, header_and_query).await;
     assert_accepted(&response, "query is off");
+}
+
+/// Another site can make a browser send the cookie, and never the header. So the header counts.
+#[tokio::test]
+async fn the_header_counts_where_a_cookie_comes_along() {
+    let fixture = Fixture::new();
+    let good = fixture.token().subject("header").mint();
+    let other = fixture.token().subject("cookie").mint();
+    let expired = fixture.token().expired().mint();
+    let auth = fixture
+        .auth()
+        .token_source(TokenSource::header().or_cookie(cookie()));
+    let evil = [("origin", "https://evil.example")];
+    for cookies in [other.as_str(), &expired, "\"a\"", "a; __Host-token=b", ""] {
+        for headers in [[].as_slice(), &evil] {
+            let mut request = with_cookie(Method::POST, cookies, headers);
+            request.headers_mut().extend(get(&good).headers().clone());
+            let (response, seen) = send(&auth, request).await;
+            assert_accepted(&response, cookies);
+            let claims = seen.requests()[0].extensions.get::<Claims>().cloned();
+            assert_eq!(claims.unwrap().subject(), Some("header"));
+        }
+    }
+    // A bad token in the header is not made good by the cookie.
+    for (bad, kind) in [
+        (get(&expired), RejectionKind::Expired),
+        (get_with("Bearer"), RejectionKind::MalformedRequest),
+        (get_with("Bearer \"a\""), RejectionKind::MalformedRequest),
+    ] {
+        let mut request = with_cookie(Method::GET, &other, &[]);
+        request.headers_mut().extend(bad.headers().clone());
+        let (response, seen) = send(&auth, request).await;
+        assert_eq!(kind_of(&response), kind);
+        assert_eq!(seen.count(), 0);
+    }
+    // Credentials of another scheme are no token.
+    let mut request = with_cookie(Method::GET, &other, &[]);
+    let basic = get_with("Basic dTpw");
+    request.headers_mut().extend(basic.headers().clone());
+    assert_accepted(&send(&auth, request).await.0, "another scheme");
 }
 
 /// RFC6750-2.2-1: the method is not offered, because a layer that reads the body of a request
@@ -655,6 +699,645 @@ async fn a_policy_can_trust_the_origin_of_the_page() {
     }
 }
 
+/// Everything that makes a request one for another protocol, in a form that a page can cause.
+const UPGRADES: [(&str, &str); 8] = [
+    ("upgrade", "websocket"),
+    ("upgrade", "anything/1"),
+    ("connection", "Upgrade"),
+    ("connection", "keep-alive, upgrade"),
+    // What is left of a handshake behind a proxy that takes the fields of one hop away.
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-protocol", "chat"),
+    ("sec-fetch-mode", "websocket"),
+];
+
+/// RFC6455-10.2-1, RFC8441-5-D1: a handshake is a GET and changes what the page of another site may
+/// do. It is judged like a POST.
+#[tokio::test]
+async fn a_cookie_token_opens_no_connection_for_other_sites() {
+    let fixture = Fixture::new();
+    let token = fixture.token().mint();
+    let csrf = CsrfPolicy::same_origin()
+        .and_origin("https://app.example")
+        .unwrap();
+    let trusting = TokenCookie::new("__Host-token", csrf).unwrap();
+    let auth = |cookie| {
+        let source = TokenSource::header().or_cookie(cookie);
+        fixture.auth().token_source(source)
+    };
+    let (auth, trusting) = (auth(cookie()), auth(trusting));
+    let (evil, same) = ("https://evil.example", "https://api.example");
+    for upgrade in UPGRADES {
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::CONNECT] {
+            let request = |headers: &[(&str, &str)]| {
+                let headers = [headers, &[upgrade]].concat();
+                with_cookie(method.clone(), &token, &headers)
+            };
+            for headers in [
+                [("origin", evil)].as_slice(),
+                &[("origin", "null")],
+                &[("sec-fetch-site", "cross-site")],
+                &[
+                    ("sec-fetch-site", "same-site"),
+                    ("origin", "https://app.example"),
+                ],
+            ] {
+                for auth in [auth.clone(), auth.clone().optional()] {
+                    let (response, seen) = send(&auth, request(headers)).await;
+                    assert_eq!(response.status(), 403, "{upgrade:?} {headers:?}");
+                    assert_eq!(kind_of(&response), RejectionKind::CrossSiteRequest);
+                    assert_eq!(seen.count(), 0);
+                }
+            }
+            for headers in [
+                [("origin", same)].as_slice(),
+                &[("sec-fetch-site", "same-origin"), ("origin", same)],
+                // No browser.
+                &[],
+            ] {
+                let (response, _) = send(&auth, request(headers)).await;
+                assert_accepted(&response, &format!("{upgrade:?} {headers:?}"));
+            }
+            let app = [
+                ("sec-fetch-site", "same-site"),
+                ("origin", "https://app.example"),
+            ];
+            assert_accepted(&send(&trusting, request(&app)).await.0, "trusted");
+            // The header is beyond the reach of another site.
+            let mut request = request(&[("origin", evil)]);
+            request.headers_mut().extend(get(&token).headers().clone());
+            assert_accepted(&send(&auth, request).await.0, "header");
+        }
+    }
+    // Over HTTP/2 the method alone says it.
+    let connect = with_cookie(Method::CONNECT, &token, &[("origin", evil)]);
+    assert_eq!(send(&auth, connect).await.0.status(), 403);
+    // What does not upgrade is safe as before.
+    for other in [("connection", "keep-alive"), ("sec-fetch-mode", "navigate")] {
+        let request = with_cookie(Method::GET, &token, &[("origin", evil), other]);
+        assert_accepted(&send(&auth, request).await.0, "no handshake");
+    }
+}
+
+/// Where `Sec-Fetch-Site` is absent, the origin is compared with its scheme and port. A page that came
+/// in clear may be anybody's.
+#[tokio::test]
+async fn an_origin_is_compared_as_a_whole() {
+    let fixture = Fixture::new();
+    let token = fixture.token().mint();
+    let auth = fixture
+        .auth()
+        .token_source(TokenSource::header().or_cookie(cookie()));
+    let status = async |host: &str, origin: &str| {
+        let mut request = with_cookie(Method::POST, &token, &[("origin", origin)]);
+        request
+            .headers_mut()
+            .insert(HOST, HeaderValue::from_str(host).unwrap());
+        send(&auth, request).await.0.status().as_u16()
+    };
+    for (host, origin) in [
+        ("api.example", "https://api.example"),
+        ("api.example:443", "https://api.example"),
+        ("API.example", "https://api.example"),
+        ("api.example:8443", "https://api.example:8443"),
+        ("localhost:3000", "http://localhost:3000"),
+        ("localhost:3000", "https://localhost:3000"),
+        ("app.localhost", "http://app.localhost"),
+        ("127.0.0.1:80", "http://127.0.0.1"),
+        ("[::1]:3000", "http://[::1]:3000"),
+    ] {
+        assert_eq!(status(host, origin).await, 200, "{origin} to {host}");
+    }
+    for (host, origin) in [
+        ("api.example", "http://api.example"),
+        ("api.example", "ftp://api.example"),
+        ("api.example", "app://api.example"),
+        ("api.example", "https:api.example"),
+        ("api.example", "//api.example"),
+        ("api.example", "https://api.example:80"),
+        ("api.example:80", "https://api.example"),
+        ("api.example:443", "https://api.example:44"),
+        ("localhost:3000", "http://localhost:3001"),
+        ("localhost.example", "http://localhost.example"),
+        ("api.example", ""),
+        ("", "https://"),
+        ("api.example", "https://api.example https://evil.example"),
+    ] {
+        assert_eq!(status(host, origin).await, 403, "{origin} to {host}");
+    }
+    // The authority of the target counts before `Host`, as in HTTP/2.
+    let mut request = with_cookie(Method::POST, &token, &[("origin", "https://api.example")]);
+    *request.uri_mut() = "https://evil.example/events".parse().unwrap();
+    assert_eq!(send(&auth, request).await.0.status(), 403);
+    // Two hosts are none.
+    let mut request = with_cookie(Method::POST, &token, &[("origin", "https://api.example")]);
+    let second = HeaderValue::from_static("api.example");
+    request.headers_mut().append(HOST, second);
+    assert_eq!(send(&auth, request).await.0.status(), 403);
+}
+
+/// No browser sends two lines; what one of them says is not believed.
+#[tokio::test]
+async fn two_lines_of_an_origin_or_of_the_site_are_rejected() {
+    let fixture = Fixture::new();
+    let token = fixture.token().mint();
+    let csrf = CsrfPolicy::same_origin()
+        .and_origin("https://app.example")
+        .unwrap();
+    let cookie = TokenCookie::new("__Host-token", csrf).unwrap();
+    let auth = fixture
+        .auth()
+        .token_source(TokenSource::header().or_cookie(cookie));
+    for headers in [
+        [
+            ("origin", "https://app.example"),
+            ("origin", "https://evil.example"),
+        ],
+        [
+            ("origin", "https://api.example"),
+            ("origin", "https://evil.example"),
+        ],
+        [
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "cross-site"),
+        ],
+        [("sec-fetch-site", "none"), ("sec-fetch-site", "none")],
+    ] {
+        let (response, seen) = send(&auth, with_cookie(Method::POST, &token, &headers)).await;
+        assert_eq!(response.status(), 403, "{headers:?}");
+        assert_eq!(seen.count(), 0);
+        let (response, _) = send(&auth, with_cookie(Method::POST, &token, &headers[..1])).await;
+        assert_accepted(&response, "one line");
+    }
+}
+
+/// A request with this value of `Cookie`.
+fn with_cookies(value: &[u8]) -> Request<String> {
+    let mut request = get_bare();
+    let value = HeaderValue::from_bytes(value).unwrap();
+    request.headers_mut().insert(COOKIE, value);
+    request
+}
+
+/// Cookies are split as bytes: what a neighbour has set neither hides the token nor spoils it, and a
+/// bad token is never none.
+#[tokio::test]
+async fn a_neighbours_cookie_hides_no_token() {
+    let fixture = Fixture::new();
+    let (good, expired) = (fixture.token().mint(), fixture.token().expired().mint());
+    let source = TokenSource::header().or_cookie(cookie());
+    let auth = fixture.auth().token_source(source);
+    let optional = auth.clone().optional();
+    let neighbours: [&[u8]; 7] = [
+        b"name=J\xfcrgen",
+        "name=J\u{fc}rgen".as_bytes(),
+        b"\xff\xfe",
+        b"\xff=\xfe",
+        b"a=\"b",
+        b"",
+        b"=",
+    ];
+    for neighbour in neighbours {
+        for token in [&good, &expired] {
+            let own = format!("__Host-token={token}").into_bytes();
+            for cookies in [
+                [neighbour, b"; ", &own].concat(),
+                [&own, b"; ".as_slice(), neighbour].concat(),
+                [neighbour, b";", &own, b"; ", neighbour].concat(),
+                [neighbour, b"; __Host-token =\t", token.as_bytes(), b" "].concat(),
+            ] {
+                let shown = String::from_utf8_lossy(&cookies).into_owned();
+                for auth in [&auth, &optional] {
+                    let (response, _) = send(auth, with_cookies(&cookies)).await;
+                    if *token == good {
+                        assert_accepted(&response, &shown);
+                    } else {
+                        assert_eq!(kind_of(&response), RejectionKind::Expired, "{shown}");
+                    }
+                }
+            }
+            // A line of its own is another one.
+            let mut request = with_cookies(neighbour);
+            let own = HeaderValue::from_bytes(&own).unwrap();
+            request.headers_mut().append(COOKIE, own);
+            let status = if *token == good { 200 } else { 401 };
+            assert_eq!(send(&optional, request).await.0.status(), status);
+        }
+    }
+    for bad in [
+        b"__Host-token=\xff".as_slice(),
+        b"__Host-token=a\xfcb; theme=dark",
+        b"name=\xff; __Host-token=\xff",
+        b"__Host-token=",
+        b"__Host-token",
+        b"a=b; __Host-token=a b",
+    ] {
+        for auth in [&auth, &optional] {
+            let (response, seen) = send(auth, with_cookies(bad)).await;
+            assert_malformed(&response, &String::from_utf8_lossy(bad));
+            assert_eq!(seen.count(), 0);
+        }
+    }
+}
+
+/// A token that is there is never taken for none, however it is dressed.
+#[tokio::test]
+async fn a_bad_token_is_never_none() {
+    let fixture = Fixture::new();
+    let expired = fixture.token().expired().mint();
+    let auth = fixture.auth().optional().token_source(
+        TokenSource::header()
+            .or_cookie(cookie())
+            .insecure_or_query(),
+    );
+    for value in [
+        format!("Bearer {expired}"),
+        format!("bearer  {expired}"),
+        format!("Bearer\t{expired}"),
+        format!("Bearer:{expired}"),
+        format!("Bearer {expired}\u{fc}"),
+        format!("B\u{e9}arer {expired}"),
+        // Without its scheme.
+        expired.clone(),
+        format!(" {expired} "),
+    ] {
+        let (response, seen) = send(&auth, get_with(&value)).await;
+        assert!(response.status().is_client_error(), "{value}");
+        assert_eq!(seen.count(), 0);
+    }
+    for query in [
+        format!("access_token={expired}"),
+        format!("a=%ff&access_token={expired}"),
+        format!("access_token={expired}%ff"),
+        format!("access_token=%&a={expired}"),
+        "access_token".to_owned(),
+        "access%5Ftoken=%C3%BC".to_owned(),
+    ] {
+        let (response, seen) = send(&auth, get_path(&format!("/?{query}"))).await;
+        assert!(response.status().is_client_error(), "{query}");
+        assert_eq!(seen.count(), 0);
+    }
+    // What another scheme has is not a token of ours.
+    for other in ["Basic dTpw", "Negotiate", "Negotiate abc", "eyJhbGciOi"] {
+        assert_accepted(&send(&auth, get_with(other)).await.0, other);
+    }
+    assert_accepted(&send(&auth, get_bare()).await.0, "nothing");
+    // The operator is told what is missing.
+    let (response, _) = send(&fixture.auth(), get_with(&expired)).await;
+    assert_unauthenticated(&response, "without a scheme");
+    let reason = rejection_of(&response).to_string();
+    assert!(reason.contains("without the scheme"), "{reason}");
+}
+
+const ASSERTION: HeaderName = HeaderName::from_static("cf-access-jwt-assertion");
+
+/// A request that a proxy has given these headers.
+fn with_headers(headers: &[(&HeaderName, &str)]) -> Request<String> {
+    let mut request = get_bare();
+    for (name, value) in headers {
+        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        request.headers_mut().append(*name, value);
+    }
+    request
+}
+
+/// A proxy that logs people in hands their token on in a header of its own.
+#[tokio::test]
+async fn a_header_of_the_provider_may_have_the_token() {
+    let fixture = Fixture::new();
+    let (good, expired) = (fixture.token().mint(), fixture.token().expired().mint());
+    let source = || TokenSource::header().with_header(ASSERTION);
+    let auth = fixture.auth().token_source(source());
+    let bearer = format!("Bearer {good}");
+    for value in [
+        good.clone(),
+        bearer.clone(),
+        format!("bearer   {good}"),
+        format!(" {good}\t"),
+    ] {
+        let request = with_headers(&[(&ASSERTION, &value)]);
+        let (response, seen) = send(&auth, request.clone()).await;
+        assert_accepted(&response, &value);
+        let seen = &seen.requests()[0];
+        assert!(seen.extensions.get::<Claims>().is_some());
+        assert!(seen.headers[&ASSERTION].is_sensitive());
+        // Where it is not switched on, it is not looked at.
+        assert_unauthenticated(&send(&fixture.auth(), request).await.0, &value);
+    }
+    // The usual header goes on working, and credentials of another scheme are another's.
+    assert_accepted(&send(&auth, get(&good)).await.0, "Authorization");
+    let basic = [(&AUTHORIZATION, "Basic dTpw"), (&ASSERTION, &good)];
+    assert_accepted(&send(&auth, with_headers(&basic)).await.0, "Basic");
+    assert_unauthenticated(&send(&auth, get_bare()).await.0, "none");
+
+    for headers in [
+        [(&ASSERTION, good.as_str()), (&ASSERTION, good.as_str())],
+        [(&AUTHORIZATION, &bearer), (&ASSERTION, &good)],
+        [(&AUTHORIZATION, &bearer), (&ASSERTION, &expired)],
+    ] {
+        let (response, seen) = send(&auth, with_headers(&headers)).await;
+        assert_malformed(&response, "two tokens");
+        assert_eq!(seen.count(), 0);
+    }
+    let optional = auth.clone().optional();
+    for bad in [
+        "",
+        "Bearer",
+        "Bearer ",
+        "a b",
+        "\u{fc}",
+        "\"a\"",
+        "Basic dTpw",
+    ] {
+        let (response, seen) = send(&optional, with_headers(&[(&ASSERTION, bad)])).await;
+        assert_malformed(&response, bad);
+        assert_eq!(seen.count(), 0);
+    }
+    let (response, _) = send(&optional, with_headers(&[(&ASSERTION, &expired)])).await;
+    assert_eq!(kind_of(&response), RejectionKind::Expired);
+    let (response, _) = send(&optional, get_bare()).await;
+    let vary: Vec<_> = response.headers().get_all(VARY).iter().collect();
+    assert_eq!(vary, ["authorization", "cf-access-jwt-assertion"]);
+
+    // Beside a cookie it counts, as `Authorization` does.
+    let cookie = TokenCookie::insecure_unprefixed("CF_Authorization", CsrfPolicy::same_origin());
+    let auth = auth.token_source(source().or_cookie(cookie.unwrap()));
+    let cookie = format!("CF_Authorization={expired}");
+    let both = [(&ASSERTION, good.as_str()), (&COOKIE, &cookie)];
+    assert_accepted(&send(&auth, with_headers(&both)).await.0, "both");
+    let (response, _) = send(&auth, with_headers(&both[1..])).await;
+    assert_eq!(kind_of(&response), RejectionKind::Expired);
+    // `Authorization` is one place, also by this name.
+    let source = TokenSource::header().with_header(AUTHORIZATION);
+    let auth = fixture.auth().token_source(source);
+    assert_accepted(&send(&auth, get(&good)).await.0, "Authorization");
+}
+
+/// A cookie whose name the provider chooses: the rules about other sites are the same.
+#[tokio::test]
+async fn a_cookie_without_a_prefix_has_the_same_rules() {
+    let fixture = Fixture::new();
+    let token = fixture.token().mint();
+    let named = TokenCookie::insecure_unprefixed("CF_Authorization", CsrfPolicy::same_origin());
+    let source = TokenSource::header().or_cookie(named.unwrap());
+    let auth = fixture.auth().token_source(source);
+    let request = |method, headers: &[(&str, &str)]| {
+        let mut request = with_cookie(method, "x", headers);
+        let cookie = HeaderValue::from_str(&format!("CF_Authorization={token}")).unwrap();
+        request.headers_mut().insert(COOKIE, cookie);
+        request
+    };
+    let evil = [("origin", "https://evil.example")];
+    assert_accepted(&send(&auth, request(Method::GET, &evil)).await.0, "safe");
+    assert_accepted(
+        &send(&auth, request(Method::POST, &[])).await.0,
+        "no browser",
+    );
+    let handshake = [evil[0], ("upgrade", "websocket")];
+    for request in [
+        request(Method::POST, &evil),
+        request(Method::POST, &[("origin", "http://api.example")]),
+        request(Method::GET, &handshake),
+    ] {
+        assert_eq!(send(&auth, request).await.0.status(), 403);
+    }
+    for name in ["", "a b", "a=b", "t\u{f6}ken", "a;"] {
+        assert_eq!(
+            TokenCookie::insecure_unprefixed(name, CsrfPolicy::same_origin()).unwrap_err(),
+            ConfigError::CookieName(name.to_owned())
+        );
+    }
+}
+
+/// A handshake that offers these subprotocols, one line for each.
+fn handshake(offered: &[&str], headers: &[(&str, &str)]) -> Request<String> {
+    let mut request = Request::get("/events")
+        .header(HOST, "api.example")
+        .header("upgrade", "websocket")
+        .header("connection", "Upgrade");
+    for line in offered {
+        request = request.header(SEC_WEBSOCKET_PROTOCOL, *line);
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(String::new()).unwrap()
+}
+
+fn subprotocol() -> TokenSubprotocol {
+    TokenSubprotocol::new("bearer.", CsrfPolicy::same_origin()).unwrap()
+}
+
+/// RFC6455-4.2.2-1, RFC6455-4.2.2-2: the service inside sees the other subprotocols alone, and so
+/// cannot select the one with the token.
+#[tokio::test]
+async fn a_subprotocol_may_have_the_token_and_is_taken_away() {
+    let fixture = Fixture::new();
+    let (good, expired) = (fixture.token().mint(), fixture.token().expired().mint());
+    let source = || TokenSource::header().with_subprotocol(subprotocol());
+    let auth = fixture.auth().token_source(source());
+    let entry = format!("bearer.{good}");
+    for (offered, left) in [
+        (vec![format!("chat, {entry}")], Some("chat")),
+        (vec![format!("{entry},chat")], Some("chat")),
+        (
+            vec![format!("chat,{entry}, Chat.2 ,soap")],
+            Some("chat, Chat.2, soap"),
+        ),
+        (vec!["chat".to_owned(), entry.clone()], Some("chat")),
+        (vec![entry.clone()], None),
+    ] {
+        let offered: Vec<_> = offered.iter().map(String::as_str).collect();
+        let (response, seen) = send(&auth, handshake(&offered, &[])).await;
+        assert_accepted(&response, &format!("{offered:?}"));
+        let seen = &seen.requests()[0];
+        assert!(seen.extensions.get::<Claims>().is_some());
+        let lines: Vec<_> = seen
+            .headers
+            .get_all(SEC_WEBSOCKET_PROTOCOL)
+            .iter()
+            .collect();
+        assert_eq!(lines, left.into_iter().collect::<Vec<_>>());
+        // A service that selects the last one that it is offered.
+        let echo = service_fn(async |request: Request<String>| {
+            let offered = request.headers().get(SEC_WEBSOCKET_PROTOCOL);
+            let last = offered.map(|line| line.to_str().unwrap().rsplit(", ").next().unwrap());
+            Ok::<_, Infallible>(Response::new(last.unwrap_or_default().to_owned()))
+        });
+        let answer = auth.layer(echo).oneshot(handshake(&offered, &[])).await;
+        assert!(!answer.unwrap().body().contains("bearer."));
+        // Switched off, it is a subprotocol as any other.
+        let (response, _) = send(&fixture.auth(), handshake(&offered, &[])).await;
+        assert_unauthenticated(&response, "off");
+    }
+    let expired_entry = format!("bearer.{expired}");
+    let (response, seen) = send(&auth, handshake(&["chat", &expired_entry], &[])).await;
+    assert_eq!(kind_of(&response), RejectionKind::Expired);
+    assert_eq!((response.status().as_u16(), seen.count()), (401, 0));
+    assert!(!response.headers().contains_key("upgrade"));
+
+    let twice = format!("{entry}, {entry}");
+    let optional = auth.clone().optional();
+    for offered in ["bearer.", "bearer.a b", "chat, bearer.\"a\"", &twice] {
+        let (response, seen) = send(&optional, handshake(&[offered], &[])).await;
+        assert_malformed(&response, offered);
+        assert_eq!(seen.count(), 0);
+    }
+    // Other subprotocols are no token, and reach the service as they are.
+    for offered in ["chat", "Bearer.a", "bearer", "xbearer.a"] {
+        let (response, seen) = send(&optional, handshake(&[offered], &[])).await;
+        assert_accepted(&response, offered);
+        assert_eq!(seen.requests()[0].headers[SEC_WEBSOCKET_PROTOCOL], offered);
+    }
+    // Beside the header it is a second token; a cookie comes along by itself and does not count.
+    let bearer = format!("Bearer {good}");
+    let request = handshake(&[&entry], &[("authorization", &bearer)]);
+    assert_malformed(&send(&auth, request).await.0, "header");
+    let auth = fixture.auth().token_source(source().or_cookie(cookie()));
+    let pair = format!("__Host-token={expired}");
+    let request = handshake(&["chat", &entry], &[("cookie", &pair)]);
+    assert_accepted(&send(&auth, request).await.0, "cookie");
+}
+
+/// RFC6455-10.2-1
+#[tokio::test]
+async fn a_subprotocol_token_opens_no_connection_for_other_sites() {
+    let fixture = Fixture::new();
+    let entry = format!("bearer.{}", fixture.token().mint());
+    let csrf = CsrfPolicy::same_origin()
+        .and_origin("HTTPS://App.example:443")
+        .unwrap();
+    let subprotocol = TokenSubprotocol::new("bearer.", csrf).unwrap();
+    let source = TokenSource::header().with_subprotocol(subprotocol);
+    let auth = fixture.auth().token_source(source);
+    for origin in ["https://api.example", "https://app.example"] {
+        let request = handshake(&["chat", &entry], &[("origin", origin)]);
+        assert_accepted(&send(&auth, request).await.0, origin);
+    }
+    for origin in ["https://evil.example", "http://api.example", "null"] {
+        let request = handshake(&["chat", &entry], &[("origin", origin)]);
+        let (response, seen) = send(&auth, request.clone()).await;
+        assert_eq!(
+            kind_of(&response),
+            RejectionKind::CrossSiteRequest,
+            "{origin}"
+        );
+        assert_eq!((response.status().as_u16(), seen.count()), (403, 0));
+        // Also where nothing else says that it is a handshake.
+        let mut request = request;
+        request.headers_mut().remove("upgrade");
+        request.headers_mut().remove("connection");
+        assert_eq!(send(&auth, request).await.0.status(), 403);
+    }
+    for prefix in ["", "bearer ", "bearer,", "b\u{e9}arer.", "a/b"] {
+        assert_eq!(
+            TokenSubprotocol::new(prefix, CsrfPolicy::same_origin()).unwrap_err(),
+            ConfigError::Subprotocol(prefix.to_owned())
+        );
+    }
+}
+
+/// What is verified is taken away from every place that was read; the rest stays byte for byte.
+#[tokio::test]
+async fn credentials_are_removed_from_every_place() {
+    let fixture = Fixture::new();
+    let token = fixture.token().mint();
+    let source = TokenSource::header()
+        .with_header(ASSERTION)
+        .or_cookie(cookie())
+        .with_subprotocol(subprotocol())
+        .insecure_or_query();
+    let keeping = fixture.auth().token_source(source);
+    let removing = keeping.clone().remove_credentials();
+    let pass = async |auth: &JwtAuth, request: &Request<String>| {
+        let (response, seen) = send(auth, request.clone()).await;
+        assert_accepted(&response, "in any place");
+        seen.requests()[0].clone()
+    };
+    let cookies = |head: &http::request::Parts| {
+        let lines = head.headers.get_all(COOKIE).iter();
+        lines
+            .map(|line| line.as_bytes().to_vec())
+            .collect::<Vec<_>>()
+    };
+
+    let own = format!("__Host-token={token}");
+    for (before, after) in [
+        (
+            format!("theme=dark; {own}; lang=de"),
+            Some("theme=dark; lang=de"),
+        ),
+        (
+            format!("{own}; theme=dark;lang=de "),
+            Some("theme=dark;lang=de"),
+        ),
+        (format!("a=\"b;{own}"), Some("a=\"b")),
+        (format!("a=b; {own};"), Some("a=b;")),
+        (
+            format!("__Host-token2=x; {own}; a==b"),
+            Some("__Host-token2=x; a==b"),
+        ),
+        (own.clone(), None),
+    ] {
+        let request = with_cookies(before.as_bytes());
+        let kept = pass(&keeping, &request).await;
+        assert_eq!(cookies(&kept), [request.headers()[COOKIE].as_bytes()]);
+        assert!(kept.headers[COOKIE].is_sensitive());
+        let expected: Vec<_> = after.iter().map(|after| after.as_bytes()).collect();
+        assert_eq!(
+            cookies(&pass(&removing, &request).await),
+            expected,
+            "{before}"
+        );
+    }
+    let mut request = with_cookies(b"name=J\xfcrgen;\xff");
+    for line in [own.as_str(), "c=d"] {
+        let line = HeaderValue::from_str(line).unwrap();
+        request.headers_mut().append(COOKIE, line);
+    }
+    let lines = cookies(&pass(&removing, &request).await);
+    assert_eq!(lines, [b"name=J\xfcrgen;\xff".as_slice(), b"c=d"]);
+
+    for (before, after) in [
+        (format!("/a?x=%20&access_token={token}&y"), "/a?x=%20&y"),
+        (format!("/a/b?access_token={token}"), "/a/b"),
+        (format!("/?access%5ftoken={token}&&a=b&"), "/?&a=b&"),
+        (
+            format!("/?access_token2=x&access_token={token}"),
+            "/?access_token2=x",
+        ),
+        (
+            format!("https://api.example/a?access_token={token}&b=c"),
+            "https://api.example/a?b=c",
+        ),
+        (
+            format!("https://api.example?access_token={token}"),
+            "https://api.example/",
+        ),
+    ] {
+        let request = get_path(&before);
+        assert_eq!(pass(&keeping, &request).await.uri, *request.uri());
+        assert_eq!(pass(&removing, &request).await.uri, after);
+    }
+
+    let mut request = with_headers(&[(&ASSERTION, &token), (&COOKIE, "a=b")]);
+    request
+        .headers_mut()
+        .insert("x-other", HeaderValue::from_static("1"));
+    let head = pass(&removing, &request).await;
+    assert!(!head.headers.contains_key(&ASSERTION));
+    assert_eq!(head.headers["x-other"], "1");
+    assert_eq!(cookies(&head), [b"a=b"]);
+    // Also from the places that did not count.
+    let mut request = get(&token);
+    let pair = HeaderValue::from_str(&format!("a=b; {own}")).unwrap();
+    request.headers_mut().insert(COOKIE, pair);
+    let head = pass(&removing, &request).await;
+    assert!(!head.headers.contains_key(AUTHORIZATION));
+    assert_eq!(cookies(&head), [b"a=b"]);
+}
+
 /// RFC9110-11.7.2-1
 #[tokio::test]
 async fn proxy_authorization_is_not_for_us() {
@@ -722,5 +1405,158 @@ async fn a_credential_beyond_the_limit_is_refused_by_its_length() {
                 assert_malformed(&response, "above the limit");
             }
         }
+    }
+}
+
+/// LIMIT-D1: the limit is for the credentials of every scheme, of which some reach megabytes.
+#[tokio::test]
+async fn credentials_of_another_scheme_have_the_limit_too() {
+    let fixture = Fixture::new();
+    for auth in [fixture.auth(), fixture.auth().optional()] {
+        for scheme in ["Basic", "Negotiate", "DPoP", "bearer", "x", "Bearerx"] {
+            for length in [17 * 1024, 1 << 20] {
+                let value = format!("{scheme} {}", "a".repeat(length));
+                let (response, seen) = send(&auth, get_with(value)).await;
+                assert_malformed(&response, scheme);
+                let reason = rejection_of(&response).to_string();
+                assert!(reason.contains("too long"), "{reason}");
+                assert_eq!(seen.count(), 0);
+            }
+        }
+    }
+    let (response, _) = send(
+        &fixture.auth(),
+        get_with(format!("Basic {}", "a".repeat(9_000))),
+    )
+    .await;
+    assert_unauthenticated(&response, "below the limit");
+}
+
+/// LIMIT-D1: up to 64 KiB by a setting, for issuers that write every role into the token.
+#[tokio::test]
+async fn the_limit_can_be_raised_to_64_kib() {
+    let fixture = Fixture::new();
+    for bytes in [0, 65_537, usize::MAX] {
+        let error = MaxTokenSize::new(bytes).unwrap_err();
+        assert_eq!(error, ConfigError::MaxTokenSize(bytes));
+    }
+    let largest = MaxTokenSize::new(64 * 1024).unwrap();
+    assert!(largest > MaxTokenSize::default());
+    let source = TokenSource::header()
+        .with_header(ASSERTION)
+        .with_subprotocol(subprotocol())
+        .insecure_or_query()
+        .or_cookie(cookie());
+    let auth = fixture.auth().token_source(source);
+    let raised = auth.clone().max_token_size(largest);
+    let lowered = auth.clone().max_token_size(MaxTokenSize::new(500).unwrap());
+    let padded = |length: usize| fixture.token().claim("pad", "x".repeat(length)).mint();
+    let places = |token: &str| {
+        [
+            get(token),
+            with_headers(&[(&ASSERTION, token)]),
+            with_cookie(Method::GET, token, &[]),
+            handshake(&[&format!("bearer.{token}")], &[]),
+        ]
+    };
+    let large = padded(48_500);
+    assert!((60_000..65_536).contains(&large.len()), "{}", large.len());
+    let too_large = padded(49_200);
+    assert!(
+        (65_537..66_000).contains(&too_large.len()),
+        "{}",
+        too_large.len()
+    );
+    for (auth, token, is_accepted) in [
+        (&raised, &large, true),
+        (&raised, &too_large, false),
+        (&auth, &large, false),
+        (&auth, &padded(1_000), true),
+        (&lowered, &padded(1_000), false),
+    ] {
+        for request in places(token) {
+            let (response, _) = send(auth, request).await;
+            if is_accepted {
+                assert_accepted(&response, "below the limit");
+            } else {
+                assert_malformed(&response, "above the limit");
+                let reason = rejection_of(&response).to_string();
+                assert!(reason.contains("max_token_size"), "{reason}");
+            }
+        }
+        // A token without a request has the same limit, and is itself what is wrong.
+        let verdict = auth.verifier().verify_now(token);
+        let kind = verdict.err().map(|rejection| rejection.kind());
+        assert_eq!(
+            kind,
+            (!is_accepted).then_some(RejectionKind::MalformedToken)
+        );
+    }
+    // Of an encoded byte, one counts.
+    let encoded: String = padded(10_000)
+        .bytes()
+        .map(|byte| format!("%{byte:02x}"))
+        .collect();
+    let request = get_path(&format!("/?access_token={encoded}"));
+    assert_accepted(&send(&auth, request).await.0, "encoded");
+}
+
+/// What a large token says is read to its end.
+#[tokio::test]
+async fn a_large_token_is_read_as_a_small_one() {
+    let fixture = Fixture::new();
+    let largest = MaxTokenSize::new(64 * 1024).unwrap();
+    let auth = fixture.auth().max_token_size(largest);
+    let roles: Vec<_> = (0..2_000)
+        .map(|at| format!("role-number-{at:05}"))
+        .collect();
+    let token = fixture
+        .token()
+        .roles(roles.iter().map(String::as_str))
+        .scope("first last")
+        .claim("client_id", "the client")
+        .mint();
+    assert!((45_000..65_536).contains(&token.len()), "{}", token.len());
+    let claims = auth.verifier().verify_now(&token).unwrap();
+    assert_eq!(claims.roles().iter().count(), 2_000);
+    assert!(claims.roles().contains("role-number-01999"));
+    assert!(!claims.roles().contains("role-number-02000"));
+    assert_eq!(claims.client_id(), Some("the client"));
+    // So much text with escapes that there is no place for what it means: said, and not cut.
+    let escaped = vec![r"\/".repeat(100); 200].join("\",\"");
+    let text = format!(
+        r#"{{"iss":"https://as.example","aud":"https://api.example","exp":1700003600,"roles":["{escaped}"]}}"#
+    );
+    let token = fixture.token().raw_claims(text).mint();
+    assert!((50_000..65_536).contains(&token.len()), "{}", token.len());
+    let rejection = auth.verifier().verify_now(&token).unwrap_err();
+    assert_eq!(rejection.kind(), RejectionKind::MalformedToken);
+    assert!(rejection.to_string().contains("escapes"), "{rejection}");
+}
+
+/// The operator is told what a credential probably is.
+#[tokio::test]
+async fn what_is_no_token_is_told_by_what_it_probably_is() {
+    let fixture = Fixture::new();
+    let good = fixture.token().mint();
+    let auth = fixture.auth();
+    for (value, status, reason) in [
+        ("Bearer 2YotnFZFEjr1zCsicMWpAA".to_owned(), 401, "opaque"),
+        (format!("Bearer {}", "x".repeat(1_400)), 401, "opaque"),
+        (format!("Bearer Bearer {good}"), 400, "twice"),
+        (format!("Bearer bearer {good}"), 400, "twice"),
+        ("Bearer undefined".to_owned(), 401, "`undefined`"),
+        ("Bearer null".to_owned(), 401, "`undefined`"),
+        (format!("Bearer \"{good}\""), 400, "quotation marks"),
+        (r#"Bearer {"payload":"e30"}"#.to_owned(), 400, "JSON"),
+        ("Bearer a.b".to_owned(), 401, "2 parts, expected 3"),
+        ("Bearer a.b.c.d.e".to_owned(), 401, "encrypted"),
+        ("Bearer ".to_owned(), 400, "nothing in it"),
+        ("Bearer a b".to_owned(), 400, "not one token"),
+    ] {
+        let (response, _) = send(&auth, get_with(&value)).await;
+        assert_eq!(response.status(), status, "{value}");
+        let told = rejection_of(&response).to_string();
+        assert!(told.contains(reason), "{value}: {told}");
     }
 }

@@ -4,12 +4,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::bearer;
 use crate::challenge::Challenge;
 use crate::config_error::ConfigError;
 use crate::error::Rejection;
 use crate::json::Raw;
 use crate::keys::key::Key;
+use crate::token_size::MaxTokenSize;
 
 /// A refusal is the client's affair, and its sentence for the operator fits on a line of a log.
 pub(super) fn refused(rejection: &Rejection) {
@@ -58,7 +58,9 @@ pub(super) fn is_token68(text: &str) -> bool {
         .count();
     let length = text.len() - padding;
     let legal = |octet: u8| matches!(octet, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-    length > 0 && text.len() <= bearer::MAX_CREDENTIALS && text.bytes().take(length).all(legal)
+    length > 0
+        && text.len() <= MaxTokenSize::default().bytes()
+        && text.bytes().take(length).all(legal)
 }
 
 pub(super) fn percent_decoded(text: &str) -> Option<Vec<u8>> {

@@ -5,6 +5,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderValue};
 
 use super::readers::{is_token68, percent_decoded, refused};
 use crate::bearer::{self, Credentials, CsrfPolicy, TokenCookie, TokenSource};
+use crate::token_size::MaxTokenSize;
 
 /// The value of an `Authorization` header.
 pub fn authorization(value: &[u8]) {
@@ -13,7 +14,7 @@ pub fn authorization(value: &[u8]) {
         let text = text.trim_matches([' ', '\t']);
         text.split_once(' ').unwrap_or((text, ""))
     };
-    match bearer::parse_authorization(value) {
+    match bearer::parse_authorization(value, MaxTokenSize::default()) {
         Ok(Some(credentials)) => {
             let Some(token) = legal(&credentials) else {
                 return;
@@ -73,9 +74,9 @@ pub fn request(parts: &[u8]) {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .filter(|(name, _)| percent_decoded(name).as_deref() == Some(b"access_token"))
         .collect();
-    match bearer::read(&request, &source) {
+    match bearer::read(&request, &source, MaxTokenSize::default()) {
         Ok(found) => {
-            let in_header = bearer::parse_authorization(authorization)
+            let in_header = bearer::parse_authorization(authorization, MaxTokenSize::default())
                 .ok()
                 .flatten()
                 .and_then(|found| legal(&found));
