@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config_error::ConfigError;
+use crate::error::Rejection;
 use crate::headers::Headers;
 use crate::jws::is_same_media_type;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
 use crate::recall::Memory;
 use crate::revocation::Revocation;
+use crate::telemetry::Reports;
 use crate::token_size::MaxTokenSize;
 
 /// The `iss` claim: who issued a token, compared code point by code point.
@@ -401,6 +403,7 @@ pub(crate) struct Policy {
     pub(crate) headers: Headers,
     pub(crate) memory: Memory,
     pub(crate) max_token_size: MaxTokenSize,
+    pub(crate) reports: Arc<Reports>,
 }
 
 impl Policy {
@@ -413,7 +416,13 @@ impl Policy {
             headers: Headers::default(),
             memory: Memory::default(),
             max_token_size: MaxTokenSize::default(),
+            reports: Arc::default(),
         }
+    }
+
+    /// Tells the operator of a rejection.
+    pub(crate) fn report(&self, rejection: &Rejection) {
+        self.reports.rejected(rejection, &*self.clock);
     }
 
     /// Adds a trust in an issuer, beside those that there are.

@@ -16,7 +16,6 @@ use crate::future::ResponseFuture;
 use crate::layer::Settings;
 use crate::respond::{Exchange, Provisional, RespondTo};
 use crate::striped::{Stripe, Striped};
-use crate::telemetry;
 use crate::verifier::{Verdict, Verifier, Wait};
 
 /// Middleware that verifies the token of each request; made by [`JwtAuth`](crate::JwtAuth).
@@ -108,8 +107,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static, R> Shared<C, R> {
             },
             Ok(None) if self.settings.is_optional => Ok(Admission::Anonymous),
             Ok(None) => Err(Rejection::of(RejectionKind::MissingCredentials))
-                .inspect_err(telemetry::rejected),
-            Err(rejection) => Err(rejection).inspect_err(telemetry::rejected),
+                .inspect_err(|rejection| policy.report(rejection)),
+            Err(rejection) => Err(rejection).inspect_err(|rejection| policy.report(rejection)),
         }
     }
 }

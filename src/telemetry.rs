@@ -1,18 +1,27 @@
 //! Events and metrics, behind functions that are always there and do nothing without their
-//! feature. No token, and above the debug level no claim, ever gets into one.
+//! feature. No token ever gets into one, and no claim but the issuer and the audience.
 //!
 //! The names are listed in `telemetry.md`, which is part of the crate documentation.
 
-use crate::claims::Claims;
+mod reports;
+
+use std::fmt;
+
 use crate::config_error::ConfigError;
-use crate::error::{Rejection, RejectionKind};
 use crate::keys::set::{KeySet, SkippedKey};
 use crate::keys::status::KeyChange;
+pub(crate) use reports::{Reports, rejected};
 
+/// An event. Its name begins the message too: subscribers print the message and seldom the name.
 #[cfg(feature = "tracing")]
 macro_rules! event {
     ($level:ident, $name:literal, $message:literal, $($field:ident = $value:expr),* $(,)?) => {
-        tracing::$level!(name: $name, target: "tower_jwt_auth", $($field = $value,)* $message)
+        tracing::$level!(
+            name: $name,
+            target: "tower_jwt_auth",
+            message = concat!($name, ": ", $message)
+            $(, $field = $value)*
+        )
     };
 }
 
@@ -21,6 +30,21 @@ macro_rules! event {
     ($level:ident, $name:literal, $message:literal, $($field:ident = $value:expr),* $(,)?) => {
         // Compiled, and never run.
         if false { $(let _ = &$value;)* }
+    };
+}
+
+/// Whether anybody listens to events of this level, or more severe ones.
+#[cfg(feature = "tracing")]
+macro_rules! is_heard {
+    ($level:ident) => {
+        tracing::enabled!(target: "tower_jwt_auth", tracing::Level::$level)
+    };
+}
+
+#[cfg(not(feature = "tracing"))]
+macro_rules! is_heard {
+    ($level:ident) => {
+        false
     };
 }
 
@@ -37,6 +61,8 @@ macro_rules! count {
         { $(let _ = &$value;)? }
     };
 }
+
+use {count, event, is_heard};
 
 /// The time that a verification takes, without what it waits for; nothing without `metrics`.
 pub(crate) struct Timer {
@@ -58,78 +84,42 @@ impl Timer {
     }
 }
 
-pub(crate) fn accepted<C>(claims: &Claims<C>) {
-    event!(
-        debug,
-        "jwt_accepted",
-        "token accepted",
-        issuer = claims.issuer()
-    );
-    count!("jwt_auth_accepted_total");
-}
-
-pub(crate) fn rejected(rejection: &Rejection) {
-    let kind = rejection.kind();
-    let status = rejection.status().as_u16();
-    // Written out only where somebody listens.
-    let reason = || rejection.to_string();
-    match kind {
-        RejectionKind::MissingLayer => {
-            event!(
-                error,
-                "jwt_layer_missing",
-                "layer missing",
-                reason = reason().as_str()
-            );
-        }
-        RejectionKind::KeySourceUnavailable | RejectionKind::RevocationUnavailable => {
-            event!(
-                warn,
-                "jwt_rejected",
-                "no verdict possible",
-                kind = kind.as_str(),
-                status = status
-            );
-            event!(
-                warn,
-                "jwt_rejected_reason",
-                "no verdict possible",
-                kind = kind.as_str(),
-                reason = reason().as_str()
-            );
-        }
-        _ => {
-            event!(
-                info,
-                "jwt_rejected",
-                "request rejected",
-                kind = kind.as_str(),
-                status = status
-            );
-            event!(
-                debug,
-                "jwt_rejected_reason",
-                "request rejected",
-                kind = kind.as_str(),
-                reason = reason().as_str()
-            );
-        }
+/// What is written for the operator, cut where it is longer than a line of a log should be.
+fn short(reason: &impl fmt::Display) -> String {
+    let mut text = reason.to_string();
+    if text.len() > REASON {
+        let end = (0..=REASON).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
+        text.push('…');
     }
-    count!("jwt_auth_rejected_total", "kind" => kind.as_str());
+    text
 }
 
 pub(crate) fn keys_changed(change: &KeyChange) {
     let cause = change.cause.as_str();
-    event!(
-        info,
-        "jwt_keys_changed",
-        "keys changed",
-        change = cause,
-        generation = change.generation,
-        keys = change.count,
-        added = change.added.len(),
-        removed = change.removed.len()
-    );
+    if change.count == 0 {
+        event!(
+            warn,
+            "jwt_keys_changed",
+            "no keys are left",
+            change = cause,
+            generation = change.generation,
+            keys = change.count,
+            added = change.added.len(),
+            removed = change.removed.len()
+        );
+    } else {
+        event!(
+            info,
+            "jwt_keys_changed",
+            "keys changed",
+            change = cause,
+            generation = change.generation,
+            keys = change.count,
+            added = change.added.len(),
+            removed = change.removed.len()
+        );
+    }
     count!("jwt_auth_key_changes_total", "change" => cause);
 }
 
@@ -142,7 +132,7 @@ pub(crate) fn hook_panicked() {
 }
 
 pub(crate) fn keys_refused(error: &ConfigError) {
-    let reason = error.to_string();
+    let reason = short(error);
     event!(
         warn,
         "jwt_keys_refused",
@@ -170,7 +160,7 @@ pub(crate) fn keys_skipped(set: &KeySet) {
 }
 
 fn key_skipped(key: &SkippedKey) {
-    let reason = key.to_string();
+    let reason = short(key);
     event!(
         warn,
         "jwt_key_skipped",
@@ -183,7 +173,7 @@ fn key_skipped(key: &SkippedKey) {
 const SKIPPED_MAX: usize = 8;
 
 #[cfg(feature = "_refresh")]
-pub(crate) fn keys_loaded(source: &impl std::fmt::Display) {
+pub(crate) fn keys_loaded(source: &impl fmt::Display) {
     let source = source.to_string();
     event!(
         debug,
@@ -195,16 +185,38 @@ pub(crate) fn keys_loaded(source: &impl std::fmt::Display) {
 }
 
 #[cfg(feature = "_refresh")]
-pub(crate) fn keys_failed(source: &impl std::fmt::Display, reason: &str) {
+pub(crate) fn keys_failed(source: &impl fmt::Display, reason: &str, is_first: bool) {
+    let (source, reason) = (source.to_string(), short(&reason));
+    if is_first {
+        event!(
+            warn,
+            "jwt_keys_failed",
+            "keys cannot be loaded, the last good ones stay",
+            source = source.as_str(),
+            reason = reason.as_str()
+        );
+    } else {
+        event!(
+            debug,
+            "jwt_keys_failed",
+            "keys still cannot be loaded",
+            source = source.as_str(),
+            reason = reason.as_str()
+        );
+    }
+    count!("jwt_auth_key_load_failures_total");
+}
+
+/// After one failure or several.
+#[cfg(feature = "_refresh")]
+pub(crate) fn keys_recovered(source: &impl fmt::Display) {
     let source = source.to_string();
     event!(
-        warn,
-        "jwt_keys_failed",
-        "keys cannot be loaded, the last good ones stay",
-        source = source.as_str(),
-        reason = reason
+        info,
+        "jwt_keys_recovered",
+        "keys can be loaded again",
+        source = source.as_str()
     );
-    count!("jwt_auth_key_load_failures_total");
 }
 
 #[cfg(feature = "_refresh")]
@@ -229,7 +241,7 @@ pub(crate) fn key_id_refused() {
 }
 
 #[cfg(feature = "remote")]
-pub(crate) fn boot_keys(source: &impl std::fmt::Display, outcome: &str) {
+pub(crate) fn boot_keys(source: &impl fmt::Display, outcome: &str) {
     let source = source.to_string();
     event!(
         warn,
@@ -239,3 +251,6 @@ pub(crate) fn boot_keys(source: &impl std::fmt::Display, outcome: &str) {
         outcome = outcome
     );
 }
+
+/// Bytes of a reason that get into an event.
+const REASON: usize = 1_024;

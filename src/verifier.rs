@@ -114,7 +114,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
                 kind,
                 "a revocation check or a key has to be waited for: use `verify` instead of `verify_now`",
             ))
-            .inspect_err(telemetry::rejected),
+            .inspect_err(|rejection| self.policy.report(rejection)),
         }
     }
 
@@ -131,24 +131,31 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
             .and_then(|()| decide(&self.policy, &token, Chance::Another(None), read_own));
         timer.stop();
         match decision {
-            Ok(Decision::Accepted(claims)) => conclude(Ok(claims)).map(Verdict::Accepted),
+            Ok(Decision::Accepted(claims)) => {
+                conclude(Ok(claims), &self.policy).map(Verdict::Accepted)
+            }
             Ok(Decision::Asked(asked)) => {
                 let policy = Arc::clone(&self.policy);
+                let wait = async move { conclude(asked.answered(&policy).await, &policy) };
                 Ok(Verdict::Waiting(
-                    Box::pin(async move { conclude(asked.answered(&policy).await) }),
+                    Box::pin(wait),
                     RejectionKind::RevocationUnavailable,
                 ))
             }
             Ok(Decision::Loading(look_up)) => {
                 let (policy, token) = (Arc::clone(&self.policy), token.into_owned());
-                let wait =
-                    async move { conclude(decide_after(look_up, &policy, &token, read_own).await) };
+                let wait = async move {
+                    conclude(
+                        decide_after(look_up, &policy, &token, read_own).await,
+                        &policy,
+                    )
+                };
                 Ok(Verdict::Waiting(
                     Box::pin(wait),
                     RejectionKind::KeySourceUnavailable,
                 ))
             }
-            Err(rejection) => conclude(Err(rejection)).map(Verdict::Accepted),
+            Err(rejection) => conclude(Err(rejection), &self.policy).map(Verdict::Accepted),
         }
     }
 }
@@ -226,14 +233,14 @@ impl Asked {
 }
 
 /// The last step of every verification: own claims, and the report.
-fn conclude<C>(verdict: Result<Claims, Rejection>) -> Result<Claims<C>, Rejection>
+fn conclude<C>(verdict: Result<Claims, Rejection>, policy: &Policy) -> Result<Claims<C>, Rejection>
 where
     C: DeserializeOwned + Send + Sync + 'static,
 {
     verdict
         .and_then(Claims::into_type)
-        .inspect(telemetry::accepted)
-        .inspect_err(telemetry::rejected)
+        .inspect(|claims| policy.reports.accepted(claims, &*policy.clock))
+        .inspect_err(|rejection| policy.report(rejection))
 }
 
 /// The order of the checks, from the cheapest to the dearest.

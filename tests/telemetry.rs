@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::ready;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -83,6 +84,10 @@ fn events(run: impl AsyncFnOnce()) -> Vec<Captured> {
     let events = capture.0.lock().unwrap().clone();
     for event in &events {
         assert_eq!(event.target, "tower_jwt_auth");
+        // What a subscriber prints is the message, and seldom the name.
+        let (name, sentence) = event.fields["message"].split_once(": ").unwrap();
+        assert_eq!(name, event.name);
+        assert!(!sentence.is_empty());
     }
     events
 }
@@ -148,6 +153,34 @@ async fn send_guarded(auth: JwtAuth, request: Request<String>) -> Response<Strin
     service.oneshot(request).await.unwrap()
 }
 
+/// A layer whose revocation check can be out of order.
+struct Outage {
+    auth: JwtAuth,
+    is_out: Arc<AtomicBool>,
+}
+
+impl Outage {
+    fn new(fixture: &Fixture) -> Self {
+        let is_out = Arc::new(AtomicBool::new(false));
+        let state = Arc::clone(&is_out);
+        let check = move |_: Claims| {
+            ready(if state.load(Ordering::Relaxed) {
+                Err(CheckFailed::new("no connection"))
+            } else {
+                Ok(Standing::Good)
+            })
+        };
+        let auth = fixture.auth().revocation(check);
+        Self { auth, is_out }
+    }
+
+    async fn send(&self, is_out: bool, token: &str) {
+        self.is_out.store(is_out, Ordering::Relaxed);
+        let (response, _) = send(&self.auth, get(token)).await;
+        assert_eq!(response.status(), if is_out { 503 } else { 200 });
+    }
+}
+
 /// Everything that has an event or a metric, once at least.
 async fn everything(fixture: &Fixture) {
     let good = fixture.token().mint();
@@ -155,8 +188,10 @@ async fn everything(fixture: &Fixture) {
     send(&fixture.auth(), get_bare()).await;
     send(&fixture.auth(), get(&fixture.token().expired().mint())).await;
     send(&without_keys(fixture), get(&good)).await;
-    let failing = |_: Claims| ready(Err::<Standing, _>(CheckFailed::new("no connection")));
-    send(&fixture.auth().revocation(failing), get(&good)).await;
+    let outage = Outage::new(fixture);
+    outage.send(true, &good).await;
+    fixture.clock.advance(Duration::from_secs(60));
+    outage.send(false, &good).await;
     send_guarded(fixture.auth(), get(&good)).await;
     send_without_a_layer(get(&good)).await;
 
@@ -205,7 +240,7 @@ fn every_event_is_documented_with_its_level_and_fields() {
     check_events(&events, &documented(0));
 }
 
-/// That the events are those of the table, all of them, with the levels and fields that it says.
+/// That the events are those of the table, all of them, with levels and fields that it says.
 fn check_events(events: &[Captured], rows: &[Vec<String>]) {
     let mut told = BTreeSet::new();
     for event in events {
@@ -219,9 +254,14 @@ fn check_events(events: &[Captured], rows: &[Vec<String>]) {
     let promised: BTreeSet<_> = rows
         .iter()
         .flat_map(|row| words(&row[1]).into_iter().map(|level| (&*row[0], level)))
-        .map(|(name, level)| (name, level.replace(" for 503", "")))
+        .map(|(name, level)| (name, level.replace(" without keys", "")))
         .collect();
-    assert_eq!(told, promised);
+    assert!(told.is_subset(&promised), "{told:?}");
+    let names = |of: &BTreeSet<(&str, String)>| {
+        let names = of.iter().map(|(name, _)| (*name).to_owned());
+        names.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(names(&told), names(&promised));
 }
 
 #[test]
@@ -262,24 +302,72 @@ fn an_accepted_token_is_told_by_its_issuer_alone() {
 }
 
 #[test]
-fn a_refusal_is_told_once_and_its_reason_to_those_who_listen_closer() {
+fn a_rejection_is_one_line_with_its_kind_and_reason() {
     let fixture = Fixture::new();
     let events = events(async || {
         send(&fixture.auth(), get(&fixture.token().expired().mint())).await;
     });
     let fields = the_one(&events, "jwt_rejected", Level::INFO);
-    assert_eq!(fields, [("kind", "expired"), ("status", "401")]);
-    let fields = the_one(&events, "jwt_rejected_reason", Level::DEBUG);
     assert_eq!(field(&fields, "kind"), "expired");
+    assert_eq!(field(&fields, "status"), "401");
+    assert_eq!(field(&fields, "suppressed"), "0");
     assert!(
         field(&fields, "reason").contains("3600 s ago"),
         "the operator is told by how much: {fields:?}"
     );
-    assert_eq!(events.len(), 2);
+    assert_eq!(events.len(), 1);
 }
 
 #[test]
-fn a_refusal_by_a_guard_is_told_once_too() {
+fn a_missing_token_is_no_news() {
+    let fixture = Fixture::new();
+    let events = events(async || {
+        send(&fixture.auth(), get_bare()).await;
+    });
+    let fields = the_one(&events, "jwt_rejected", Level::DEBUG);
+    assert_eq!(field(&fields, "kind"), "missing_credentials");
+    assert_eq!(events.len(), 1);
+}
+
+/// Those of one kind, and whether they are at the level that is on by default.
+fn of_kind<'a>(events: &'a [Captured], kind: &str) -> Vec<(bool, &'a str)> {
+    let rejected = events.iter().filter(|event| event.name == "jwt_rejected");
+    rejected
+        .filter(|event| event.fields["kind"] == kind)
+        .map(|event| (event.level <= Level::INFO, &*event.fields["suppressed"]))
+        .collect()
+}
+
+/// A client cannot fill the log: a kind has ten lines in ten seconds, and what is left out is counted.
+#[test]
+fn a_flood_of_one_kind_has_few_lines_and_hides_no_other_kind() {
+    let fixture = Fixture::new();
+    let auth = fixture.auth();
+    let expired = fixture.token().expired().mint();
+    let forged = fixture.token().signed_by_stranger().mint();
+    let later = Duration::from_secs(10);
+    let events = events(async || {
+        for _ in 0..500 {
+            send(&auth, get(&expired)).await;
+        }
+        send(&auth, get(&forged)).await;
+        fixture.clock.advance(later);
+        for _ in 0..2 {
+            send(&auth, get(&expired)).await;
+        }
+        // Another layer has lines of its own.
+        send(&fixture.auth(), get(&expired)).await;
+    });
+    let lines = of_kind(&events, "expired");
+    assert_eq!(lines.len(), 503, "at the debug level nothing is left out");
+    assert_eq!(lines[..10], [(true, "0"); 10]);
+    assert!(lines[10..500].iter().all(|line| *line == (false, "0")));
+    assert_eq!(lines[500..], [(true, "490"), (true, "0"), (true, "0")]);
+    assert_eq!(of_kind(&events, "bad_signature"), [(true, "0")]);
+}
+
+#[test]
+fn a_rejection_by_a_guard_is_told_once_too() {
     let fixture = Fixture::new();
     let token = fixture.token().scope("write").mint();
     let events = events(async || {
@@ -288,19 +376,18 @@ fn a_refusal_by_a_guard_is_told_once_too() {
             403
         );
     });
-    let fields = the_one(&events, "jwt_rejected", Level::INFO);
-    assert_eq!(fields, [("kind", "insufficient_scope"), ("status", "403")]);
-    let fields = the_one(&events, "jwt_rejected_reason", Level::DEBUG);
-    assert!(
-        field(&fields, "reason").contains("scope read"),
-        "{fields:?}"
-    );
+    let rejected: Vec<_> = events.iter().filter(|e| e.name == "jwt_rejected").collect();
+    assert_eq!(rejected.len(), 1);
+    let fields = &rejected[0].fields;
+    assert_eq!(fields["kind"], "insufficient_scope");
+    assert_eq!(fields["status"], "403");
+    assert!(fields["reason"].contains("scope read"), "{fields:?}");
     the_one(&events, "jwt_accepted", Level::DEBUG);
 }
 
-/// What is down on our side wakes somebody up, with its reason.
+/// What is down on our side wakes somebody up, with its reason: once, however many requests there are.
 #[test]
-fn an_outage_is_told_as_a_warning() {
+fn an_outage_is_one_warning_whatever_it_is() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
     let failing = |_: Claims| ready(Err::<Standing, _>(CheckFailed::new("no connection")));
@@ -317,13 +404,47 @@ fn an_outage_is_told_as_a_warning() {
         ),
     ] {
         let events = events(async || {
-            send(&auth, get(&token)).await;
+            for _ in 0..100 {
+                send(&auth, get(&token)).await;
+            }
         });
-        let fields = the_one(&events, "jwt_rejected", Level::WARN);
-        assert_eq!(fields, [("kind", kind), ("status", "503")]);
-        let fields = the_one(&events, "jwt_rejected_reason", Level::WARN);
+        let fields = the_one(&events, "jwt_unavailable", Level::WARN);
         assert_eq!(fields, [("kind", kind), ("reason", reason)]);
+        // Each request is there for those who listen closer.
+        assert_eq!(of_kind(&events, kind), [(false, "0"); 100]);
+        assert_eq!(events.len(), 101);
     }
+}
+
+#[test]
+fn an_outage_ends_once_and_says_how_long_it_was() {
+    let fixture = Fixture::new();
+    let token = fixture.token().mint();
+    let outage = Outage::new(&fixture);
+    let wait = |seconds| fixture.clock.advance(Duration::from_secs(seconds));
+    let events = events(async || {
+        outage.send(false, &token).await;
+        outage.send(true, &token).await;
+        wait(20);
+        // In between one request had an answer.
+        outage.send(false, &token).await;
+        outage.send(true, &token).await;
+        wait(59);
+        outage.send(false, &token).await;
+        wait(1);
+        outage.send(false, &token).await;
+        outage.send(false, &token).await;
+    });
+    the_one(&events, "jwt_unavailable", Level::WARN);
+    let fields = the_one(&events, "jwt_available", Level::INFO);
+    assert_eq!(
+        fields,
+        [
+            ("kind", "revocation_unavailable"),
+            ("requests", "2"),
+            ("seconds", "20"),
+        ]
+    );
 }
 
 #[test]
@@ -562,21 +683,77 @@ fn no_event_has_a_token_or_a_part_of_it() {
     }
 }
 
+/// Issuer, audience, key id, type and algorithm are technical; another claim is somebody's affair.
 #[test]
-fn no_event_above_debug_has_a_claim() {
+fn no_event_has_another_claim_than_issuer_and_audience() {
+    const TECHNICAL: [&str; 6] = [
+        "mark-iss",
+        "mark-aud",
+        "mark-kid",
+        "mark-typ",
+        "mark-alg",
+        "mark-crit",
+    ];
     let fixture = Fixture::new();
     let mut told = 0;
     for token in marked(&fixture) {
         for event in events(async || send_everywhere(&fixture, &token).await) {
-            let has_mark = event.fields.values().any(|value| value.contains("mark-"));
-            if event.level <= Level::INFO {
-                assert!(!has_mark, "{event:?}");
-            } else {
-                told += usize::from(has_mark);
+            for value in event.fields.values() {
+                let mut rest = value.clone();
+                for technical in TECHNICAL {
+                    rest = rest.replace(technical, "");
+                }
+                assert!(!rest.contains("mark-"), "{event:?}");
+                told += usize::from(rest != *value && event.level <= Level::INFO);
             }
         }
     }
-    assert!(told > 0, "the operator can find out, at the debug level");
+    assert!(told > 0, "the operator can find out, at the default level");
+}
+
+/// A reason of any length and with any characters is one line, and not a long one.
+#[test]
+fn a_reason_of_somebody_else_is_cut_to_a_line() {
+    let fixture = Fixture::new();
+    let token = fixture.token().mint();
+    let failing = |_: Claims| {
+        let reason = "\u{fc}\nx".repeat(1_000_000);
+        ready(Err::<Standing, _>(CheckFailed::new(reason)))
+    };
+    let text = printed(Level::INFO, async || {
+        send(&fixture.auth().revocation(failing), get(&token)).await;
+    });
+    assert_eq!(text.lines().count(), 1);
+    assert!(text.contains("jwt_unavailable"), "{text}");
+    assert!(text.len() < 4_000, "{}", text.len());
+}
+
+/// The names in the documentation are what a search in the default output finds.
+#[test]
+fn the_default_output_has_the_names_of_the_events() {
+    let fixture = Fixture::new();
+    let text = printed(Level::INFO, async || {
+        everything(&fixture).await;
+        let wrong = fixture.token().audience("https://other.example").mint();
+        send(&fixture.auth(), get(&wrong)).await;
+    });
+    for row in documented(0) {
+        let is_on = row[1] != "debug";
+        assert_eq!(text.contains(&row[0]), is_on, "{} in {text}", row[0]);
+    }
+    let line = text
+        .lines()
+        .find(|line| line.contains("audience_mismatch"))
+        .unwrap();
+    for part in [
+        " INFO ",
+        "jwt_rejected",
+        "status=401",
+        "https://other.example",
+        "https://api.example",
+    ] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
 }
 
 /// Lines of a log, as an operator's terminal or collector gets them.
@@ -592,6 +769,20 @@ impl io::Write for Lines {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// What a subscriber with the usual format writes of what `run` does.
+fn printed(level: Level, run: impl AsyncFnOnce()) -> String {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    tracing::subscriber::with_default(subscriber, || block_on(run()));
+    String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
 }
 
 /// RFC8725-3.10-2: a key id is the attacker's text; it can write no line of its own, nor move the
@@ -613,19 +804,10 @@ fn control_characters_of_a_key_id_are_escaped_in_the_log() {
         let token = fixture.token().header("kid", key_id).mint();
         fixture.refuses(&token, RejectionKind::UnknownKey);
 
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-        tracing::subscriber::with_default(subscriber, || {
-            block_on(send(&fixture.auth(), get(&token)));
+        let text = printed(Level::TRACE, async || {
+            send(&fixture.auth(), get(&token)).await;
         });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text.lines().count(), 2, "{text:?}");
+        assert_eq!(text.lines().count(), 1, "{text:?}");
         let is_plain = |c: char| c == '\n' || !(c.is_control() || c == '\u{202e}');
         assert!(text.chars().all(is_plain), "{text:?}");
         assert!(text.len() < 1_000, "an id is cut short");
@@ -634,7 +816,7 @@ fn control_characters_of_a_key_id_are_escaped_in_the_log() {
         let events = events(async || {
             send(&fixture.auth(), get(&token)).await;
         });
-        let fields = the_one(&events, "jwt_rejected_reason", Level::DEBUG);
+        let fields = the_one(&events, "jwt_rejected", Level::INFO);
         assert!(field(&fields, "reason").contains(shown), "{fields:?}");
     }
 }
@@ -765,6 +947,8 @@ fn no_label_has_anything_of_a_token() {
 mod remote {
     use super::*;
 
+    use std::sync::atomic::AtomicUsize;
+
     use tower_jwt_auth::remote::{BootStore, FetchError, RemoteKeys};
     use tower_jwt_auth::test::TestIssuer;
 
@@ -780,23 +964,26 @@ mod remote {
         }
     }
 
-    /// One good load, one that fails, and more invented key ids than are looked up.
+    /// Good loads with one between that fails, and more invented key ids than are looked up.
     async fn everything() {
         let issuer = TestIssuer::new();
-        let answers = Mutex::new(vec![issuer.jwks(), issuer.jwks()]);
+        let jwks = issuer.jwks();
+        let loads = AtomicUsize::new(0);
         let fetch = move |_: Request<()>, _| {
-            let answer = answers.lock().unwrap().pop();
-            ready(match answer {
-                Some(answer) => Ok(Response::new(answer.into_bytes())),
-                None => Err(FetchError::new("no connection")),
+            let is_good = matches!(loads.fetch_add(1, Ordering::Relaxed), 0 | 1 | 3);
+            ready(if is_good {
+                Ok(Response::new(jwks.clone().into_bytes()))
+            } else {
+                Err(FetchError::new("no connection"))
             })
         };
         let keys = RemoteKeys::jwks("https://as.example/jwks", fetch)
             .unwrap()
             .boot_store(Broken);
         let keys = keys.eager().await.unwrap();
-        keys.reload().await;
-        keys.reload().await;
+        for _ in 0..4 {
+            keys.reload().await;
+        }
         let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys);
         for at in 0..8 {
             let token = issuer.token().header("kid", format!("invented-{at}"));
@@ -836,7 +1023,7 @@ mod remote {
 
     #[test]
     fn what_happens_to_fetched_keys_is_documented_too() {
-        let general = ["jwt_rejected", "jwt_rejected_reason"];
+        let general = ["jwt_rejected", "jwt_unavailable"];
         let mut events = events(everything);
         events.retain(|event| !general.contains(&event.name));
         for event in &events {
@@ -850,5 +1037,38 @@ mod remote {
         let mut metrics = metrics_of(everything);
         metrics.retain(|metric| !general.contains(&&*metric.name));
         check_metrics(metrics, documented(3));
+    }
+
+    /// An outage of an issuer is one event at its begin and one at its end, however many loads fail.
+    #[test]
+    fn an_outage_of_an_issuer_has_a_begin_and_an_end() {
+        let issuer = TestIssuer::new();
+        let jwks = issuer.jwks();
+        let loads = AtomicUsize::new(0);
+        let fetch = move |_: Request<()>, _| {
+            let load = loads.fetch_add(1, Ordering::Relaxed);
+            ready(if matches!(load, 0 | 51 | 52) {
+                Ok(Response::new(jwks.clone().into_bytes()))
+            } else {
+                Err(FetchError::new("no connection"))
+            })
+        };
+        let events = events(async || {
+            let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
+            let keys = keys.eager().await.unwrap();
+            for _ in 0..52 {
+                keys.reload().await;
+            }
+        });
+        let of = |name| events.iter().filter(move |event| event.name == name);
+        let failed: Vec<_> = of("jwt_keys_failed").map(|event| event.level).collect();
+        assert_eq!(failed.len(), 50);
+        assert_eq!(failed[0], Level::WARN);
+        assert!(failed[1..].iter().all(|level| *level == Level::DEBUG));
+        let fields = the_one(&events, "jwt_keys_recovered", Level::INFO);
+        assert_eq!(fields, [("source", "https://as.example/jwks")]);
+        let loud = events.iter().filter(|event| event.level <= Level::INFO);
+        let names: Vec<_> = loud.map(|event| event.name).collect();
+        assert_eq!(names, ["jwt_keys_failed", "jwt_keys_recovered"]);
     }
 }

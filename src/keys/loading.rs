@@ -121,8 +121,12 @@ impl<L: Load> Task<L> {
         self.link.dead_at.set(after(now, dead_in));
         let mut progress = self.link.progress();
         progress.loads = progress.loads.saturating_add(1);
-        progress.failing = None;
+        let was_failing = progress.failing.take().is_some();
         progress.fresh_until = Some(after(now, lifetime));
+        drop(progress);
+        if was_failing {
+            telemetry::keys_recovered(&self.source);
+        }
         after(
             now,
             lifetime.mul_f64(self.schedule.refresh_at + jitter(JITTER)),
@@ -132,7 +136,8 @@ impl<L: Load> Task<L> {
     /// Gives the time of the next load. Failures that requests have asked for do not make the
     /// pause between the others longer.
     fn failed(&mut self, error: LoadError, is_asked: bool) -> Instant {
-        telemetry::keys_failed(&self.source, &error.reason);
+        let is_first = self.link.progress().failing.is_none();
+        telemetry::keys_failed(&self.source, &error.reason, is_first);
         let now = Instant::now();
         let (shortest, longest) = self.schedule.backoff;
         let doubled = shortest

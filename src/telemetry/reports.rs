@@ -1,0 +1,308 @@
+//! How many rejections get into the log: a client must not be able to fill it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::event;
+use crate::claims::Claims;
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Rejection, RejectionKind};
+
+/// What a layer has written about its verdicts, and what it has left out.
+///
+/// Everything here is a few counters. A request takes no lock, and nothing grows.
+#[derive(Debug, Default)]
+pub(crate) struct Reports {
+    /// One for each kind of rejection.
+    budgets: [Budget; KINDS],
+    /// Outages of the keys, and of the revocation check.
+    outages: [Outage; 2],
+    /// Whether there is an outage that has not been reported to have ended.
+    is_out: Apart<AtomicBool>,
+}
+
+/// What each accepted request reads, away from what rejected ones write.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+impl Reports {
+    pub(crate) fn accepted<C>(&self, claims: &Claims<C>, clock: &dyn Clock) {
+        event!(
+            debug,
+            "jwt_accepted",
+            "token accepted",
+            issuer = claims.issuer()
+        );
+        super::count!("jwt_auth_accepted_total");
+        if self.is_out.0.load(Ordering::Relaxed) {
+            self.end_outages(seconds(clock.now()));
+        }
+    }
+
+    pub(crate) fn rejected(&self, rejection: &Rejection, clock: &dyn Clock) {
+        let kind = rejection.kind();
+        super::count!("jwt_auth_rejected_total", "kind" => kind.as_str());
+        if !super::is_heard!(ERROR) {
+            return;
+        }
+        match kind {
+            RejectionKind::KeySourceUnavailable => {
+                self.outage(0, rejection, seconds(clock.now()));
+                tell_quietly(rejection);
+            }
+            RejectionKind::RevocationUnavailable => {
+                self.outage(1, rejection, seconds(clock.now()));
+                tell_quietly(rejection);
+            }
+            // What a client without a token causes is no news.
+            RejectionKind::MissingCredentials => tell_quietly(rejection),
+            kind => match self.spend(kind, seconds(clock.now())) {
+                Some(suppressed) => tell(rejection, suppressed),
+                None => tell_quietly(rejection),
+            },
+        }
+    }
+
+    /// Takes one line from the budget of a kind. Gives the number of lines that were left out since
+    /// the last one.
+    fn spend(&self, kind: RejectionKind, now: u64) -> Option<u64> {
+        let kinds = RejectionKind::ALL.iter().zip(&self.budgets);
+        let (_, budget) = kinds.into_iter().find(|(known, _)| **known == kind)?;
+        budget.spend(now)
+    }
+
+    /// Reports the begin of an outage, once.
+    fn outage(&self, at: usize, rejection: &Rejection, now: u64) {
+        let Some(outage) = self.outages.get(at) else {
+            return;
+        };
+        if outage.goes_on(now) {
+            return;
+        }
+        self.is_out.0.store(true, Ordering::Relaxed);
+        event!(
+            warn,
+            "jwt_unavailable",
+            "requests are answered with 503",
+            kind = rejection.kind().as_str(),
+            reason = super::short(rejection).as_str()
+        );
+    }
+
+    /// Reports the end of outages in which nobody was rejected for a while.
+    fn end_outages(&self, now: u64) {
+        let kinds = [
+            RejectionKind::KeySourceUnavailable,
+            RejectionKind::RevocationUnavailable,
+        ];
+        let mut is_out = false;
+        for (outage, kind) in self.outages.iter().zip(kinds) {
+            match outage.end(now) {
+                State::None => {}
+                State::GoesOn => is_out = true,
+                State::Ended { seconds, requests } => event!(
+                    info,
+                    "jwt_available",
+                    "requests are no longer answered with 503",
+                    kind = kind.as_str(),
+                    seconds = seconds,
+                    requests = requests
+                ),
+            }
+        }
+        if !is_out {
+            self.is_out.0.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One line at the level that is on by default.
+fn tell(rejection: &Rejection, suppressed: u64) {
+    if rejection.kind() == RejectionKind::MissingLayer {
+        event!(
+            error,
+            "jwt_layer_missing",
+            "layer missing, so no claims were verified",
+            reason = super::short(rejection).as_str(),
+            suppressed = suppressed
+        );
+    } else {
+        event!(
+            info,
+            "jwt_rejected",
+            "request rejected",
+            kind = rejection.kind().as_str(),
+            status = rejection.status().as_u16(),
+            reason = super::short(rejection).as_str(),
+            suppressed = suppressed
+        );
+    }
+}
+
+fn tell_quietly(rejection: &Rejection) {
+    if rejection.kind() == RejectionKind::MissingLayer {
+        event!(
+            debug,
+            "jwt_layer_missing",
+            "layer missing, so no claims were verified",
+            reason = super::short(rejection).as_str(),
+            suppressed = 0_u64
+        );
+    } else {
+        event!(
+            debug,
+            "jwt_rejected",
+            "request rejected",
+            kind = rejection.kind().as_str(),
+            status = rejection.status().as_u16(),
+            reason = super::short(rejection).as_str(),
+            suppressed = 0_u64
+        );
+    }
+}
+
+/// Reports a rejection by an extractor or a guard, which knows nothing of the layer outside. Each
+/// thread counts for itself, so that they do not wait for one another's memory.
+pub(crate) fn rejected(rejection: &Rejection) {
+    thread_local! {
+        static OF_GUARDS: Reports = Reports::default();
+    }
+    // While a thread ends, nobody listens.
+    let _ = OF_GUARDS.try_with(|reports| reports.rejected(rejection, &SystemClock));
+}
+
+/// The lines that one kind of rejection may have in a window of time.
+#[derive(Debug, Default)]
+struct Budget {
+    window: AtomicU64,
+    spent: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+impl Budget {
+    /// Two requests at the turn of a window may both begin it: then there are a few lines more.
+    fn spend(&self, now: u64) -> Option<u64> {
+        let window = now / WINDOW.as_secs();
+        // Any other window is a new one, so that a clock that is set back does not silence the log.
+        if self.window.swap(window, Ordering::Relaxed) != window {
+            self.spent.store(0, Ordering::Relaxed);
+        }
+        if self.spent.fetch_add(1, Ordering::Relaxed) < LINES {
+            Some(self.suppressed.swap(0, Ordering::Relaxed))
+        } else {
+            self.suppressed.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+/// A time in which requests are answered with 503. Zero means that there is none.
+#[derive(Debug, Default)]
+struct Outage {
+    since: AtomicU64,
+    last: AtomicU64,
+    requests: AtomicU64,
+}
+
+enum State {
+    None,
+    GoesOn,
+    Ended { seconds: u64, requests: u64 },
+}
+
+impl Outage {
+    /// Counts a request; says whether the outage had begun before it.
+    fn goes_on(&self, now: u64) -> bool {
+        self.last.store(now, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let begin =
+            self.since
+                .compare_exchange(0, now.max(1), Ordering::Relaxed, Ordering::Relaxed);
+        begin.is_err()
+    }
+
+    /// Ends an outage in which no request was rejected for a while.
+    fn end(&self, now: u64) -> State {
+        let since = self.since.load(Ordering::Relaxed);
+        if since == 0 {
+            return State::None;
+        }
+        let last = self.last.load(Ordering::Relaxed);
+        if now.abs_diff(last) < QUIET.as_secs() {
+            return State::GoesOn;
+        }
+        let end = self
+            .since
+            .compare_exchange(since, 0, Ordering::Relaxed, Ordering::Relaxed);
+        match end {
+            Ok(_) => State::Ended {
+                seconds: last.saturating_sub(since),
+                requests: self.requests.swap(0, Ordering::Relaxed),
+            },
+            Err(_) => State::None,
+        }
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+const KINDS: usize = RejectionKind::ALL.len();
+/// Lines of one kind in a window, and how long that is.
+const LINES: u64 = 10;
+const WINDOW: Duration = Duration::from_secs(10);
+/// An outage has ended when nobody was rejected for so long. Requests that need no new key are
+/// accepted during an outage, so one of them does not end it.
+const QUIET: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000;
+
+    #[test]
+    fn a_kind_has_its_lines_in_each_window_and_the_next_one_counts_the_rest() {
+        let reports = Reports::default();
+        let spend = |kind, now| reports.spend(kind, now);
+        for _ in 0..LINES {
+            assert_eq!(spend(RejectionKind::Expired, NOW), Some(0));
+        }
+        for _ in 0..1_000 {
+            assert_eq!(spend(RejectionKind::Expired, NOW + 9), None);
+        }
+        // Another kind has lines of its own.
+        assert_eq!(spend(RejectionKind::BadSignature, NOW), Some(0));
+        assert_eq!(spend(RejectionKind::Expired, NOW + 10), Some(1_000));
+        assert_eq!(spend(RejectionKind::Expired, NOW + 10), Some(0));
+        // A clock that is set back begins a window as well.
+        assert_eq!(spend(RejectionKind::Expired, NOW - 3_600), Some(0));
+    }
+
+    #[test]
+    fn every_kind_has_a_budget() {
+        let reports = Reports::default();
+        for kind in RejectionKind::ALL {
+            assert_eq!(reports.spend(*kind, NOW), Some(0), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_outage_ends_once_when_nobody_was_rejected_for_a_while() {
+        let outage = Outage::default();
+        assert!(matches!(outage.end(NOW), State::None));
+        assert!(!outage.goes_on(NOW));
+        assert!(outage.goes_on(NOW + 100));
+        assert!(matches!(outage.end(NOW + 159), State::GoesOn));
+        let State::Ended { seconds, requests } = outage.end(NOW + 160) else {
+            panic!("it has ended");
+        };
+        assert_eq!((seconds, requests), (100, 2));
+        assert!(matches!(outage.end(NOW + 160), State::None));
+        assert!(!outage.goes_on(NOW + 161), "the next one begins");
+    }
+}
