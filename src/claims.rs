@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::cache::Growth;
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
-use crate::memo::Memo;
+use crate::memo::{Entry, Memo};
 use crate::name_set::NameSet;
 use crate::own;
 use crate::registered::Registered;
@@ -305,11 +305,6 @@ impl<C> Claims<C> {
         &self.token
     }
 
-    #[cfg(feature = "axum")]
-    pub(crate) fn is_same_token<D>(&self, other: &Claims<D>) -> bool {
-        Arc::ptr_eq(&self.token, &other.token)
-    }
-
     fn of_token(token: Arc<Token>) -> Self {
         Self {
             token,
@@ -342,6 +337,21 @@ impl<C: Send + Sync + 'static> Claims<C> {
             extensions.insert(Claims::<NoClaims>::of_token(Arc::clone(&self.token)));
         }
         extensions.insert(self);
+    }
+
+    /// Takes the claims of this token out again, in every type that it was asked for.
+    pub(crate) fn withdraw_from(&self, extensions: &mut http::Extensions) {
+        extensions.remove::<Claims>();
+        self.token.own.withdraw_from(extensions);
+    }
+}
+
+/// Own claims of a token.
+struct Own<C>(C);
+
+impl<C: Send + Sync + 'static> Entry for Own<C> {
+    fn withdraw_from(&self, extensions: &mut http::Extensions) {
+        extensions.remove::<Claims<C>>();
     }
 }
 
@@ -384,7 +394,7 @@ impl Token {
             )
         })?;
         if self.growth.try_add(bytes) {
-            self.own.put(own);
+            self.own.put(Own(own));
             return Ok(None);
         }
         let copy = Self {
@@ -393,14 +403,15 @@ impl Token {
             is_client: self.is_client,
             growth: Growth::new(),
         };
-        copy.own.put(own);
+        copy.own.put(Own(own));
         Ok(Some(Arc::new(copy)))
     }
 
     /// Own claims of a type that were read before. Of none there is nothing to read.
     fn known_claims<C: 'static>(&self) -> Option<&C> {
         let none: &dyn Any = &NoClaims {};
-        none.downcast_ref().or_else(|| self.own.get())
+        none.downcast_ref()
+            .or_else(|| self.own.get().map(|Own(own)| own))
     }
 }
 

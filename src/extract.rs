@@ -179,13 +179,6 @@ fn claims_in<C>(parts: &Parts) -> Result<Claims<C>, Rejection>
 where
     C: DeserializeOwned + Send + Sync + 'static,
 {
-    if let Some(claims) = parts.extensions.get::<Claims<C>>() {
-        // With another token in an outer layer, they may be that one's.
-        let verified = parts.extensions.get::<Claims>();
-        if verified.is_none_or(|verified| verified.is_same_token(claims)) {
-            return Ok(claims.clone());
-        }
-    }
     verified(&parts.extensions)?
         .of_type()
         .inspect_err(telemetry::rejected)

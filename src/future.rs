@@ -30,6 +30,8 @@ pin_project! {
         /// A verdict that is still to come, and the call to make then. It is in a box for the
         /// sake of those who do not wait: they would have to carry its room along.
         Waiting { wait: Wait<C>, call: Option<Box<(S, Request<B>)>> },
+        /// The verdict is there, and the inner service has to be ready once more.
+        Accepted { call: Option<Box<(S, Request<B>)>> },
         Inner { #[pin] future: F },
     }
 }
@@ -42,7 +44,7 @@ impl<S: Service<Request<B>>, B, C, R> ResponseFuture<S, B, C, R> {
         }
     }
 
-    /// `service` has been polled ready.
+    /// `service` is asked whether it is ready when the verdict is there.
     pub(crate) fn waiting(
         finish: Finish<C, R>,
         wait: Wait<C>,
@@ -71,7 +73,6 @@ where
     S: Service<Request<B>, Response = Response<ResBody>>,
     C: Send + Sync + 'static,
     R: RespondTo<ResBody>,
-    ResBody: Default,
 {
     type Output = Result<Response<ResBody>, S::Error>;
 
@@ -88,15 +89,23 @@ where
                 }
                 StateProjection::Waiting { wait, call } => match ready!(wait.as_mut().poll(cx)) {
                     Ok(claims) => {
-                        #[expect(clippy::expect_used, reason = "polled after completion")]
-                        let (mut service, mut request) =
-                            *call.take().expect("polled after completion");
-                        this.finish.enrich(&mut request, claims);
-                        let future = service.call(request);
-                        this.state.set(State::Inner { future });
+                        let mut call = call.take();
+                        if let Some((_, request)) = call.as_deref_mut() {
+                            this.finish.enrich(request, claims);
+                        }
+                        this.state.set(State::Accepted { call });
                     }
                     Err(rejection) => this.state.set(State::Rejected { rejection }),
                 },
+                StateProjection::Accepted { call } => {
+                    if let Some((service, _)) = call.as_deref_mut() {
+                        ready!(service.poll_ready(cx))?;
+                    }
+                    #[expect(clippy::expect_used, reason = "polled after completion")]
+                    let (mut service, request) = *call.take().expect("polled after completion");
+                    let future = service.call(request);
+                    this.state.set(State::Inner { future });
+                }
             }
         }
     }
@@ -109,7 +118,7 @@ impl<S: Service<Request<B>>, B, C, R> fmt::Debug for ResponseFuture<S, B, C, R> 
                 "state",
                 match self.state {
                     State::Rejected { .. } => &"rejected",
-                    State::Waiting { .. } => &"waiting",
+                    State::Waiting { .. } | State::Accepted { .. } => &"waiting",
                     State::Inner { .. } => &"inner",
                 },
             )

@@ -1,6 +1,6 @@
 //! Claims and requirements in tonic services.
 
-use http::header::WWW_AUTHENTICATE;
+use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 use serde::de::DeserializeOwned;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
@@ -76,6 +76,10 @@ fn status<T>(rejection: &Rejection, request: &Request<T>) -> Status {
 fn with_challenge(rejection: &Rejection, challenge: &Challenge) -> Status {
     let code = Code::from_i32(rejection.grpc_code().into());
     let mut status = Status::new(code, rejection.client_text());
+    let no_store = MetadataValue::from_static("no-store");
+    status
+        .metadata_mut()
+        .insert(CACHE_CONTROL.as_str(), no_store);
     for line in challenge.lines(rejection) {
         if let Ok(value) = MetadataValue::try_from(line.as_bytes()) {
             status

@@ -11,11 +11,11 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::challenge::Challenge;
 use crate::claims::Claims;
 use crate::error::{Rejection, RejectionKind};
 use crate::respond::{Exchange, Provisional, missing_layer};
 use crate::scope::Requirement;
-use crate::service::Anonymous;
 use crate::telemetry;
 
 /// Layer that lets those requests through whose token grants `R`; made by
@@ -79,6 +79,40 @@ where
                 }
             },
         }
+    }
+}
+
+/// In the extensions of a request that a layer let through without a token.
+#[derive(Clone, Copy, Debug)]
+struct Anonymous;
+
+/// Leaves the claims of a verified token in the extensions of a request.
+pub(crate) fn leave_claims<C: Send + Sync + 'static>(
+    extensions: &mut Extensions,
+    claims: Claims<C>,
+) {
+    clear(extensions);
+    claims.insert_into(extensions);
+}
+
+/// Leaves in the extensions of a request that nobody was verified.
+pub(crate) fn leave_anonymous(extensions: &mut Extensions) {
+    clear(extensions);
+    extensions.insert(Anonymous);
+}
+
+/// Removes what a layer outside has left: its policy is another one, and the verdict of the layer
+/// that is next to the service counts.
+fn clear(extensions: &mut Extensions) {
+    if extensions.is_empty() {
+        return;
+    }
+    let claims = extensions.remove::<Claims>();
+    if let Some(claims) = &claims {
+        claims.withdraw_from(extensions);
+    }
+    if extensions.remove::<Anonymous>().is_some() || claims.is_some() {
+        extensions.remove::<Challenge>();
     }
 }
 

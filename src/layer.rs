@@ -1,8 +1,7 @@
 //! [`JwtAuth`]: what is configured.
 
 use std::fmt;
-use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tower_layer::Layer;
@@ -14,23 +13,33 @@ use crate::clock::Clock;
 use crate::guard::RequireLayer;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
+#[cfg(feature = "test-util")]
+use crate::policy::Trust;
 use crate::policy::{Audience, ClaimPointer, Issuer, IssuerRules, Leeway, Policy, RequiredClaim};
 use crate::recall::{Memory, TokenCache};
 use crate::respond::{Dress, EmptyBody};
 use crate::revocation::Revocation;
 use crate::scope::Requirement;
 use crate::service::{JwtAuthService, Shared};
+use crate::striped::Striped;
 use crate::token_size::MaxTokenSize;
 use crate::verifier::Verifier;
 
-/// Layer that lets requests with a valid access token through and puts its [`Claims`] into their
-/// extensions; others it answers itself.
+/// Layer that verifies the access token of each request except a CORS preflight (`OPTIONS`).
+///
+/// It puts the [`Claims`] of a good token into the extensions of the request, and answers every
+/// other request itself. A [preflight](Self::check_preflights) passes without claims, because
+/// browsers never send a token with it.
 ///
 /// Issuer, audience and keys are the three things that cannot be left out. Everything else has a
 /// [default](crate::guide::defaults) and a setter. A clone is cheap.
 ///
 /// Put it around the routes that need a token, and a CORS layer around it: a browser shows its
-/// page a refusal only if that has CORS headers too.
+/// page a rejection only if that has CORS headers too.
+///
+/// Two layers may stand one inside the other. Each verifies the request by its own settings. The
+/// service sees the verdict of the inner one alone: that layer removes the claims that the outer
+/// one has put into the extensions.
 ///
 /// # Example: protect a service
 ///
@@ -46,14 +55,17 @@ use crate::verifier::Verifier;
 /// let auth = JwtAuth::new(Issuer::new("https://as.example")?, Audience::new("https://api.example")?, keys);
 ///
 /// let service = ServiceBuilder::new().layer(auth).service_fn(async |request: Request<String>| {
-///     let claims = request.extensions().get::<Claims>().expect("the layer put them there");
-///     Ok::<_, std::convert::Infallible>(Response::new(format!("{:?}", claims.subject())))
+///     let response = match request.extensions().get::<Claims>() {
+///         Some(user) => Response::new(format!("hello {}", user.subject().unwrap_or("stranger"))),
+///         None => Response::default(), // a CORS preflight
+///     };
+///     Ok::<_, std::convert::Infallible>(response)
 /// });
 /// # let token = test.token().subject("alice").mint();
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let request = Request::get("/").header("authorization", format!("Bearer {token}"));
 /// let response = service.clone().oneshot(request.body(String::new()).unwrap()).await.unwrap();
-/// assert_eq!(response.body(), r#"Some("alice")"#);
+/// assert_eq!(response.body(), "hello alice");
 ///
 /// let refused = service.oneshot(Request::new(String::new())).await.unwrap();
 /// assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
@@ -69,7 +81,9 @@ pub struct JwtAuth<C = NoClaims, R = EmptyBody> {
     policy: Arc<Policy>,
     settings: Arc<Settings>,
     responder: R,
-    claims: PhantomData<fn() -> C>,
+    /// What all services of this layer share, made with the first of them: a router may wrap its
+    /// routes anew for each request.
+    shared: Arc<OnceLock<Striped<Shared<C, R>>>>,
 }
 
 /// What concerns HTTP alone.
@@ -87,12 +101,7 @@ impl JwtAuth {
     pub fn new(issuer: Issuer, audience: Audience, keys: impl Into<KeyStore>) -> Self {
         let mut policy = Policy::new();
         policy.trust(issuer, audience, keys.into(), None);
-        Self {
-            policy: Arc::new(policy),
-            settings: Arc::default(),
-            responder: EmptyBody,
-            claims: PhantomData,
-        }
+        Self::of(Arc::new(policy), Arc::default(), EmptyBody)
     }
 
     /// Layer for routes inside of this one, which lets those requests through whose token grants
@@ -114,6 +123,15 @@ impl JwtAuth {
 }
 
 impl<C, R> JwtAuth<C, R> {
+    fn of(policy: Arc<Policy>, settings: Arc<Settings>, responder: R) -> Self {
+        Self {
+            policy,
+            settings,
+            responder,
+            shared: Arc::default(),
+        }
+    }
+
     /// Trusts a further issuer, with its own audience and keys. A key of one issuer never verifies a
     /// token of another, whatever its id.
     ///
@@ -160,23 +178,14 @@ impl<C, R> JwtAuth<C, R> {
     /// Deserializes own claims of this type in the layer, and refuses tokens whose claims do not
     /// fit it with 401. Handlers can ask for other types all the same.
     pub fn claims<D>(self) -> JwtAuth<D, R> {
-        JwtAuth {
-            policy: self.policy,
-            settings: self.settings,
-            responder: self.responder,
-            claims: PhantomData,
-        }
+        JwtAuth::of(self.policy, self.settings, self.responder)
     }
 
     /// Answers rejections with a body, such as [`ProblemDetails`](crate::response::ProblemDetails).
-    /// Default: [`EmptyBody`].
+    /// Default: [`EmptyBody`]. A service whose body has no default needs a responder that makes
+    /// one; see [`RespondTo`](crate::response::RespondTo).
     pub fn respond_with<T>(self, responder: T) -> JwtAuth<C, T> {
-        JwtAuth {
-            policy: self.policy,
-            settings: self.settings,
-            responder,
-            claims: PhantomData,
-        }
+        JwtAuth::of(self.policy, self.settings, responder)
     }
 
     /// The algorithms that are accepted, for all issuers; see [`IssuerRules::algorithms`].
@@ -290,9 +299,13 @@ impl<C, R> JwtAuth<C, R> {
         self
     }
 
-    /// Demands a token of CORS preflights too, which no browser sends with one. Default: a
-    /// preflight (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) goes through,
-    /// without claims, to the CORS layer or the route inside.
+    /// Requires a token of CORS preflights too. No browser sends one with them.
+    ///
+    /// Default: a preflight (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) passes
+    /// without claims, whatever credentials it carries. Everything inside that answers `OPTIONS`
+    /// sees it: a CORS layer, a route for every method (`any`), a fallback, a proxy, a plain Tower
+    /// service. Its headers are those of the client, and nobody has verified an `Authorization`
+    /// among them. A CORS layer outside answers preflights before they come here.
     pub fn check_preflights(mut self) -> Self {
         self.settings_mut().checks_preflights = true;
         self
@@ -304,7 +317,8 @@ impl<C, R> JwtAuth<C, R> {
     /// The token goes from every place that the [`TokenSource`] reads: the `Authorization` header
     /// and the other headers as a whole, from `Cookie` the token cookie alone, from the URI the
     /// parameter `access_token` alone. Other cookies and parameters stay byte for byte. Copies that
-    /// were made outside of the layer, such as the `OriginalUri` of axum, are not changed.
+    /// were made outside of the layer, such as the `OriginalUri` of axum, are not changed. A preflight,
+    /// whose token is not verified, keeps it.
     pub fn remove_credentials(mut self) -> Self {
         self.settings_mut().removes_credentials = true;
         self
@@ -316,14 +330,29 @@ impl<C, R> JwtAuth<C, R> {
         Verifier::of(Arc::clone(&self.policy))
     }
 
+    /// Changes the first issuer that is trusted, for a test.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn with_first_trust(
+        mut self,
+        change: impl FnOnce(&Arc<dyn Clock>, &mut Trust),
+    ) -> Self {
+        let policy = self.policy_mut();
+        if let Some(trust) = policy.trusts.first_mut() {
+            change(&policy.clock, trust);
+        }
+        self
+    }
+
     /// For a change, after which nothing counts that was accepted before.
     fn policy_mut(&mut self) -> &mut Policy {
+        self.shared = Arc::default();
         let policy = Arc::make_mut(&mut self.policy);
         policy.memory = policy.memory.clone();
         policy
     }
 
     fn settings_mut(&mut self) -> &mut Settings {
+        self.shared = Arc::default();
         Arc::make_mut(&mut self.settings)
     }
 }
@@ -332,12 +361,15 @@ impl<S, C, R: Clone> Layer<S> for JwtAuth<C, R> {
     type Service = JwtAuthService<S, C, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let shared = Shared {
-            verifier: self.verifier(),
-            settings: Arc::clone(&self.settings),
-            responder: self.responder.clone(),
-        };
-        JwtAuthService::new(inner, shared)
+        let shared = self.shared.get_or_init(|| {
+            self.settings.dress.prepare();
+            Striped::new(Shared {
+                verifier: self.verifier(),
+                settings: Arc::clone(&self.settings),
+                responder: self.responder.clone(),
+            })
+        });
+        JwtAuthService::new(inner, shared.clone())
     }
 }
 
@@ -347,7 +379,7 @@ impl<C, R: Clone> Clone for JwtAuth<C, R> {
             policy: Arc::clone(&self.policy),
             settings: Arc::clone(&self.settings),
             responder: self.responder.clone(),
-            claims: PhantomData,
+            shared: Arc::clone(&self.shared),
         }
     }
 }

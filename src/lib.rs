@@ -192,7 +192,7 @@ pub mod remote {
 /// What rejections look like on the wire.
 pub mod response {
     pub use crate::challenge::Challenge;
-    pub use crate::respond::{EmptyBody, ProblemDetails, RespondTo};
+    pub use crate::respond::{EXPOSED_HEADERS, EmptyBody, ProblemDetails, RespondTo};
 }
 
 /// Parts of [`Claims`].

@@ -3,13 +3,21 @@
 use std::any::Any;
 use std::sync::OnceLock;
 
+use http::Extensions;
+
+/// A value that a [`Memo`] keeps.
+pub(crate) trait Entry: Any + Send + Sync {
+    /// Removes what is in the extensions of a request because of this value.
+    fn withdraw_from(&self, extensions: &mut Extensions);
+}
+
 /// Values by type: written once, then read without a lock. It grows with the number of types that
 /// a program asks for, not with the number of requests.
 ///
 /// Most programs ask for one: which type the first value has is known without following a pointer.
 #[derive(Default)]
 pub(crate) struct Memo {
-    first: OnceLock<Box<dyn Any + Send + Sync>>,
+    first: OnceLock<Box<dyn Entry>>,
     others: OnceLock<Box<Self>>,
 }
 
@@ -19,8 +27,8 @@ impl Memo {
     }
 
     /// The value of this type: this one, or that of another thread that was faster.
-    pub(crate) fn put<T: Send + Sync + 'static>(&self, value: T) -> &T {
-        let mut value: Option<Box<dyn Any + Send + Sync>> = Some(Box::new(value));
+    pub(crate) fn put<T: Entry>(&self, value: T) -> &T {
+        let mut value: Option<Box<dyn Entry>> = Some(Box::new(value));
         loop {
             match self.find() {
                 Ok(value) => return value,
@@ -29,11 +37,23 @@ impl Memo {
         }
     }
 
+    /// Removes what is in the extensions of a request because of one of the values.
+    pub(crate) fn withdraw_from(&self, extensions: &mut Extensions) {
+        let mut memo = Some(self);
+        while let Some(Self { first, others }) = memo {
+            if let Some(value) = first.get() {
+                value.withdraw_from(extensions);
+            }
+            memo = others.get().map(|others| &**others);
+        }
+    }
+
     /// The value of this type, or a memo behind all values, in which none has been seen.
     fn find<T: 'static>(&self) -> Result<&T, &Self> {
         let mut memo = self;
         while let Some(value) = memo.first.get() {
-            if let Some(value) = value.downcast_ref() {
+            let any: &dyn Any = &**value;
+            if let Some(value) = any.downcast_ref() {
                 return Ok(value);
             }
             memo = memo.others.get_or_init(Box::default);
@@ -45,6 +65,31 @@ impl Memo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    macro_rules! entries {
+        ($($type:ty)*) => { $(
+            impl Entry for $type {
+                fn withdraw_from(&self, extensions: &mut Extensions) {
+                    extensions.remove::<$type>();
+                }
+            }
+        )* };
+    }
+    entries!(u8 u16 &'static str);
+
+    #[test]
+    fn memo_withdraws_each_of_its_values_and_nothing_else() {
+        let memo = Memo::default();
+        memo.put(1_u8);
+        memo.put("two");
+        let mut extensions = Extensions::new();
+        extensions.insert(7_u8);
+        extensions.insert(7_u16);
+        extensions.insert("seven");
+        memo.withdraw_from(&mut extensions);
+        assert_eq!(extensions.len(), 1);
+        assert_eq!(extensions.get(), Some(&7_u16));
+    }
 
     #[test]
     fn memo_keeps_one_value_per_type() {

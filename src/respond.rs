@@ -12,13 +12,16 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use crate::challenge::Challenge;
 use crate::error::{GrpcCode, Rejection, RejectionKind, Row};
 
-/// Gives the response to a rejection its body.
+/// Makes the body of the response to a rejection.
 ///
-/// Status, challenges and `Cache-Control` stand in `head` already, and the [`Rejection`] in its
-/// extensions; a responder may change them, and has to name the type of its content. gRPC answers
-/// have no body and are not asked for.
+/// | responder | body of a response |
+/// |---|---|
+/// | [`EmptyBody`] | any type with a default |
+/// | [`ProblemDetails`] | any type that is made from a `String` |
+/// | a closure | any type with a default, for the answers without content |
+/// | a pair of closures | any type: the second one makes an empty body |
 ///
-/// Implemented by [`EmptyBody`], [`ProblemDetails`], and closures:
+/// # Example: a sentence
 ///
 /// ```
 /// use http::header::CONTENT_TYPE;
@@ -31,23 +34,81 @@ use crate::error::{GrpcCode, Rejection, RejectionKind, Row};
 /// # fn check(_: impl tower_jwt_auth::response::RespondTo<String>) {}
 /// # check(respond);
 /// ```
+///
+/// # Example: a service whose body has no default
+///
+/// ```
+/// use http::response::Parts;
+/// use tower_jwt_auth::{JwtAuth, Rejection};
+/// # use tower_jwt_auth::response::RespondTo;
+///
+/// enum Body {
+///     File(std::fs::File),
+///     Text(&'static str),
+/// }
+///
+/// fn with_text(auth: JwtAuth) -> JwtAuth<tower_jwt_auth::NoClaims, impl RespondTo<Body>> {
+///     auth.respond_with((
+///         |rejection: &Rejection, _: &mut Parts| Body::Text(rejection.client_text()),
+///         || Body::Text(""),
+///     ))
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot answer with a body of type `{B}`",
-    note = "every responder needs `{B}: Default`, and `ProblemDetails` also `{B}: From<String>`; one of your own is a closure `|rejection: &Rejection, head: &mut http::response::Parts| -> {B}`"
+    note = "`EmptyBody` needs `{B}: Default`, and `ProblemDetails` needs `{B}: From<String>`",
+    note = "a responder of your own is a closure `|rejection: &Rejection, head: &mut http::response::Parts| -> {B}`; where `{B}` has no default, it is a pair of that and a closure `|| -> {B}` that makes an empty body"
 )]
 pub trait RespondTo<B>: Clone + Send + Sync + 'static {
     /// The body for this rejection.
+    ///
+    /// Status, challenges and `Cache-Control` are in `head` already, and the [`Rejection`] is in
+    /// its extensions. A responder may change them, and has to name the type of its content.
     fn respond(&self, rejection: &Rejection, head: &mut Parts) -> B;
+
+    /// A body without content: for a gRPC call, and for a `HEAD` request, whose response has the
+    /// headers that [`respond`](Self::respond) sets.
+    fn empty(&self) -> B;
 }
 
 impl<B, F> RespondTo<B> for F
 where
+    B: Default,
     F: Fn(&Rejection, &mut Parts) -> B + Clone + Send + Sync + 'static,
 {
     fn respond(&self, rejection: &Rejection, head: &mut Parts) -> B {
         self(rejection, head)
     }
+
+    fn empty(&self) -> B {
+        B::default()
+    }
 }
+
+#[diagnostic::do_not_recommend]
+impl<B, F, E> RespondTo<B> for (F, E)
+where
+    F: Fn(&Rejection, &mut Parts) -> B + Clone + Send + Sync + 'static,
+    E: Fn() -> B + Clone + Send + Sync + 'static,
+{
+    fn respond(&self, rejection: &Rejection, head: &mut Parts) -> B {
+        self.0(rejection, head)
+    }
+
+    fn empty(&self) -> B {
+        self.1()
+    }
+}
+
+/// Response headers of this crate that a browser shows to a page of another origin only if
+/// `Access-Control-Expose-Headers` names them: `WWW-Authenticate`, `Retry-After` and `DPoP-Nonce`.
+///
+/// Give them to the CORS layer. [The guide](crate::guide::start) has an example.
+pub const EXPOSED_HEADERS: [HeaderName; 3] = [
+    WWW_AUTHENTICATE,
+    RETRY_AFTER,
+    HeaderName::from_static("dpop-nonce"),
+];
 
 /// No body: the default. Status and challenge say everything.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,6 +118,10 @@ pub struct EmptyBody;
 #[diagnostic::do_not_recommend]
 impl<B: Default> RespondTo<B> for EmptyBody {
     fn respond(&self, _: &Rejection, _: &mut Parts) -> B {
+        B::default()
+    }
+
+    fn empty(&self) -> B {
         B::default()
     }
 }
@@ -125,6 +190,10 @@ impl<B: From<String>> RespondTo<B> for ProblemDetails {
         }
         serde_json::Value::Object(problem).to_string().into()
     }
+
+    fn empty(&self) -> B {
+        String::new().into()
+    }
 }
 
 /// What a request expects of its response.
@@ -138,7 +207,11 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         Self {
-            grpc: grpc_type(request.headers()).map(Box::new),
+            // A call is a POST: a response to another method may be kept by caches and shown by
+            // browsers, and has to be one of HTTP.
+            grpc: (request.method() == Method::POST)
+                .then(|| grpc_type(request.headers()).map(Box::new))
+                .flatten(),
             is_head: request.method() == Method::HEAD,
         }
     }
@@ -205,41 +278,47 @@ impl Dress {
         self.ready = Ready::default();
     }
 
+    /// Makes the headers that are the same each time.
+    pub(crate) fn prepare(&self) {
+        let kinds = ALIKE.into_iter().chain([RejectionKind::MalformedRequest]);
+        for rejection in kinds.map(Rejection::of) {
+            let _ = self.ready(&rejection);
+        }
+    }
+
     /// The response to a rejection.
-    pub(crate) fn response<B: Default>(
+    pub(crate) fn response<B>(
         &self,
         rejection: &Rejection,
         exchange: &Exchange,
         responder: &impl RespondTo<B>,
     ) -> Response<B> {
-        let (mut head, mut body) = Response::new(B::default()).into_parts();
+        let (mut head, ()) = Response::new(()).into_parts();
         head.extensions.insert(rejection.clone());
-        match &exchange.grpc {
-            Some(content_type) => self.grpc_head(rejection, content_type, &mut head),
+        let body = match &exchange.grpc {
+            Some(content_type) => {
+                self.grpc_head(rejection, content_type, &mut head);
+                responder.empty()
+            }
             None => {
                 self.http_head(rejection, &mut head);
                 let full = responder.respond(rejection, &mut head);
                 // To HEAD the same fields, and no content (RFC 9110, section 9.3.2).
-                if !exchange.is_head {
-                    body = full;
+                if exchange.is_head {
+                    responder.empty()
+                } else {
+                    full
                 }
             }
-        }
+        };
         Response::from_parts(head, body)
     }
 
     fn http_head(&self, rejection: &Rejection, head: &mut Parts) {
         let Row { status, .. } = rejection.kind().row();
-        if let Some(ready) = self.ready.of(rejection.kind()) {
+        if let Some(ready) = self.ready(rejection) {
             head.status = status;
-            head.headers = ready
-                .get_or_init(|| {
-                    let mut headers = HeaderMap::new();
-                    headers.insert(CACHE_CONTROL, NO_STORE);
-                    self.challenges(rejection, &mut headers);
-                    headers
-                })
-                .clone();
+            head.headers = ready.clone();
             return;
         }
         head.headers.insert(CACHE_CONTROL, NO_STORE);
@@ -255,11 +334,24 @@ impl Dress {
         }
     }
 
+    /// The headers of a rejection that are the same each time.
+    fn ready(&self, rejection: &Rejection) -> Option<&HeaderMap> {
+        let ready = self.ready.of(rejection.kind())?;
+        Some(ready.get_or_init(|| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CACHE_CONTROL, NO_STORE);
+            self.challenges(rejection, &mut headers);
+            headers
+        }))
+    }
+
     /// A trailers-only response. Never another HTTP status than 200: clients would translate it
     /// by a table that is not meant for servers.
     fn grpc_head(&self, rejection: &Rejection, content_type: &HeaderValue, head: &mut Parts) {
         let Row { grpc, text, .. } = rejection.kind().row();
         head.headers.insert(CONTENT_TYPE, content_type.clone());
+        // No cache keeps the response to a POST unless it is told to. A proxy may be told so.
+        head.headers.insert(CACHE_CONTROL, NO_STORE);
         if self.hides_forbidden && grpc == GrpcCode::PermissionDenied {
             head.headers.insert(GRPC_STATUS, GRPC_NOT_FOUND);
             return;

@@ -13,6 +13,7 @@ use crate::bearer;
 use crate::claims::Claims;
 use crate::error::{Rejection, RejectionKind};
 use crate::future::ResponseFuture;
+use crate::guard;
 use crate::layer::Settings;
 use crate::respond::{Exchange, Provisional, RespondTo};
 use crate::striped::{Stripe, Striped};
@@ -31,10 +32,6 @@ pub(crate) struct Shared<C, R> {
     pub(crate) responder: R,
 }
 
-/// In the extensions of a request that a layer let through without a token.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Anonymous;
-
 /// What is to become of a request.
 enum Admission<C> {
     Accepted(Claims<C>),
@@ -43,11 +40,8 @@ enum Admission<C> {
 }
 
 impl<S, C, R> JwtAuthService<S, C, R> {
-    pub(crate) fn new(inner: S, shared: Shared<C, R>) -> Self {
-        Self {
-            inner,
-            shared: Striped::new(shared),
-        }
+    pub(crate) fn new(inner: S, shared: Striped<Shared<C, R>>) -> Self {
+        Self { inner, shared }
     }
 }
 
@@ -56,7 +50,6 @@ where
     S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     C: DeserializeOwned + Send + Sync + 'static,
     R: RespondTo<ResBody>,
-    ResBody: Default,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
@@ -75,15 +68,15 @@ where
                 ResponseFuture::inner(finish, self.inner.call(request))
             }
             Ok(Admission::Anonymous) => {
+                guard::leave_anonymous(request.extensions_mut());
                 finish.prepare(&mut request);
-                request.extensions_mut().insert(Anonymous);
                 ResponseFuture::inner(finish, self.inner.call(request))
             }
             Ok(Admission::Waiting(wait)) => {
-                // The clone stays behind: the service that was polled ready is the one to call.
-                let clone = self.inner.clone();
-                let ready = std::mem::replace(&mut self.inner, clone);
-                ResponseFuture::waiting(finish, wait, ready, request)
+                // Nobody calls the ready service for a while. What it holds, such as a permit, goes
+                // back: a request whose token is not verified must not keep it from others.
+                self.inner = self.inner.clone();
+                ResponseFuture::waiting(finish, wait, self.inner.clone(), request)
             }
             Err(rejection) => {
                 // Nobody calls the ready service now: what it holds, such as a permit, goes back.
@@ -138,8 +131,8 @@ impl<C: 'static, R> Finish<C, R> {
     {
         let settings = &self.shared.settings;
         bearer::conceal(request, &settings.source, settings.removes_credentials);
+        guard::leave_claims(request.extensions_mut(), claims);
         self.prepare(request);
-        claims.insert_into(request.extensions_mut());
     }
 
     /// Gives tonic methods the challenge for their own refusals.
@@ -151,7 +144,7 @@ impl<C: 'static, R> Finish<C, R> {
         }
     }
 
-    pub(crate) fn reject<ResBody: Default>(&self, rejection: &Rejection) -> Response<ResBody>
+    pub(crate) fn reject<ResBody>(&self, rejection: &Rejection) -> Response<ResBody>
     where
         R: RespondTo<ResBody>,
     {
@@ -162,10 +155,7 @@ impl<C: 'static, R> Finish<C, R> {
     }
 
     /// Gives a response of the inner service what HTTP asks of this layer.
-    pub(crate) fn finish<ResBody: Default>(
-        &self,
-        mut response: Response<ResBody>,
-    ) -> Response<ResBody>
+    pub(crate) fn finish<ResBody>(&self, mut response: Response<ResBody>) -> Response<ResBody>
     where
         R: RespondTo<ResBody>,
     {

@@ -67,6 +67,8 @@ pub struct TestIssuer {
     clock: Arc<dyn Clock>,
     keys: KeyStore,
     signers: Arc<RwLock<Vec<Arc<Signer>>>>,
+    /// Tokens with an id of their own, for the next id.
+    minted: Arc<AtomicU64>,
 }
 
 impl TestIssuer {
@@ -96,7 +98,73 @@ impl TestIssuer {
             clock: Arc::new(SystemClock),
             keys: KeyStore::from(signer.key()),
             signers: Arc::new(RwLock::new(vec![Arc::new(signer)])),
+            minted: Arc::default(),
         }
+    }
+
+    /// An issuer in the place of the first one that a layer trusts, and the layer with its keys.
+    ///
+    /// The issuer has the name and the audience of that one, and signs with an algorithm that the
+    /// layer accepts from it: the first of its [`algorithms`](JwtAuth::algorithms), else ES256.
+    /// The layer keeps all its settings. The issuer reads the time from the clock of the layer.
+    /// Other issuers that the layer trusts stay as they are.
+    ///
+    /// # Panics
+    ///
+    /// If the layer accepts no algorithm at all.
+    ///
+    /// # Example: the settings of production
+    ///
+    /// ```
+    /// # #[cfg(feature = "axum")] {
+    /// # use axum::{Router, body::Body, routing::get};
+    /// # use http::{Request, StatusCode};
+    /// # use tower::ServiceExt;
+    /// use tower_jwt_auth::response::ProblemDetails;
+    /// use tower_jwt_auth::test::TestIssuer;
+    /// use tower_jwt_auth::{Algorithm, Audience, Claims, ConfigError, Issuer, JwtAuth, KeyStore, NoClaims};
+    ///
+    /// /// The layer as it is in production.
+    /// fn auth() -> Result<JwtAuth<NoClaims, ProblemDetails>, ConfigError> {
+    ///     let keys = KeyStore::pending(); // in production, those of the issuer
+    ///     Ok(JwtAuth::new(Issuer::new("https://login.example.com")?, Audience::new("calendar-api")?, keys)
+    ///         .algorithms([Algorithm::PS256])
+    ///         .respond_with(ProblemDetails::new()))
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let (issuer, auth) = TestIssuer::in_place_of(auth()?);
+    /// let app = Router::new().route("/", get(async |_: Claims| "in")).layer(auth);
+    /// let request = Request::get("/").header("authorization", format!("Bearer {}", issuer.token().mint()));
+    /// let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    /// assert_eq!(response.status(), StatusCode::OK);
+    ///
+    /// let rejected = app.oneshot(Request::new(Body::empty())).await.unwrap();
+    /// assert_eq!(rejected.status(), StatusCode::UNAUTHORIZED);
+    /// assert_eq!(rejected.headers()["content-type"], "application/problem+json");
+    /// # Ok::<(), ConfigError>(())
+    /// # }).unwrap();
+    /// # }
+    /// ```
+    pub fn in_place_of<C, R>(auth: JwtAuth<C, R>) -> (Self, JwtAuth<C, R>) {
+        let mut issuer = Self::new();
+        let auth = auth.with_first_trust(|clock, trust| {
+            let algorithm = match trust.rules.algorithms.as_deref() {
+                Some(allowed) => *allowed.first().expect("the layer accepts some algorithm"),
+                None => Algorithm::ES256,
+            };
+            issuer = Self::with_algorithm(algorithm)
+                .named(trust.issuer.as_str())
+                .with_clock({
+                    let clock = Arc::clone(clock);
+                    move || clock.now()
+                });
+            if let Some(audience) = trust.audience.ids().next() {
+                issuer.audience = audience.into();
+            }
+            trust.keys = issuer.keys();
+        });
+        (issuer, auth)
     }
 
     /// Names the issuer, the `iss` of its tokens.
@@ -193,7 +261,8 @@ impl TestIssuer {
 
     /// A token to be minted: good unless it is told to be bad, for 5 minutes.
     ///
-    /// It is an RFC 9068 access token of subject `subject-1` and client `client-1`, without scopes.
+    /// It is an RFC 9068 access token of subject `subject-1` and client `client-1`, without scopes,
+    /// and with a `jti` that no other token of this issuer has.
     pub fn token(&self) -> TestToken {
         let now = self
             .clock
@@ -201,7 +270,8 @@ impl TestIssuer {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
-        TestToken::new(self.signer(), &self.issuer, &self.audience, now)
+        let minted = Arc::clone(&self.minted);
+        TestToken::new(self.signer(), &self.issuer, &self.audience, now, minted)
     }
 
     fn signer(&self) -> Arc<Signer> {
@@ -270,5 +340,85 @@ impl Clock for FixedClock {
         UNIX_EPOCH
             .checked_add(Duration::from_millis(self.0.load(Ordering::Relaxed)))
             .unwrap_or(UNIX_EPOCH)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claims::Claims;
+    use crate::config_error::ConfigError;
+    use crate::error::RejectionKind;
+
+    #[test]
+    fn every_token_has_an_id_of_its_own() {
+        let issuer = TestIssuer::new();
+        let verifier = issuer.auth().verifier();
+        let id = |token: &str| verifier.verify_now(token).unwrap().id().map(str::to_owned);
+        let token = issuer.token();
+        let ids = [
+            token.mint(),
+            token.mint(),
+            token.clone().subject("alice").mint(),
+            issuer.token().mint(),
+            issuer.clone().token().mint(),
+        ];
+        let ids: std::collections::BTreeSet<_> = ids.iter().map(|token| id(token)).collect();
+        assert_eq!(ids.len(), 5);
+        assert!(!ids.contains(&None));
+
+        // The twins: one that was given an id, and one that was given none.
+        let named = token.clone().claim("jti", "mine");
+        for token in [named.mint(), named.mint()] {
+            assert_eq!(id(&token).as_deref(), Some("mine"));
+        }
+        assert_eq!(id(&token.without("jti").mint()), None);
+    }
+
+    #[test]
+    fn an_issuer_takes_the_place_of_the_first_one() -> Result<(), ConfigError> {
+        let partner = TestIssuer::new().named("https://partner.example");
+        let auth = JwtAuth::new(
+            Issuer::new("https://login.example.com")?,
+            Audience::any_of(["calendar-api", "old-name"])?,
+            KeyStore::pending(),
+        )
+        .trust(partner.issuer(), partner.audience(), partner.keys())
+        .algorithms([Algorithm::EdDSA, Algorithm::ES256])
+        .access_token_profile();
+        let clock = FixedClock::at(1_700_000_000);
+        let (issuer, auth) = TestIssuer::in_place_of(auth.clock(clock.clone()));
+
+        let verifier = auth.verifier();
+        let kind = |token: &str| verifier.verify_now(token).map_err(|error| error.kind());
+        let claims: Claims = kind(&issuer.token().mint()).unwrap();
+        assert_eq!(claims.issuer(), "https://login.example.com");
+        assert_eq!(claims.audience().collect::<Vec<_>>(), ["calendar-api"]);
+
+        // The settings are those of the layer, its clock too.
+        let refused = |token: String, expected| assert_eq!(kind(&token).unwrap_err(), expected);
+        refused(
+            issuer.token().without("sub").mint(),
+            RejectionKind::MissingClaim,
+        );
+        refused(
+            issuer.token().audience("other").mint(),
+            RejectionKind::AudienceMismatch,
+        );
+        let token = issuer.token().mint();
+        clock.advance(Duration::from_secs(3_600));
+        refused(token, RejectionKind::Expired);
+        assert!(kind(&issuer.token().mint()).is_ok());
+        // Nobody else gets in with these keys, and the other issuer keeps its own.
+        refused(
+            issuer
+                .token()
+                .issuer("https://partner.example")
+                .audience("https://api.example")
+                .mint(),
+            RejectionKind::AlgorithmNotAllowed,
+        );
+        assert!(kind(&partner.with_clock(clock).token().mint()).is_ok());
+        Ok(())
     }
 }

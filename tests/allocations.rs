@@ -80,6 +80,38 @@ where
     counts.max().unwrap()
 }
 
+/// Allocations of a request for a router that is called directly, which wraps its routes anew for
+/// each request, beyond those of an `Extension` layer in the place of ours.
+#[cfg(feature = "axum")]
+fn count_in_router<C>(auth: &JwtAuth<C>, token: &str) -> usize
+where
+    C: serde::de::DeserializeOwned + Send + Sync + 'static,
+{
+    use axum::{Extension, Router, body::Body, routing::get};
+
+    let routes = || Router::new().route("/events", get(async || "hello"));
+    let count = |router: Router| {
+        let mut context = Context::from_waker(Waker::noop());
+        let counts = (0..8).map(|_| {
+            let request =
+                Request::get("/events").header("authorization", format!("Bearer {token}"));
+            let request = request.body(Body::empty()).unwrap();
+            let mut router = router.clone();
+            let region = Region::new(ALLOCATOR);
+            let mut answer = pin!(router.call(request));
+            let Poll::Ready(Ok(response)) = answer.as_mut().poll(&mut context) else {
+                panic!("there is nothing to wait for")
+            };
+            let count = region.change().allocations;
+            assert_eq!(response.status(), 200);
+            count
+        });
+        counts.skip(1).max().unwrap()
+    };
+    let with_auth = count(routes().layer(auth.clone()));
+    with_auth - count(routes().layer(Extension(std::sync::Arc::new(7))))
+}
+
 /// Bytes that each of these tokens leaves behind in the cache.
 fn kept(auth: &JwtAuth, tokens: &[String]) -> usize {
     let verifier = auth.verifier();
@@ -119,6 +151,20 @@ fn a_request_costs_few_allocations() {
     assert_eq!(count(&auth(), &repeated, 200), 3);
     // The claims in two types.
     assert_eq!(count(&auth().claims::<User>(), &repeated, 200), 4);
+    // A service is wrapped for the price of a reference count.
+    let wrapping = auth();
+    drop(wrapping.layer(Hello));
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..8 {
+        black_box(wrapping.clone().layer(Hello));
+    }
+    assert_eq!(region.change().allocations, 0);
+    // Nothing but the second entry: routers wrap their routes for each request.
+    #[cfg(feature = "axum")]
+    {
+        assert_eq!(count_in_router(&auth(), &repeated[0]), 0);
+        assert_eq!(count_in_router(&auth().claims::<User>(), &repeated[0]), 1);
+    }
     // A token that is read: its claims, and then those of an own type with their strings.
     let off = auth().cache(TokenCache::off());
     assert_eq!(count(&off, &fresh, 200), 7);

@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, Path};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
@@ -932,6 +932,69 @@ async fn a_rejection_that_a_handler_returns_is_answered_like_others() {
         answer.parameter("scope").as_deref(),
         Some("calendar:write calendar:delete")
     );
+}
+
+/// FETCH-3.3-D1: what the guide says of a preflight that no CORS layer outside has answered.
+#[tokio::test]
+async fn a_preflight_comes_to_what_answers_options() {
+    let fixture = Fixture::new();
+    let who = async |claims: Option<Claims>| claims.map_or("nobody", |_| "somebody");
+    let app = Router::new()
+        .route("/get", get(async |_: Claims| "in"))
+        .route("/claims", any(async |_: Claims| "in"))
+        .route("/scope", any(async |_: RequireScope<calendar::Read>| "in"))
+        .route("/may", any(who))
+        .route(
+            "/proxy",
+            any(async |headers: HeaderMap| headers.contains_key(AUTHORIZATION).to_string()),
+        )
+        .fallback(who);
+    let forged = fixture.token().scope("calendar:read").tampered().mint();
+    let token = fixture.token().scope("calendar:read").mint();
+    let ask = async |app: &Router, path: &str, token: Option<&str>, is_preflight: bool| {
+        let mut request = request(Method::OPTIONS, path, token);
+        if is_preflight {
+            let headers = request.headers_mut();
+            let origin = HeaderValue::from_static("https://app.example");
+            headers.insert("origin", origin);
+            let method = HeaderValue::from_static("GET");
+            headers.insert("access-control-request-method", method);
+        }
+        let answer = call(app, request).await;
+        (answer.status.as_u16(), answer.body)
+    };
+    let lenient = app.clone().layer(fixture.auth());
+    for token in [None, Some(forged.as_str()), Some(token.as_str())] {
+        for (path, status, body) in [
+            ("/get", 405, ""),
+            ("/claims", 401, ""),
+            ("/scope", 401, ""),
+            ("/may", 200, "nobody"),
+            ("/nowhere", 200, "nobody"),
+        ] {
+            let found = ask(&lenient, path, token, true).await;
+            assert_eq!(found, (status, body.to_owned()), "{path}");
+        }
+        // A header that nobody has verified.
+        let found = ask(&lenient, "/proxy", token, true).await;
+        assert_eq!(found, (200, token.is_some().to_string()));
+    }
+    // The twins: `OPTIONS` that is no preflight, and a layer that asks preflights for a token.
+    let strict = app.layer(fixture.auth().check_preflights());
+    for (app, is_preflight) in [(&lenient, false), (&strict, true)] {
+        for path in ["/get", "/claims", "/may", "/proxy", "/nowhere"] {
+            assert_eq!(ask(app, path, None, is_preflight).await.0, 401, "{path}");
+            assert_eq!(
+                ask(app, path, Some(&forged), is_preflight).await.0,
+                401,
+                "{path}"
+            );
+        }
+        assert_eq!(
+            ask(app, "/may", Some(&token), is_preflight).await.1,
+            "somebody"
+        );
+    }
 }
 
 /// GRPC-1, GRPC-2: a refusal on an axum route that answers gRPC.

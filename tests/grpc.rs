@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{Request as HttpRequest, Response as HttpResponse, StatusCode};
+use http::{HeaderValue, Request as HttpRequest, Response as HttpResponse, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -30,7 +30,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::grpc::RequestExt;
 use tower_jwt_auth::response::Challenge;
 use tower_jwt_auth::revocation::{CheckFailed, Standing};
@@ -482,6 +482,74 @@ async fn other_content_types_are_answered_in_http() {
     }
 }
 
+/// One port for axum and tonic: an unknown path is no empty page.
+#[tokio::test]
+async fn axum_and_tonic_share_a_layer() {
+    use axum::{Router, body::Body, routing::get};
+    use tonic::service::Routes;
+
+    let fixture = Fixture::new();
+    let rest = || Router::new().route("/me", get(async || "me"));
+    let grpc = || Routes::new(HealthServer::new(Guarded)).into_axum_router();
+    let app = rest().merge(grpc().reset_fallback()).layer(auth(&fixture));
+    let reader = alice(&fixture, "health:read");
+    let ask = async |app: &Router, method: &str, path: &str, authorization: Option<&str>| {
+        let mut request = HttpRequest::builder().method(method).uri(path);
+        if method == "POST" {
+            request = request.header(CONTENT_TYPE, "application/grpc");
+        }
+        if let Some(value) = authorization {
+            request = request.header(AUTHORIZATION, value);
+        }
+        // A message of no octets, in a frame of five.
+        let body = if method == "POST" {
+            Body::from(vec![0; 5])
+        } else {
+            Body::empty()
+        };
+        let response = app
+            .clone()
+            .oneshot(request.body(body).unwrap())
+            .await
+            .unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap();
+        let grpc = head
+            .headers
+            .get("grpc-status")
+            .or_else(|| body.trailers()?.get("grpc-status"));
+        (
+            head.status.as_u16(),
+            grpc.map(|value| value.to_str().unwrap().to_owned()),
+        )
+    };
+    let is = |http: u16, grpc: Option<&str>| (http, grpc.map(str::to_owned));
+    let check = "/grpc.health.v1.Health/Check";
+    assert_eq!(ask(&app, "GET", "/me", Some(&reader)).await, is(200, None));
+    assert_eq!(
+        ask(&app, "POST", check, Some(&reader)).await,
+        is(200, Some("0"))
+    );
+    assert_eq!(ask(&app, "GET", "/me", None).await, is(401, None));
+    assert_eq!(ask(&app, "POST", check, None).await, is(200, Some("16")));
+    // An unknown path, and an unknown service.
+    assert_eq!(
+        ask(&app, "GET", "/nowhere", Some(&reader)).await,
+        is(404, None)
+    );
+    assert_eq!(
+        ask(&app, "POST", "/a.B/C", Some(&reader)).await,
+        is(404, None)
+    );
+    assert_eq!(ask(&app, "GET", "/nowhere", None).await, is(401, None));
+    // Why the guide takes the fallback of tonic away.
+    let with_fallback = rest().merge(grpc()).layer(auth(&fixture));
+    assert_eq!(
+        ask(&with_fallback, "GET", "/nowhere", Some(&reader)).await,
+        is(200, Some("12"))
+    );
+}
+
 /// The answer of the layer alone, to a request of this content type.
 async fn through_the_layer(auth: JwtAuth, headers: &[(&str, &str)]) -> HttpResponse<String> {
     let inner = service_fn(async |_: HttpRequest<String>| {
@@ -493,6 +561,95 @@ async fn through_the_layer(auth: JwtAuth, headers: &[(&str, &str)]) -> HttpRespo
     }
     let request = request.body(String::new()).unwrap();
     auth.layer(inner).oneshot(request).await.unwrap()
+}
+
+/// GRPC-1: a call is a POST. A `GET` with the content type of a call could be kept by a cache as a
+/// page that is there, so it gets an answer of HTTP, as every other method does.
+#[tokio::test]
+async fn what_is_not_posted_is_no_call() {
+    let fixture = Fixture::new();
+    let token = fixture.token().mint();
+    let guarded = |auth: JwtAuth| {
+        ServiceBuilder::new()
+            .layer(auth)
+            .layer(JwtAuth::require::<Read>())
+    };
+    let pending = || {
+        let signer = fixture.signer("k1");
+        let pending = JwtAuth::new(signer.issuer(), signer.audience(), KeyStore::pending());
+        pending.clock(fixture.clock.clone())
+    };
+    for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "QUERY", "POST"] {
+        for content_type in [
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc-web",
+        ] {
+            for (auth, authorization, http, grpc) in [
+                (auth(&fixture), None, 401, "16"),
+                (auth(&fixture), Some("Bearer".to_owned()), 400, "16"),
+                (auth(&fixture), Some(format!("Bearer {token}")), 403, "7"),
+                (
+                    auth(&fixture).hide_forbidden(),
+                    Some(format!("Bearer {token}")),
+                    404,
+                    "5",
+                ),
+                (pending(), Some(format!("Bearer {token}")), 503, "14"),
+            ] {
+                let mut request = HttpRequest::builder().method(method).uri("/a.B/C");
+                request = request.header(CONTENT_TYPE, content_type);
+                if let Some(value) = authorization {
+                    request = request.header(AUTHORIZATION, value);
+                }
+                let inner = service_fn(async |_: HttpRequest<String>| {
+                    Ok::<_, std::convert::Infallible>(HttpResponse::new("hello".to_owned()))
+                });
+                let request = request.body(String::new()).unwrap();
+                let response = guarded(auth).service(inner).oneshot(request).await.unwrap();
+                let is_call = method == "POST";
+                assert_eq!(
+                    response.status().as_u16(),
+                    if is_call { 200 } else { http },
+                    "{method}"
+                );
+                assert_eq!(
+                    response
+                        .headers()
+                        .get("grpc-status")
+                        .map(HeaderValue::as_bytes),
+                    is_call.then_some(grpc.as_bytes())
+                );
+                // Whatever it is, no cache keeps it.
+                assert_eq!(
+                    response.headers()["cache-control"],
+                    "no-store",
+                    "{method} {http}"
+                );
+            }
+        }
+    }
+}
+
+/// A refusal that the application makes of a rejection is kept by no cache either.
+#[test]
+fn every_rejection_says_no_store() {
+    let fixture = Fixture::new();
+    for kind in [
+        fixture.verify("not-a-token").unwrap_err(),
+        fixture
+            .verify(&fixture.token().expired().mint())
+            .unwrap_err(),
+        fixture
+            .accepts(&fixture.token().mint())
+            .authorize::<Read>()
+            .unwrap_err(),
+    ] {
+        let response: HttpResponse<String> = kind.clone().into_grpc();
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let response: HttpResponse<String> = kind.into_response();
+        assert_eq!(response.headers()["cache-control"], "no-store");
+    }
 }
 
 /// GRPC-6

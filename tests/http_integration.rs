@@ -38,9 +38,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 use tower_jwt_auth::config::{CsrfPolicy, TokenCookie, TokenSource};
-use tower_jwt_auth::response::ProblemDetails;
+use tower_jwt_auth::response::{EXPOSED_HEADERS, ProblemDetails};
 use tower_jwt_auth::revocation::Standing;
-use tower_jwt_auth::{Claims, JwtAuth, Rejection, RejectionKind};
+use tower_jwt_auth::{Claims, JwtAuth, KeyStore, Rejection, RejectionKind};
 
 /// Serves HTTP/1.1 and HTTP/2 on a port of the loopback interface.
 async fn serve<S>(service: S) -> SocketAddr
@@ -163,7 +163,7 @@ fn cors() -> CorsLayer {
         .allow_origin(HeaderValue::from_static("https://app.example"))
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([AUTHORIZATION, HeaderName::from_static("dpop")])
-        .expose_headers([WWW_AUTHENTICATE])
+        .expose_headers(EXPOSED_HEADERS)
 }
 
 /// FETCH-3.3-1
@@ -265,9 +265,27 @@ async fn a_page_of_another_origin_can_read_a_refusal() {
     );
     assert_eq!(
         response.headers()[ACCESS_CONTROL_EXPOSE_HEADERS],
-        "www-authenticate"
+        "www-authenticate,retry-after,dpop-nonce"
     );
     assert_eq!(challenges(response.headers()).len(), 1);
+    // An outage says when to come back, and the page may read that.
+    let pending = JwtAuth::new(
+        Fixture::new().signer("k1").issuer(),
+        Fixture::new().signer("k1").audience(),
+        KeyStore::pending(),
+    )
+    .clock(Fixture::new().clock);
+    let mut request = cross_origin();
+    let token = Fixture::new().token().mint();
+    request.headers_mut().insert(AUTHORIZATION, bearer(&token));
+    let service = cors().layer(pending.layer(inner));
+    let response: Response<String> = service.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.headers().contains_key("retry-after"));
+    let exposed = response.headers()[ACCESS_CONTROL_EXPOSE_HEADERS]
+        .to_str()
+        .unwrap();
+    assert!(exposed.contains("retry-after"), "{exposed}");
 
     // Why CORS belongs outside: inside, it never sees a refusal.
     let service = auth.layer(cors().layer(inner));
@@ -819,6 +837,7 @@ fn grpc_type(value: &'static str) -> impl Fn(&mut Request<String>) {
     move |request| {
         let value = HeaderValue::from_static(value);
         request.headers_mut().insert(CONTENT_TYPE, value);
+        *request.method_mut() = Method::POST;
     }
 }
 
@@ -929,7 +948,7 @@ async fn a_hidden_grpc_refusal_says_not_found_and_nothing_else() {
         assert_eq!(response.status(), StatusCode::OK);
         let mut names: Vec<_> = response.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["content-type", "grpc-status"]);
+        assert_eq!(names, ["cache-control", "content-type", "grpc-status"]);
     }
 }
 

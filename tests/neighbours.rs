@@ -450,6 +450,7 @@ async fn grpc_calls_are_refused_in_grpcs_own_words() {
         let mut request = authorization.map_or_else(get_bare, get_with);
         let grpc = HeaderValue::from_static("application/grpc+proto");
         request.headers_mut().insert("content-type", grpc.clone());
+        *request.method_mut() = http::Method::POST;
         let (response, seen) = send(&fixture.auth(), request).await;
         assert_eq!((response.status().as_u16(), seen.count()), (200, 0));
         assert_eq!(response.headers()["grpc-status"], expected);
@@ -460,6 +461,7 @@ async fn grpc_calls_are_refused_in_grpcs_own_words() {
     let mut request = get(&good);
     let grpc = HeaderValue::from_static("application/grpc");
     request.headers_mut().insert("content-type", grpc);
+    *request.method_mut() = http::Method::POST;
     let (response, seen) = send(&fixture.auth(), request).await;
     assert_eq!(seen.count(), 1);
     assert!(!response.headers().contains_key("grpc-status"));

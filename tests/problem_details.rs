@@ -188,6 +188,7 @@ async fn a_grpc_refusal_has_no_problem() {
     let grpc = |request: &mut Request<String>| {
         let value = HeaderValue::from_static("application/grpc");
         request.headers_mut().insert(CONTENT_TYPE, value);
+        *request.method_mut() = http::Method::POST;
     };
     for Refusal { kind, response, .. } in problems(ProblemDetails::new(), grpc).await {
         assert_eq!(response.status(), StatusCode::OK, "{kind:?}");

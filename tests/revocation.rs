@@ -523,6 +523,7 @@ async fn a_check_that_fails_is_our_fault_and_never_a_verdict() {
         let mut call = get(&token);
         let grpc = http::HeaderValue::from_static("application/grpc");
         call.headers_mut().insert("content-type", grpc);
+        *call.method_mut() = http::Method::POST;
         let (response, seen) = send(auth, call).await;
         assert_eq!((response.status().as_u16(), seen.count()), (200, 0));
         assert_eq!(response.headers()["grpc-status"], "14");

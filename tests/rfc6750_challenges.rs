@@ -675,6 +675,7 @@ async fn no_header_of_an_experiment_is_sent_or_read() {
     let grpc = |request: &mut Request<String>| {
         let value = HeaderValue::from_static("application/grpc");
         request.headers_mut().insert(CONTENT_TYPE, value);
+        *request.method_mut() = http::Method::POST;
     };
     let mut all = plain_refusals().await;
     all.extend(refusals(|auth| auth.respond_with(ProblemDetails::new()), |_| ()).await);

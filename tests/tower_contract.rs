@@ -207,6 +207,7 @@ fn a_refused_request_never_reaches_the_inner_service() {
     let fixture = Fixture::new();
     let grpc = |request: Request<String>| {
         let (mut head, body) = request.into_parts();
+        head.method = http::Method::POST;
         head.headers
             .insert("content-type", "application/grpc".parse().unwrap());
         Request::from_parts(head, body)
@@ -317,6 +318,52 @@ fn calls_the_service_that_was_polled_ready_after_a_wait_too() {
     assert_eq!(calls.load(Ordering::Relaxed), 1);
 }
 
+/// TOWER-D1: a token that is accepted at once costs no clone of the service inside.
+#[test]
+fn an_accepted_request_clones_no_service() {
+    #[derive(Default)]
+    struct Counted(Strict, Arc<AtomicUsize>);
+
+    impl Clone for Counted {
+        fn clone(&self) -> Self {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Self(self.0.clone(), Arc::clone(&self.1))
+        }
+    }
+
+    impl Service<Request<String>> for Counted {
+        type Response = Response<String>;
+        type Error = Infallible;
+        type Future = Ready<Result<Response<String>, Infallible>>;
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Service::<Request<String>>::poll_ready(&mut self.0, cx)
+        }
+
+        fn call(&mut self, request: Request<String>) -> Self::Future {
+            self.0.call(request)
+        }
+    }
+
+    let fixture = Fixture::new();
+    let inner = Counted::default();
+    let clones = Arc::clone(&inner.1);
+    let mut service = fixture.auth().optional().layer(inner);
+    let token = fixture.token().mint();
+    for (request, status, expected) in [
+        (get(&token), 200, 0),
+        (get(&token), 200, 0),
+        (get_bare(), 200, 0),
+        // A rejection gives back what the ready service held.
+        (get("not-a-token"), 401, 1),
+    ] {
+        make_ready::<_, String>(&mut service);
+        let response = done(service.call(request)).unwrap();
+        assert_eq!(response.status().as_u16(), status);
+        assert_eq!(clones.load(Ordering::Relaxed), expected);
+    }
+}
+
 /// TOWER-D1
 #[test]
 #[should_panic(expected = "service not ready")]
@@ -353,6 +400,71 @@ fn a_refusal_gives_back_what_the_ready_service_held() {
         let response = done(other.call(get(&token("write")))).unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         drop(refused);
+    }
+}
+
+/// TOWER-D1: who waits for a verdict must not keep what a limit inside shares out, either; and asks
+/// for it again when it goes on.
+#[test]
+fn a_wait_gives_back_what_the_ready_service_held() {
+    let fixture = Fixture::new();
+    let gate = Gate::default();
+    let token = fixture.token().mint();
+    let is_waited_for = fixture.auth().revocation(gate.clone());
+    let inner = Strict::default();
+    let calls = inner.calls();
+    let limited = GlobalConcurrencyLimitLayer::new(1).layer(inner);
+    let (mut waiting, mut other) = (is_waited_for.layer(limited.clone()), limited);
+    let mut context = Context::from_waker(Waker::noop());
+
+    make_ready::<_, String>(&mut waiting);
+    let mut response = Box::pin(waiting.call(get(&token)));
+    assert!(poll(response.as_mut()).is_pending());
+
+    // The permit is free while the first waits, whose caller keeps it.
+    make_ready::<_, String>(&mut other);
+    let other_response = other.call(get(&token));
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+
+    // The verdict is there, the permit is not: the first waits for that.
+    gate.answer(Ok(Standing::Good));
+    assert!(poll(response.as_mut()).is_pending());
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    drop(other_response);
+    match poll(response.as_mut()) {
+        Poll::Ready(Ok(response)) => assert_eq!(response.status(), StatusCode::OK),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+    drop(response);
+
+    // A refusal after a wait takes no permit at all.
+    make_ready::<_, String>(&mut waiting);
+    let mut response = pin!(waiting.call(get(&token)));
+    assert!(poll(response.as_mut()).is_pending());
+    let held = Service::<Request<String>>::poll_ready(&mut other, &mut context);
+    assert!(held.is_ready());
+    gate.answer(Ok(Standing::Revoked));
+    match poll(response.as_mut()) {
+        Poll::Ready(Ok(response)) => assert_eq!(response.status(), StatusCode::UNAUTHORIZED),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// TOWER-D1
+#[test]
+fn an_error_of_readiness_after_a_wait_is_the_callers() {
+    let fixture = Fixture::new();
+    let gate = Gate::default();
+    let (mut service, mut inner) = mocked(fixture.auth().revocation(gate.clone()));
+    assert!(service.poll_ready::<Request<String>>().is_ready());
+    let mut response = pin!(service.call(get(&fixture.token().mint())));
+    assert!(poll(response.as_mut()).is_pending());
+    inner.send_error("the pool is closed");
+    gate.answer(Ok(Standing::Good));
+    match poll(response) {
+        Poll::Ready(Err(error)) => assert_eq!(error.to_string(), "the pool is closed"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -674,6 +786,102 @@ fn bodies_of_requests_need_no_bounds() {
     let response = done(service.oneshot(Request::from_parts(head, body))).unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(cell.get(), 7);
+}
+
+/// A body of a response needs a default only where the responder makes one from it.
+#[test]
+fn bodies_of_responses_need_what_the_responder_needs() {
+    /// What a proxy or a tracing layer answers with: nobody else can make one.
+    #[derive(Debug, PartialEq)]
+    enum Proxied {
+        Hello,
+        Text(&'static str),
+        Problem(String),
+    }
+
+    impl From<String> for Proxied {
+        fn from(text: String) -> Self {
+            Self::Problem(text)
+        }
+    }
+
+    let fixture = Fixture::new();
+    let hello = || {
+        service_fn(|_: Request<String>| ready(Ok::<_, Infallible>(Response::new(Proxied::Hello))))
+    };
+    let post = |content_type: &str| {
+        let request = Request::post("/").header("content-type", content_type);
+        request.body(String::new()).unwrap()
+    };
+    let head = || Request::head("/").body(String::new()).unwrap();
+    let sentence = |rejection: &Rejection, head: &mut http::response::Parts| {
+        head.headers
+            .insert("content-type", "text/plain".parse().unwrap());
+        Proxied::Text(rejection.client_text())
+    };
+    let pair = (sentence, || Proxied::Text(""));
+
+    let auth = fixture.auth().respond_with(pair);
+    let answer = |request| done(auth.layer(hello()).oneshot(request)).unwrap();
+    assert_eq!(*answer(get(&fixture.token().mint())).body(), Proxied::Hello);
+    let rejected = answer(get_bare());
+    assert_eq!(
+        *rejected.body(),
+        Proxied::Text("Authentication is required")
+    );
+    assert_eq!(rejected.headers()["content-type"], "text/plain");
+    // The same head, without content.
+    let rejected = answer(head());
+    assert_eq!(*rejected.body(), Proxied::Text(""));
+    assert_eq!(rejected.headers()["content-type"], "text/plain");
+    // A call is answered with headers alone.
+    let rejected = answer(post("application/grpc"));
+    assert_eq!(*rejected.body(), Proxied::Text(""));
+    assert_eq!(rejected.headers()["content-type"], "application/grpc");
+
+    let auth = fixture.auth().respond_with(ProblemDetails::new());
+    let answer = |request| done(auth.layer(hello()).oneshot(request)).unwrap();
+    match answer(get_bare()).body() {
+        Proxied::Problem(text) => assert!(text.contains("about:blank"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+    for request in [head(), post("application/grpc+proto")] {
+        assert_eq!(*answer(request).body(), Proxied::Problem(String::new()));
+    }
+}
+
+/// Around a layer of `tower-http` that gives responses a body of its own.
+#[tokio::test]
+async fn a_body_that_nobody_can_make_is_mapped() {
+    use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+    use hyper::body::Bytes;
+
+    let fixture = Fixture::new();
+    let service = ServiceBuilder::new()
+        .layer(fixture.auth())
+        .map_response(|response: Response<_>| response.map(UnsyncBoxBody::new))
+        .layer(tower_http::trace::TraceLayer::new_for_http())
+        .service_fn(async |_: Request<String>| {
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"hello"))))
+        });
+    let response = service
+        .clone()
+        .oneshot(get(&fixture.token().mint()))
+        .await
+        .unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "hello");
+    let rejected = service.oneshot(get_bare()).await.unwrap();
+    assert_eq!(rejected.status(), StatusCode::UNAUTHORIZED);
+    assert!(
+        rejected
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .is_empty()
+    );
 }
 
 /// Layers go into routers, services into connections, futures onto the threads of a runtime.

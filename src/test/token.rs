@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -16,6 +17,8 @@ use super::signer::Signer;
 pub struct TestToken {
     signer: Arc<Signer>,
     now: u64,
+    /// How many tokens the issuer has minted, as long as this one gets an id of its own.
+    minted: Option<Arc<AtomicU64>>,
     header: Map<String, Value>,
     claims: Map<String, Value>,
     raw_header: Option<Vec<u8>>,
@@ -33,7 +36,13 @@ enum Flaw {
 }
 
 impl TestToken {
-    pub(super) fn new(signer: Arc<Signer>, issuer: &str, audience: &str, now: u64) -> Self {
+    pub(super) fn new(
+        signer: Arc<Signer>,
+        issuer: &str,
+        audience: &str,
+        now: u64,
+        minted: Arc<AtomicU64>,
+    ) -> Self {
         let header = object(json!({
             "typ": "at+jwt",
             "alg": signer.algorithm().as_str(),
@@ -46,11 +55,11 @@ impl TestToken {
             "client_id": "client-1",
             "iat": now,
             "exp": now.saturating_add(LIFETIME),
-            "jti": "token-1",
         }));
         Self {
             signer,
             now,
+            minted: Some(minted),
             header,
             claims,
             raw_header: None,
@@ -76,12 +85,14 @@ impl TestToken {
 
     /// Sets any claim.
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.minted = self.minted.filter(|_| name != "jti");
         self.claims.insert(name.to_owned(), value.into());
         self
     }
 
     /// Leaves a claim out.
     pub fn without(mut self, name: &str) -> Self {
+        self.minted = self.minted.filter(|_| name != "jti");
         self.claims.remove(name);
         self
     }
@@ -159,11 +170,16 @@ impl TestToken {
         self
     }
 
-    /// The token.
+    /// The token. Each call mints another one, with a `jti` of its own unless you have set it.
     #[must_use]
     pub fn mint(&self) -> String {
         let header = encode(&self.raw_header, &self.header);
-        let claims = encode(&self.raw_claims, &self.claims);
+        let mut members = self.claims.clone();
+        if let Some(minted) = &self.minted {
+            let number = minted.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            members.insert("jti".into(), format!("token-{number}").into());
+        }
+        let claims = encode(&self.raw_claims, &members);
         let message = format!("{header}.{claims}");
         let signature = match self.flaw {
             Flaw::Unsigned => Vec::new(),
@@ -174,9 +190,8 @@ impl TestToken {
         };
         let signature = URL_SAFE_NO_PAD.encode(signature);
         if self.flaw == Flaw::Tampered {
-            let mut claims = self.claims.clone();
-            claims.insert("role".into(), "admin".into());
-            return format!("{header}.{}.{signature}", encode(&None, &claims));
+            members.insert("role".into(), "admin".into());
+            return format!("{header}.{}.{signature}", encode(&None, &members));
         }
         format!("{message}.{signature}")
     }

@@ -88,7 +88,10 @@ impl Fixture {
 
     /// A good token of this key, minted at [`NOW`].
     pub fn token_of(&self, id: &str) -> TestToken {
-        self.signer(id).token().header("kid", id)
+        self.signer(id)
+            .token()
+            .header("kid", id)
+            .claim("jti", "token-1")
     }
 
     /// T0: a good token of `k1`.
