@@ -40,7 +40,7 @@ async fn handle(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
 /// A rejection that is returned gets status, challenge and realm as the layer's own do.
 fn respond(request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, Rejection> {
     let Some(user) = request.extensions().get::<Claims>() else {
-        return Ok(status(StatusCode::INTERNAL_SERVER_ERROR)); // no layer: better none than all
+        return Ok(status(StatusCode::FORBIDDEN)); // a CORS preflight, which has no token
     };
     let name = user.subject().unwrap_or("stranger");
     match *request.method() {
