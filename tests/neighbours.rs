@@ -499,7 +499,7 @@ async fn the_service_that_is_called_is_the_one_that_was_ready() {
     }
 }
 
-/// The same where a request has to wait first: it keeps its place for as long.
+/// A request that has to wait first takes no place meanwhile.
 #[test]
 fn a_request_that_waits_leaves_its_place_to_others_and_asks_again() {
     for (standing, expected) in [(Standing::Good, 200), (Standing::Revoked, 401)] {
@@ -533,9 +533,9 @@ fn a_request_that_waits_leaves_its_place_to_others_and_asks_again() {
     }
 }
 
-/// A client that goes away while its request waits gives the place back.
+/// A client that goes away while its request waits leaves no place taken.
 #[test]
-fn a_request_that_is_given_up_while_it_waits_gives_its_place_back() {
+fn a_request_that_is_given_up_while_it_waits_takes_no_place() {
     let fixture = Fixture::new();
     let auth = fixture
         .auth()
