@@ -79,7 +79,7 @@ pub(super) fn parse_set(text: &[u8], mixed: Mixed) -> Result<Vec<Listed<'_>>, Co
             }
             json::JsonError::Reserved => "a member has a reserved name".into(),
             json::JsonError::Syntax(at) => {
-                format!("expected a JSON object with `keys`, not JSON at octet {at}")
+                format!("expected a JSON object with `keys`, not JSON at byte {at}")
             }
             json::JsonError::TooLarge(what) => format!("{what} is beyond the limit"),
         })
