@@ -89,6 +89,10 @@ impl LookUp {
 pub(crate) type Deadline = std::time::Instant;
 
 /// Whether a key that is not there may come.
+#[cfg_attr(
+    not(feature = "_refresh"),
+    expect(dead_code, reason = "what nobody loads does not come")
+)]
 pub(crate) enum Prospect {
     /// Where the keys come from there is no such key, as far as is known there.
     Answered,
