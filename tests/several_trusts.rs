@@ -144,9 +144,10 @@ fn the_most_telling_failure_is_told() {
         refuses(&verifier, &a.token().claim("scope", 5).mint(), InvalidClaim);
         let denylist = Denylist::default();
         let verifier = auth.revocation(denylist.clone()).verifier();
-        let claims: Claims = verifier.verify_now(&a.token().mint()).unwrap();
+        let token = a.token().mint();
+        let claims: Claims = verifier.verify_now(&token).unwrap();
         denylist.revoke(&claims).unwrap();
-        refuses(&verifier, &a.token().mint(), Revoked);
+        refuses(&verifier, &token, Revoked);
     }
     for auth in [both(&a, &hmac), both(&hmac, &a)] {
         let verifier = auth.verifier();
