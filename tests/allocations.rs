@@ -112,6 +112,22 @@ where
     with_auth - count(routes().layer(Extension(std::sync::Arc::new(7))))
 }
 
+/// Bytes that the layer asks for while it answers a request with this `Authorization` with 400.
+fn bytes_of(auth: &JwtAuth, authorization: &str) -> usize {
+    let mut service = auth.layer(Hello);
+    let mut context = Context::from_waker(Waker::noop());
+    let request = Request::get("/events").header("authorization", authorization);
+    let request = request.body(()).unwrap();
+    let region = Region::new(ALLOCATOR);
+    let mut answer = pin!(service.call(request));
+    let Poll::Ready(Ok(response)) = answer.as_mut().poll(&mut context) else {
+        panic!("the layer has nothing to wait for")
+    };
+    let bytes = region.change().bytes_allocated;
+    assert_eq!(response.status(), 400);
+    bytes
+}
+
 /// Bytes that each of these tokens leaves behind in the cache.
 fn kept(auth: &JwtAuth, tokens: &[String]) -> usize {
     let verifier = auth.verifier();
@@ -176,6 +192,15 @@ fn a_request_costs_few_allocations() {
     let refused = if cfg!(feature = "metrics") { 6 } else { 5 };
     assert_eq!(count(&auth(), &vec![String::new(); 8], 401), refused);
     assert_eq!(count(&auth(), &vec!["a!".to_owned(); 8], 400), refused);
+    // So does a long text that is no token: nothing of it is copied or decoded.
+    assert_eq!(count(&auth(), &vec!["x".repeat(1_400); 8], 401), refused);
+    // LIMIT-D1: nor of one that is too long, under whatever scheme.
+    for scheme in ["Bearer", "Basic", "Negotiate"] {
+        for text in ["a".repeat(1 << 20), fresh[0].repeat(1_000)] {
+            let bytes = bytes_of(&auth(), &format!("{scheme} {text}"));
+            assert!(bytes < 4_096, "{scheme}: {bytes} for {}", text.len());
+        }
+    }
     // What a remembered token leaves behind: its payload, and for the rest as little as now.
     let kept = kept(&auth(), &fresh);
     let payload = fresh[0].split('.').nth(1).map_or(0, str::len) * 3 / 4;

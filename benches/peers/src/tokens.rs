@@ -28,16 +28,19 @@ pub enum Kind {
     Accepted,
     BadSignature,
     Expired,
+    /// No token, and as long as one.
+    LongText,
     Malformed,
     NoToken,
     UnknownKey,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Accepted,
         Self::NoToken,
         Self::Malformed,
+        Self::LongText,
         Self::UnknownKey,
         Self::BadSignature,
         Self::Expired,
@@ -48,6 +51,7 @@ impl Kind {
             Self::Accepted => "accepted",
             Self::BadSignature => "bad signature",
             Self::Expired => "expired",
+            Self::LongText => "long text",
             Self::Malformed => "malformed",
             Self::NoToken => "no token",
             Self::UnknownKey => "unknown key id",
@@ -94,6 +98,7 @@ impl World {
             Kind::Accepted => good.mint(),
             Kind::BadSignature => good.signed_by_stranger().mint(),
             Kind::Expired => good.expired().mint(),
+            Kind::LongText => "x".repeat(1_400),
             Kind::Malformed => good.mint().replace('.', "!"),
             Kind::NoToken => return None,
             Kind::UnknownKey => good.header("kid", "key-2").mint(),
