@@ -27,7 +27,7 @@ pub(super) struct Signer {
 }
 
 pub(super) struct Signers {
-    /// Those whose tokens are good.
+    /// Those whose tokens are good where their issuer is trusted.
     pub(super) good: Vec<&'static Signer>,
     pub(super) all: Vec<&'static Signer>,
 }
@@ -45,6 +45,7 @@ impl Signers {
 pub(super) const FIRST: &str = "https://as.example";
 pub(super) const SECOND: &str = "https://other.example";
 pub(super) const API: &str = "https://api.example";
+pub(super) const ADMIN: &str = "https://admin.example";
 
 const fn signer(
     issuer: &'static str,
@@ -67,13 +68,22 @@ static GOOD: &[Signer] = &[
     signer(FIRST, Some("p1"), "ES256", |message| curve(0, message)),
     signer(FIRST, None, "ES256", |message| curve(0, message)),
     signer(FIRST, Some("e1"), "Ed25519", |message| edwards(0, message)),
-];
-
-static BAD: &[Signer] = &[
     // The second issuer, which has the same ids.
     signer(SECOND, Some("h1"), "HS256", |message| mac(1, message)),
     signer(SECOND, Some("e1"), "EdDSA", |message| edwards(1, message)),
     signer(SECOND, Some("p1"), "ES256", |message| curve(1, message)),
+    // The same keys for another audience of the first one.
+    Signer {
+        audience: ADMIN,
+        ..signer(FIRST, Some("h1"), "HS256", |message| mac(1, message))
+    },
+    Signer {
+        audience: ADMIN,
+        ..signer(FIRST, Some("e1"), "EdDSA", |message| edwards(1, message))
+    },
+];
+
+static BAD: &[Signer] = &[
     // The public key as a secret.
     signer(FIRST, Some("e1"), "HS256", |message| {
         let key = hmac::Key::new(hmac::HMAC_SHA256, EDWARDS[0].public_key().as_ref());

@@ -12,7 +12,7 @@ use super::NOW;
 use super::maker::{self, Choices};
 use super::model::{self, Rules, Trust, World};
 use super::readers::refused;
-use super::signers::{API, FIRST, SECOND, jwks, model_keys};
+use super::signers::{ADMIN, API, FIRST, SECOND, jwks, model_keys};
 use crate::claims::Claims;
 use crate::config::{IssuerRules, Leeway, RequiredClaim, TokenCache};
 use crate::error::Rejection;
@@ -134,11 +134,28 @@ fn policy(choices: &mut Choices<'_>) -> (JwtAuth, World) {
             issuer(SECOND),
             audience(&Some(vec![API])),
             keys(1),
-            move |ours| apply(ours, &for_it),
+            move |_| apply(IssuerRules::default(), &for_it),
         );
         trusts.push(Trust {
             issuer: SECOND,
             audiences: Some(vec![API]),
+            keys: model_keys(1),
+            rules: own,
+        });
+    }
+    if choices.yes() {
+        // The first issuer once more: another audience, the keys of the second.
+        let own = Rules::default();
+        let for_it = own.clone();
+        auth = auth.trust_with(
+            issuer(FIRST),
+            audience(&Some(vec![ADMIN])),
+            keys(1),
+            move |_| apply(IssuerRules::default(), &for_it),
+        );
+        trusts.push(Trust {
+            issuer: FIRST,
+            audiences: Some(vec![ADMIN]),
             keys: model_keys(1),
             rules: own,
         });
