@@ -3,6 +3,7 @@
 
 #![cfg(all(feature = "remote", feature = "test-util"))]
 #![allow(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "helpers fail as tests do"
