@@ -128,16 +128,20 @@ impl Gate {
         }
         let is_among = |ids: &HashSet<u64>| id.is_some_and(|id| ids.contains(&id));
         let (is_missed, is_withdrawn) = (is_among(&self.missed), is_among(&self.withdrawn));
-        let was_lately = |at: Instant| now.saturating_duration_since(at) < LATELY;
-        if is_missed && self.answered.is_some_and(was_lately) {
+        let is_answered_within = |limit: Duration| {
+            let at = self.answered;
+            at.is_some_and(|at| now.saturating_duration_since(at) < limit)
+        };
+        if is_missed && is_answered_within(LATELY) {
             return Admission::Answered;
         }
+        let is_known_to_be_gone = is_withdrawn && is_answered_within(self.cooldown);
         self.refill(now);
         let is_new = id.is_some() && !is_missed && !is_withdrawn;
         let kept_back = if is_new { 0 } else { RESERVE };
         if self.allowance <= kept_back {
-            // That a key was taken away is an answer.
-            return if is_withdrawn {
+            // That a key was taken away is an answer, as long as it is news.
+            return if is_known_to_be_gone {
                 Admission::Answered
             } else {
                 Admission::Spent
@@ -396,10 +400,13 @@ mod tests {
             advance(LATELY).await;
         }
         assert_eq!(loads(&mut gate, 0..250), 2);
+        advance(COOLDOWN).await;
+        // One more load was allowed for a new id alone, and it is long ago that the key was gone.
+        assert_eq!(look(&mut gate, "old"), Spent);
         // It comes back: an id like any other.
         gate.open();
         gate.close_answered(&[KeyId::new("old")], &[]);
-        advance(COOLDOWN).await;
+        advance(2 * COOLDOWN).await;
         assert_eq!(look(&mut gate, "old"), Begin);
     }
 
