@@ -494,7 +494,7 @@ fn media_type(text: &str) -> String {
 }
 
 const MALFORMED: RejectionKind = RejectionKind::MalformedToken;
-const MAX_TOKEN: usize = 16 * 1024;
+pub(super) const MAX_TOKEN: usize = 16 * 1024;
 /// The first second of the year 10000.
 const YEAR_10000: f64 = 253_402_300_800.0;
 const ALGORITHMS: [&str; 14] = [

@@ -58,6 +58,7 @@ impl<L: Load> Task<L> {
         };
         loop {
             self.link.gate().open();
+            let began = Instant::now();
             let Some(outcome) = unless_closed(self.load(), &mut wanted).await else {
                 return;
             };
@@ -69,7 +70,7 @@ impl<L: Load> Task<L> {
                 Ok(loaded) => {
                     telemetry::keys_loaded(&self.source);
                     // Before the keys are there: who reads them must not find them too old.
-                    let next = self.succeeded(loaded.lifetime);
+                    let next = self.succeeded(began, loaded.lifetime);
                     let set = loaded.set.filter(|set| !store.has_same_keys(set));
                     let outcome = set.map_or(Outcome::Same, |set| {
                         Outcome::Changed(store.refreshed(&set, self.schedule.overlap))
@@ -113,22 +114,24 @@ impl<L: Load> Task<L> {
     }
 
     /// Gives the time of the next load.
-    pub(super) fn succeeded(&mut self, lifetime: Duration) -> Instant {
+    ///
+    /// The lifetime counts from when the load `began` (RFC 9111, section 4.2.3): the answer may have
+    /// waited for a process that was suspended.
+    pub(super) fn succeeded(&mut self, began: Instant, lifetime: Duration) -> Instant {
         self.failures = 0;
         self.retry = None;
-        let now = Instant::now();
         let dead_in = lifetime.saturating_add(self.schedule.keep_stale);
-        self.link.dead_at.set(after(now, dead_in));
+        self.link.dead_at.set(after(began, dead_in));
         let mut progress = self.link.progress();
         progress.loads = progress.loads.saturating_add(1);
         let was_failing = progress.failing.take().is_some();
-        progress.fresh_until = Some(after(now, lifetime));
+        progress.fresh_until = Some(after(began, lifetime));
         drop(progress);
         if was_failing {
             telemetry::keys_recovered(&self.source);
         }
         after(
-            now,
+            began,
             lifetime.mul_f64(self.schedule.refresh_at + jitter(JITTER)),
         )
     }

@@ -132,7 +132,7 @@ impl Refresher {
         let alive = Alive(Arc::clone(&link));
         let mut task = Task::new(source, schedule, link, store.downgrade(), clock);
         // The lifetime of what is there begins now, whenever the task does.
-        let next = lifetime.map(|lifetime| task.succeeded(lifetime));
+        let next = lifetime.map(|lifetime| task.succeeded(Instant::now(), lifetime));
         if next.is_none() {
             alive.0.gate().open();
         }
