@@ -117,6 +117,9 @@ impl JwtAuth {
     ///     .route("/events/{id}", delete(async || "deleted"))
     ///     .route_layer(JwtAuth::require::<scope!("calendar:write")>());
     /// ```
+    ///
+    /// If the body of the responses has no default, give the guard the responder of the layer with
+    /// [`RequireLayer::respond_with`].
     pub fn require<R: Requirement>() -> RequireLayer<R> {
         RequireLayer::new()
     }
