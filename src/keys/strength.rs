@@ -70,6 +70,9 @@ fn has_period(secret: &[u8]) -> bool {
 /// Whether it is a text that a person thought up, be it encoded.
 fn is_chosen_text(secret: &[u8]) -> bool {
     let is_chosen = |text: &[u8]| {
+        if is_text_beyond_ascii(text) {
+            return true;
+        }
         let shown = text.strip_suffix(b"=").unwrap_or(text);
         let shown = shown.strip_suffix(b"=").unwrap_or(shown);
         let shown = shown.get(..CHARACTERS_MAX).unwrap_or(shown);
@@ -79,6 +82,14 @@ fn is_chosen_text(secret: &[u8]) -> bool {
     };
     let mut decoded = decodings(secret).into_iter().flatten();
     is_chosen(secret) || decoded.any(|text| text.len() >= DECODED_MIN && is_chosen(&text))
+}
+
+/// Whether it is a text in a script that has more than the letters of ASCII. So many random bytes
+/// are UTF-8 without control characters less than once in 2^27 times.
+fn is_text_beyond_ascii(text: &[u8]) -> bool {
+    text.len() >= TEXT_MIN
+        && !text.is_ascii()
+        && std::str::from_utf8(text).is_ok_and(|text| !text.chars().any(char::is_control))
 }
 
 /// What a text may stand for: hexadecimal digits, and both forms of base64.
@@ -225,15 +236,18 @@ fn follower(before: u8, next: u8) -> u32 {
 }
 
 /// Examples of documentation, tutorials and templates that look random.
-const WELL_KNOWN: [&str; 10] = [
+const WELL_KNOWN: [&str; 13] = [
     "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
     "255d861b-5ea1-5996-9aa3-922530ec40b1",
     "3cfa76ef14937c1c0ea519f8fc057a80fcd04a7420f8e8bcd0a7567c272e007b",
+    "357638792F423F4428472B4B6250655368566D597133743677397A2443264629",
     "3EK6FD+o0+c7tzBNVfjpMkNDi2yARAAKzQlk8O2IKoxQu4nF7EdAh8s3TwpHwrdWT6R",
     "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970",
     "413F4428472B4B6250655368566D5970337336763979244226452948404D6351",
     "5367566B59703373367639792F423F4528482B4D6251655468576D5A71347437",
+    "586E3272357538782F413F4428472B4B6250655368566B597033733676397924",
     "9a4f2c8d3b7a1e6f45c8a0b3f267d8b1d4e6f3c8a9d2b5f8e3a9c8b5f6v8a3d9",
+    "G-KaPdSgVkYp3s6v9y$B&E)H@MbQeThW",
     "PDv7DrqznYL6nv7DrqzjnQYO9JxIsWdcjnQYL6nu0f",
     "daf66e01593f61a15b857cf433aae03a005812b31234e149036bcc8dee755dbb",
 ];
@@ -316,6 +330,8 @@ const MARGIN: u32 = 240;
 const CHARACTERS_MAX: usize = 128;
 /// Characters from which on something that was decoded says something.
 const DECODED_MIN: usize = 16;
+/// Bytes from which on it says something that they are UTF-8.
+const TEXT_MIN: usize = 24;
 /// Different bytes that a random secret has at least.
 const DIFFERENT_MIN: usize = 10;
 
@@ -352,6 +368,16 @@ mod tests {
             "dGhpcyBpcyBteSBzZWNyZXQga2V5IGZvciB0b2tlbnM=",
             "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970",
             "@NcRfUjXn2r5u8x/A?D(G+KbPdSgVkYp",
+            "======================BezKoder=Spring===========================",
+            "JWTAuthenticationHIGHsecuredPasswordVVVp1OH7Xzyr",
+            "YourSecretKeyForAuthenticationOfApplication",
+            "357638792F423F4428472B4B6250655368566D597133743677397A2443264629",
+            "586E3272357538782F413F4428472B4B6250655368566B597033733676397924",
+            "G-KaPdSgVkYp3s6v9y$B&E)H@MbQeThW",
+            "Пароль для подписи наших токенов",
+            "mein-geheimer-schlüssel-für-die-anmeldung",
+            "パスワードは秘密ですので誰にも言わない",
+            "0JzQvtC5INGB0LXQutGA0LXRgtC90YvQuSDQutC70Y7Rhw==",
         ] {
             assert!(check(chosen.as_bytes()).is_err(), "{chosen}");
         }
