@@ -327,3 +327,30 @@ async fn a_key_of_the_application_stays_beside_those_that_are_fetched() {
     assert!(world.keys.remove("internal"));
     assert!(world.verdict(&own).await.is_err());
 }
+
+/// What the application puts in the place of fetched keys is not as old as those are.
+#[tokio::test(start_paused = true)]
+async fn a_set_that_the_application_gave_in_an_outage_outlasts_the_fetched_keys() {
+    let (world, [old, new]) = World::new().await;
+    *world.published.lock().unwrap() = None;
+    sleep(Duration::from_secs(20 * 3_600)).await;
+    let set = world.keys.snapshot().unwrap();
+    let key = set.keys().find(|key| key.id().as_str() == "key-2").unwrap();
+    world.keys.replace(key.clone().into());
+    sleep(Duration::from_secs(20 * 3_600)).await;
+    assert!(world.keys.is_ready());
+    assert_eq!(world.verdict(&new).await, Ok(()));
+    assert_eq!(
+        world.verdict(&old).await,
+        Err(RejectionKind::KeySourceUnavailable),
+        "the issuer may have it"
+    );
+    // The source is back.
+    world.publish(world.issuer.jwks());
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.verdict(&old).await, Ok(()));
+    // What was fetched ends as ever.
+    *world.published.lock().unwrap() = None;
+    sleep(Duration::from_secs(40 * 3_600)).await;
+    assert!(!world.keys.is_ready());
+}

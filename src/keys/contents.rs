@@ -21,6 +21,8 @@ pub(super) struct Contents {
     base: Option<KeySet>,
     /// Whether others made the base, who do not know what the application ended.
     is_published: bool,
+    /// Whether the source gave the base, so that it must not outlive the outage of the source.
+    is_fetched: bool,
     /// Keys that the base no longer has, each with its end.
     leaving: Vec<Entry>,
     /// Keys that the application ended, whatever others publish. The oldest first.
@@ -46,6 +48,7 @@ impl Contents {
         Self {
             base,
             is_published: is_loaded,
+            is_fetched: is_loaded,
             is_loaded,
             ..Self::default()
         }
@@ -89,6 +92,12 @@ impl Contents {
         self.base.is_some()
     }
 
+    /// Whether there is a set that the source gave.
+    #[cfg(feature = "_refresh")]
+    pub(super) fn has_fetched_base(&self) -> bool {
+        self.base.is_some() && self.is_fetched
+    }
+
     /// Puts this set in the place of everything. The application vouches for each key of it.
     pub(super) fn replace(&mut self, set: &KeySet) {
         self.ended.retain(|ended| {
@@ -105,6 +114,7 @@ impl Contents {
         self.leaving.clear();
         self.base = Some(set.clone());
         self.is_published = true;
+        self.is_fetched = false;
     }
 
     /// Takes a loaded set. Keys that it no longer has verify until `overlap_end`, if there is one.
@@ -128,6 +138,7 @@ impl Contents {
         self.leaving = leaving.collect();
         self.base = Some(set.clone());
         self.is_published = true;
+        self.is_fetched = true;
     }
 
     /// Takes a set of an earlier run, unless one was loaded; says which.

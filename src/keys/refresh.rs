@@ -288,7 +288,8 @@ impl Refresher {
         self.link.dead_at.rest()
     }
 
-    /// The keys have been given up. Those that the application puts in their place are its own.
+    /// The keys that were loaded have been given up, or the application has put others in their
+    /// place: those have no such end.
     pub(super) fn gave_up(&self) {
         self.link.dead_at.clear_if_passed();
     }

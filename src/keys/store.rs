@@ -197,7 +197,7 @@ impl KeyStore {
     /// Gives the new generation. A set cannot be empty or broken, so neither can the store become
     /// so; see [`replace_jwks`](Self::replace_jwks) for text. Each key of the set counts, also one
     /// that was removed or retired before. Where the keys are loaded from elsewhere, the set counts
-    /// until the source has another one.
+    /// until the source has another one, however long an outage of the source lasts.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn replace(&self, set: KeySet) -> u64 {
         self.change_all(ChangeCause::Replace, |contents, _| contents.replace(&set))
@@ -515,16 +515,14 @@ impl KeyStore {
         }
         // Asked once more, for the keys that are to be given up: a load sets the time of its keys
         // before the keys.
-        let change = self.change(ChangeCause::Expire, |contents, _| {
-            let is_over = contents.has_base() && is_over();
+        self.change(ChangeCause::Expire, |contents, _| {
+            let is_over = contents.has_fetched_base() && is_over();
             if is_over {
                 contents.give_up();
             }
             is_over
         });
-        if change.is_some() {
-            refresher.gave_up();
-        }
+        refresher.gave_up();
     }
 
     /// Whether there is a set that was loaded.
