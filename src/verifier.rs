@@ -175,23 +175,25 @@ async fn decide_after(
         Chance::Last
     };
     loop {
-        end_of(look_up).await?;
-        match decide(policy, token, chance, read_own)? {
-            Decision::Accepted(claims) => return Ok(claims),
-            Decision::Asked(asked) => return asked.answered(policy).await,
-            Decision::Loading(next) => look_up = next,
+        let has_ended = look_up.end.await;
+        if !has_ended {
+            // Of several loads one may have brought the key all the same.
+            chance = Chance::Last;
+        }
+        match decide(policy, token, chance, read_own) {
+            Ok(Decision::Accepted(claims)) => return Ok(claims),
+            Ok(Decision::Asked(asked)) => return asked.answered(policy).await,
+            Ok(Decision::Loading(next)) => look_up = next,
+            Err(rejection) if has_ended => return Err(rejection),
+            Err(_) => {
+                return Err(Rejection::because(
+                    RejectionKind::KeySourceUnavailable,
+                    "the keys are still being loaded",
+                ));
+            }
         }
         chance = Chance::Last;
     }
-}
-
-async fn end_of(look_up: LookUp) -> Result<(), Rejection> {
-    look_up.end.await.then_some(()).ok_or_else(|| {
-        Rejection::because(
-            RejectionKind::KeySourceUnavailable,
-            "the keys are still being loaded",
-        )
-    })
 }
 
 /// Whether a key that is not there may still be looked up, and until when that is waited for.
@@ -442,24 +444,20 @@ fn look_up_or(
         Chance::Another(deadline) => trust.keys.look_up(id, deadline),
         Chance::Last => Prospect::Answered,
     };
-    let because = |reason| {
+    let reason = match prospect {
+        Prospect::Load(look_up) => return Ok(Decision::Loading(look_up)),
+        _ if trust.keys.is_behind() => "cannot be refreshed",
+        // A bad signature is the usual thing to be said of a token under a key that is known.
+        Prospect::Unasked if id.is_some() => "may not be loaded again yet",
+        Prospect::Answered | Prospect::Unasked => return Err(flaw()),
+    };
+    Err(Rejection::because(
+        RejectionKind::KeySourceUnavailable,
         format!(
             "keys of issuer {} {reason}, and none is that of the token",
             trust.issuer
-        )
-    };
-    match prospect {
-        Prospect::Load(look_up) => Ok(Decision::Loading(look_up)),
-        _ if trust.keys.is_behind() => Err(Rejection::because(
-            RejectionKind::KeySourceUnavailable,
-            because("cannot be refreshed"),
-        )),
-        // A bad signature is the usual thing to be said of a token under a key that is known.
-        Prospect::Unasked if id.is_some() => {
-            Err(Rejection::throttled(because("may not be loaded again yet")))
-        }
-        Prospect::Answered | Prospect::Unasked => Err(flaw()),
-    }
+        ),
+    ))
 }
 
 fn unknown_key(id: Option<&str>, keys: &KeySet) -> Rejection {

@@ -226,3 +226,31 @@ async fn a_new_key_is_looked_for_in_every_set() {
     let rejection = verifier.verify(&nobody).await.unwrap_err();
     assert_eq!(rejection.kind(), UnknownKey, "{rejection}");
 }
+
+/// One set that hangs takes no key away from tokens of the other.
+#[tokio::test(start_paused = true)]
+async fn a_new_key_of_one_set_counts_though_the_other_set_hangs() {
+    let issuers = [TestIssuer::new(), TestIssuer::new()];
+    for hanging in [0, 1] {
+        let networks = [&issuers[0], &issuers[1]].map(Network::of);
+        let [one, other] = [&networks[0], &networks[1]].map(remote);
+        one.reload().await;
+        other.reload().await;
+        let auth = JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one);
+        let auth = auth.trust(issuers[1].issuer(), issuers[1].audience(), other);
+        let verifier: Verifier = auth.verifier();
+
+        let successor = TestIssuer::new();
+        networks[1 - hanging].publishes_text(successor.jwks().replace("key-1", "next"));
+        networks[hanging].answers_after(None);
+        let begin = tokio::time::Instant::now();
+        let token = successor.token().header("kid", "next").mint();
+        let verdict = verifier.verify(&token).await;
+        assert!(verdict.is_ok(), "{hanging}: {verdict:?}");
+        // What neither has may still be a key of the one that hangs.
+        let nobody = successor.token().header("kid", "nobody").mint();
+        let rejection = verifier.verify(&nobody).await.unwrap_err();
+        assert_eq!(rejection.kind(), KeySourceUnavailable, "{rejection}");
+        assert!(begin.elapsed() <= Duration::from_secs(11));
+    }
+}
