@@ -14,7 +14,7 @@ use tower_service::Service;
 use crate::challenge::Challenge;
 use crate::claims::Claims;
 use crate::error::{Rejection, RejectionKind};
-use crate::respond::{EmptyBody, Exchange, Provisional, RespondTo, missing_layer};
+use crate::respond::{Exchange, Provisional, missing_layer};
 use crate::scope::Requirement;
 use crate::telemetry;
 
@@ -24,85 +24,40 @@ use crate::telemetry;
 /// It belongs inside of a [`JwtAuth`](crate::JwtAuth), which verified the token and whose settings
 /// its answers follow.
 #[must_use]
-pub struct RequireLayer<R, T = EmptyBody> {
-    responder: T,
-    requirement: PhantomData<fn() -> R>,
-}
+pub struct RequireLayer<R>(PhantomData<fn() -> R>);
 
 /// Middleware that authorizes each request by its claims.
-pub struct RequireService<S, R, T = EmptyBody> {
+pub struct RequireService<S, R> {
     inner: S,
-    responder: T,
     requirement: PhantomData<fn() -> R>,
 }
 
 impl<R> RequireLayer<R> {
     pub(crate) fn new() -> Self {
-        Self {
-            responder: EmptyBody,
-            requirement: PhantomData,
-        }
+        Self(PhantomData)
     }
 }
 
-impl<R, T> RequireLayer<R, T> {
-    /// Makes bodies with this responder. Default: [`EmptyBody`], which needs a response body with
-    /// a default.
-    ///
-    /// Only [`RespondTo::empty`] is called: the [`JwtAuth`](crate::JwtAuth) outside replaces the
-    /// response by its own, so give both the same responder.
-    ///
-    /// # Example: a service whose body has no default
-    ///
-    /// ```
-    /// use http::response::Parts;
-    /// use tower_jwt_auth::middleware::RequireLayer;
-    /// use tower_jwt_auth::response::RespondTo;
-    /// use tower_jwt_auth::{JwtAuth, Rejection, role};
-    ///
-    /// type Admin = role!("admin");
-    ///
-    /// enum Body {
-    ///     File(std::fs::File),
-    ///     Text(&'static str),
-    /// }
-    ///
-    /// fn for_admins() -> RequireLayer<Admin, impl RespondTo<Body>> {
-    ///     JwtAuth::require::<Admin>().respond_with((
-    ///         |rejection: &Rejection, _: &mut Parts| Body::Text(rejection.client_text()),
-    ///         || Body::Text(""),
-    ///     ))
-    /// }
-    /// ```
-    pub fn respond_with<U>(self, responder: U) -> RequireLayer<R, U> {
-        RequireLayer {
-            responder,
-            requirement: PhantomData,
-        }
-    }
-}
-
-impl<S, R, T: Clone> Layer<S> for RequireLayer<R, T> {
-    type Service = RequireService<S, R, T>;
+impl<S, R> Layer<S> for RequireLayer<R> {
+    type Service = RequireService<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
         RequireService {
             inner,
-            responder: self.responder.clone(),
             requirement: PhantomData,
         }
     }
 }
 
-impl<S, R, T, B, ResBody> Service<Request<B>> for RequireService<S, R, T>
+impl<S, R, B, ResBody> Service<Request<B>> for RequireService<S, R>
 where
     S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     R: Requirement,
-    T: RespondTo<ResBody>,
+    ResBody: Default,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
-    type Future = RequireFuture<S::Future, T>;
+    type Future = RequireFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -120,7 +75,6 @@ where
                     State::Rejected {
                         rejection,
                         exchange: Exchange::of(&request),
-                        responder: self.responder.clone(),
                     }
                 }
             },
@@ -186,24 +140,24 @@ pub(crate) fn authorize<R: Requirement>(extensions: &Extensions) -> Result<&Clai
 
 pin_project! {
     /// Response future for [`RequireService`].
-    pub struct RequireFuture<F, T = EmptyBody> {
+    pub struct RequireFuture<F> {
         #[pin]
-        state: State<F, T>,
+        state: State<F>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F, T> {
-        Rejected { rejection: Rejection, exchange: Exchange, responder: T },
+    enum State<F> {
+        Rejected { rejection: Rejection, exchange: Exchange },
         Inner { #[pin] future: F },
     }
 }
 
-impl<F, T, E, ResBody> Future for RequireFuture<F, T>
+impl<F, E, ResBody> Future for RequireFuture<F>
 where
     F: Future<Output = Result<Response<ResBody>, E>>,
-    T: RespondTo<ResBody>,
+    ResBody: Default,
 {
     type Output = F::Output;
 
@@ -212,36 +166,28 @@ where
             StateProjection::Rejected {
                 rejection,
                 exchange,
-                responder,
-            } => {
-                let response = Provisional::response(rejection.clone(), exchange);
-                Poll::Ready(Ok(response.map(|()| responder.empty())))
-            }
+            } => Poll::Ready(Ok(Provisional::response(rejection.clone(), exchange))),
             StateProjection::Inner { future } => Poll::Ready(ready!(future.poll(cx))),
         }
     }
 }
 
-impl<R, T: Clone> Clone for RequireLayer<R, T> {
+impl<R> Clone for RequireLayer<R> {
     fn clone(&self) -> Self {
-        Self {
-            responder: self.responder.clone(),
-            requirement: PhantomData,
-        }
+        Self::new()
     }
 }
 
-impl<S: Clone, R, T: Clone> Clone for RequireService<S, R, T> {
+impl<S: Clone, R> Clone for RequireService<S, R> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            responder: self.responder.clone(),
             requirement: PhantomData,
         }
     }
 }
 
-impl<R: Requirement, T> fmt::Debug for RequireLayer<R, T> {
+impl<R: Requirement> fmt::Debug for RequireLayer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("RequireLayer")
             .field(&format_args!("{}", R::describe()))
@@ -249,7 +195,7 @@ impl<R: Requirement, T> fmt::Debug for RequireLayer<R, T> {
     }
 }
 
-impl<S: fmt::Debug, R: Requirement, T> fmt::Debug for RequireService<S, R, T> {
+impl<S: fmt::Debug, R: Requirement> fmt::Debug for RequireService<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireService")
             .field("inner", &self.inner)
@@ -258,7 +204,7 @@ impl<S: fmt::Debug, R: Requirement, T> fmt::Debug for RequireService<S, R, T> {
     }
 }
 
-impl<F, T> fmt::Debug for RequireFuture<F, T> {
+impl<F> fmt::Debug for RequireFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireFuture").finish_non_exhaustive()
     }

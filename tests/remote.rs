@@ -10,8 +10,10 @@
 #[path = "support/files.rs"]
 mod files;
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use files::Directory;
@@ -1436,6 +1438,15 @@ async fn kept_keys_are_believed_only_from_a_file_that_nobody_else_can_have_put_t
     std::fs::remove_file(&link).unwrap();
     symlink(open.join("keys.json"), &link).unwrap();
     assert!(start(&link).await.is_err());
+    // A link that everybody could have put there, to a file that nobody else can write.
+    let elsewhere = open.join("link.json");
+    symlink(&path, &elsewhere).unwrap();
+    assert!(start(&elsewhere).await.is_err());
+    mode(&open, 0o1777);
+    assert!(start(&elsewhere).await.is_ok());
+    if std::os::unix::fs::lchown(&elsewhere, Some(12_345), None).is_ok() {
+        assert!(start(&elsewhere).await.is_err(), "a link of another user");
+    }
     // Of another user; only root can give a file away, so only root can try.
     if chown(&path, Some(12_345), None).is_ok() {
         assert!(start(&path).await.is_err(), "of another user");
@@ -1583,6 +1594,65 @@ fn a_boot_store_runs_where_it_may_block_and_its_faults_are_not_those_of_the_star
         keys.reload().await;
         assert!(keys.is_ready());
         assert_eq!(keys.status().generation, 1);
+    });
+    // Threads that hang would be waited for.
+    runtime.shutdown_background();
+}
+
+/// Counts who saves, none of whom comes back.
+struct Stuck(Arc<AtomicUsize>);
+
+impl BootStore for Stuck {
+    fn load(&self) -> std::io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    fn save(&self, _: &[u8]) -> std::io::Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        hang()
+    }
+}
+
+/// A disk that hangs takes one thread of the runtime, not one more with each load until there are
+/// none, and no request waits for it.
+#[test]
+fn a_boot_store_that_hangs_holds_one_thread_and_no_request() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let issuer = TestIssuer::new();
+        let up = issuer.clone();
+        let fetch = move |_: Request<()>, _: usize| {
+            std::future::ready(Ok::<_, FetchError>(json(up.jwks())))
+        };
+        let saves = Arc::new(AtomicUsize::new(0));
+        let keys = RemoteKeys::jwks(JWKS, fetch).unwrap();
+        let keys = keys.boot_store(Stuck(Arc::clone(&saves))).lazy().unwrap();
+        until(|| saves.load(Ordering::SeqCst) == 1).await;
+        assert!(keys.is_ready());
+        // The time stands still while a thread blocks: whoever waits for it never comes back.
+        issuer.rotate();
+        let token = issuer.token().mint();
+        let verifier = verifier(&issuer, &keys);
+        let mut verdict = std::pin::pin!(verifier.verify(&token));
+        let mut is_accepted = None;
+        for _ in 0..1_000 {
+            let polled = poll_fn(|cx| Poll::Ready(verdict.as_mut().poll(cx))).await;
+            if let Poll::Ready(verdict) = polled {
+                is_accepted = Some(verdict.is_ok());
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(is_accepted, Some(true));
+        for round in 0..5 {
+            keys.reload().await;
+            assert_eq!(saves.load(Ordering::SeqCst), 1, "{round}");
+        }
+        assert_eq!(keys.status().loads, 7);
     });
     // Threads that hang would be waited for.
     runtime.shutdown_background();

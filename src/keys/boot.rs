@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::set::KeySet;
@@ -24,8 +24,9 @@ use crate::telemetry;
 ///
 /// Both methods are called on a thread that may block, as in [`tokio::task::spawn_blocking`]. A
 /// start waits for [`load`](Self::load) as long as for a request to the issuer
-/// ([`timeout`](crate::remote::RemoteKeys::timeout)), and goes on without it then. A panic counts
-/// as an error.
+/// ([`timeout`](crate::remote::RemoteKeys::timeout)), and goes on without it then. Nothing else waits
+/// for a [`save`](Self::save), and while one has not come back no other begins. A panic counts as an
+/// error.
 pub trait BootStore: Send + Sync + 'static {
     /// What was saved last; `None` if nothing was.
     ///
@@ -52,7 +53,8 @@ pub trait BootStore: Send + Sync + 'static {
 /// Whoever can put a file there can give you their keys. On Unix a file is believed only if it is a
 /// regular file, belongs to the user of this process or to root, and nobody else may write it. Its
 /// directory must not be one that everybody may write, unless it has the sticky bit. A group may
-/// write the directory: its members can take the file away, and a file of theirs is not believed.
+/// write the directory: its members can take the file away, and a file of theirs is not believed. Of
+/// a link in the place of the file the same is asked: its owner, and its directory.
 #[derive(Clone, Debug)]
 pub struct BootFile {
     path: PathBuf,
@@ -124,7 +126,7 @@ impl BootStore for BootFile {
             found => check_kind(&found?)?,
         }
         #[cfg(unix)]
-        unix::check_directory(&self.path)?;
+        unix::check_place(&self.path)?;
         let file = File::open(&self.path)?;
         // Asked again of what is open: it may have been exchanged meanwhile.
         let metadata = file.metadata()?;
@@ -166,19 +168,36 @@ mod unix {
         if metadata.mode() & 0o022 != 0 {
             return Err(Error::other("others than its owner may write the file"));
         }
+        check_user(metadata)
+    }
+
+    fn check_user(metadata: &Metadata) -> Result<()> {
         let owner = metadata.uid();
         if owner != ROOT && owner != user()? {
             return Err(Error::other(format!(
-                "the file belongs to another user ({owner})"
+                "it belongs to another user ({owner})"
             )));
         }
         Ok(())
     }
 
-    /// Of the file itself, if the path is a link to it.
-    pub(super) fn check_directory(path: &Path) -> Result<()> {
-        let path = fs::canonicalize(path)?;
-        let mode = fs::metadata(path.parent().unwrap_or(&path))?.mode();
+    /// Of the path, and of the file itself if the path is a link to it. Who made the link says which
+    /// file it is.
+    pub(super) fn check_place(path: &Path) -> Result<()> {
+        let link = fs::symlink_metadata(path)?;
+        if link.is_symlink() {
+            check_user(&link)?;
+            check_directory(path)?;
+        }
+        check_directory(&fs::canonicalize(path)?)
+    }
+
+    fn check_directory(path: &Path) -> Result<()> {
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let mode = fs::metadata(directory)?.mode();
         if mode & 0o002 != 0 && mode & STICKY == 0 {
             return Err(Error::other("everybody may write its directory"));
         }
@@ -222,21 +241,30 @@ impl BootKeys {
         Some((set, self.keep_stale.saturating_sub(age)))
     }
 
-    pub(super) async fn save(self, jwks: String) {
+    /// Saves a set in the background. Ends when the store has come back, however long it takes,
+    /// and tells within the time limit that it has not.
+    pub(super) fn save(self, jwks: String) -> JoinHandle<()> {
         let (store, source, limit) = (self.store, self.source, self.timeout);
         let kept = Kept {
             source: source.clone(),
             saved_at: self.clock.now(),
             jwks,
         };
-        let saving = spawn_blocking(move || store.save(&kept.write()));
-        let reason = match timeout(limit, saving).await {
-            Ok(Ok(Ok(()))) => return,
-            Ok(Ok(Err(error))) => error.to_string(),
-            Ok(Err(_)) => PANICKED.into(),
-            Err(_) => no_answer(limit),
-        };
-        telemetry::boot_keys(&source, &format!("keys could not be kept: {reason}"));
+        let mut saving = spawn_blocking(move || store.save(&kept.write()));
+        tokio::spawn(async move {
+            let told = |reason: &str| {
+                telemetry::boot_keys(&source, &format!("keys could not be kept: {reason}"));
+            };
+            match timeout(limit, &mut saving).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => told(&error.to_string()),
+                Ok(Err(_)) => told(PANICKED),
+                Err(_) => {
+                    told(&no_answer(limit));
+                    drop(saving.await);
+                }
+            }
+        })
     }
 
     /// What is kept, and how old it is; `None` if nothing is.

@@ -90,7 +90,8 @@ impl KeyFile {
         self
     }
 
-    /// A store with the keys that the file has now.
+    /// A store with the keys that the file has now. The file is read on the calling thread, which
+    /// waits as long as its file system does; where that may hang, take [`lazy`](Self::lazy).
     ///
     /// # Errors
     ///

@@ -17,10 +17,8 @@ pub(super) trait Load: fmt::Display + Send + 'static {
     /// that nothing is new.
     fn forget(&mut self);
 
-    /// Called after each good load, when nobody waits for it any more.
-    fn keep(&mut self) -> impl Future<Output = ()> + Send {
-        std::future::ready(())
-    }
+    /// Called after each good load, inside of the runtime. Whatever takes time is not waited for.
+    fn keep(&mut self) {}
 }
 
 /// What a store begins with.

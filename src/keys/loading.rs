@@ -87,8 +87,7 @@ impl<L: Load> Task<L> {
             self.link.progress().next = Some(next);
             self.link.finish(outcome);
             if is_good {
-                // Nobody waits for this, so it may take its time, but not for ever.
-                let _ = timeout(self.schedule.timeout, self.source.keep()).await;
+                self.source.keep();
             }
             match pause(&mut wanted, next).await {
                 ControlFlow::Break(()) => return,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::answer::{Lifetimes, Validators, checked};
 use super::boot::{BootKeys, BootStore};
@@ -142,6 +144,7 @@ impl RemoteKeys {
                 reported: None,
                 boot: None,
                 newest: None,
+                saving: None,
                 keep_stale: Duration::from_secs(24 * 3_600),
                 clock: Arc::new(SystemClock),
             },
@@ -269,7 +272,10 @@ impl RemoteKeys {
         runtime_for(&self.source)?;
         let reason = match self.source.load().await {
             Ok(loaded) => {
-                self.source.keep().await;
+                self.source.keep();
+                if let Some(saving) = &mut self.source.saving {
+                    let _ = timeout(self.source.documents.timeout, saving).await;
+                }
                 return self.start(Start::Loaded(loaded));
             }
             Err(error) => error.reason,
@@ -331,6 +337,9 @@ struct RemoteSource {
     boot: Option<Arc<dyn BootStore>>,
     /// The text of the newest key set, for the boot store.
     newest: Option<String>,
+    /// The last save of the boot store. On a disk that hangs it does not come back, and one more
+    /// would take one more thread of the runtime.
+    saving: Option<JoinHandle<()>>,
     keep_stale: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -366,9 +375,13 @@ impl Load for RemoteSource {
         loaded
     }
 
-    async fn keep(&mut self) {
+    fn keep(&mut self) {
+        let is_saving = |saving: &JoinHandle<()>| !saving.is_finished();
+        if self.saving.as_ref().is_some_and(is_saving) {
+            return;
+        }
         if let (Some(boot), Some(jwks)) = (self.boot_keys(), &self.newest) {
-            boot.save(jwks.clone()).await;
+            self.saving = Some(boot.save(jwks.clone()));
         }
     }
 }
