@@ -246,6 +246,8 @@ enum Reason {
 /// A reason with something of this request in it.
 enum Detail {
     Written(String),
+    /// Nothing is out of order on our side. The client, or others before it, asked for too much.
+    Throttled(String),
     /// Expected and presented value of a check.
     Mismatch {
         what: &'static str,
@@ -284,6 +286,19 @@ impl Rejection {
             }
             Cow::Owned(reason) => Self::with(kind, Detail::Written(reason)),
         }
+    }
+
+    /// Keys that are not loaded again, because tokens with unknown key ids have used up what may be.
+    pub(crate) fn throttled(reason: String) -> Self {
+        Self::with(
+            RejectionKind::KeySourceUnavailable,
+            Detail::Throttled(reason),
+        )
+    }
+
+    /// Whether any client can bring it about, although everything works.
+    pub(crate) fn is_throttled(&self) -> bool {
+        matches!(&self.detail, Reason::Detailed(detail) if matches!(**detail, Detail::Throttled(_)))
     }
 
     pub(crate) fn mismatch(
@@ -389,7 +404,7 @@ impl fmt::Display for Rejection {
             }
         };
         match detail {
-            Detail::Written(reason) => f.write_str(reason),
+            Detail::Written(reason) | Detail::Throttled(reason) => f.write_str(reason),
             Detail::Mismatch {
                 what,
                 expected,

@@ -14,7 +14,7 @@ use tower_service::Service;
 use crate::challenge::Challenge;
 use crate::claims::Claims;
 use crate::error::{Rejection, RejectionKind};
-use crate::respond::{Exchange, Provisional, missing_layer};
+use crate::respond::{EmptyBody, Exchange, Provisional, RespondTo, missing_layer};
 use crate::scope::Requirement;
 use crate::telemetry;
 
@@ -24,40 +24,85 @@ use crate::telemetry;
 /// It belongs inside of a [`JwtAuth`](crate::JwtAuth), which verified the token and whose settings
 /// its answers follow.
 #[must_use]
-pub struct RequireLayer<R>(PhantomData<fn() -> R>);
+pub struct RequireLayer<R, T = EmptyBody> {
+    responder: T,
+    requirement: PhantomData<fn() -> R>,
+}
 
 /// Middleware that authorizes each request by its claims.
-pub struct RequireService<S, R> {
+pub struct RequireService<S, R, T = EmptyBody> {
     inner: S,
+    responder: T,
     requirement: PhantomData<fn() -> R>,
 }
 
 impl<R> RequireLayer<R> {
     pub(crate) fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<S, R> Layer<S> for RequireLayer<R> {
-    type Service = RequireService<S, R>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RequireService {
-            inner,
+        Self {
+            responder: EmptyBody,
             requirement: PhantomData,
         }
     }
 }
 
-impl<S, R, B, ResBody> Service<Request<B>> for RequireService<S, R>
+impl<R, T> RequireLayer<R, T> {
+    /// Makes bodies with this responder. Default: [`EmptyBody`], which needs a response body with
+    /// a default.
+    ///
+    /// Only [`RespondTo::empty`] is called: the [`JwtAuth`](crate::JwtAuth) outside replaces the
+    /// response by its own, so give both the same responder.
+    ///
+    /// # Example: a service whose body has no default
+    ///
+    /// ```
+    /// use http::response::Parts;
+    /// use tower_jwt_auth::middleware::RequireLayer;
+    /// use tower_jwt_auth::response::RespondTo;
+    /// use tower_jwt_auth::{JwtAuth, Rejection, role};
+    ///
+    /// type Admin = role!("admin");
+    ///
+    /// enum Body {
+    ///     File(std::fs::File),
+    ///     Text(&'static str),
+    /// }
+    ///
+    /// fn for_admins() -> RequireLayer<Admin, impl RespondTo<Body>> {
+    ///     JwtAuth::require::<Admin>().respond_with((
+    ///         |rejection: &Rejection, _: &mut Parts| Body::Text(rejection.client_text()),
+    ///         || Body::Text(""),
+    ///     ))
+    /// }
+    /// ```
+    pub fn respond_with<U>(self, responder: U) -> RequireLayer<R, U> {
+        RequireLayer {
+            responder,
+            requirement: PhantomData,
+        }
+    }
+}
+
+impl<S, R, T: Clone> Layer<S> for RequireLayer<R, T> {
+    type Service = RequireService<S, R, T>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequireService {
+            inner,
+            responder: self.responder.clone(),
+            requirement: PhantomData,
+        }
+    }
+}
+
+impl<S, R, T, B, ResBody> Service<Request<B>> for RequireService<S, R, T>
 where
     S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     R: Requirement,
-    ResBody: Default,
+    T: RespondTo<ResBody>,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
-    type Future = RequireFuture<S::Future>;
+    type Future = RequireFuture<S::Future, T>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -75,6 +120,7 @@ where
                     State::Rejected {
                         rejection,
                         exchange: Exchange::of(&request),
+                        responder: self.responder.clone(),
                     }
                 }
             },
@@ -140,24 +186,24 @@ pub(crate) fn authorize<R: Requirement>(extensions: &Extensions) -> Result<&Clai
 
 pin_project! {
     /// Response future for [`RequireService`].
-    pub struct RequireFuture<F> {
+    pub struct RequireFuture<F, T = EmptyBody> {
         #[pin]
-        state: State<F>,
+        state: State<F, T>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F> {
-        Rejected { rejection: Rejection, exchange: Exchange },
+    enum State<F, T> {
+        Rejected { rejection: Rejection, exchange: Exchange, responder: T },
         Inner { #[pin] future: F },
     }
 }
 
-impl<F, E, ResBody> Future for RequireFuture<F>
+impl<F, T, E, ResBody> Future for RequireFuture<F, T>
 where
     F: Future<Output = Result<Response<ResBody>, E>>,
-    ResBody: Default,
+    T: RespondTo<ResBody>,
 {
     type Output = F::Output;
 
@@ -166,28 +212,36 @@ where
             StateProjection::Rejected {
                 rejection,
                 exchange,
-            } => Poll::Ready(Ok(Provisional::response(rejection.clone(), exchange))),
+                responder,
+            } => {
+                let response = Provisional::response(rejection.clone(), exchange);
+                Poll::Ready(Ok(response.map(|()| responder.empty())))
+            }
             StateProjection::Inner { future } => Poll::Ready(ready!(future.poll(cx))),
         }
     }
 }
 
-impl<R> Clone for RequireLayer<R> {
-    fn clone(&self) -> Self {
-        Self::new()
-    }
-}
-
-impl<S: Clone, R> Clone for RequireService<S, R> {
+impl<R, T: Clone> Clone for RequireLayer<R, T> {
     fn clone(&self) -> Self {
         Self {
-            inner: self.inner.clone(),
+            responder: self.responder.clone(),
             requirement: PhantomData,
         }
     }
 }
 
-impl<R: Requirement> fmt::Debug for RequireLayer<R> {
+impl<S: Clone, R, T: Clone> Clone for RequireService<S, R, T> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            responder: self.responder.clone(),
+            requirement: PhantomData,
+        }
+    }
+}
+
+impl<R: Requirement, T> fmt::Debug for RequireLayer<R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("RequireLayer")
             .field(&format_args!("{}", R::describe()))
@@ -195,7 +249,7 @@ impl<R: Requirement> fmt::Debug for RequireLayer<R> {
     }
 }
 
-impl<S: fmt::Debug, R: Requirement> fmt::Debug for RequireService<S, R> {
+impl<S: fmt::Debug, R: Requirement, T> fmt::Debug for RequireService<S, R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireService")
             .field("inner", &self.inner)
@@ -204,7 +258,7 @@ impl<S: fmt::Debug, R: Requirement> fmt::Debug for RequireService<S, R> {
     }
 }
 
-impl<F> fmt::Debug for RequireFuture<F> {
+impl<F, T> fmt::Debug for RequireFuture<F, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireFuture").finish_non_exhaustive()
     }

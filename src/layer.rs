@@ -117,6 +117,9 @@ impl JwtAuth {
     ///     .route("/events/{id}", delete(async || "deleted"))
     ///     .route_layer(JwtAuth::require::<scope!("calendar:write")>());
     /// ```
+    ///
+    /// If the body of the responses has no default, give the guard the responder of the layer with
+    /// [`RequireLayer::respond_with`].
     pub fn require<R: Requirement>() -> RequireLayer<R> {
         RequireLayer::new()
     }
@@ -305,20 +308,22 @@ impl<C, R> JwtAuth<C, R> {
     /// without claims, whatever credentials it carries. Everything inside that answers `OPTIONS`
     /// sees it: a CORS layer, a route for every method (`any`), a fallback, a proxy, a plain Tower
     /// service. Its headers are those of the client, and nobody has verified an `Authorization`
-    /// among them. A CORS layer outside answers preflights before they come here.
+    /// among them; [`remove_credentials`](Self::remove_credentials) takes it off here too. A CORS
+    /// layer outside answers preflights before they come here.
     pub fn check_preflights(mut self) -> Self {
         self.settings_mut().checks_preflights = true;
         self
     }
 
-    /// Takes the token off the request once it is verified, so that no handler passes it on by
+    /// Takes the token off each request that is let through, so that no handler passes it on by
     /// mistake. Default: it stays, and its header is marked as sensitive.
     ///
     /// The token goes from every place that the [`TokenSource`] reads: the `Authorization` header
     /// and the other headers as a whole, from `Cookie` the token cookie alone, from the URI the
     /// parameter `access_token` alone. Other cookies and parameters stay byte for byte. Copies that
-    /// were made outside of the layer, such as the `OriginalUri` of axum, are not changed. A preflight,
-    /// whose token is not verified, keeps it.
+    /// were made outside of the layer, such as the `OriginalUri` of axum, are not changed. A
+    /// [preflight](Self::check_preflights) is let through without them as well, although its
+    /// token is not verified.
     pub fn remove_credentials(mut self) -> Self {
         self.settings_mut().removes_credentials = true;
         self

@@ -36,6 +36,7 @@ pub(crate) struct Shared<C, R> {
 enum Admission<C> {
     Accepted(Claims<C>),
     Anonymous,
+    Preflight,
     Waiting(Wait<C>),
 }
 
@@ -68,8 +69,14 @@ where
                 ResponseFuture::inner(finish, self.inner.call(request))
             }
             Ok(Admission::Anonymous) => {
-                guard::leave_anonymous(request.extensions_mut());
-                finish.prepare(&mut request);
+                finish.leave_anonymous(&mut request);
+                ResponseFuture::inner(finish, self.inner.call(request))
+            }
+            Ok(Admission::Preflight) => {
+                // Nobody has looked at what it carries, and nobody inside should take it for a token
+                // that somebody has verified.
+                finish.conceal(&mut request);
+                finish.leave_anonymous(&mut request);
                 ResponseFuture::inner(finish, self.inner.call(request))
             }
             Ok(Admission::Waiting(wait)) => {
@@ -90,7 +97,7 @@ where
 impl<C: DeserializeOwned + Send + Sync + 'static, R> Shared<C, R> {
     fn admit<B>(&self, request: &Request<B>) -> Result<Admission<C>, Rejection> {
         if !self.settings.checks_preflights && is_preflight(request) {
-            return Ok(Admission::Anonymous);
+            return Ok(Admission::Preflight);
         }
         let policy = self.verifier.policy();
         match bearer::read(request, &self.settings.source, policy.max_token_size) {
@@ -129,10 +136,21 @@ impl<C: 'static, R> Finish<C, R> {
     where
         C: Send + Sync,
     {
-        let settings = &self.shared.settings;
-        bearer::conceal(request, &settings.source, settings.removes_credentials);
+        self.conceal(request);
         guard::leave_claims(request.extensions_mut(), claims);
         self.prepare(request);
+    }
+
+    /// Says in the extensions that nobody was verified.
+    fn leave_anonymous<B>(&self, request: &mut Request<B>) {
+        guard::leave_anonymous(request.extensions_mut());
+        self.prepare(request);
+    }
+
+    /// Hides the token from what comes behind, as the settings say.
+    fn conceal<B>(&self, request: &mut Request<B>) {
+        let settings = &self.shared.settings;
+        bearer::conceal(request, &settings.source, settings.removes_credentials);
     }
 
     /// Gives tonic methods the challenge for their own refusals.

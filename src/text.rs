@@ -234,8 +234,14 @@ impl<'b> Collector<'b> {
         }
         let text = value.string()?;
         let start = self.buffer.len().saturating_add(self.unescaped.len());
+        let end = start.saturating_add(text.len());
+        // One claim may be asked for as several things. What has no place then is left out: it must
+        // not become a shorter text.
+        if end > PLACES {
+            return None;
+        }
         self.unescaped.push_str(&text);
-        Some(Span::new(start..start.saturating_add(text.len())))
+        Some(Span::new(start..end))
     }
 
     /// Ends the list of what was added since the last one.
@@ -447,6 +453,20 @@ mod tests {
             let payload = payload(plain, escaped);
             assert_eq!(has_room_for(&payload), has_room, "{plain} {escaped}");
         }
+    }
+
+    #[test]
+    fn a_text_without_a_place_is_no_shorter_text() {
+        let buffer = format!("{}\"\\u0061dmin-not\"", "x".repeat(PLACES - 10 - 16));
+        let value = || Raw::of_accepted(&buffer, buffer.len() - 16..buffer.len());
+        let mut names = Collector::new(&buffer);
+        // It fits once: its ten bytes end at the last place there is.
+        names.words_or_items(value());
+        names.words_or_items(value());
+        let names = names.names();
+        let (spans, of_names) = names.spans(&buffer);
+        let names: Vec<_> = spans.iter().map(|name| name.text(of_names)).collect();
+        assert_eq!(names, ["admin-not"]);
     }
 
     #[test]

@@ -444,20 +444,24 @@ fn look_up_or(
         Chance::Another(deadline) => trust.keys.look_up(id, deadline),
         Chance::Last => Prospect::Answered,
     };
-    let reason = match prospect {
-        Prospect::Load(look_up) => return Ok(Decision::Loading(look_up)),
-        _ if trust.keys.is_behind() => "cannot be refreshed",
-        // A bad signature is the usual thing to be said of a token under a key that is known.
-        Prospect::Unasked if id.is_some() => "may not be loaded again yet",
-        Prospect::Answered | Prospect::Unasked => return Err(flaw()),
-    };
-    Err(Rejection::because(
-        RejectionKind::KeySourceUnavailable,
+    let because = |reason| {
         format!(
             "keys of issuer {} {reason}, and none is that of the token",
             trust.issuer
-        ),
-    ))
+        )
+    };
+    match prospect {
+        Prospect::Load(look_up) => Ok(Decision::Loading(look_up)),
+        _ if trust.keys.is_behind() => Err(Rejection::because(
+            RejectionKind::KeySourceUnavailable,
+            because("cannot be refreshed"),
+        )),
+        // A bad signature is the usual thing to be said of a token under a key that is known.
+        Prospect::Unasked if id.is_some() => {
+            Err(Rejection::throttled(because("may not be loaded again yet")))
+        }
+        Prospect::Answered | Prospect::Unasked => Err(flaw()),
+    }
 }
 
 fn unknown_key(id: Option<&str>, keys: &KeySet) -> Rejection {

@@ -14,8 +14,8 @@ mod support;
 use std::convert::Infallible;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, HOST, ORIGIN, PROXY_AUTHORIZATION,
-    SEC_WEBSOCKET_PROTOCOL, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, HOST,
+    ORIGIN, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, VARY,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use support::{Fixture, challenges, get, get_bare, get_with, send};
@@ -1236,6 +1236,61 @@ async fn a_subprotocol_token_opens_no_connection_for_other_sites() {
             ConfigError::Subprotocol(prefix.to_owned())
         );
     }
+}
+
+/// Nobody has verified what a preflight carries. What is inside gets as little of it as of a token
+/// that somebody has.
+#[tokio::test]
+async fn credentials_of_a_preflight_are_removed_or_marked_too() {
+    let fixture = Fixture::new();
+    let source = TokenSource::header()
+        .with_header(ASSERTION)
+        .or_cookie(cookie())
+        .with_subprotocol(subprotocol())
+        .insecure_or_query();
+    let keeping = fixture.auth().token_source(source);
+    let removing = keeping.clone().remove_credentials();
+    let preflight = |headers: &[(HeaderName, &str)]| {
+        let mut request = get_path("/a?x&access_token=forged");
+        *request.method_mut() = Method::OPTIONS;
+        let fixed = [
+            (ORIGIN, "https://app.example"),
+            (ACCESS_CONTROL_REQUEST_METHOD, "GET"),
+        ];
+        for (name, value) in fixed.iter().chain(headers) {
+            let value = HeaderValue::from_str(value).unwrap();
+            request.headers_mut().append(name, value);
+        }
+        request
+    };
+    let forged = [
+        (AUTHORIZATION, "Bearer forged"),
+        (AUTHORIZATION, "Bearer twice"),
+        (ASSERTION, "forged"),
+        (COOKIE, "a=b; __Host-token=forged"),
+        (SEC_WEBSOCKET_PROTOCOL, "chat, bearer.forged"),
+    ];
+
+    let (_, seen) = send(&removing, preflight(&forged)).await;
+    let head = &seen.requests()[0];
+    assert!(!head.headers.contains_key(AUTHORIZATION));
+    assert!(!head.headers.contains_key(ASSERTION));
+    assert_eq!(head.headers[COOKIE], "a=b");
+    assert_eq!(head.headers[SEC_WEBSOCKET_PROTOCOL], "chat");
+    assert_eq!(head.uri, "/a?x");
+    assert_eq!(head.headers[ORIGIN], "https://app.example");
+
+    let (_, seen) = send(&keeping, preflight(&forged)).await;
+    let head = &seen.requests()[0];
+    let lines = head.headers.get_all(AUTHORIZATION).iter();
+    assert_eq!(lines.filter(|line| line.is_sensitive()).count(), 2);
+    assert!(head.headers[ASSERTION].is_sensitive() && head.headers[COOKIE].is_sensitive());
+    assert_eq!(head.headers[SEC_WEBSOCKET_PROTOCOL], "chat");
+    assert_eq!(head.uri, "/a?x&access_token=forged");
+
+    // The twin: one without anything stays as it is.
+    let (_, seen) = send(&removing, preflight(&[])).await;
+    assert_eq!(seen.requests()[0].headers.len(), 2);
 }
 
 /// What is verified is taken away from every place that was read; the rest stays byte for byte.

@@ -950,7 +950,7 @@ mod remote {
     use std::sync::atomic::AtomicUsize;
 
     use tower_jwt_auth::remote::{BootStore, FetchError, RemoteKeys};
-    use tower_jwt_auth::test::TestIssuer;
+    use tower_jwt_auth::test::{FixedClock, TestIssuer};
 
     struct Broken;
 
@@ -1001,6 +1001,39 @@ mod remote {
             block_on(keys.eager()).unwrap()
         };
         std::thread::spawn(start).join().unwrap()
+    }
+
+    /// Any client can invent key ids. So what becomes of them wakes nobody up.
+    #[test]
+    fn a_flood_of_invented_key_ids_is_no_outage() {
+        let clock = FixedClock::at(1_700_000_000);
+        let issuer = TestIssuer::new().with_clock(clock.clone());
+        let good = issuer.token().mint();
+        let events = events(async || {
+            let jwks = issuer.jwks().into_bytes();
+            let fetch = move |_: Request<()>, _| ready(Ok(Response::new(jwks.clone())));
+            let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
+            let keys = keys.eager().await.unwrap();
+            let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys).clock(clock.clone());
+            for round in 0..2 {
+                for at in 0..100 {
+                    let token = issuer
+                        .token()
+                        .header("kid", format!("invented-{round}-{at}"));
+                    send(&auth, get(&token.mint())).await;
+                }
+                clock.advance(Duration::from_secs(61));
+                assert_eq!(send(&auth, get(&good)).await.0.status(), 200);
+            }
+        });
+        for name in ["jwt_unavailable", "jwt_available"] {
+            assert!(events.iter().all(|event| event.name != name), "{events:#?}");
+        }
+        // They are there as other rejected tokens are: a few, and the number of the rest.
+        let rejected = of_kind(&events, "key_source_unavailable");
+        let told = rejected.iter().filter(|(is_told, _)| *is_told).count();
+        assert_eq!(told, 20);
+        assert!(rejected.len() > 100, "{}", rejected.len());
     }
 
     #[test]

@@ -839,6 +839,23 @@ fn bodies_of_responses_need_what_the_responder_needs() {
     assert_eq!(*rejected.body(), Proxied::Text(""));
     assert_eq!(rejected.headers()["content-type"], "application/grpc");
 
+    // A guard too, whose response the layer outside makes anew.
+    let guard = JwtAuth::require::<scope!("write")>().respond_with(pair);
+    let guarded = auth.layer(guard.layer(hello()));
+    let write = fixture.token().scope("write").mint();
+    let granted = done(guarded.clone().oneshot(get(&write))).unwrap();
+    assert_eq!(*granted.body(), Proxied::Hello);
+    let rejected = done(guarded.oneshot(get(&fixture.token().mint()))).unwrap();
+    assert_eq!(rejected.status(), StatusCode::FORBIDDEN);
+    assert_eq!(
+        *rejected.body(),
+        Proxied::Text("The access token lacks a required scope")
+    );
+    assert_eq!(rejected.headers()["content-type"], "text/plain");
+    let alone = done(guard.layer(hello()).oneshot(get(&write))).unwrap();
+    assert_eq!(alone.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(*alone.body(), Proxied::Text(""));
+
     let auth = fixture.auth().respond_with(ProblemDetails::new());
     let answer = |request| done(auth.layer(hello()).oneshot(request)).unwrap();
     match answer(get_bare()).body() {

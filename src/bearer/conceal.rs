@@ -8,30 +8,34 @@ use super::places;
 use super::source::TokenSource;
 
 /// Marks the token as sensitive in the headers, or takes it away from every place that the source
-/// reads. A subprotocol is taken away in any case: it must not be selected.
+/// reads, however often it stands there. A subprotocol is taken away in any case: it must not be
+/// selected.
 pub(crate) fn conceal<B>(request: &mut Request<B>, source: &TokenSource, removes: bool) {
     for name in std::iter::once(&AUTHORIZATION).chain(&source.headers) {
         if removes {
             request.headers_mut().remove(name);
-        } else if let Some(value) = request.headers_mut().get_mut(name) {
-            value.set_sensitive(true);
+        } else {
+            mark_sensitive(request.headers_mut(), name);
         }
     }
     if let Some(cookie) = &source.cookie {
         if removes {
             remove_cookie(request.headers_mut(), &cookie.name);
         }
-        if let Entry::Occupied(mut cookies) = request.headers_mut().entry(COOKIE) {
-            cookies
-                .iter_mut()
-                .for_each(|value| value.set_sensitive(true));
-        }
+        mark_sensitive(request.headers_mut(), &COOKIE);
     }
     if let Some(subprotocol) = &source.subprotocol {
         remove_subprotocol(request.headers_mut(), &subprotocol.prefix);
     }
     if removes && source.is_query_on {
         remove_parameter(request.uri_mut());
+    }
+}
+
+/// Marks every line of a field.
+fn mark_sensitive(headers: &mut HeaderMap, name: &HeaderName) {
+    if let Entry::Occupied(mut lines) = headers.entry(name) {
+        lines.iter_mut().for_each(|line| line.set_sensitive(true));
     }
 }
 

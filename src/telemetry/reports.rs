@@ -47,7 +47,8 @@ impl Reports {
             return;
         }
         match kind {
-            RejectionKind::KeySourceUnavailable => {
+            // Else invented key ids would make an outage of it whenever somebody likes.
+            RejectionKind::KeySourceUnavailable if !rejection.is_throttled() => {
                 self.outage(0, rejection, seconds(clock.now()));
                 tell_quietly(rejection);
             }
@@ -80,7 +81,7 @@ impl Reports {
         if outage.goes_on(now) {
             return;
         }
-        self.is_out.0.store(true, Ordering::Relaxed);
+        self.is_out.0.store(true, Ordering::SeqCst);
         event!(
             warn,
             "jwt_unavailable",
@@ -112,7 +113,11 @@ impl Reports {
             }
         }
         if !is_out {
-            self.is_out.0.store(false, Ordering::Relaxed);
+            self.is_out.0.store(false, Ordering::SeqCst);
+            // One that has begun meanwhile has perhaps set it before.
+            if self.outages.iter().any(Outage::is_on) {
+                self.is_out.0.store(true, Ordering::SeqCst);
+            }
         }
     }
 }
@@ -216,10 +221,14 @@ impl Outage {
     fn goes_on(&self, now: u64) -> bool {
         self.last.store(now, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let begin =
-            self.since
-                .compare_exchange(0, now.max(1), Ordering::Relaxed, Ordering::Relaxed);
+        let begin = self
+            .since
+            .compare_exchange(0, now.max(1), Ordering::SeqCst, Ordering::SeqCst);
         begin.is_err()
+    }
+
+    fn is_on(&self) -> bool {
+        self.since.load(Ordering::SeqCst) != 0
     }
 
     /// Ends an outage in which no request was rejected for a while.
