@@ -45,27 +45,37 @@ pub(crate) fn reason(error: &Error, claims: &Registered) -> String {
     }
 }
 
+/// What the deserializer says in its own words. A message in any other words is one of a user's own
+/// type.
 fn category(message: &str) -> String {
     // These name a field of the type, and no value.
-    let names_a_field = message.starts_with("missing field") || message.starts_with("duplicate");
-    if names_a_field && message.split('`').count() == 3 {
+    let names_a_field = ["missing field `", "duplicate field `"]
+        .iter()
+        .any(|form| message.starts_with(form));
+    if names_a_field && message.ends_with('`') && message.split('`').count() == 3 {
         return message.to_owned();
     }
-    let category = ["type", "value", "length"]
-        .map(|what| format!("invalid {what}"))
-        .into_iter()
-        .chain(["variant", "field"].map(|what| format!("unknown {what}")))
-        .find(|category| message.starts_with(category));
+    let form = FORMS.into_iter().find(|form| message.starts_with(form));
+    let category = form.map(|form| form.trim_end_matches([' ', ':', '`']));
     match category {
         // What is expected stands behind the value, and is the type's own sentence.
-        Some(category) if message.ends_with(", there are no fields") => category,
+        Some(category) if message.ends_with(", there are no fields") => category.to_owned(),
         Some(category) => match message.rsplit_once(", expected ") {
             Some((_, expected)) => format!("{category}, expected {expected}"),
-            None => category,
+            None => category.to_owned(),
         },
         None => "not accepted by the type".into(),
     }
 }
+
+/// How the messages of serde begin that name a value.
+const FORMS: [&str; 5] = [
+    "invalid type: ",
+    "invalid value: ",
+    "invalid length ",
+    "unknown variant `",
+    "unknown field `",
+];
 
 /// The claim at the place of the error.
 fn claim_at<'c>(error: &Error, claims: &'c Registered) -> Option<&'c str> {
@@ -485,6 +495,36 @@ mod tests {
             ),
         ] {
             assert_eq!(said, expected);
+        }
+    }
+
+    #[test]
+    fn a_message_in_the_words_of_a_user_is_not_shown() {
+        for message in [
+            "duplicate role `alice@example.com`",
+            "missing field `name` of `alice`",
+            "missing field `name`, got alice",
+            "missing fields of `alice`",
+            "invalid value, expected digits, got 4711",
+            "invalid values: 4711, expected less",
+            "unknown variants 4711, expected less",
+            "invalid typed, expected alice",
+        ] {
+            assert_eq!(category(message), "not accepted by the type", "{message}");
+        }
+        for (message, expected) in [
+            ("missing field `name`", "missing field `name`"),
+            ("duplicate field `name`", "duplicate field `name`"),
+            (
+                "invalid length 3, expected a tuple of size 2",
+                "invalid length, expected a tuple of size 2",
+            ),
+            (
+                "unknown variant `alice`, there are no variants",
+                "unknown variant",
+            ),
+        ] {
+            assert_eq!(category(message), expected);
         }
     }
 
