@@ -246,8 +246,8 @@ enum Reason {
 /// A reason with something of this request in it.
 enum Detail {
     Written(String),
-    /// Nothing is out of order on our side. The client, or others before it, asked for too much.
-    Throttled(String),
+    /// Nothing is out of order on our side.
+    WithoutOutage(String),
     /// Expected and presented value of a check.
     Mismatch {
         what: &'static str,
@@ -288,17 +288,18 @@ impl Rejection {
         }
     }
 
-    /// Keys that are not loaded again, because tokens with unknown key ids have used up what may be.
-    pub(crate) fn throttled(reason: String) -> Self {
-        Self::with(
-            RejectionKind::KeySourceUnavailable,
-            Detail::Throttled(reason),
-        )
+    /// A 503 although everything works on our side: a client, or a caller who cannot wait, asked for
+    /// more than there may be.
+    pub(crate) fn without_outage(kind: RejectionKind, reason: String) -> Self {
+        Self::with(kind, Detail::WithoutOutage(reason))
     }
 
-    /// Whether any client can bring it about, although everything works.
-    pub(crate) fn is_throttled(&self) -> bool {
-        matches!(&self.detail, Reason::Detailed(detail) if matches!(**detail, Detail::Throttled(_)))
+    /// Whether everything works on our side, whatever the kind says.
+    pub(crate) fn is_without_outage(&self) -> bool {
+        match &self.detail {
+            Reason::Detailed(detail) => matches!(**detail, Detail::WithoutOutage(_)),
+            Reason::Fixed(_) | Reason::Kind => false,
+        }
     }
 
     pub(crate) fn mismatch(
@@ -404,7 +405,7 @@ impl fmt::Display for Rejection {
             }
         };
         match detail {
-            Detail::Written(reason) | Detail::Throttled(reason) => f.write_str(reason),
+            Detail::Written(reason) | Detail::WithoutOutage(reason) => f.write_str(reason),
             Detail::Mismatch {
                 what,
                 expected,

@@ -110,9 +110,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     pub fn verify_now(&self, token: &str) -> Result<Claims<C>, Rejection> {
         match self.start(Credentials::of_text(token))? {
             Verdict::Accepted(claims) => Ok(claims),
-            Verdict::Waiting(_, kind) => Err(Rejection::because(
+            Verdict::Waiting(_, kind) => Err(Rejection::without_outage(
                 kind,
-                "a revocation check or a key has to be waited for: use `verify` instead of `verify_now`",
+                "a revocation check or a key has to be waited for: use `verify` instead of `verify_now`"
+                    .into(),
             ))
             .inspect_err(|rejection| self.policy.report(rejection)),
         }
@@ -457,9 +458,10 @@ fn look_up_or(
             because("cannot be refreshed"),
         )),
         // A bad signature is the usual thing to be said of a token under a key that is known.
-        Prospect::Unasked if id.is_some() => {
-            Err(Rejection::throttled(because("may not be loaded again yet")))
-        }
+        Prospect::Unasked if id.is_some() => Err(Rejection::without_outage(
+            RejectionKind::KeySourceUnavailable,
+            because("may not be loaded again yet"),
+        )),
         Prospect::Answered | Prospect::Unasked => Err(flaw()),
     }
 }

@@ -47,12 +47,12 @@ impl Reports {
             return;
         }
         match kind {
-            // Else invented key ids would make an outage of it whenever somebody likes.
-            RejectionKind::KeySourceUnavailable if !rejection.is_throttled() => {
+            // Else invented key ids would make an outage whenever somebody likes.
+            RejectionKind::KeySourceUnavailable if !rejection.is_without_outage() => {
                 self.outage(0, rejection, seconds(clock.now()));
                 tell_quietly(rejection);
             }
-            RejectionKind::RevocationUnavailable => {
+            RejectionKind::RevocationUnavailable if !rejection.is_without_outage() => {
                 self.outage(1, rejection, seconds(clock.now()));
                 tell_quietly(rejection);
             }
