@@ -67,8 +67,9 @@
 //! than without a cache.
 //!
 //! A token that comes again gets the place of an entry that was not asked for again, by lot; else
-//! that of the one that was not asked for for the longest time. An entry that was asked for within
-//! the last minute is never given up: then the new token is not kept. So a flood of tokens that are
+//! that of the one that was not asked for for the longest time. An entry that was asked for
+//! again, and within the last minute, is never given up before its end: then the new token is not
+//! kept. So a flood of tokens that are
 //! used once does not drive out those in use, and forged ones are never put in. Who has thousands of
 //! good tokens, and uses each of them again, can fill the cache until they reach their time limit;
 //! others are verified each time then.

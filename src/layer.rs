@@ -320,10 +320,10 @@ impl<C, R> JwtAuth<C, R> {
     ///
     /// The token goes from every place that the [`TokenSource`] reads: the `Authorization` header
     /// and the other headers as a whole, from `Cookie` the token cookie alone, from the URI the
-    /// parameter `access_token` alone. Other cookies and parameters stay byte for byte. Copies that
-    /// were made outside of the layer, such as the `OriginalUri` of axum, are not changed. A
-    /// [preflight](Self::check_preflights) is let through without them as well, although its
-    /// token is not verified.
+    /// parameter `access_token` alone. Other cookies and parameters stay byte for byte. A subprotocol
+    /// that carries the token goes in any case. Copies that were made outside of the layer, such as
+    /// the `OriginalUri` of axum, are not changed. A [preflight](Self::check_preflights) is let through
+    /// without them as well, although its token is not verified.
     pub fn remove_credentials(mut self) -> Self {
         self.settings_mut().removes_credentials = true;
         self

@@ -104,7 +104,7 @@ pub const fn role_length(text: &str) -> usize {
     }
     if text.len() > NAME_MAX {
         panic!(
-            "a scope or role in a macro has at most 128 octets: implement `Requirement` for a longer one"
+            "a scope or role in a macro has at most 128 bytes: implement `Requirement` for a longer one"
         );
     }
     text.len()

@@ -13,11 +13,11 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// HMAC with SHA-256, for a secret of at least 32 octets.
+    /// HMAC with SHA-256, for a secret of at least 32 bytes.
     HS256,
-    /// HMAC with SHA-384, for a secret of at least 48 octets.
+    /// HMAC with SHA-384, for a secret of at least 48 bytes.
     HS384,
-    /// HMAC with SHA-512, for a secret of at least 64 octets.
+    /// HMAC with SHA-512, for a secret of at least 64 bytes.
     HS512,
     /// RSA PKCS #1 v1.5 with SHA-256.
     RS256,
@@ -25,11 +25,11 @@ pub enum Algorithm {
     RS384,
     /// RSA PKCS #1 v1.5 with SHA-512.
     RS512,
-    /// RSA-PSS with SHA-256 and a salt of 32 octets.
+    /// RSA-PSS with SHA-256 and a salt of 32 bytes.
     PS256,
-    /// RSA-PSS with SHA-384 and a salt of 48 octets.
+    /// RSA-PSS with SHA-384 and a salt of 48 bytes.
     PS384,
-    /// RSA-PSS with SHA-512 and a salt of 64 octets.
+    /// RSA-PSS with SHA-512 and a salt of 64 bytes.
     PS512,
     /// ECDSA on P-256 with SHA-256.
     ES256,

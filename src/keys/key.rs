@@ -79,7 +79,7 @@ impl fmt::Display for KeyId {
 }
 
 impl Key {
-    /// A shared secret for HMAC, of at least 32, 48 or 64 octets for `HS256`, `HS384` or `HS512`
+    /// A shared secret for HMAC, of at least 32, 48 or 64 bytes for `HS256`, `HS384` or `HS512`
     /// ([RFC 7518, section 3.2]).
     ///
     /// Everybody who can verify with a secret can also mint: give it to nobody but the services of
