@@ -40,7 +40,7 @@ pub enum RejectionKind {
     BadSignature,
     /// The token is bound to a key or certificate (`cnf`) and the binding was not proved.
     BindingMismatch,
-    /// A cookie carried the token and another site made the request.
+    /// A cookie or a WebSocket subprotocol carried the token, and another site made the request.
     CrossSiteRequest,
     /// The same name occurs twice in the header or in the claims.
     DuplicateMember,
@@ -56,11 +56,13 @@ pub enum RejectionKind {
     InvalidClaim,
     /// `iss` is not an issuer that is trusted here.
     IssuerMismatch,
-    /// No key set was ever loaded: our fault, not the client's.
+    /// The keys have not come yet, are given up after a long outage, or the issuer cannot be asked
+    /// for the key of the token: our fault, not the client's.
     KeySourceUnavailable,
-    /// The request is malformed around the credential.
+    /// The request has two tokens, or its credential has characters that none may have or is too
+    /// long.
     MalformedRequest,
-    /// The token is not a JWT.
+    /// The token is no JWT, such as an opaque token.
     MalformedToken,
     /// A claim that is required is absent.
     MissingClaim,
@@ -394,6 +396,7 @@ impl fmt::Display for Rejection {
             Reason::Kind => {
                 return f.write_str(match self.kind {
                     RejectionKind::BadSignature => "signature does not verify",
+                    RejectionKind::Revoked => "token was revoked, or its subject is gone",
                     RejectionKind::EncryptedToken => "token is encrypted (five parts), expected a signed one",
                     RejectionKind::MissingCredentials => "request has no bearer token",
                     RejectionKind::MissingLayer => {

@@ -12,7 +12,7 @@ use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::bytes;
 use crate::clock::NumericDate;
-use crate::error::{Rejection, RejectionKind, wrong_algorithm};
+use crate::error::{Excerpt, Rejection, RejectionKind, wrong_algorithm};
 use crate::headers::{self, Headers, Known};
 use crate::keys::algorithm::{Algorithm, AnyAlgorithm};
 use crate::keys::backend::VerifyingKey;
@@ -202,19 +202,31 @@ impl<'t> Compact<'t> {
             let length = self.signature.len();
             let rejection = Rejection::because(
                 RejectionKind::BadSignature,
-                format!("signature has {length} octets, which {algorithm} never has"),
+                format!("signature has {length} bytes, which {algorithm} never has"),
             );
             return Err(unproven(rejection, false));
         }
         let (signer, _) = keys
             .find(|(_, key)| key.verifies(self.signing_input, &self.signature))
-            .ok_or_else(|| unproven(Rejection::of(RejectionKind::BadSignature), true))?;
+            .ok_or_else(|| unproven(self.does_not_verify(), true))?;
         Ok(Signer {
             key: signer.key.clone(),
             algorithm,
             is_named: self.header.key_id.is_some(),
             is_retiring: signer.is_retiring,
         })
+    }
+
+    fn does_not_verify(&self) -> Rejection {
+        let algorithm = self.header.algorithm;
+        let reason = match self.key_id() {
+            Some(id) => format!(
+                "signature does not verify with key {} ({algorithm})",
+                Excerpt(id)
+            ),
+            None => format!("signature does not verify with any key for {algorithm}"),
+        };
+        Rejection::because(RejectionKind::BadSignature, reason)
     }
 }
 

@@ -195,8 +195,17 @@ pub enum RequiredClaim {
 
 /// The rules for the tokens of one issuer.
 ///
-/// [`JwtAuth`](crate::JwtAuth) has the same setters for all issuers at once;
-/// [`JwtAuth::trust_with`](crate::JwtAuth::trust_with) changes these for one.
+/// [`JwtAuth::rules`](crate::JwtAuth::rules) changes them for all issuers at once, and
+/// [`JwtAuth::trust_with`](crate::JwtAuth::trust_with) for one. The most common setters are on
+/// [`JwtAuth`](crate::JwtAuth) too, for all issuers.
+///
+/// # Example: a `typ` of the issuer's own
+///
+/// ```
+/// # fn auth(auth: tower_jwt_auth::JwtAuth) -> tower_jwt_auth::JwtAuth {
+/// auth.rules(|rules| rules.accept_type("JOSE"))
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct IssuerRules {
@@ -290,6 +299,11 @@ impl IssuerRules {
         let types = self.types.iter().cloned();
         self.types = types.chain([Box::from(typ)]).collect();
         self
+    }
+
+    /// The further types that are accepted.
+    pub(crate) fn types(&self) -> impl Iterator<Item = &str> {
+        self.types.iter().map(AsRef::as_ref)
     }
 
     pub(crate) fn accepts_type(&self, typ: &str) -> bool {

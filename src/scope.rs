@@ -72,6 +72,7 @@ pub use crate::scope_set::ScopeSet;
     message = "`{Self}` is not a requirement",
     label = "expected a requirement such as `scope!(\"calendar:read\")`",
     note = "write it inline, `scope!(\"calendar:read\")`, or name it once, `scopes! {{ pub Read = \"calendar:read\"; }}`, and use `Read`",
+    note = "scopes that are known at run time only are checked in the handler: `claims.authorize_all(&scopes)?`",
     note = "own claims come second: `RequireScope<scope!(\"calendar:read\"), MyClaims>`"
 )]
 pub trait Requirement: 'static {

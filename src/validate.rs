@@ -91,9 +91,10 @@ fn check(
 fn check_type(typ: &TokenType, claims: &Registered, rules: &IssuerRules) -> Result<(), Rejection> {
     let wrong = |presented: &str| {
         let expected = if rules.is_access_token_profile {
-            "at+jwt"
+            "at+jwt".to_owned()
         } else {
-            "at+jwt, JWT or absent"
+            let more: String = rules.types().map(|typ| format!(", {typ}")).collect();
+            format!("at+jwt, JWT{more} or absent (see `IssuerRules::accept_type`)")
         };
         Err(Rejection::mismatch(
             RejectionKind::WrongType,

@@ -318,6 +318,38 @@ fn a_rejection_is_one_line_with_its_kind_and_reason() {
     assert_eq!(events.len(), 1);
 }
 
+/// Somebody who reads the log alone finds the key to look at, and the setting to look for.
+#[test]
+fn a_reason_names_the_key_and_the_setting() {
+    let fixture = Fixture::new();
+    let auth = fixture.auth().rules(|rules| rules.accept_type("JOSE"));
+    let verifier = auth.verifier();
+    let forged = fixture.token().signed_by_stranger();
+    for (token, kind, reason) in [
+        (
+            forged.clone(),
+            RejectionKind::BadSignature,
+            r#"signature does not verify with key "k1" (ES256)"#,
+        ),
+        (
+            forged.without_header("kid"),
+            RejectionKind::BadSignature,
+            "signature does not verify with any key for ES256",
+        ),
+        (
+            fixture.token().header("typ", "x"),
+            RejectionKind::WrongType,
+            r#"`typ` is "x", expected at+jwt, JWT, JOSE or absent (see `IssuerRules::accept_type`)"#,
+        ),
+    ] {
+        let rejection = verifier.verify_now(&token.mint()).unwrap_err();
+        assert_eq!(rejection.kind(), kind);
+        assert_eq!(rejection.to_string(), reason);
+    }
+    let good = fixture.token().header("typ", "JOSE").mint();
+    assert!(verifier.verify_now(&good).is_ok());
+}
+
 #[test]
 fn a_missing_token_is_no_news() {
     let fixture = Fixture::new();
