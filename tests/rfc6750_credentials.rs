@@ -958,9 +958,14 @@ async fn a_bad_token_is_never_none() {
         format!("Bearer:{expired}"),
         format!("Bearer {expired}\u{fc}"),
         format!("B\u{e9}arer {expired}"),
-        // Without its scheme.
+        // Without its scheme, or without the space behind it.
         expired.clone(),
         format!(" {expired} "),
+        format!("Bearer{expired}"),
+        format!("'{expired}'"),
+        // A header of more than one line, and an encrypted token.
+        expired.replacen("eyJ", "ewo", 1),
+        format!("{expired}.a.b"),
     ] {
         let (response, seen) = send(&auth, get_with(&value)).await;
         assert!(response.status().is_client_error(), "{value}");
@@ -979,7 +984,14 @@ async fn a_bad_token_is_never_none() {
         assert_eq!(seen.count(), 0);
     }
     // What another scheme has is not a token of ours.
-    for other in ["Basic dTpw", "Negotiate", "Negotiate abc", "eyJhbGciOi"] {
+    for other in [
+        "Basic dTpw",
+        "Negotiate",
+        "Negotiate abc",
+        "eyJhbGciOi",
+        "Scheme-1.0",
+        "Other a.b.c",
+    ] {
         assert_accepted(&send(&auth, get_with(other)).await.0, other);
     }
     assert_accepted(&send(&auth, get_bare()).await.0, "nothing");

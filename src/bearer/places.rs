@@ -60,7 +60,7 @@ fn other_scheme(value: &[u8]) -> Result<(), Rejection> {
         ));
     }
     // A token is never taken for none, so that `optional` lets no bad one pass.
-    if scheme.len() == value.len() && looks_like_jwt(value) {
+    if scheme.len() == value.len() && looks_like_token(value) {
         return Err(Rejection::because(
             RejectionKind::MissingCredentials,
             "`Authorization` header has a token without the scheme `Bearer` before it",
@@ -69,9 +69,10 @@ fn other_scheme(value: &[u8]) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Whether this begins as the JSON object of a header does, and has three parts.
-fn looks_like_jwt(value: &[u8]) -> bool {
-    value.starts_with(b"eyJ") && memchr::memchr_iter(b'.', value).count() == 2
+/// Whether this word has the parts of a JWT, signed or encrypted, whatever is stuck to it. No scheme
+/// has two dots in its name.
+fn looks_like_token(word: &[u8]) -> bool {
+    memchr::memchr_iter(b'.', word).nth(1).is_some()
 }
 
 /// A header with the bare token; `Bearer` may stand before it.
