@@ -345,7 +345,11 @@ async fn a_set_that_the_application_gave_in_an_outage_outlasts_the_fetched_keys(
         Err(RejectionKind::KeySourceUnavailable),
         "the issuer may have it"
     );
-    // The source is back.
+    // The source is back, with what it had, and then with something else.
+    world.publish(world.issuer.jwks());
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.verdict(&old).await, DEAD);
+    world.issuer.rotate();
     world.publish(world.issuer.jwks());
     sleep(Duration::from_secs(600)).await;
     assert_eq!(world.verdict(&old).await, Ok(()));
@@ -353,4 +357,25 @@ async fn a_set_that_the_application_gave_in_an_outage_outlasts_the_fetched_keys(
     *world.published.lock().unwrap() = None;
     sleep(Duration::from_secs(40 * 3_600)).await;
     assert!(!world.keys.is_ready());
+}
+
+/// Whether the source has something else shows in its keys, not in how it says that it has not.
+#[tokio::test(start_paused = true)]
+async fn a_replaced_set_counts_until_the_source_has_another_one_and_not_only_another_text() {
+    let (world, [old, new]) = World::new().await;
+    let set = world.keys.snapshot().unwrap();
+    let key = set.keys().find(|key| key.id().as_str() == "key-2").unwrap();
+    world.keys.replace(key.clone().into());
+    for text in [world.issuer.jwks(), world.issuer.jwks() + "\n"] {
+        world.publish(text);
+        world.keys.reload().await;
+        assert_eq!(world.verdict(&old).await, DEAD);
+        assert_eq!(world.verdict(&new).await, Ok(()));
+    }
+    world.issuer.rotate();
+    let newest = token(&world.issuer);
+    world.publish(world.issuer.jwks());
+    for token in [&newest, &old, &new] {
+        assert_eq!(world.verdict(token).await, Ok(()));
+    }
 }

@@ -21,7 +21,11 @@ pub(super) struct Contents {
     base: Option<KeySet>,
     /// Whether others made the base, who do not know what the application ended.
     is_published: bool,
-    /// Whether the source gave the base, so that it must not outlive the outage of the source.
+    /// What the source has given last, also while the application has put another base in its place.
+    #[cfg(feature = "_refresh")]
+    fetched: Option<KeySet>,
+    /// Whether that is the base, which must not outlive an outage of the source then.
+    #[cfg(feature = "_refresh")]
     is_fetched: bool,
     /// Keys that the base no longer has, each with its end.
     leaving: Vec<Entry>,
@@ -46,9 +50,12 @@ pub(super) struct Ended {
 impl Contents {
     pub(super) fn of(base: Option<KeySet>, is_loaded: bool) -> Self {
         Self {
+            #[cfg(feature = "_refresh")]
+            fetched: base.clone().filter(|_| is_loaded),
+            #[cfg(feature = "_refresh")]
+            is_fetched: is_loaded,
             base,
             is_published: is_loaded,
-            is_fetched: is_loaded,
             is_loaded,
             ..Self::default()
         }
@@ -83,7 +90,7 @@ impl Contents {
     /// Whether the source has given exactly this set last.
     #[cfg(feature = "_refresh")]
     pub(super) fn is_base(&self, set: &KeySet) -> bool {
-        self.base.as_ref().is_some_and(|base| base.is_same(set))
+        self.fetched.as_ref().is_some_and(|last| last.is_same(set))
     }
 
     /// Whether there is a set that was given or loaded.
@@ -114,7 +121,10 @@ impl Contents {
         self.leaving.clear();
         self.base = Some(set.clone());
         self.is_published = true;
-        self.is_fetched = false;
+        #[cfg(feature = "_refresh")]
+        {
+            self.is_fetched = false;
+        }
     }
 
     /// Takes a loaded set. Keys that it no longer has verify until `overlap_end`, if there is one.
@@ -137,6 +147,7 @@ impl Contents {
             });
         self.leaving = leaving.collect();
         self.base = Some(set.clone());
+        self.fetched = Some(set.clone());
         self.is_published = true;
         self.is_fetched = true;
     }
@@ -155,6 +166,7 @@ impl Contents {
     #[cfg(feature = "_refresh")]
     pub(super) fn give_up(&mut self) {
         self.base = None;
+        self.fetched = None;
         self.leaving.clear();
     }
 

@@ -197,7 +197,7 @@ impl KeyStore {
     /// Gives the new generation. A set cannot be empty or broken, so neither can the store become
     /// so; see [`replace_jwks`](Self::replace_jwks) for text. Each key of the set counts, also one
     /// that was removed or retired before. Where the keys are loaded from elsewhere, the set counts
-    /// until the source has another one, however long an outage of the source lasts.
+    /// until the source has another one than it had, however long an outage of the source lasts.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn replace(&self, set: KeySet) -> u64 {
         self.change_all(ChangeCause::Replace, |contents, _| contents.replace(&set))
