@@ -82,11 +82,13 @@ impl TestIssuer {
         Self::of(Signer::generate(algorithm, "key-1"))
     }
 
-    /// An issuer that shares a secret with the API: a login of one's own.
+    /// An issuer that shares a secret with the API: a login of one's own. The secret may be any text
+    /// that is long enough, also a pass phrase.
     ///
     /// # Panics
     ///
-    /// If the algorithm is not symmetric, or the secret too short for it.
+    /// If the algorithm is not symmetric, or the secret too short for it: at least 32, 48 or 64
+    /// bytes for `HS256`, `HS384` or `HS512`.
     pub fn with_secret(algorithm: Algorithm, secret: &[u8]) -> Self {
         Self::of(Signer::from_secret(algorithm, secret, "key-1"))
     }

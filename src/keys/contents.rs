@@ -328,7 +328,7 @@ impl fmt::Display for Ended {
             ChangeCause::Remove => "was removed by the application",
             _ => "was retired by the application, and its time is over",
         };
-        write!(f, "{} {how}", Excerpt(self.id.as_str()))
+        write!(f, "key {} {how}", Excerpt(self.id.as_str()))
     }
 }
 
