@@ -223,7 +223,7 @@ impl<C> Claims<C> {
     }
 
     /// Whether this scope was granted, compared exactly. A
-    /// [requirement](crate::scope) rejects a request without it with the right challenge; this is
+    /// [requirement](mod@crate::scope) rejects a request without it with the right challenge; this is
     /// for code that only wants to know.
     ///
     /// ```
