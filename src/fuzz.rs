@@ -37,6 +37,7 @@ use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind};
 use crate::json::{self, JsonError};
 use crate::jws::Unverified;
+#[cfg(feature = "pem")]
 use crate::keys::algorithm::Algorithm;
 use crate::keys::key::Key;
 use crate::keys::set::KeySet;

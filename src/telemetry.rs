@@ -29,7 +29,7 @@ macro_rules! event {
 macro_rules! event {
     ($level:ident, $name:literal, $message:literal, $($field:ident = $value:expr),* $(,)?) => {
         // Compiled, and never run.
-        if false { $(let _ = &$value;)* }
+        if false { let _ = $message; $(let _ = &$value;)* }
     };
 }
 

@@ -351,6 +351,7 @@ mod tests {
         key.with_key_id(format!("k{number}"))
     }
 
+    #[cfg(feature = "_refresh")]
     #[test]
     fn remembers_a_bounded_number_of_dead_keys_and_those_first_that_are_published() {
         let now = NumericDate(1.0e9);

@@ -21,7 +21,9 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_jwt_auth::test::{FixedClock, TestIssuer, TestToken};
-use tower_jwt_auth::{Algorithm, Claims, JwtAuth, KeySet, KeyStore, Rejection, RejectionKind};
+use tower_jwt_auth::{
+    Algorithm, Claims, JwtAuth, KeySet, KeyStore, Rejection, RejectionKind, Verifier,
+};
 
 /// The time of the fixture.
 pub const NOW: u64 = 1_700_000_000;
@@ -34,6 +36,8 @@ pub struct Fixture {
     pub clock: FixedClock,
     pub keys: KeyStore,
     signers: Vec<(&'static str, TestIssuer)>,
+    /// Made once: a cache has a table of its own.
+    verifier: Verifier,
 }
 
 /// The signers are made once for a test target: an RSA key takes a while.
@@ -63,6 +67,7 @@ impl Fixture {
             .map(|(id, signer)| signer.key().with_key_id(*id));
         let keys = KeyStore::from(KeySet::new(keys).unwrap()).with_clock(clock.clone());
         Self {
+            verifier: layer(&keys, &clock).verifier(),
             clock,
             keys,
             signers,
@@ -71,9 +76,7 @@ impl Fixture {
 
     /// A layer with the four keys and the fixture's clock.
     pub fn auth(&self) -> JwtAuth {
-        let issuer = tower_jwt_auth::Issuer::new(ISSUER).unwrap();
-        let audience = tower_jwt_auth::Audience::new(AUDIENCE).unwrap();
-        JwtAuth::new(issuer, audience, self.keys.clone()).clock(self.clock.clone())
+        layer(&self.keys, &self.clock)
     }
 
     /// The issuer that has this one key; its `TestIssuer::key` is called `key-1`.
@@ -101,7 +104,7 @@ impl Fixture {
 
     /// The verdict of the verifier alone.
     pub fn verify(&self, token: &str) -> Result<Claims, Rejection> {
-        self.auth().verifier().verify_now(token)
+        self.verifier.verify_now(token)
     }
 
     /// Asserts that the verifier refuses the token for this reason, and the layer with 401.
@@ -118,6 +121,12 @@ impl Fixture {
         self.verify(token)
             .unwrap_or_else(|rejection| panic!("refused: {rejection}"))
     }
+}
+
+fn layer(keys: &KeyStore, clock: &FixedClock) -> JwtAuth {
+    let issuer = tower_jwt_auth::Issuer::new(ISSUER).unwrap();
+    let audience = tower_jwt_auth::Audience::new(AUDIENCE).unwrap();
+    JwtAuth::new(issuer, audience, keys.clone()).clock(clock.clone())
 }
 
 /// What the protected service saw.
