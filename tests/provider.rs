@@ -370,8 +370,11 @@ async fn accepts_tokens_signed_with_a_shared_secret() {
         let key = key.unwrap().with_key_id("hmac-1");
         Api::start(JwtAuth::new(provider.issuer(), audience("hmac"), key))
     };
-    let api = start(Key::from_secret(Algorithm::HS256, SECRET)).await;
-    let stranger = start(Key::from_secret(Algorithm::HS256, &SECRET[1..])).await;
+    // The provider's secret is a sentence, which has to be asked for by name.
+    Key::from_secret(Algorithm::HS256, SECRET).unwrap_err();
+    let chosen = |secret| Key::insecure_from_chosen_secret(Algorithm::HS256, secret);
+    let api = start(chosen(SECRET)).await;
+    let stranger = start(chosen(&SECRET[1..])).await;
     let public = Api::start(provider.auth("hmac").await).await;
 
     let machine = provider.machine_token("calendar-batch", "hmac").await;
