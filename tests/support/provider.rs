@@ -90,9 +90,11 @@ pub(crate) struct Provider {
 
 impl Provider {
     pub(crate) fn new(issuer: &str) -> Self {
+        // A provider that was stopped for a while closes the connections that were idle.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0);
         Self {
             issuer: issuer.to_owned(),
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: http.no_proxy().build().unwrap(),
             turns: Arc::new(Semaphore::new(8)),
         }
     }
