@@ -314,7 +314,8 @@ impl World {
     ) -> Result<(), TestCaseError> {
         let token = &POOL[signer].tokens[id][usize::from(is_forged)];
         let was_dead = self.is_dead(signer);
-        let was_failing = self.keys.status().failing.is_some();
+        let before = self.keys.status();
+        let was_failing = before.failing.is_some();
         let answered = *self.answered.lock().unwrap();
         let is_unknown = IDS[id].is_some_and(|id| !self.knows_id(id));
         let generation = self.keys.generation();
@@ -356,7 +357,10 @@ impl World {
                     let is_down = !self.behaviour.is_reachable();
                     let was_answered_long_ago =
                         answered.is_none_or(|at| at.elapsed() > Duration::from_secs(31));
-                    let nobody_could_ask = was_failing || is_unknown && was_answered_long_ago;
+                    // A load that ran already may have come to a good end meanwhile.
+                    let was_asked = self.keys.status().loads != before.loads;
+                    let nobody_could_ask =
+                        !was_asked && (was_failing || is_unknown && was_answered_long_ago);
                     // The id of a dead key is answered by the application.
                     let is_free = !self.keys.status().to_string().contains("dead key");
                     if may_be_good && is_down && nobody_could_ask && is_free {
