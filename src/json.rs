@@ -91,6 +91,11 @@ impl<'a> Raw<'a> {
         self.first() == Some(b'"')
     }
 
+    #[inline]
+    pub(crate) fn is_object(self) -> bool {
+        self.first() == Some(b'{')
+    }
+
     /// Where the string stands in that text, without its quotes, if this is one without escapes.
     #[inline]
     pub(crate) fn plain_string(self) -> Option<Range<usize>> {

@@ -98,6 +98,7 @@ mod future;
 #[cfg(any(test, feature = "_fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
+mod grants;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod guard;

@@ -335,7 +335,7 @@ impl IssuerRules {
     }
 
     /// Reads scopes from this claim, a string of words or an array; default: `scope`, else `scp`.
-    /// Called again, it adds a claim.
+    /// Called again, it adds a claim. A claim that is read and has another shape rejects the token.
     pub fn scopes_from(mut self, claim: ClaimPointer) -> Self {
         self.scopes_from = self.scopes_from.iter().cloned().chain([claim]).collect();
         self
@@ -347,13 +347,18 @@ impl IssuerRules {
     ///
     /// `groups` is read only if it is named here, because some products let their users make groups:
     /// then whoever makes a group called `admin` would be one.
+    ///
+    /// A claim that is read has to be a string, or an array of strings or of objects with a `value`
+    /// (SCIM). Another shape rejects the token, and `null` is absent. If an issuer sends something
+    /// else under one of the default names, name the claim that has the roles.
     pub fn roles_from(mut self, claim: ClaimPointer) -> Self {
         self.roles_from = self.roles_from.iter().cloned().chain([claim]).collect();
         self
     }
 
     /// Says that a token whose claim has this text is a client's own, and nobody's in person; see
-    /// [`Claims::is_client`](crate::Claims::is_client).
+    /// [`Claims::is_client`](crate::Claims::is_client). A claim that is there and is no string rejects
+    /// the token.
     pub fn client_when(mut self, claim: ClaimPointer, text: &str) -> Self {
         self.client_mark = Some((claim, text.into()));
         self

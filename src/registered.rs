@@ -193,12 +193,17 @@ impl Registered {
         self.found.scp
     }
 
-    /// The values of the claims that roles are usually in.
+    /// The values of the claims that roles are usually in, in the order of the token.
     pub(crate) fn usual_roles(&self) -> impl Iterator<Item = Span> + use<> {
         self.found
             .roles
             .into_iter()
             .take(self.found.role_claims.into())
+    }
+
+    /// Roles of everybody who signs in to the realm, the form of Keycloak.
+    pub(crate) fn realm_access(&self) -> Option<Span> {
+        self.found.realm_access
     }
 
     /// Roles per client, the form of Keycloak.
@@ -245,6 +250,15 @@ impl Registered {
             .iter()
             .find(|member| member.name.text(&self.buffer) == name)
             .map(|member| member.value)
+    }
+
+    /// The name of the claim that has this value.
+    pub(crate) fn name_of(&self, value: Span) -> &str {
+        self.members
+            .iter()
+            .find(|member| member.value == value)
+            .map(|member| member.name.text(&self.buffer))
+            .unwrap_or_default()
     }
 
     /// The value that these names lead to, each an object's member.
@@ -340,40 +354,3 @@ pub(crate) fn malformed(part: &str, error: JsonError) -> Rejection {
 
 /// Members for which there is room at once.
 const MEMBERS: usize = 16;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn roles_come_in_several_shapes() {
-        for (text, expected) in [
-            (r#"{"roles":["a","b","a",""]}"#, vec!["a", "b"]),
-            (
-                r#"{"roles":[{"value":"a","display":"A"},{"value":"b"}]}"#,
-                vec!["a", "b"],
-            ),
-            (r#"{"entitlements":"a"}"#, vec!["a"]),
-            (r#"{"groups":["a"]}"#, vec![]),
-            (
-                r#"{"realm_access":{"roles":["a"]},"cognito:groups":["b"]}"#,
-                vec!["a", "b"],
-            ),
-            (
-                r#"{"roles":"1","entitlements":"2","permissions":"3","cognito:groups":"4","realm_access":{"roles":"\u0035"}}"#,
-                vec!["1", "2", "3", "4", "5"],
-            ),
-            (
-                r#"{"roles":5,"entitlements":{},"permissions":[1,null]}"#,
-                vec![],
-            ),
-        ] {
-            let claims = Registered::read(text.to_owned());
-            let mut claims = claims.unwrap_or_else(|error| panic!("{text}: {error}"));
-            claims.grant_roles(claims.usual_roles());
-            let (roles, buffer) = claims.roles();
-            let roles: Vec<_> = roles.iter().map(|name| name.text(buffer)).collect();
-            assert_eq!(roles, expected, "{text}");
-        }
-    }
-}

@@ -196,6 +196,16 @@ impl Granted {
         });
         items.map_or(Self::Invalid, |()| granted)
     }
+
+    /// Whether this is a value as [`Collector::roles`] reads it, with nothing that it leaves out.
+    pub(crate) fn is_of_roles(value: Raw<'_>) -> bool {
+        let mut is_role = true;
+        let items = value.each_item(|item| {
+            let is_scim = || item.member("value").is_some_and(Raw::is_string);
+            is_role = is_role && (item.is_string() || is_scim());
+        });
+        value.is_string() || (items.is_some() && is_role)
+    }
 }
 
 impl<'b> Collector<'b> {
@@ -286,7 +296,7 @@ impl<'b> Collector<'b> {
     }
 
     /// Adds the roles of a claim, each once: a string, an array of strings, or SCIM's array of
-    /// objects with a `value`. Any other shape grants nothing.
+    /// objects with a `value`.
     pub(crate) fn roles(&mut self, value: Raw<'_>) {
         let is_array = value.each_item(|item| {
             let role = match self.string(item) {

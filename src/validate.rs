@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::claims::Claims;
 use crate::clock::NumericDate;
 use crate::error::{Rejection, RejectionKind, Seconds, one_of};
+use crate::grants;
 use crate::jws::{Authentic, TokenType, Unverified};
 use crate::policy::{Audience, IssuerRules, Policy, RequiredClaim, Trust};
 use crate::registered::Registered;
-use crate::text::{Granted, Span};
 
 /// The trusts in the issuer that a token says it comes from: the first, and whether there are more.
 /// The only thing that is decided by an unchecked claim, and the signature is then checked with the
@@ -62,9 +62,9 @@ pub(crate) fn validate(
         ));
     }
     check(header.typ(), &registered, trust, now)?;
-    scopes(&mut registered, &trust.rules)?;
-    roles(&mut registered, trust);
-    let is_client = is_client(&registered, &trust.rules);
+    grants::scopes(&mut registered, &trust.rules)?;
+    grants::roles(&mut registered, trust)?;
+    let is_client = is_client(&registered, &trust.rules)?;
     Ok(Claims::from_registered(registered, is_client))
 }
 
@@ -253,84 +253,22 @@ fn unusable(name: &str, claims: &Registered) -> Rejection {
     }
 }
 
-/// Which claims grant scopes: RFC 8693, section 4.2, and what providers make of it.
-fn scopes(claims: &mut Registered, rules: &IssuerRules) -> Result<(), Rejection> {
-    let wrong = |claim: &str, expected: &str| {
-        Err(Rejection::because(
-            RejectionKind::InvalidClaim,
-            format!("claim `{claim}` is not {expected}"),
-        ))
-    };
-    const NAMES: &str = "a string or an array of strings";
-    if !rules.scopes_from.is_empty() {
-        let mut values = Vec::new();
-        for pointer in rules.scopes_from.iter() {
-            let Some(value) = claims.at(pointer.names()) else {
-                continue;
-            };
-            if value.value(claims.payload()).is_null() {
-                continue;
-            }
-            if Granted::of(value.value(claims.payload())) == Granted::Invalid {
-                return wrong(&pointer.names().join("/"), NAMES);
-            }
-            values.push(value);
-        }
-        claims.grant_scopes(values);
-        return Ok(());
-    }
-    let is_profile = rules.is_access_token_profile;
-    let (name, value) = match (claims.scope(), claims.scp()) {
-        (Some(scope), _) => ("scope", scope),
-        (None, Some(scp)) if !is_profile => ("scp", scp),
-        (None, _) => return Ok(()),
-    };
-    match Granted::of(value.value(claims.payload())) {
-        Granted::List if is_profile => wrong(name, "a string"),
-        Granted::Invalid => wrong(name, NAMES),
-        Granted::List | Granted::Text => {
-            claims.grant_scopes([value]);
-            Ok(())
-        }
-    }
-}
-
-/// Which claims grant roles.
-fn roles(claims: &mut Registered, trust: &Trust) {
-    let pointers = &trust.rules.roles_from;
-    if !pointers.is_empty() {
-        let found = pointers
-            .iter()
-            .filter_map(|pointer| claims.at(pointer.names()));
-        let values: Vec<_> = found.collect();
-        return claims.grant_roles(values);
-    }
-    let mut of_clients = Vec::new();
-    if let Some(clients) = claims.resource_access() {
-        let clients = clients.value(claims.payload());
-        clients.each_member(|client, access| {
-            if trust.audience.ids().any(|id| id == client) {
-                of_clients.extend(access.member("roles").map(Span::of));
-            }
-        });
-    }
-    claims.grant_roles(claims.usual_roles().chain(of_clients));
-}
-
 /// RFC 9068, section 5: who has its own id as subject is no person. Auth0 appends `@clients`. A
 /// token that names its client in several claims must not hide it behind one of them.
-fn is_client(claims: &Registered, rules: &IssuerRules) -> bool {
+fn is_client(claims: &Registered, rules: &IssuerRules) -> Result<bool, Rejection> {
     let own_subject = claims.subject().is_none_or(|subject| {
         let subject = subject.strip_suffix("@clients").unwrap_or(subject);
         claims.clients().any(|client| client == subject)
     });
-    let marked = rules.client_mark.as_ref().is_some_and(|(claim, text)| {
-        claims
-            .at(claim.names())
-            .and_then(|claim| claim.value(claims.payload()).string())
-            .is_some_and(|found| found == **text)
-    });
-    own_subject || claims.says_client() || marked
+    let mut is_marked = false;
+    if let Some((pointer, text)) = &rules.client_mark
+        && let Some(claim) = grants::named(claims, pointer)?
+    {
+        let found = claim.string();
+        let found = found.ok_or_else(|| grants::wrong(&pointer.names().join("/"), "a string"))?;
+        is_marked = found == **text;
+    }
+    Ok(own_subject || claims.says_client() || is_marked)
 }
 
 fn wrong_type(claim: &str) -> Rejection {

@@ -589,6 +589,13 @@ async fn a_forbidden_route_can_look_like_none() {
 
 /// Scopes and roles of a token with these claims, in a layer for the audience `calendar`.
 fn grants(adjust: impl Fn(JwtAuth) -> JwtAuth, claims: Value) -> (Vec<String>, Vec<String>) {
+    try_grants(adjust, claims).unwrap()
+}
+
+fn try_grants(
+    adjust: impl Fn(JwtAuth) -> JwtAuth,
+    claims: Value,
+) -> Result<(Vec<String>, Vec<String>), Rejection> {
     let fixture = Fixture::new();
     let (issuer, audience) = (Issuer::new(ISSUER), Audience::new("calendar"));
     let auth = JwtAuth::new(issuer.unwrap(), audience.unwrap(), &fixture.keys);
@@ -597,10 +604,10 @@ fn grants(adjust: impl Fn(JwtAuth) -> JwtAuth, claims: Value) -> (Vec<String>, V
         token = token.claim(name, value.clone());
     }
     let verifier = adjust(auth).clock(fixture.clock.clone()).verifier();
-    let claims = verifier.verify_now(&token.mint()).unwrap();
+    let claims = verifier.verify_now(&token.mint())?;
     let owned =
         |names: tower_jwt_auth::token::NameSet<'_>| names.iter().map(str::to_owned).collect();
-    (owned(claims.scopes()), owned(claims.roles()))
+    Ok((owned(claims.scopes()), owned(claims.roles())))
 }
 
 #[track_caller]
@@ -662,11 +669,110 @@ fn grants_of_keycloak_are_read_and_other_clients_roles_left_out() {
         &["profile", "email"],
         &["offline_access", "staff", "editor"],
     );
-    assert_grants(
-        json!({"realm_access": ["admin"], "resource_access": {"calendar": ["admin"]}}),
-        &[],
-        &[],
+}
+
+/// What decides is read strictly: a value of another shape does not grant nothing in silence. What
+/// is no source of roles here may have any shape.
+#[test]
+fn roles_of_another_shape_reject_the_token_where_they_are_read() {
+    let rejected = |adjust: fn(JwtAuth) -> JwtAuth, claims: &Value| {
+        let rejection = try_grants(adjust, claims.clone()).expect_err(&claims.to_string());
+        assert_eq!(rejection.kind(), RejectionKind::InvalidClaim, "{claims}");
+    };
+    let bad = [
+        json!(5),
+        json!(true),
+        json!({}),
+        json!({"value": "admin"}),
+        json!([5]),
+        json!(["admin", null]),
+        json!([["admin"]]),
+        json!([{"display": "admin"}]),
+        json!([{"value": 5}]),
+    ];
+    let good = [
+        json!("admin"),
+        json!(["admin"]),
+        json!([{"value": "admin"}, "admin"]),
+    ];
+    let none = [json!(null), json!([])];
+    type Sources = [(fn(JwtAuth) -> JwtAuth, fn(Value) -> Value); 7];
+    let sources: Sources = [
+        (|auth| auth, |roles| json!({"roles": roles})),
+        (|auth| auth, |roles| json!({"entitlements": roles})),
+        (|auth| auth, |roles| json!({"permissions": roles})),
+        (|auth| auth, |roles| json!({"cognito:groups": roles})),
+        (
+            |auth| auth,
+            |roles| json!({"realm_access": {"roles": roles}}),
+        ),
+        (
+            |auth| auth,
+            |roles| json!({"resource_access": {"calendar": {"roles": roles}}}),
+        ),
+        (
+            |auth| auth.roles_from(ClaimPointer::new("/ext/groups").unwrap()),
+            |roles| json!({"ext": {"groups": roles}, "roles": {"a": 5}}),
+        ),
+    ];
+    for (adjust, claims) in sources {
+        for bad in &bad {
+            rejected(adjust, &claims(bad.clone()));
+        }
+        for good in &good {
+            assert_eq!(grants(adjust, claims(good.clone())).1, ["admin"]);
+        }
+        for none in &none {
+            assert!(grants(adjust, claims(none.clone())).1.is_empty());
+        }
+    }
+    // What is around them is an object.
+    for bad in [json!("admin"), json!(["admin"]), json!(5)] {
+        rejected(|auth| auth, &json!({"realm_access": bad}));
+        rejected(|auth| auth, &json!({"resource_access": bad}));
+        rejected(|auth| auth, &json!({"resource_access": {"calendar": bad}}));
+        rejected(
+            |auth| auth.roles_from(ClaimPointer::new("/ext/groups").unwrap()),
+            &json!({"ext": bad}),
+        );
+        rejected(
+            |auth| auth.scopes_from(ClaimPointer::new("/ext/scopes").unwrap()),
+            &json!({"ext": bad}),
+        );
+    }
+    let empty = json!({"realm_access": {}, "resource_access": {"calendar": null, "other": 5}});
+    assert_grants(empty, &[], &[]);
+}
+
+#[test]
+fn a_claim_that_is_no_source_of_roles_may_have_any_shape() {
+    let foreign = json!({
+        "urn:zitadel:iam:org:project:1:roles": {"editor": {"2": "acme.example"}},
+        "groups": {"admin": true},
+        "role": 5,
+        "https://example.com/roles": {"admin": 1},
+        "authorization": {"permissions": [{"rsid": "1"}]},
+    });
+    assert_grants(foreign, &[], &[]);
+    // Nor do the usual claims matter where another one is named.
+    let claims = json!({
+        "own": ["editor"],
+        "roles": [{"id": "1", "key": "admin"}],
+        "permissions": 5,
+        "realm_access": 5,
+        "resource_access": 5,
+        "scope": 5,
+        "scp": {},
+        "words": "a",
+    });
+    let (scopes, roles) = grants(
+        |auth| {
+            auth.roles_from(ClaimPointer::new("/own").unwrap())
+                .scopes_from(ClaimPointer::new("/words").unwrap())
+        },
+        claims,
     );
+    assert_eq!((scopes, roles), (vec!["a".into()], vec!["editor".into()]));
 }
 
 /// RFC9068-2.2.3.1-1: an API that has two names has the roles of both clients.

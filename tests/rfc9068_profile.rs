@@ -417,9 +417,7 @@ fn groups_roles_and_entitlements_come_as_texts_or_scim_objects() {
         );
         assert_eq!(texts, ["admin", "editor"], "{name}");
         assert_eq!(objects, texts, "{name}");
-        // What has no value grants nothing.
-        assert!(roles(name, json!([{"display": "admin"}, 5, null, []])).is_empty());
-        assert!(roles(name, json!({"value": "admin"})).is_empty());
+        assert!(roles(name, json!([])).is_empty());
     }
     let groups = fixture.token().claim("groups", json!(["admin"]));
     for auth in [strict(&fixture), fixture.auth()] {
@@ -485,6 +483,21 @@ fn a_claim_can_mark_a_clients_own_token() {
     for (kind, is_client) in [("machine", true), ("person", false), ("Machine", false)] {
         let token = fixture.token().claim("ext", json!({"kind": kind}));
         assert_eq!(verdict(&auth, &token).unwrap().is_client(), is_client);
+        assert!(!verdict(&strict(&fixture), &token).unwrap().is_client());
+    }
+    for absent in [json!({}), json!({"kind": null}), json!(null)] {
+        let token = fixture.token().claim("ext", absent);
+        assert!(!verdict(&auth, &token).unwrap().is_client());
+    }
+    // It decides, so it is read strictly where it is named.
+    for bad in [
+        json!({"kind": true}),
+        json!({"kind": ["machine"]}),
+        json!(5),
+    ] {
+        let token = fixture.token().claim("ext", bad);
+        let kind = verdict(&auth, &token).unwrap_err();
+        assert_eq!(kind, RejectionKind::InvalidClaim);
         assert!(!verdict(&strict(&fixture), &token).unwrap().is_client());
     }
 }

@@ -97,7 +97,7 @@ impl Draft {
 
     fn change(&mut self, choices: &mut Choices<'_>, rules: &Rules) {
         let signers = Signers::get();
-        match choices.below(31) {
+        match choices.below(33) {
             0 => {
                 let (name, values) = choices.of(OF_HEADER);
                 set(&mut self.header, name, choices.of(values));
@@ -195,6 +195,10 @@ impl Draft {
                 let name = choices.of(&["sub", "client_id", "jti"]);
                 set(&mut self.claims, name, choices.of(&["\"\"", "null", "1"]));
             }
+            30 | 31 => {
+                let (name, values) = choices.of(ROLES);
+                set(&mut self.claims, name, choices.of(values));
+            }
             _ => {
                 // The claims of a client of its own.
                 set(&mut self.claims, "sub", "\"web\"");
@@ -238,6 +242,9 @@ impl Draft {
         }
         if let Some(name) = rules.scopes_from {
             aims.push((name, choices.of(SCOPES).to_owned()));
+        }
+        if let Some(name) = rules.roles_from {
+            aims.push((name, choices.of(ROLE_LISTS).to_owned()));
         }
         if rules.is_expiry_optional {
             aims.push(("exp", "null".to_owned()));
@@ -632,6 +639,56 @@ const MARKS: Pieces = &[
         ],
     ),
 ];
+/// Claims with roles.
+const ROLES: Pieces = &[
+    ("roles", ROLE_LISTS),
+    ("entitlements", ROLE_LISTS),
+    ("permissions", ROLE_LISTS),
+    ("cognito:groups", ROLE_LISTS),
+    ("groups", ROLE_LISTS),
+    (
+        "realm_access",
+        &[
+            "{\"roles\":[\"admin\"]}",
+            "{\"roles\":\"\"}",
+            "{\"roles\":null}",
+            "{\"roles\":1}",
+            "{\"roles\":[1]}",
+            "{}",
+            "null",
+            "[\"admin\"]",
+            "\"admin\"",
+        ],
+    ),
+    (
+        "resource_access",
+        &[
+            "{\"https://api.example\":{\"roles\":[\"x\"]},\"account\":{\"roles\":[\"y\"]}}",
+            "{\"https://api.example\":{\"roles\":{}}}",
+            "{\"https://api.example\":{}}",
+            "{\"https://api.example\":null}",
+            "{\"https://api.example\":[\"x\"]}",
+            "{\"account\":1}",
+            "[]",
+            "null",
+        ],
+    ),
+];
+const ROLE_LISTS: &[&str] = &[
+    "[\"admin\"]",
+    "\"admin\"",
+    "\"\"",
+    "[{\"value\":\"admin\",\"display\":1},\"b\"]",
+    "[]",
+    "null",
+    "1",
+    "{}",
+    "[\"admin\",null]",
+    "[{\"display\":\"admin\"}]",
+    "[{\"value\":1}]",
+    "[[\"admin\"]]",
+    "{\"value\":\"admin\"}",
+];
 /// Claims that restrict nothing, in every shape.
 const HARMLESS: Pieces = &[
     (
@@ -662,22 +719,7 @@ const HARMLESS: Pieces = &[
     ("idtyp", &["\"app\"", "1"]),
     ("gty", &["\"client-credentials\"", "1"]),
     ("ver", &["\"2.0\"", "2"]),
-    (
-        "roles",
-        &[
-            "[\"admin\"]",
-            "\"admin\"",
-            "[{\"value\":\"admin\"}]",
-            "[]",
-            "null",
-        ],
-    ),
-    ("groups", &["[\"admin\"]", "1", "null"]),
-    ("realm_access", &["{\"roles\":[\"admin\"]}", "{}", "null"]),
-    (
-        "resource_access",
-        &["{\"https://api.example\":{\"roles\":[\"x\"]}}", "null"],
-    ),
+    ("groups", &["[\"admin\"]", "1", "{}", "null"]),
     ("act", &["{\"sub\":\"x\"}"]),
     (
         "custom",

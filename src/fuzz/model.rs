@@ -40,6 +40,8 @@ pub(super) struct Rules {
     pub(super) requires_key_id: bool,
     /// One claim at the top of the payload, in place of `scope` and `scp`.
     pub(super) scopes_from: Option<&'static str>,
+    /// One claim at the top of the payload, in place of those that providers send.
+    pub(super) roles_from: Option<&'static str>,
     /// A further `typ`.
     pub(super) accepted_type: Option<&'static str>,
 }
@@ -63,6 +65,8 @@ pub(super) struct View {
     pub(super) issued_at: Option<f64>,
     pub(super) not_before: Option<f64>,
     pub(super) scopes: Vec<String>,
+    /// In alphabetical order.
+    pub(super) roles: Vec<String>,
 }
 
 impl Default for Rules {
@@ -78,6 +82,7 @@ impl Default for Rules {
             accepts_id_tokens: false,
             requires_key_id: false,
             scopes_from: None,
+            roles_from: None,
             accepted_type: None,
         }
     }
@@ -291,6 +296,7 @@ impl Judgement {
             self.fault(RejectionKind::BindingMismatch);
         }
         self.scopes(parts, rules);
+        self.roles(parts, trust);
         let text = |name| {
             let text = parts.claim(name).and_then(Node::text);
             text.filter(|text| !text.is_empty()).map(str::to_owned)
@@ -481,6 +487,57 @@ impl Judgement {
                 self.view.scopes.push(name.to_owned());
             }
         }
+    }
+
+    fn roles(&mut self, parts: &Parts<'_>, trust: &Trust) {
+        let mut values = Vec::new();
+        match trust.rules.roles_from {
+            Some(claim) => values.extend(parts.claim(claim)),
+            None => {
+                let lists = ["roles", "entitlements", "permissions", "cognito:groups"];
+                values.extend(lists.iter().filter_map(|name| parts.claim(name)));
+                let mut owners = Vec::from_iter(parts.claim("realm_access"));
+                match parts.claim("resource_access") {
+                    None => {}
+                    Some(Node::Object(clients)) => {
+                        let audiences = trust.audiences.iter().flatten();
+                        owners.extend(audiences.filter_map(|audience| member(clients, audience)));
+                    }
+                    Some(_) => self.fault(RejectionKind::InvalidClaim),
+                }
+                for owner in owners {
+                    match owner {
+                        Node::Null => {}
+                        Node::Object(members) => values.extend(member(members, "roles")),
+                        _ => self.fault(RejectionKind::InvalidClaim),
+                    }
+                }
+            }
+        }
+        for value in values {
+            let names = match value {
+                Node::Null => continue,
+                Node::List(items) => items.iter().map(role).collect(),
+                other => other.text().map(|name| vec![name]),
+            };
+            match names {
+                Some(names) => {
+                    let names = names.into_iter().filter(|name| !name.is_empty());
+                    self.view.roles.extend(names.map(str::to_owned));
+                }
+                None => self.fault(RejectionKind::InvalidClaim),
+            }
+        }
+        self.view.roles.sort();
+        self.view.roles.dedup();
+    }
+}
+
+/// A text, or an object of SCIM with a `value` (RFC 9068, section 2.2.3.1).
+fn role(item: &Node) -> Option<&str> {
+    match item {
+        Node::Object(members) => member(members, "value").and_then(Node::text),
+        other => other.text(),
     }
 }
 

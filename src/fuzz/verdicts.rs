@@ -97,6 +97,8 @@ pub(super) fn compare(
 
 fn view_of(claims: &Claims) -> model::View {
     let registered = claims.registered();
+    let mut roles: Vec<_> = claims.roles().iter().map(str::to_owned).collect();
+    roles.sort();
     model::View {
         subject: claims.subject().map(str::to_owned),
         id: claims.id().map(str::to_owned),
@@ -104,6 +106,7 @@ fn view_of(claims: &Claims) -> model::View {
         issued_at: registered.issued_at().map(|at| at.0),
         not_before: registered.not_before().map(|at| at.0),
         scopes: claims.scopes().iter().map(str::to_owned).collect(),
+        roles,
     }
 }
 
@@ -164,7 +167,7 @@ fn policy(choices: &mut Choices<'_>) -> (JwtAuth, World) {
 }
 
 fn rule(rules: &mut Rules, choices: &mut Choices<'_>) {
-    match choices.below(11) {
+    match choices.below(12) {
         0 => rules.leeway = choices.of(&[0.0, 30.0, 300.0]),
         1 => rules.max_lifetime = Some(choices.of(&[300.0, 600.0, 3_600.0])),
         2 => rules.max_age = Some(choices.of(&[300.0, 600.0])),
@@ -189,6 +192,7 @@ fn rule(rules: &mut Rules, choices: &mut Choices<'_>) {
         9 => {
             rules.accepted_type = Some(choices.of(&["JOSE", "application/jose", "dpop+jwt"]));
         }
+        10 => rules.roles_from = Some(choices.of(&["groups", "roles", "realm_access", "sid"])),
         _ => rules.scopes_from = Some(choices.of(&["scp", "scope", "sid"])),
     }
 }
@@ -235,6 +239,9 @@ fn apply(mut ours: IssuerRules, rules: &Rules) -> IssuerRules {
     }
     if let Some(typ) = rules.accepted_type {
         ours = ours.accept_type(typ);
+    }
+    if let Some(claim) = rules.roles_from {
+        ours = ours.roles_from(ClaimPointer::new(&format!("/{claim}")).expect("a pointer"));
     }
     if let Some(claim) = rules.scopes_from {
         ours = ours.scopes_from(ClaimPointer::new(&format!("/{claim}")).expect("a pointer"));

@@ -26,6 +26,7 @@ pub(super) struct Found {
     /// Values with roles, in the order of the token.
     pub(super) roles: [Span; ROLE_CLAIMS],
     pub(super) role_claims: u8,
+    pub(super) realm_access: Option<Span>,
     pub(super) resource_access: Option<Span>,
     pub(super) is_bound: bool,
     pub(super) says_client: bool,
@@ -150,11 +151,7 @@ impl Found {
             "roles" | "entitlements" | "permissions" | "cognito:groups" => {
                 self.role_claim(value);
             }
-            "realm_access" => {
-                if let Some(roles) = value.member("roles") {
-                    self.role_claim(roles);
-                }
-            }
+            "realm_access" => self.realm_access = Some(Span::of(value)),
             "resource_access" => self.resource_access = Some(Span::of(value)),
             "cnf" => self.is_bound = true,
             "idtyp" => self.says_client |= value.string().is_some_and(|kind| kind == "app"),
@@ -223,7 +220,7 @@ impl Flaw {
     }
 }
 
-/// Claims with roles that one payload can have, `realm_access` among them.
-const ROLE_CLAIMS: usize = 5;
+/// Claims at the top of a payload whose values are roles.
+const ROLE_CLAIMS: usize = 4;
 /// Claims that providers send in place of `client_id`.
 const PARTIES: usize = 3;
