@@ -78,9 +78,11 @@ impl Challenge {
     ///
     /// [`ConfigError::Challenge`] if it is no absolute URI.
     pub fn error_uri(mut self, uri: &str) -> Result<Self, ConfigError> {
-        let is_absolute = uri
-            .parse::<http::Uri>()
-            .is_ok_and(|uri| uri.scheme().is_some());
+        // A scheme begins with a letter (RFC 3986, section 3.1).
+        let is_absolute = uri.starts_with(|first: char| first.is_ascii_alphabetic())
+            && uri
+                .parse::<http::Uri>()
+                .is_ok_and(|uri| uri.scheme().is_some());
         if !is_absolute
             || !uri
                 .bytes()

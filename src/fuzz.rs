@@ -6,12 +6,17 @@
 
 #![expect(clippy::expect_used, reason = "an oracle fails by panic")]
 
+mod challenges;
+mod curves;
 mod document;
 #[cfg(feature = "remote")]
 mod fetched;
 mod keys;
 mod maker;
+mod material;
 mod model;
+#[cfg(feature = "pem")]
+mod pem;
 mod readers;
 mod request;
 mod signers;
@@ -24,21 +29,16 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use self::model::{Rules, Trust, World};
-use self::readers::{
-    is_same, lines_of, one_line, quoted, refused, unusable, value_of, well_formed,
-};
+use self::readers::{is_same, one_line, refused, unusable, value_of};
 use crate::bearer::{CsrfPolicy, TokenCookie};
-use crate::challenge::Challenge;
 use crate::claims::Claims;
 use crate::clock::NumericDate;
-use crate::error::{Rejection, RejectionKind};
+use crate::error::Rejection;
 use crate::json::{self, JsonError};
 use crate::jws::Unverified;
-#[cfg(feature = "pem")]
-use crate::keys::algorithm::Algorithm;
 use crate::keys::key::Key;
 use crate::keys::set::KeySet;
 use crate::layer::JwtAuth;
@@ -46,8 +46,11 @@ use crate::policy::{Audience, ClaimPointer, Issuer};
 use crate::text;
 use crate::verifier::Verifier;
 
+pub use challenges::challenge;
 #[cfg(feature = "remote")]
 pub use fetched::fetched;
+#[cfg(feature = "pem")]
+pub use pem::pem;
 pub use request::{authorization, request};
 pub use verdicts::verdicts;
 
@@ -134,99 +137,27 @@ pub fn verifier(token: &[u8]) {
 
 /// A JSON Web Key.
 pub fn jwk(text: &[u8]) {
-    match Key::from_jwk(text) {
-        Ok(key) => {
-            let members: Map<String, Value> =
-                serde_json::from_slice(text).expect("a key is an object");
-            let empty = [Value::Null, json!(""), json!([])];
-            let id = members.get("kid").filter(|id| !empty.contains(id));
-            let id = id.map(|id| id.as_str().expect("a string"));
-            assert_eq!(key.id().as_str(), id.unwrap_or(key.thumbprint()));
-            well_formed(&key);
-        }
-        Err(error) => {
-            unusable(&error);
-            keys::confirm(&error, text);
-        }
+    let read = Key::from_jwk(text);
+    if let Err(error) = &read {
+        unusable(error);
     }
+    keys::one(&read, text);
 }
 
-/// A JSON Web Key Set.
+/// A JSON Web Key Set: as a file, and as an issuer publishes it, of which two keys are taken.
 pub fn jwks(text: &[u8]) {
-    match KeySet::from_jwks(text) {
+    let read = KeySet::from_jwks(text);
+    match &read {
         Ok(set) => {
-            let members: Map<String, Value> =
-                serde_json::from_slice(text).expect("a key set is an object");
-            let keys = members.get("keys").and_then(Value::as_array);
-            let count = keys.expect("with an array").len();
-            assert_eq!(set.keys().count() + set.skipped_count(), count);
-            assert!(set.skipped().len() <= set.skipped_count().min(64));
-            for key in set.keys() {
-                well_formed(key);
-                assert!(!key.algorithms().iter().any(|one| one.is_symmetric()));
-            }
             for skipped in set.skipped() {
-                assert!(skipped.position() < count);
                 one_line(&skipped.to_string());
             }
         }
-        Err(error) => unusable(&error),
+        Err(error) => unusable(error),
     }
-}
-
-/// A public key in PEM, and the same octets as DER.
-#[cfg(feature = "pem")]
-pub fn pem(octets: &[u8]) {
-    for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
-        for key in [
-            Key::from_pem(algorithm, octets),
-            Key::from_der(algorithm, octets),
-        ] {
-            match key {
-                Ok(key) => {
-                    well_formed(&key);
-                    assert_eq!(key.algorithms().first(), Some(&algorithm));
-                }
-                Err(error) => unusable(&error),
-            }
-        }
-    }
-}
-
-/// The parts of a challenge, one on a line: realm, parameter name, its value, error page, further
-/// challenge.
-pub fn challenge(parts: &[u8]) {
-    let text = String::from_utf8_lossy(parts);
-    let mut lines = text.split('\n');
-    let mut line = || lines.next().unwrap_or_default();
-    let (realm, name, value, uri, other) = (line(), line(), line(), line(), line());
-    let challenge = match Challenge::new(realm) {
-        Ok(challenge) => challenge,
-        Err(error) => return unusable(&error),
-    };
-    let expected = format!("Bearer realm={}", quoted(realm));
-    let missing = Rejection::of(RejectionKind::MissingCredentials);
-    assert_eq!(lines_of(&challenge, &missing), [expected.as_str()]);
-
-    match challenge.clone().parameter(name, value) {
-        Ok(challenge) => assert_eq!(
-            lines_of(&challenge, &missing),
-            [format!("{expected}, {name}={}", quoted(value))]
-        ),
-        Err(error) => unusable(&error),
-    }
-    let expired = Rejection::of(RejectionKind::Expired);
-    match challenge.clone().error_uri(uri) {
-        Ok(challenge) => {
-            let lines = lines_of(&challenge, &expired).join("\n");
-            assert!(lines.ends_with(&format!(", error_uri={}", quoted(uri))));
-        }
-        Err(error) => unusable(&error),
-    }
-    match challenge.and_scheme(other) {
-        Ok(challenge) => assert_eq!(lines_of(&challenge, &missing), [&*expected, other]),
-        Err(error) => unusable(&error),
-    }
+    keys::set(read, text, false, usize::MAX);
+    #[cfg(feature = "remote")]
+    keys::set(KeySet::from_published(text, 2), text, true, 2);
 }
 
 /// The names in a `scope` claim.

@@ -1060,11 +1060,20 @@ fn pem_keys_that_cannot_be_used_are_refused_with_the_reason() {
     for pem in ["", "no PEM", "-----BEGIN PUBLIC KEY-----", &two, &cut] {
         assert!(matches!(reason(Algorithm::ES256, pem), KeyError::Format(_)));
     }
+    let broken = data!("p256.spki.pem").replace("END PUBLIC", "END PRIVATE");
+    for (pem, words) in [
+        ("no PEM", "no block"),
+        ("-----BEGIN PUBLIC KEY-----", "has no end"),
+        (&broken, "PEM text"),
+    ] {
+        let reason = reason(Algorithm::ES256, pem).to_string();
+        assert!(reason.contains(words), "{reason}");
+    }
     assert!(matches!(
         reason(Algorithm::ES256, &request),
         KeyError::Unsupported(_)
     ));
-    // The octets of one form under the label of another.
+    // The bytes of one form under the label of another.
     let mislabelled = data!("rsa.spki.pem").replace("PUBLIC", "RSA PUBLIC");
     assert!(matches!(
         reason(Algorithm::RS256, &mislabelled),

@@ -272,6 +272,8 @@ async fn the_error_uri_is_absolute() {
         "https://a\r\nb",
         "//docs.example/errors",
         "docs.example",
+        // A scheme begins with a letter (RFC 3986, section 3.1).
+        "3ttps://docs.example/errors",
     ] {
         let error = Challenge::default().error_uri(uri).unwrap_err();
         assert!(

@@ -42,23 +42,50 @@ impl From<Vec<RejectionKind>> for Flawed {
     }
 }
 
-/// Reads one object.
-pub(super) fn read(octets: &[u8]) -> Result<Vec<(String, Node)>, Flawed> {
-    let node: Node = serde_json::from_slice(octets).map_err(|error| Flawed {
-        // The strict reader may have met a name for the second time before the fault.
-        faults: vec![MALFORMED, RejectionKind::DuplicateMember],
-        is_open: error.to_string().contains("out of range"),
-    })?;
+/// A text of JSON, and what a strict reader may hold against it.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) node: Node,
+    pub(super) is_too_large: bool,
+    pub(super) has_name_twice: bool,
+    pub(super) is_reserved: bool,
+}
+
+/// Reads a text with at most this many members in all its objects together.
+pub(super) fn look(bytes: &[u8], max_members: usize) -> Result<Seen, serde_json::Error> {
+    let node: Node = serde_json::from_slice(bytes)?;
     let mut counted = Counted::default();
     counted.count(&node, 1);
+    Ok(Seen {
+        node,
+        is_too_large: counted.depth > MAX_DEPTH
+            || counted.members > max_members
+            || longest_number(bytes) > MAX_NUMBER,
+        has_name_twice: counted.has_name_twice,
+        is_reserved: counted.is_reserved,
+    })
+}
+
+/// Whether the other reader could not tell: close to the greatest number its rounding overflows.
+pub(super) fn is_open(error: &serde_json::Error) -> bool {
+    error.to_string().contains("out of range")
+}
+
+/// Reads one object.
+pub(super) fn read(octets: &[u8]) -> Result<Vec<(String, Node)>, Flawed> {
+    let seen = look(octets, MAX_MEMBERS).map_err(|error| Flawed {
+        // The strict reader may have met a name for the second time before the fault.
+        faults: vec![MALFORMED, RejectionKind::DuplicateMember],
+        is_open: is_open(&error),
+    })?;
     let mut faults = Vec::new();
-    if counted.is_beyond_the_limits() || longest_number(octets) > MAX_NUMBER {
+    if seen.is_too_large || seen.is_reserved {
         faults.push(MALFORMED);
     }
-    if counted.has_name_twice {
+    if seen.has_name_twice {
         faults.push(RejectionKind::DuplicateMember);
     }
-    match node {
+    match seen.node {
         Node::Object(members) if faults.is_empty() => Ok(members),
         Node::Object(_) => Err(faults.into()),
         _ => Err(vec![MALFORMED].into()),
@@ -129,10 +156,6 @@ impl Counted {
             }
             _ => {}
         }
-    }
-
-    fn is_beyond_the_limits(&self) -> bool {
-        self.depth > MAX_DEPTH || self.members > MAX_MEMBERS || self.is_reserved
     }
 }
 
@@ -219,5 +242,5 @@ impl<'de> Visitor<'de> for Any {
 
 const MALFORMED: RejectionKind = RejectionKind::MalformedToken;
 const MAX_DEPTH: usize = 32;
-const MAX_MEMBERS: usize = 1_000;
+pub(super) const MAX_MEMBERS: usize = 1_000;
 const MAX_NUMBER: usize = 64;

@@ -18,6 +18,11 @@ pub(super) fn from_pem(text: &[u8]) -> Result<Material, KeyError> {
     let blocks = pem::parse_many(text).map_err(|_| KeyError::Format("PEM text"))?;
     let block = match blocks.as_slice() {
         [block] => block,
+        [] if text.windows(BEGIN.len()).any(|start| start == BEGIN) => {
+            return Err(KeyError::Format(
+                "PEM text: its block is broken, or has no end",
+            ));
+        }
         [] => return Err(KeyError::Format("PEM text: it has no block")),
         _ => {
             return Err(KeyError::Format(
@@ -60,7 +65,7 @@ fn spki(der: &[u8]) -> Result<Material, KeyError> {
     let octets = info
         .subject_public_key
         .as_bytes()
-        .ok_or(KeyError::Format("a public key of whole octets"))?;
+        .ok_or(KeyError::Format("a public key of whole bytes"))?;
     subject_public_key(info.algorithm.oid, curve, octets)
 }
 
@@ -76,7 +81,7 @@ fn certificate(der: &[u8]) -> Result<Material, KeyError> {
     let octets = info
         .subject_public_key
         .as_bytes()
-        .ok_or(KeyError::Format("a public key of whole octets"))?;
+        .ok_or(KeyError::Format("a public key of whole bytes"))?;
     subject_public_key(info.algorithm.oid, curve, octets)
 }
 
@@ -120,6 +125,8 @@ fn pkcs1(der: &[u8]) -> Result<Material, KeyError> {
         read().map_err(|_| KeyError::Format("DER of a PKCS #1 public key"))?;
     Material::rsa(modulus, exponent)
 }
+
+const BEGIN: &[u8] = b"-----BEGIN ";
 
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");

@@ -188,7 +188,7 @@ impl KeySet {
     /// Takes the first `max_keys` usable keys. Which ones are skipped is for the caller to tell, as
     /// the same set comes again and again.
     #[cfg(feature = "remote")]
-    pub(super) fn from_published(jwks: &[u8], max_keys: usize) -> Result<Self, ConfigError> {
+    pub(crate) fn from_published(jwks: &[u8], max_keys: usize) -> Result<Self, ConfigError> {
         Self::parse(jwks, jwk::Mixed::OnlyWithUse, max_keys)
     }
 
