@@ -11,14 +11,12 @@
 
 mod support;
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use http::{Request, Response};
 use serde_json::{Value, json};
+use support::log::Log;
 use support::{Fixture, ISSUER, ReadChallenge, challenges};
 use tower::ServiceExt;
 use tower_jwt_auth::config::ClaimPointer;
@@ -253,35 +251,12 @@ fn all_of_needs_every_scope_and_any_of_needs_one() {
 /// AUTHZ-D3
 #[tokio::test]
 async fn a_handler_without_the_layer_refuses_and_tells_the_developer() {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(octets);
-            Ok(octets.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    // Where only one subscriber is alive, a thread without it that comes to an event first switches
-    // the event off for all; where there are two, both are asked.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let claims = Router::new().route("/", get(async |_: Claims| "in"));
     let optional = Router::new().route("/", get(async |_: Option<Claims>| "in"));
     let scope = Router::new().route("/", get(async |_: Option<RequireScope<Read>>| "in"));
     let [argument, around] = guarded::<Read>();
     for app in [claims, optional, scope, argument, around] {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
-            .finish();
-        let guard = tracing::subscriber::set_default(subscriber);
+        let log = Log::listen();
         for credentials in [None, Some(token().scope("calendar:read"))] {
             let response = call(app.clone(), credentials.as_ref()).await;
             assert_eq!(response.status(), 500);
@@ -291,8 +266,7 @@ async fn a_handler_without_the_layer_refuses_and_tells_the_developer() {
                 .unwrap();
             assert!(body.is_empty());
         }
-        drop(guard);
-        let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let lines = log.text();
         assert_eq!(lines.matches("ERROR").count(), 2, "{lines}");
         assert!(lines.contains(".layer(JwtAuth::new("), "{lines}");
     }

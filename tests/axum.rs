@@ -417,41 +417,15 @@ async fn a_layer_inside_of_the_routes_it_should_protect_is_a_missing_layer() {
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn a_missing_layer_tells_the_operator_which_line_to_add() {
-    use tracing_subscriber::util::SubscriberInitExt;
-
-    let log = Log::default();
-    let writer = log.clone();
-    // Where only one subscriber is alive, a thread without it that comes to an event first switches
-    // the event off for all; where there are two, both are asked.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _guard = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .with_ansi(false)
-        .set_default();
+    let log = support::log::Log::listen();
     let app: Router = Router::new().route("/", get(async |_: Claims| "in"));
     assert_eq!(get_path(&app, "/", None).await.status, 500);
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     assert!(text.contains("ERROR"), "{text}");
     assert!(
         text.contains(".layer(JwtAuth::new(issuer, audience, keys))"),
         "{text}"
     );
-}
-
-#[cfg(feature = "tracing")]
-#[derive(Clone, Default)]
-struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
-
-#[cfg(feature = "tracing")]
-impl std::io::Write for Log {
-    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
-        Ok(octets.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Body that counts how often it is asked for more.

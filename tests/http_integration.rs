@@ -713,41 +713,15 @@ fn credentials_of(refusals: &[Refusal]) -> Vec<String> {
 
 #[cfg(feature = "tracing")]
 mod logs {
-    use std::sync::Mutex;
-
+    use support::log::Log;
     use tracing_subscriber::filter::LevelFilter;
-    use tracing_subscriber::util::SubscriberInitExt;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Log {
-        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(octets);
-            Ok(octets.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     /// What is logged down to this level while all ways of a request are gone, and the
     /// credentials of these requests.
     async fn log_of_all_paths(level: LevelFilter) -> (String, Vec<String>) {
-        let log = Log::default();
-        let writer = log.clone();
-        // Where only one subscriber is alive, a thread without it that comes to an event first
-        // switches the event off for all; where there are two, both are asked.
-        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-        let guard = tracing_subscriber::fmt()
-            .with_max_level(level)
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
-            .set_default();
-
+        let log = Log::down_to(level);
         let all = refusals(|auth| auth, |_| ()).await;
         let mut credentials = credentials_of(&all);
         let grpc = |request: &mut Request<String>| {
@@ -784,9 +758,7 @@ mod logs {
         assert!(fixture.keys.replace_jwks(b"no key set").is_err());
         credentials.push(fixture.signer("h1").jwk()["k"].as_str().unwrap().to_owned());
 
-        drop(guard);
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        (text, credentials)
+        (log.text(), credentials)
     }
 
     /// RFC9700-4.9.3-1

@@ -9,114 +9,27 @@
 
 #[path = "support/files.rs"]
 mod files;
+#[path = "support/network.rs"]
+mod network;
 
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
 use files::Directory;
+use http::Request;
 use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
-use http::{Request, Response};
+use network::{JWKS, Network, json, settle, status_only};
 use tokio::time::{Instant, advance, sleep};
 use tower_jwt_auth::key::{Freshness, KeyId};
-use tower_jwt_auth::remote::{BootFile, BootStore, Fetch, FetchError, Fetching, RemoteKeys};
+use tower_jwt_auth::remote::{BootFile, BootStore, FetchError, RemoteKeys};
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, ConfigError, Issuer, JwtAuth, KeyStore, RejectionKind, Verifier};
 
-const JWKS: &str = "https://as.example/jwks";
 const METADATA: &str = "https://as.example/.well-known/oauth-authorization-server";
 const OPENID: &str = "https://as.example/.well-known/openid-configuration";
-
-type Answer = Arc<dyn Fn(&Request<()>) -> Result<Response<Vec<u8>>, FetchError> + Send + Sync>;
-
-/// The issuer as the network shows it: what it answers, after which time, and what it was asked.
-#[derive(Clone)]
-struct Network {
-    answer: Arc<Mutex<Answer>>,
-    delay: Arc<Mutex<Option<Duration>>>,
-    asked: Arc<Mutex<Vec<Request<()>>>>,
-}
-
-impl Network {
-    fn new(
-        answer: impl Fn(&Request<()>) -> Result<Response<Vec<u8>>, FetchError> + Send + Sync + 'static,
-    ) -> Self {
-        let answer: Answer = Arc::new(answer);
-        Self {
-            answer: Arc::new(Mutex::new(answer)),
-            delay: Arc::new(Mutex::new(Some(Duration::ZERO))),
-            asked: Arc::default(),
-        }
-    }
-
-    /// An issuer that publishes the keys that it has at the time.
-    fn of(issuer: &TestIssuer) -> Self {
-        let issuer = issuer.clone();
-        Self::new(move |_| Ok(json(issuer.jwks())))
-    }
-
-    fn answers(
-        &self,
-        answer: impl Fn(&Request<()>) -> Result<Response<Vec<u8>>, FetchError> + Send + Sync + 'static,
-    ) {
-        *self.answer.lock().unwrap() = Arc::new(answer);
-    }
-
-    /// `None`: never.
-    fn answers_after(&self, delay: Option<Duration>) {
-        *self.delay.lock().unwrap() = delay;
-    }
-
-    fn count(&self) -> usize {
-        self.asked.lock().unwrap().len()
-    }
-
-    fn paths(&self) -> Vec<String> {
-        self.asked
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|request| request.uri().to_string())
-            .collect()
-    }
-}
-
-impl Fetch for Network {
-    fn fetch(&self, request: Request<()>, _: usize) -> Fetching {
-        let answer = self.answer.lock().unwrap().clone();
-        let delay = *self.delay.lock().unwrap();
-        let answer = answer(&request);
-        self.asked.lock().unwrap().push(request);
-        Box::pin(async move {
-            match delay {
-                Some(delay) => sleep(delay).await,
-                None => pending().await,
-            }
-            answer
-        })
-    }
-}
-
-fn json(text: impl Into<Vec<u8>>) -> Response<Vec<u8>> {
-    Response::builder()
-        .header(CONTENT_TYPE, "application/json")
-        .body(text.into())
-        .unwrap()
-}
-
-fn status_only(status: u16) -> Response<Vec<u8>> {
-    Response::builder().status(status).body(Vec::new()).unwrap()
-}
-
-/// Lets the task of a store run until it waits for the time or for somebody.
-async fn settle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-    sleep(Duration::from_millis(1)).await;
-}
 
 /// Waits for what another thread does. The time stands still meanwhile.
 async fn until(mut is_so: impl FnMut() -> bool) {
@@ -656,7 +569,7 @@ async fn finds_the_keys_through_either_form_of_metadata() {
                 .await
                 .is_ok()
         );
-        assert_eq!(network.paths(), expected);
+        assert_eq!(network.addresses(), expected);
     }
 }
 
@@ -685,7 +598,7 @@ async fn believes_no_metadata_of_somebody_else() {
             let keys = RemoteKeys::discover(&issuer.issuer(), network.clone()).unwrap();
             let error = keys.eager().await.unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains(place), "{error}");
-            assert!(!network.paths().contains(&JWKS.to_owned()));
+            assert!(!network.addresses().contains(&JWKS.to_owned()));
         }
     }
 }
@@ -811,7 +724,7 @@ async fn metadata_lead_to_plain_http_only_from_plain_http() {
             keys
         };
         assert_eq!(keys.eager().await.is_ok(), expected, "{issuer} {jwks_uri}");
-        let is_asked = network.paths().contains(&jwks_uri.to_owned());
+        let is_asked = network.addresses().contains(&jwks_uri.to_owned());
         assert_eq!(is_asked, expected, "{issuer} {jwks_uri}");
     }
 }
@@ -855,7 +768,7 @@ async fn metadata_are_remembered_for_longer_than_keys() {
         let network = with_metadata(&issuer, OPENID, GOOD_METADATA);
         let good = with_metadata(&issuer, OPENID, GOOD_METADATA);
         network.answers(move |request| {
-            let mut answer = good.answer.lock().unwrap()(request)?;
+            let mut answer = good.answer_to(request)?;
             if let Some(header) = header.filter(|_| request.uri() == OPENID) {
                 let headers = answer.headers_mut();
                 headers.insert(CACHE_CONTROL, header.parse().unwrap());
@@ -869,12 +782,12 @@ async fn metadata_are_remembered_for_longer_than_keys() {
         for _ in 0..hours * 60 - 5 {
             sleep(Duration::from_secs(60)).await;
         }
-        let paths = network.paths();
+        let paths = network.addresses();
         assert_eq!(paths[..3], [METADATA, OPENID, JWKS], "{header:?}");
         assert!(paths[3..].iter().all(|path| path == JWKS), "{header:?}");
         assert!(paths.len() > hours * 10, "{header:?}: {}", paths.len());
         sleep(Duration::from_secs(900)).await;
-        let again: Vec<_> = network.paths().split_off(3);
+        let again: Vec<_> = network.addresses().split_off(3);
         let asked = again.iter().filter(|path| *path != JWKS);
         assert_eq!(asked.collect::<Vec<_>>(), [OPENID], "{header:?}");
         drop(keys);
@@ -891,7 +804,7 @@ async fn metadata_may_be_in_a_place_of_another_name() {
     let keys = keys.unwrap().eager().await.unwrap();
     let token = issuer.token().mint();
     assert!(verifier(&issuer, &keys).verify(&token).await.is_ok());
-    assert_eq!(network.paths(), [PLACE, JWKS]);
+    assert_eq!(network.addresses(), [PLACE, JWKS]);
     assert_eq!(keys.status().source.as_deref(), Some(PLACE));
 
     // They still have to be of exactly this issuer.
@@ -971,7 +884,7 @@ async fn nothing_is_fetched_because_of_what_a_token_says() {
     ] {
         let _verdict = verifier.verify(&token.mint()).await;
     }
-    assert_eq!(network.paths(), [JWKS]);
+    assert_eq!(network.addresses(), [JWKS]);
 }
 
 #[tokio::test(start_paused = true)]

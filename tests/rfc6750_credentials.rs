@@ -70,6 +70,18 @@ fn rejection_of(response: &Response<String>) -> &Rejection {
     response.extensions().get().expect("a rejection")
 }
 
+/// A layer that reads the cookie too.
+fn auth_with_cookie(fixture: &Fixture) -> JwtAuth {
+    let source = TokenSource::header().or_cookie(cookie());
+    fixture.auth().token_source(source)
+}
+
+/// A layer that reads the query too.
+fn auth_with_query(fixture: &Fixture) -> JwtAuth {
+    let source = TokenSource::header().insecure_or_query();
+    fixture.auth().token_source(source)
+}
+
 /// A GET request for this path and query, without a header.
 fn get_path(path: &str) -> Request<String> {
     Request::get(path).body(String::new()).unwrap()
@@ -270,12 +282,8 @@ async fn a_request_without_usable_credentials_is_challenged_without_an_error() {
 async fn refuses_a_request_with_tokens_in_two_places() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
-    let with_query = fixture
-        .auth()
-        .token_source(TokenSource::header().insecure_or_query());
-    let with_cookie = fixture
-        .auth()
-        .token_source(TokenSource::header().or_cookie(cookie()));
+    let with_query = auth_with_query(&fixture);
+    let with_cookie = auth_with_cookie(&fixture);
     let with_both = fixture.auth().token_source(
         TokenSource::header()
             .or_cookie(cookie())
@@ -321,9 +329,7 @@ async fn the_header_counts_where_a_cookie_comes_along() {
     let good = fixture.token().subject("header").mint();
     let other = fixture.token().subject("cookie").mint();
     let expired = fixture.token().expired().mint();
-    let auth = fixture
-        .auth()
-        .token_source(TokenSource::header().or_cookie(cookie()));
+    let auth = auth_with_cookie(&fixture);
     let evil = [("origin", "https://evil.example")];
     for cookies in [other.as_str(), &expired, "\"a\"", "a; __Host-token=b", ""] {
         for headers in [[].as_slice(), &evil] {
@@ -408,9 +414,7 @@ async fn a_query_token_is_ignored_unless_switched_on() {
     let header = fixture.auth().token_source(TokenSource::header());
     assert_unauthenticated(&send(&header, request()).await.0, "query is off");
 
-    let auth = fixture
-        .auth()
-        .token_source(TokenSource::header().insecure_or_query());
+    let auth = auth_with_query(&fixture);
     let (response, seen) = send(&auth, request()).await;
     assert_accepted(&response, "query is on");
     assert!(seen.requests()[0].extensions.get::<Claims>().is_some());
@@ -435,9 +439,7 @@ async fn a_query_token_is_ignored_unless_switched_on() {
 #[tokio::test]
 async fn a_query_token_may_be_percent_encoded() {
     let fixture = Fixture::new();
-    let auth = fixture
-        .auth()
-        .token_source(TokenSource::header().insecure_or_query());
+    let auth = auth_with_query(&fixture);
     let encoded: String = fixture
         .token()
         .mint()
@@ -458,9 +460,7 @@ async fn a_query_token_may_be_percent_encoded() {
 async fn answers_to_query_tokens_are_private() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
-    let auth = fixture
-        .auth()
-        .token_source(TokenSource::header().insecure_or_query());
+    let auth = auth_with_query(&fixture);
     let answer = async |auth: &JwtAuth, path: &str, status: u16, cache_control: Option<&str>| {
         let response = Response::builder().status(status);
         let response = match cache_control {
@@ -560,9 +560,7 @@ async fn a_cookie_token_is_ignored_unless_switched_on() {
     assert_unauthenticated(&response, "cookie is off");
     assert_eq!(seen.count(), 0);
 
-    let auth = fixture
-        .auth()
-        .token_source(TokenSource::header().or_cookie(cookie()));
+    let auth = auth_with_cookie(&fixture);
     let (response, seen) = send(&auth, request()).await;
     assert_accepted(&response, "cookie is on");
     assert!(seen.requests()[0].extensions.get::<Claims>().is_some());
@@ -614,9 +612,7 @@ fn a_token_cookie_needs_a_prefix_that_keeps_it_encrypted() {
 async fn a_cookie_token_does_not_serve_requests_of_other_sites() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
-    let auth = fixture
-        .auth()
-        .token_source(TokenSource::header().or_cookie(cookie()));
+    let auth = auth_with_cookie(&fixture);
 
     let same = "https://api.example";
     for headers in [
@@ -786,9 +782,7 @@ async fn a_cookie_token_opens_no_connection_for_other_sites() {
 async fn an_origin_is_compared_as_a_whole() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
-    let auth = fixture
-        .auth()
-        .token_source(TokenSource::header().or_cookie(cookie()));
+    let auth = auth_with_cookie(&fixture);
     let status = async |host: &str, origin: &str| {
         let mut request = with_cookie(Method::POST, &token, &[("origin", origin)]);
         request

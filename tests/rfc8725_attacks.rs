@@ -10,21 +10,22 @@
 
 mod support;
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use support::log::Log;
 use support::{AUDIENCE, Fixture, ISSUER, NOW, get, send};
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{
     Algorithm, Audience, ConfigError, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind,
     Verifier,
 };
+use tracing_subscriber::filter::LevelFilter;
 
 use RejectionKind::{
     AlgorithmNotAllowed, AudienceMismatch, BadSignature, DuplicateMember, InvalidClaim,
@@ -377,36 +378,11 @@ fn takes_no_key_from_a_token() {
     assert_eq!(canary.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
-/// Collects what a subscriber writes.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend(octets);
-        Ok(octets.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// RFC8725-3.10-2
 #[tokio::test]
 async fn uses_key_ids_for_nothing_but_a_look_up() {
     let fixture = Fixture::new();
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_ansi(false)
-        .without_time()
-        .with_writer(move || writer.clone())
-        .finish();
-    // With one subscriber alone, a thread that has none could switch an event off for all.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::down_to(LevelFilter::TRACE);
 
     let long = "A".repeat(10_000);
     let ids = [
@@ -455,7 +431,7 @@ async fn uses_key_ids_for_nothing_but_a_look_up() {
         assert!(auth(key).verifier().verify_now(&token).is_ok(), "{id:?}");
     }
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     assert!(
         text.contains("../../x"),
         "the log shows which key was asked for"

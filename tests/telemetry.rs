@@ -30,6 +30,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
+use support::log::Log;
 use support::{Fixture, get, get_bare, get_with, send};
 
 /// One event, as a subscriber gets it.
@@ -788,33 +789,11 @@ fn the_default_output_has_the_names_of_the_events() {
     }
 }
 
-/// Lines of a log, as an operator's terminal or collector gets them.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
-        Ok(octets.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// What a subscriber with the usual format writes of what `run` does.
 fn printed(level: Level, run: impl AsyncFnOnce()) -> String {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    tracing::subscriber::with_default(subscriber, || block_on(run()));
-    String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    let log = Log::down_to(level);
+    block_on(run());
+    log.text()
 }
 
 /// RFC8725-3.10-2: a key id is the attacker's text; it can write no line of its own, nor move the

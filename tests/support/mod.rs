@@ -14,6 +14,9 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[cfg(feature = "tracing")]
+pub mod log;
+
 use std::convert::Infallible;
 use std::sync::{Arc, LazyLock, Mutex};
 

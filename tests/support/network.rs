@@ -53,6 +53,12 @@ impl Network {
         *self.answer.lock().unwrap() = Arc::new(answer);
     }
 
+    /// What a request is answered with at the time.
+    pub fn answer_to(&self, request: &Request<()>) -> Answer {
+        let answer = self.answer.lock().unwrap().clone();
+        answer(request)
+    }
+
     /// Publishes the keys that this issuer has at the time.
     pub fn publishes(&self, issuer: &TestIssuer) {
         let issuer = issuer.clone();
@@ -79,6 +85,15 @@ impl Network {
         self.asked.lock().unwrap().len()
     }
 
+    /// The addresses that were asked, in order.
+    pub fn addresses(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap();
+        asked
+            .iter()
+            .map(|request| request.uri().to_string())
+            .collect()
+    }
+
     /// Whether the newest request has asked if there is something new.
     pub fn was_asked_for_news(&self) -> bool {
         let asked = self.asked.lock().unwrap();
@@ -90,9 +105,8 @@ impl Network {
 
 impl Fetch for Network {
     fn fetch(&self, request: Request<()>, _: usize) -> Fetching {
-        let answer = self.answer.lock().unwrap().clone();
+        let answer = self.answer_to(&request);
         let delay = *self.delay.lock().unwrap();
-        let answer = answer(&request);
         self.asked.lock().unwrap().push(request);
         Box::pin(async move {
             match delay {
