@@ -76,7 +76,7 @@ pub enum RejectionKind {
     RevocationUnavailable,
     /// The token was revoked, or its subject is no longer known.
     Revoked,
-    /// No key has the id that the token names.
+    /// No key has the id that the token names, or the application removed or retired its key.
     UnknownKey,
     /// The header lists a critical extension (`crit`).
     UnsupportedCritical,

@@ -16,6 +16,7 @@ use crate::error::{Excerpt, Rejection, RejectionKind, wrong_algorithm};
 use crate::headers::{self, Headers, Known};
 use crate::keys::algorithm::{Algorithm, AnyAlgorithm};
 use crate::keys::backend::VerifyingKey;
+use crate::keys::contents::DeadCandidate;
 use crate::keys::key::Key;
 use crate::keys::set::{Candidate, Candidates, KeySet};
 use crate::registered::Registered;
@@ -96,20 +97,54 @@ impl<'t> Unverified<'t> {
     }
 
     /// Checks the signature with the candidates, of which `allowed` may rule out algorithms. The
-    /// header of a token that passes is remembered.
-    pub(crate) fn verify(
+    /// header of a token that passes is remembered. One that does not pass and is of a `dead` key is
+    /// of no key that may come.
+    pub(crate) fn verify<'d>(
         self,
         candidates: &Candidates<'_>,
+        dead: impl FnOnce(Option<&str>) -> Vec<DeadCandidate<'d>>,
         allowed: Option<&[Algorithm]>,
         headers: &Headers,
     ) -> Result<(Authentic<'t>, Signer), Unproven> {
-        let signer = self.signed.verify(candidates, allowed)?;
+        let verified = self.signed.verify(candidates, allowed);
+        let signer = verified.map_err(|unproven| {
+            if !unproven.may_be_of_a_new_key {
+                return unproven;
+            }
+            let flaw = self.flaw_of_dead(&dead(self.key_id()), allowed);
+            flaw.map_or(unproven, |rejection| Unproven {
+                rejection,
+                may_be_of_a_new_key: false,
+            })
+        })?;
         self.signed.remember_header(headers);
         let authentic = Authentic {
             header: self.signed.header,
             claims: self.claims,
         };
         Ok((authentic, signer))
+    }
+
+    /// The rejection of a token that has the signature of one of these keys.
+    pub(crate) fn flaw_of_dead(
+        &self,
+        dead: &[DeadCandidate<'_>],
+        allowed: Option<&[Algorithm]>,
+    ) -> Option<Rejection> {
+        let algorithm = self.signed.header.algorithm;
+        let fitting = dead.iter().filter_map(|dead| {
+            let key = dead.key?.verifying(algorithm, allowed)?;
+            Some((dead, key))
+        });
+        let (message, signature) = (self.signed.signing_input, &self.signed.signature);
+        let mut tried = fitting.take(MAX_CANDIDATES);
+        let signer = tried.find(|(_, key)| key.verifies(message, signature));
+        signer.map(|(dead, _)| Rejection::because(RejectionKind::UnknownKey, dead.to_string()))
+    }
+
+    /// Whether the token may have the signature of a key that its issuer publishes.
+    pub(crate) fn is_symmetric(&self) -> bool {
+        self.signed.header.algorithm.is_symmetric()
     }
 }
 

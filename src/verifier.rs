@@ -88,7 +88,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// Verifies a token. Waits for keys that may have to be loaded for it, 5 seconds at most, and
     /// for a revocation check that has to ask somebody.
     ///
-    /// Works under any executor.
+    /// Works under any executor, also while the tokio runtime of a store stands still.
     ///
     /// # Errors
     ///
@@ -358,8 +358,11 @@ fn decide_under(
     validate::refuse_hopeless(&unverified, trust, now)?;
 
     let snapshot = trust.keys.load();
+    let allowed = trust.rules.algorithms.as_deref();
+    let dead = |id: Option<&str>| snapshot.dead_keys(id, now);
     let Some(keys) = &snapshot.set else {
-        return Ok(first_load_of(trust, chance)?);
+        let flaw = unverified.flaw_of_dead(&dead(unverified.key_id()), allowed);
+        return Ok(flaw.map_or_else(|| first_load_of(trust, chance), Err)?);
     };
     if trust.rules.requires_key_id && unverified.key_id().is_none() {
         return Err(
@@ -369,13 +372,23 @@ fn decide_under(
     let candidates = keys.candidates(unverified.key_id(), now);
     if candidates.is_empty() {
         let id = unverified.key_id();
-        if let Some(dead) = id.and_then(|id| snapshot.dead_key(id, now)) {
-            return Err(Rejection::because(RejectionKind::UnknownKey, dead.to_string()).into());
+        let dead = dead(id);
+        // Its id is free for another key, which may be there by now.
+        let flaw = || match dead.first().filter(|_| id.is_some()) {
+            Some(dead) => Rejection::because(RejectionKind::UnknownKey, dead.to_string()),
+            None => unknown_key(id, keys),
+        };
+        if let Some(flaw) = unverified.flaw_of_dead(&dead, allowed) {
+            return Err(flaw.into());
         }
-        return Ok(look_up_or(|| unknown_key(id, keys), id, trust, chance)?);
+        // The secret that was removed is no longer here to be compared.
+        if unverified.is_symmetric() && dead.iter().any(|dead| dead.key.is_none()) {
+            return Err(flaw().into());
+        }
+        return Ok(look_up_or(flaw, id, trust, chance)?);
     }
-    let allowed = trust.rules.algorithms.as_deref();
-    let (authentic, signer) = match unverified.verify(&candidates, allowed, &policy.headers) {
+    let verified = unverified.verify(&candidates, dead, allowed, &policy.headers);
+    let (authentic, signer) = match verified {
         Ok(proven) => proven,
         Err(unproven) if unproven.may_be_of_a_new_key => {
             return Ok(look_up_or(|| unproven.rejection, None, trust, chance)?);

@@ -32,6 +32,8 @@ struct World {
     asked: Arc<AtomicUsize>,
     keys: KeyStore,
     verifier: Verifier,
+    /// A token of `key-1` that names it `key-9`.
+    renamed: String,
 }
 
 impl World {
@@ -40,6 +42,7 @@ impl World {
         let clock = FixedClock::at(NOW);
         let issuer = TestIssuer::new().with_clock(clock.clone());
         let old = token(&issuer);
+        let renamed = issuer.token().header("kid", "key-9").mint();
         issuer.rotate();
         let new = token(&issuer);
         let published = Arc::new(Mutex::new(Some(issuer.jwks())));
@@ -66,6 +69,7 @@ impl World {
             asked,
             keys,
             verifier,
+            renamed,
         };
         for token in [&old, &new] {
             assert_eq!(world.verdict(token).await, Ok(()));
@@ -193,9 +197,8 @@ async fn a_removed_key_stays_dead_under_another_id() {
     assert!(world.keys.remove("key-1"));
     world.publish(unnamed(&world.issuer.jwks(), "key-1", "key-9"));
     world.keys.reload().await;
-    let renamed = world.issuer.token().header("kid", "key-9").mint();
     let asked = world.asked();
-    assert_eq!(world.verdict(&renamed).await, DEAD);
+    assert_eq!(world.verdict(&world.renamed).await, DEAD);
     assert_eq!(world.verdict(&old).await, DEAD);
     assert_eq!(world.verdict(&new).await, Ok(()));
     assert_eq!(world.asked(), asked);
@@ -377,5 +380,155 @@ async fn a_replaced_set_counts_until_the_source_has_another_one_and_not_only_ano
     world.publish(world.issuer.jwks());
     for token in [&newest, &old, &new] {
         assert_eq!(world.verdict(token).await, Ok(()));
+    }
+}
+
+/// The id of a dead key is free: the issuer may put another key under it at any time.
+#[tokio::test(start_paused = true)]
+async fn a_new_key_under_the_id_of_a_dead_one_is_found_at_once() {
+    for is_retired in [false, true] {
+        let (world, [old, new]) = World::new().await;
+        if is_retired {
+            assert!(world.keys.retire("key-1", Duration::from_secs(1)));
+            world.clock.advance(Duration::from_secs(1));
+        } else {
+            assert!(world.keys.remove("key-1"));
+        }
+        // The set has the dead key no more, or still has it beside the new one.
+        let next = TestIssuer::new().with_clock(world.clock.clone());
+        let next_key: Value = serde_json::from_str(&next.jwk().to_string()).unwrap();
+        let mut set: Value = serde_json::from_str(&world.issuer.jwks()).unwrap();
+        let keys = set["keys"].as_array_mut().unwrap();
+        if is_retired {
+            keys.retain(|key| key["kid"] != "key-1");
+        }
+        keys.push(next_key);
+        world.publish(set.to_string());
+
+        let asked = world.asked();
+        assert_eq!(world.verdict(&old).await, DEAD);
+        assert_eq!(world.asked(), asked, "it is known to be of the dead key");
+        assert_eq!(world.verdict(&token(&next)).await, Ok(()));
+        assert_eq!(world.asked(), asked + 1);
+        for _ in 0..1_000 {
+            assert_eq!(world.verdict(&old).await, DEAD);
+        }
+        assert_eq!(world.verdict(&token(&next)).await, Ok(()));
+        assert_eq!(world.verdict(&new).await, Ok(()));
+        assert_eq!(world.asked(), asked + 1);
+    }
+}
+
+/// JWKS-D1: what names a dead key and is not of it has the allowance of any other unknown key.
+#[tokio::test(start_paused = true)]
+async fn tokens_that_name_a_dead_key_cause_no_storm() {
+    let (world, [old, new]) = World::new().await;
+    assert!(world.keys.remove("key-1"));
+    let asked = world.asked();
+    let forged = TestIssuer::new().with_clock(world.clock.clone());
+    let mut verdicts = Vec::new();
+    for at in 0..1_000 {
+        let token = forged.token().subject(&format!("{at}")).mint();
+        verdicts.push(world.verdict(&token).await.unwrap_err());
+    }
+    assert_eq!(verdicts[0], RejectionKind::UnknownKey, "it was looked for");
+    assert!(world.asked() - asked <= 2, "{}", world.asked() - asked);
+    // Nor is anything taken from the tokens of others.
+    world.issuer.rotate();
+    world.publish(world.issuer.jwks());
+    assert_eq!(world.verdict(&token(&world.issuer)).await, Ok(()));
+    assert_eq!(world.verdict(&new).await, Ok(()));
+    assert_eq!(world.verdict(&old).await, DEAD);
+
+    // In an outage nobody can say that there is no such key; of the dead one it is known.
+    *world.published.lock().unwrap() = None;
+    world.keys.reload().await;
+    let unavailable = Err(RejectionKind::KeySourceUnavailable);
+    assert_eq!(world.verdict(&token(&forged)).await, unavailable);
+    assert_eq!(world.verdict(&old).await, DEAD);
+}
+
+/// JWKS-D2: also without an id, and when the issuer has been away for so long that no key is left.
+#[tokio::test(start_paused = true)]
+async fn a_token_of_a_dead_key_is_a_bad_one_in_an_outage_whatever_it_names() {
+    let (world, _) = World::new().await;
+    let long = Duration::from_secs(86_400 * 9);
+    let dead = [
+        world.issuer.token().expires_in(long).mint(),
+        world
+            .issuer
+            .token()
+            .without_header("kid")
+            .expires_in(long)
+            .mint(),
+    ];
+    let other = TestIssuer::new().with_clock(world.clock.clone());
+    let unknown = [
+        other.token().header("kid", "key-2").expires_in(long).mint(),
+        other.token().without_header("kid").expires_in(long).mint(),
+    ];
+    assert!(world.keys.remove("key-2"));
+    *world.published.lock().unwrap() = None;
+    world.keys.reload().await;
+    for hours in [0, 30] {
+        sleep(Duration::from_secs(hours * 3_600)).await;
+        assert_eq!(world.keys.is_ready(), hours == 0);
+        for token in &dead {
+            assert_eq!(world.verdict(token).await, DEAD, "{hours}");
+        }
+        for token in &unknown {
+            let unavailable = Err(RejectionKind::KeySourceUnavailable);
+            assert_eq!(world.verdict(token).await, unavailable, "{hours}");
+        }
+    }
+}
+
+/// What is dead is the key, and an id is only a name of it.
+#[tokio::test(start_paused = true)]
+async fn a_removed_or_retired_key_is_dead_under_each_of_its_ids() {
+    let clock = FixedClock::at(NOW);
+    let issuer = TestIssuer::new().with_clock(clock.clone());
+    let other = TestIssuer::new().with_clock(clock.clone());
+    let set = tower_jwt_auth::KeySet::new([
+        issuer.key().with_key_id("a"),
+        issuer.key().with_key_id("b"),
+        other.key().with_key_id("c"),
+    ]);
+    let set = set.unwrap();
+    let own = issuer.key().with_key_id("own");
+    for is_retired in [false, true] {
+        for is_own in [false, true] {
+            clock.set(NOW);
+            let keys = KeyStore::from(set.clone()).with_clock(clock.clone());
+            if is_own {
+                keys.rotate(own.clone());
+            }
+            let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys);
+            let verifier = auth.clock(clock.clone()).verifier();
+            let names = ["a", "b", "own"].map(|id| issuer.token().header("kid", id).mint());
+            let unnamed = issuer.token().without_header("kid").mint();
+            let is_good = |token: &String| verifier.verify_now(token).is_ok();
+            assert_eq!(names.each_ref().map(is_good), [true, true, is_own]);
+            if is_retired {
+                assert!(keys.retire("b", Duration::from_secs(60)));
+                assert_eq!(names.each_ref().map(is_good), [true, true, is_own]);
+                clock.advance(Duration::from_secs(60));
+            } else {
+                assert!(keys.remove("b"));
+            }
+            for token in names.iter().chain([&unnamed]) {
+                assert!(!is_good(token), "{is_retired} {is_own}");
+            }
+            assert!(is_good(&other.token().header("kid", "c").mint()));
+            let status = keys.status();
+            assert_eq!(
+                status.keys.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+                ["c"]
+            );
+            assert_eq!(status.dead.len(), 1);
+            assert_eq!(status.dead[0].id.as_str(), "b");
+            assert_eq!(status.dead[0].thumbprint, issuer.key().thumbprint());
+            assert!(!keys.remove("a"));
+        }
     }
 }

@@ -155,6 +155,74 @@ mod outage {
         assert_eq!(keys.generation(), 0);
     }
 
+    /// RFC9111-4.2.3-1: the lifetime counts from the request, however late the answer comes.
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_come_when_they_are_too_old_are_not_used() {
+        let issuer = TestIssuer::new();
+        let network = Network::of(&issuer);
+        let keys = eager(&network).await;
+        let verifier = verifier(&issuer, &keys);
+        let good = issuer.token().mint();
+        network.answers_after(Some(3 * SECOND));
+        let running = tokio::spawn({
+            let keys = keys.clone();
+            async move { keys.reload().await }
+        });
+        settle().await;
+        network.answers_after(None);
+        // The process is suspended for more than a day, and its issuer hangs from then on.
+        advance(25 * HOUR).await;
+        running.await.unwrap();
+        for _ in 0..40 {
+            assert_eq!(refusal(&verifier, &good).await, Some(KeySourceUnavailable));
+            assert!(!keys.is_ready());
+            advance(HOUR).await;
+            settle().await;
+        }
+        // The twin: one that is late, and not too late.
+        network.answers_after(Some(3 * SECOND));
+        keys.reload().await;
+        assert_eq!(refusal(&verifier, &good).await, None);
+        let running = tokio::spawn({
+            let keys = keys.clone();
+            async move { keys.reload().await }
+        });
+        settle().await;
+        network.answers_after(None);
+        advance(23 * HOUR).await;
+        running.await.unwrap();
+        assert_eq!(refusal(&verifier, &good).await, None);
+        advance(2 * HOUR).await;
+        settle().await;
+        assert_eq!(refusal(&verifier, &good).await, Some(KeySourceUnavailable));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_issuer_that_is_slower_than_its_keys_may_live_gives_none() {
+        let issuer = TestIssuer::new();
+        let network = Network::of(&issuer);
+        let brief = || {
+            let keys = remote(&network).lifetime_within(SECOND, SECOND);
+            keys.keep_stale(Duration::ZERO)
+        };
+        network.answers_after(Some(2 * SECOND));
+        let error = brief().eager().await.unwrap_err().to_string();
+        assert!(error.contains("the load took 2"), "{error}");
+        let keys = brief().lazy().unwrap();
+        let verifier = verifier(&issuer, &keys);
+        let good = issuer.token().mint();
+        for _ in 0..10 {
+            assert_eq!(refusal(&verifier, &good).await, Some(KeySourceUnavailable));
+            tokio::time::sleep(SECOND).await;
+        }
+        let reason = keys.status().failing.unwrap().reason;
+        assert!(reason.contains("the load took 2"), "{reason}");
+        network.answers_after(Some(Duration::ZERO));
+        keys.reload().await;
+        assert_eq!(refusal(&verifier, &good).await, None);
+        assert!(brief().eager().await.is_ok());
+    }
+
     /// JWKS-D2, KEYSRC-D1: each token that may be of a new key of the issuer's.
     #[tokio::test(start_paused = true)]
     async fn what_an_unreachable_issuer_may_have_signed_is_never_a_bad_token() {
@@ -635,6 +703,39 @@ mod runtimes {
         assert_eq!(waiting.join().unwrap(), Some(KeySourceUnavailable));
     }
 
+    /// A runtime of one thread that nobody drives is alive, and its timers stand still.
+    #[test]
+    fn nobody_waits_without_end_for_a_runtime_that_stands_still() {
+        let issuer = TestIssuer::new();
+        let network = Network::of(&issuer);
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_time().build().unwrap();
+        let keys = runtime.block_on(remote(&network).timeout(SECOND / 10).eager());
+        let keys = keys.unwrap();
+        let verifier = verifier(&issuer, &keys);
+        let unknown = |at: u32| invented(&issuer, at);
+        let late = Some(KeySourceUnavailable);
+        assert_eq!(block_on(refusal(&verifier, &unknown(1))), late);
+        // Inside of it, on another runtime, and for all who wait.
+        {
+            let _inside = runtime.enter();
+            assert_eq!(block_on(refusal(&verifier, &unknown(2))), late);
+        }
+        let other = Builder::new_current_thread().build().unwrap();
+        let (verifier, network) = (&verifier, &network);
+        let tokens = [unknown(3), unknown(4)];
+        let both = other.block_on(async {
+            tokio::join!(refusal(verifier, &tokens[0]), refusal(verifier, &tokens[1]),)
+        });
+        assert_eq!(both, (late, late));
+        block_on(keys.reload());
+        assert_eq!(network.count(), 1);
+        // It moves on, and so does everything.
+        issuer.rotate();
+        let next = issuer.token().mint();
+        assert_eq!(runtime.block_on(refusal(verifier, &next)), None);
+    }
+
     #[test]
     fn a_runtime_without_timers_is_told_at_the_start() {
         let directory = Directory::new("timers");
@@ -695,6 +796,31 @@ mod runtimes {
         assert_eq!(refusal(&verifier, &known).await, None);
         let reason = keys.status().failing.unwrap().reason;
         assert!(reason.contains("has ended"), "{reason}");
+    }
+
+    /// As with an issuer: the id of a secret that was removed is free for the next one.
+    #[tokio::test(start_paused = true)]
+    async fn a_new_key_in_a_file_under_the_id_of_a_dead_one_is_found_at_once() {
+        let directory = Directory::new("reused");
+        let path = directory.path.join("secret");
+        let secrets = [
+            b"LtNYhrBQgZXoHdE7P2uTiAqwV5m9xKcs",
+            b"q7VnW2bXz9RkT4mYcP8sJdL3hGfA6uEo",
+        ];
+        let [first, second] =
+            secrets.map(|secret| TestIssuer::with_secret(Algorithm::HS256, secret));
+        std::fs::write(&path, secrets[0]).unwrap();
+        let format = KeyFormat::secret(Algorithm::HS256).with_key_id("key-1");
+        let keys = KeyFile::new(&path, format).eager().unwrap();
+        let verifier = verifier(&first, &keys);
+        let (old, new) = (first.token().mint(), second.token().mint());
+        assert_eq!(refusal(&verifier, &old).await, None);
+        assert!(keys.remove("key-1"));
+        std::fs::write(&path, secrets[1]).unwrap();
+        assert_eq!(refusal(&verifier, &old).await, Some(UnknownKey));
+        assert_eq!(keys.status().loads, 1);
+        assert_eq!(refusal(&verifier, &new).await, None);
+        assert!(refusal(&verifier, &old).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -511,12 +511,13 @@ fn changes_of_keys_are_told() {
         ),
         (
             "remove",
-            ["4", "0", "1"],
+            // Under both of its ids.
+            ["3", "0", "2"],
             Box::new(|| assert!(keys.remove("next"))),
         ),
         (
             "replace",
-            ["1", "1", "4"],
+            ["1", "1", "3"],
             Box::new(|| {
                 keys.replace(next.clone().into());
             }),

@@ -5,6 +5,11 @@
 //! application decided: a key that it removed stays dead, and a key that it added stays.
 
 use std::fmt;
+#[cfg(feature = "_refresh")]
+use std::time::Duration;
+
+#[cfg(feature = "_refresh")]
+use tokio::time::Instant;
 
 use super::key::{Key, KeyId};
 use super::set::{Entry, KeySet};
@@ -24,9 +29,9 @@ pub(super) struct Contents {
     /// What the source has given last, also while the application has put another base in its place.
     #[cfg(feature = "_refresh")]
     fetched: Option<KeySet>,
-    /// Whether that is the base, which must not outlive an outage of the source then.
+    /// When the base is given up unless a load succeeds before; `None` if the source did not give it.
     #[cfg(feature = "_refresh")]
-    is_fetched: bool,
+    fetched_end: Option<Instant>,
     /// Keys that the base no longer has, each with its end.
     leaving: Vec<Entry>,
     /// Keys that the application ended, whatever others publish. The oldest first.
@@ -41,22 +46,46 @@ pub(super) struct Ended {
     pub(super) id: KeyId,
     /// What is ended: the same key under another id is the same key.
     pub(super) thumbprint: String,
+    /// The key itself, to know its signatures. A secret does not stay in memory.
+    public: Option<Key>,
     /// The moment from which on the key is dead.
     pub(super) at: NumericDate,
     /// [`Remove`](ChangeCause::Remove) or [`Retire`](ChangeCause::Retire).
     pub(super) cause: ChangeCause,
 }
 
+/// An ended key that a token may be of.
+pub(crate) struct DeadCandidate<'c> {
+    ended: &'c Ended,
+    /// `None` if its secret is no longer in memory.
+    pub(crate) key: Option<&'c Key>,
+}
+
+impl fmt::Display for DeadCandidate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ended.fmt(f)
+    }
+}
+
 impl Contents {
-    pub(super) fn of(base: Option<KeySet>, is_loaded: bool) -> Self {
+    /// What the application gave.
+    pub(super) fn given(base: Option<KeySet>) -> Self {
         Self {
-            #[cfg(feature = "_refresh")]
-            fetched: base.clone().filter(|_| is_loaded),
-            #[cfg(feature = "_refresh")]
-            is_fetched: is_loaded,
             base,
-            is_published: is_loaded,
-            is_loaded,
+            ..Self::default()
+        }
+    }
+
+    /// What a source gave, until this end; or nothing as yet.
+    #[cfg(feature = "_refresh")]
+    pub(super) fn fetched(first: Option<(KeySet, Instant)>) -> Self {
+        let (base, fetched_end) = first.unzip();
+        Self {
+            fetched: base.clone(),
+            fetched_end,
+            base,
+            is_published: true,
+            is_loaded: true,
             ..Self::default()
         }
     }
@@ -99,10 +128,24 @@ impl Contents {
         self.base.is_some()
     }
 
-    /// Whether there is a set that the source gave.
+    /// For how long the base may still be used if no load succeeds; `None` where that has no end.
     #[cfg(feature = "_refresh")]
-    pub(super) fn has_fetched_base(&self) -> bool {
-        self.base.is_some() && self.is_fetched
+    pub(super) fn rest(&self) -> Option<Duration> {
+        let end = self.fetched_end?;
+        Some(end.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the base is older than an outage may last.
+    #[cfg(feature = "_refresh")]
+    pub(super) fn is_over(&self) -> bool {
+        self.fetched_end.is_some_and(|end| end <= Instant::now())
+    }
+
+    /// The source says that it still has what it gave last. `false` if that was given up.
+    #[cfg(feature = "_refresh")]
+    pub(super) fn extend(&mut self, end: Instant) -> bool {
+        self.fetched_end = self.fetched_end.map(|_| end);
+        self.base.is_some()
     }
 
     /// Puts this set in the place of everything. The application vouches for each key of it.
@@ -123,15 +166,17 @@ impl Contents {
         self.is_published = true;
         #[cfg(feature = "_refresh")]
         {
-            self.is_fetched = false;
+            self.fetched_end = None;
         }
     }
 
-    /// Takes a loaded set. Keys that it no longer has verify until `overlap_end`, if there is one.
+    /// Takes a loaded set, which is given up at `end`. Keys that it no longer has verify until
+    /// `overlap_end`, if there is one.
     #[cfg(feature = "_refresh")]
     pub(super) fn refresh(
         &mut self,
         set: &KeySet,
+        end: Instant,
         now: NumericDate,
         overlap_end: Option<NumericDate>,
     ) {
@@ -149,16 +194,16 @@ impl Contents {
         self.base = Some(set.clone());
         self.fetched = Some(set.clone());
         self.is_published = true;
-        self.is_fetched = true;
+        self.fetched_end = Some(end);
     }
 
-    /// Takes a set of an earlier run, unless one was loaded; says which.
+    /// Takes a set of an earlier run until this end, unless one was loaded; says which.
     #[cfg(feature = "remote")]
-    pub(super) fn begin_with(&mut self, kept: &KeySet, now: NumericDate) -> bool {
+    pub(super) fn begin_with(&mut self, kept: &KeySet, end: Instant, now: NumericDate) -> bool {
         if self.base.is_some() {
             return false;
         }
-        self.refresh(kept, now, None);
+        self.refresh(kept, end, now, None);
         true
     }
 
@@ -167,6 +212,7 @@ impl Contents {
     pub(super) fn give_up(&mut self) {
         self.base = None;
         self.fetched = None;
+        self.fetched_end = None;
         self.leaving.clear();
     }
 
@@ -193,13 +239,13 @@ impl Contents {
         let newest = newest.filter(|key| key.id().as_str() == name);
         let newest = newest
             .into_iter()
-            .find(|own| is_among(&named, own))
+            .find(|own| is_same_as_one_of(&named, own))
             .cloned();
         if let Some(newest) = newest {
-            named.retain(|key| !key.is_same(&newest));
+            named.retain(|key| !key.is_same_material(&newest));
         }
         let retired = |mut entry: Entry| {
-            if is_among(&named, &entry.key) {
+            if is_same_as_one_of(&named, &entry.key) {
                 entry.end_at(at);
             }
             Some(entry)
@@ -215,8 +261,8 @@ impl Contents {
     /// Ends the keys of this name at once.
     pub(super) fn remove(&mut self, name: &str, now: NumericDate) -> bool {
         let named = self.named(name, now);
-        self.own.retain(|own| !is_among(&named, &own.key));
-        self.edit_given(|entry| (!is_among(&named, &entry.key)).then_some(entry));
+        self.own.retain(|own| !is_same_as_one_of(&named, &own.key));
+        self.edit_given(|entry| (!is_same_as_one_of(&named, &entry.key)).then_some(entry));
         for key in &named {
             self.end(key, now, ChangeCause::Remove);
         }
@@ -231,16 +277,37 @@ impl Contents {
         self.ended.len() < before
     }
 
-    /// The ended key that a token with this id asks for.
-    pub(super) fn dead(&self, id: &str, now: NumericDate) -> Option<&Ended> {
-        let named = self.ended.iter().find(|ended| ended.id.as_str() == id);
+    /// The dead keys that a token with this id may be of: those that had it, and those that others
+    /// publish under it. Without an id, all whose signatures can be known. The newest first.
+    pub(super) fn dead<'c>(&'c self, id: Option<&str>, now: NumericDate) -> Vec<DeadCandidate<'c>> {
+        if self.ended.is_empty() {
+            return Vec::new();
+        }
         let published = || {
-            let base = self.base.as_ref().filter(|_| self.is_published)?;
-            let mut entries = base.entries().iter();
-            let entry = entries.find(|entry| entry.key.id().as_str() == id)?;
-            self.ended(entry.key.thumbprint())
+            let base = self.base.as_ref().filter(|_| self.is_published);
+            base.into_iter().flat_map(KeySet::keys)
         };
-        named.or_else(published).filter(|ended| ended.is_over(now))
+        let named: Vec<_> = published()
+            .filter(|key| id.is_some_and(|id| key.id().as_str() == id))
+            .collect();
+        let may_be_meant = |ended: &&Ended| {
+            id.is_none_or(|id| {
+                ended.id.as_str() == id
+                    || named.iter().any(|key| key.thumbprint() == ended.thumbprint)
+            })
+        };
+        let dead = self.ended.iter().rev();
+        let dead = dead.filter(|ended| ended.is_over(now)).filter(may_be_meant);
+        let candidates = dead.map(|ended| DeadCandidate {
+            ended,
+            key: ended
+                .public
+                .as_ref()
+                .or_else(|| published().find(|key| key.thumbprint() == ended.thumbprint)),
+        });
+        candidates
+            .filter(|dead| id.is_some() || dead.key.is_some())
+            .collect()
     }
 
     /// The keys that are dead, and whether the source still publishes them.
@@ -283,6 +350,7 @@ impl Contents {
         self.ended.push(Ended {
             id: key.id().clone(),
             thumbprint: key.thumbprint().to_owned(),
+            public: key.is_public().then(|| key.clone()),
             at,
             cause,
         });
@@ -303,8 +371,9 @@ impl Contents {
     }
 }
 
-fn is_among(keys: &[Key], key: &Key) -> bool {
-    keys.iter().any(|other| other.is_same(key))
+/// Under whatever id.
+fn is_same_as_one_of(keys: &[Key], key: &Key) -> bool {
+    keys.iter().any(|other| other.is_same_material(key))
 }
 
 impl Ended {
@@ -337,6 +406,7 @@ impl fmt::Display for Ended {
 const ENDED_MAX: usize = 1_024;
 
 #[cfg(test)]
+#[cfg(feature = "_refresh")]
 mod tests {
     use super::*;
     use crate::keys::algorithm::Algorithm;
@@ -351,12 +421,12 @@ mod tests {
         key.with_key_id(format!("k{number}"))
     }
 
-    #[cfg(feature = "_refresh")]
     #[test]
     fn remembers_a_bounded_number_of_dead_keys_and_those_first_that_are_published() {
         let now = NumericDate(1.0e9);
         let published = KeySet::new([key(0), key(1)]).unwrap();
-        let mut contents = Contents::of(Some(published.clone()), true);
+        let end = Instant::now();
+        let mut contents = Contents::fetched(Some((published.clone(), end)));
         assert!(contents.remove("k0", now));
         for number in 2..3_000 {
             contents.rotate(&key(number), now);
@@ -364,10 +434,10 @@ mod tests {
         }
         assert_eq!(contents.ended.len(), ENDED_MAX);
         assert!(contents.own.is_empty());
-        assert!(contents.dead("k0", now).is_some());
-        assert!(contents.dead("k2", now).is_none());
-        assert!(contents.dead("k2999", now).is_some());
-        contents.refresh(&published, now, None);
+        assert!(!contents.dead(Some("k0"), now).is_empty());
+        assert!(contents.dead(Some("k2"), now).is_empty());
+        assert!(!contents.dead(Some("k2999"), now).is_empty());
+        contents.refresh(&published, end, now, None);
         let ids: Vec<_> = contents
             .set(now)
             .unwrap()
@@ -381,10 +451,10 @@ mod tests {
     fn a_removed_key_is_dead_on_a_clock_that_is_set_back() {
         let (now, before) = (NumericDate(1.0e9), NumericDate(0.5e9));
         let published = KeySet::new([key(0), key(1)]).unwrap();
-        let mut contents = Contents::of(Some(published), true);
+        let mut contents = Contents::fetched(Some((published, Instant::now())));
         assert!(contents.remove("k0", now));
         assert!(contents.retire("k1", now, before));
-        assert!(contents.dead("k0", before).is_some());
+        assert!(!contents.dead(Some("k0"), before).is_empty());
         assert_eq!(contents.set(before).unwrap().keys().count(), 1);
         assert_eq!(contents.set(now).unwrap().keys().count(), 0);
         // Removal wins over retirement, whichever was first.

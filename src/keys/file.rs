@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::load::{Load, LoadError, Loaded, Schedule, Start};
-use super::local::{KeyFormat, read_file};
+use super::local::{KeyFormat, READ_TIMEOUT, read_file, read_file_in_time};
 use super::refresh::{FAR, Refresher};
 use super::set::KeySet;
 use super::store::KeyStore;
@@ -90,18 +90,20 @@ impl KeyFile {
         self
     }
 
-    /// A store with the keys that the file has now. The file is read on the calling thread, which
-    /// waits as long as its file system does; where that may hang, take [`lazy`](Self::lazy).
+    /// A store with the keys that the file has now. The calling thread waits for the file, 5 seconds
+    /// at most; where its file system is slow, use [`lazy`](Self::lazy).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] with the path and the reason if it has none, and outside of a
-    /// tokio runtime or in one without timers.
+    /// [`ConfigError::KeySource`] with the path and the reason if the file has no keys, is not a
+    /// regular file or cannot be read in that time, and outside of a tokio runtime or in one without
+    /// timers.
     pub fn eager(mut self) -> Result<KeyStore, ConfigError> {
-        let content = read_file(&self.source.path).map_err(ConfigError::KeySource)?;
+        let began = Instant::now();
+        let content = read_file_in_time(&self.source.path).map_err(ConfigError::KeySource)?;
         let loaded = self.source.take(&content);
         let loaded = loaded.map_err(|error| ConfigError::KeySource(error.reason))?;
-        self.start(Start::Loaded(loaded))
+        self.start(Start::Loaded(loaded, began))
     }
 
     /// A store that waits for the file. The first requests wait for the first look at it, 5 seconds
@@ -116,7 +118,7 @@ impl KeyFile {
 
     fn start(self, start: Start) -> Result<KeyStore, ConfigError> {
         let schedule = Schedule {
-            timeout: Duration::from_secs(5),
+            timeout: READ_TIMEOUT,
             refresh_at: 1.0 / LIFETIME,
             backoff: (SETTLED.max(self.source.every / 5), self.source.every),
             // Who can write the file can take keys away with it; its loss is an accident.

@@ -313,6 +313,12 @@ impl Key {
             .find(|key| key.algorithm() == algorithm)
     }
 
+    /// Whether everybody may have it.
+    pub(super) fn is_public(&self) -> bool {
+        let mut verifying = self.0.verifying.iter();
+        verifying.all(|key| !key.algorithm().is_symmetric())
+    }
+
     /// Whether both verify the same signatures.
     pub(crate) fn is_same_material(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || self.0.thumbprint == other.0.thumbprint

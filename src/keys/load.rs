@@ -6,6 +6,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::refresh::after;
 use super::set::KeySet;
 
 /// Where keys come from.
@@ -31,8 +34,8 @@ pub(super) enum Start {
     /// The same, still being read while the first load runs.
     #[cfg(feature = "remote")]
     Keeping(Keeping),
-    /// What a load has just given.
-    Loaded(Loaded),
+    /// What a load has given, which began then.
+    Loaded(Loaded, Instant),
 }
 
 /// Keys of an earlier run, and for how long they may still be used.
@@ -79,4 +82,33 @@ pub(super) struct Schedule {
     pub(super) cooldown: Duration,
     /// How long keys verify on that a load no longer has.
     pub(super) overlap: Duration,
+}
+
+impl Schedule {
+    /// When keys are given up that are fresh for this long from when their load `began`, unless
+    /// another load succeeds before.
+    pub(super) fn end(&self, began: Instant, lifetime: Duration) -> Instant {
+        after(began, lifetime.saturating_add(self.keep_stale))
+    }
+
+    /// The same for what a load has just given.
+    ///
+    /// # Errors
+    ///
+    /// If that has passed: the answer came too late, to a process that was suspended.
+    pub(super) fn end_of_new(
+        &self,
+        source: &impl fmt::Display,
+        began: Instant,
+        loaded: &Loaded,
+    ) -> Result<Instant, LoadError> {
+        let (end, now) = (self.end(began, loaded.lifetime), Instant::now());
+        if end > now {
+            return Ok(end);
+        }
+        let took = now.saturating_duration_since(began);
+        Err(LoadError::new(format!(
+            "{source}: the load took {took:?}, and its keys may not be used for so long"
+        )))
+    }
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::load::{Load, LoadError, Loaded, Schedule};
 use super::refresh::{Link, Outcome, after};
+use super::set::KeySet;
 use super::store::{KeyStore, Shared};
 use crate::clock::Clock;
 use crate::telemetry;
@@ -65,24 +66,14 @@ impl<L: Load> Task<L> {
             let Some(store) = open(&self.store, &self.clock) else {
                 return;
             };
-            let is_good = outcome.is_ok();
-            let (next, outcome) = match outcome {
-                Ok(loaded) => {
-                    telemetry::keys_loaded(&self.source);
-                    // Before the keys are there: who reads them must not find them too old.
-                    let next = self.succeeded(began, loaded.lifetime);
-                    let set = loaded.set.filter(|set| !store.has_same_keys(set));
-                    let outcome = set.map_or(Outcome::Same, |set| {
-                        Outcome::Changed(store.refreshed(&set, self.schedule.overlap))
-                    });
-                    (next, outcome)
-                }
-                Err(error) => {
-                    let pause = error.retry_after.map(|pause| pause.min(RETRY_AFTER_MAX));
-                    let not_before = pause.map(|pause| after(Instant::now(), pause));
-                    (self.failed(error, is_asked), Outcome::Failed(not_before))
-                }
-            };
+            let taken = outcome.and_then(|loaded| self.take(loaded, began, &store));
+            let is_good = taken.is_ok();
+            let (next, outcome) = taken.unwrap_or_else(|error| {
+                let pause = error.retry_after.map(|pause| pause.min(RETRY_AFTER_MAX));
+                let not_before = pause.map(|pause| after(Instant::now(), pause));
+                let next = self.failed(error, is_asked, store.rest());
+                (next, Outcome::Failed(not_before))
+            });
             drop(store);
             self.link.progress().next = Some(next);
             self.link.finish(outcome);
@@ -112,6 +103,38 @@ impl<L: Load> Task<L> {
         }
     }
 
+    /// Gives the store what was loaded.
+    ///
+    /// Keys and their end come into the store together: whoever reads them finds both.
+    fn take(
+        &mut self,
+        loaded: Loaded,
+        began: Instant,
+        store: &KeyStore,
+    ) -> Result<(Instant, Outcome), LoadError> {
+        let end = self.schedule.end_of_new(&self.source, began, &loaded);
+        let end = end.inspect_err(|_| {
+            // The store does not have these keys, so that nothing is new would be no answer.
+            self.source.forget();
+        })?;
+        let lifetime = loaded.lifetime;
+        let is_same = |set: &KeySet| store.has_same_keys(set) && store.extend(end);
+        let changed = match loaded.set {
+            Some(set) => (!is_same(&set)).then_some(set),
+            None if store.extend(end) => None,
+            None => {
+                let reason = format!("{}: its keys became too old during the load", self.source);
+                return Err(LoadError::new(reason));
+            }
+        };
+        telemetry::keys_loaded(&self.source);
+        let next = self.succeeded(began, lifetime);
+        let outcome = changed.map_or(Outcome::Same, |set| {
+            Outcome::Changed(store.refreshed(&set, end, self.schedule.overlap))
+        });
+        Ok((next, outcome))
+    }
+
     /// Gives the time of the next load.
     ///
     /// The lifetime counts from when the load `began` (RFC 9111, section 4.2.3): the answer may have
@@ -119,8 +142,6 @@ impl<L: Load> Task<L> {
     pub(super) fn succeeded(&mut self, began: Instant, lifetime: Duration) -> Instant {
         self.failures = 0;
         self.retry = None;
-        let dead_in = lifetime.saturating_add(self.schedule.keep_stale);
-        self.link.dead_at.set(after(began, dead_in));
         let mut progress = self.link.progress();
         progress.loads = progress.loads.saturating_add(1);
         let was_failing = progress.failing.take().is_some();
@@ -135,9 +156,9 @@ impl<L: Load> Task<L> {
         )
     }
 
-    /// Gives the time of the next load. Failures that requests have asked for do not make the
-    /// pause between the others longer.
-    fn failed(&mut self, error: LoadError, is_asked: bool) -> Instant {
+    /// Gives the time of the next load, where the keys may be used for this `rest`. Failures that
+    /// requests have asked for do not make the pause between the others longer.
+    fn failed(&mut self, error: LoadError, is_asked: bool, rest: Option<Duration>) -> Instant {
         let is_first = self.link.progress().failing.is_none();
         telemetry::keys_failed(&self.source, &error.reason, is_first);
         let now = Instant::now();
@@ -159,8 +180,8 @@ impl<L: Load> Task<L> {
         let since = progress.failing.as_ref().map_or(now, |(since, _)| *since);
         progress.failing = Some((since, error.reason));
         // Not later than the end of the keys, of which cached tokens do not hear by themselves.
-        let end = self.link.dead_at.rest().filter(|rest| !rest.is_zero());
-        end.map_or(next, |rest| next.min(after(now, rest)))
+        let rest = rest.filter(|rest| !rest.is_zero());
+        rest.map_or(next, |rest| next.min(after(now, rest)))
     }
 }
 

@@ -5,6 +5,9 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
@@ -143,10 +146,11 @@ impl KeyStore {
     /// # Errors
     ///
     /// [`ConfigError::KeySource`] with the path and the reason. Only a regular file of at most
-    /// 256 KiB is read: no pipe, no socket, no device.
+    /// 256 KiB is read: no pipe, no socket, no device. A file system that does not answer within 5
+    /// seconds is an error too.
     pub fn from_file(path: impl AsRef<Path>, format: &KeyFormat) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let content = read_file(path).map_err(ConfigError::KeySource)?;
+        let content = read_file_in_time(path).map_err(ConfigError::KeySource)?;
         let set = format.read(&content);
         set.map(Self::from)
             .map_err(|error| unusable(&path.display(), &error))
@@ -190,6 +194,29 @@ impl KeyStore {
         set.map(Self::from)
             .map_err(|error| unusable(&format_args!("variable {name}"), &error))
     }
+}
+
+/// As [`read_file`], for at most [`READ_TIMEOUT`]: a file system that hangs keeps one thread.
+pub(super) fn read_file_in_time(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let owned = path.to_owned();
+    let content = within(READ_TIMEOUT, move || read_file(&owned));
+    content.unwrap_or_else(|reason| Err(format!("{}: {reason}", path.display())))
+}
+
+/// What `work` gives on a thread of its own, or why there is no result within the limit.
+fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new().name("jwt-key-file".into());
+    // The receiver may be gone by then.
+    let started = thread.spawn(move || drop(sender.send(work())));
+    started.map_err(|error| format!("no thread to read it: {error}"))?;
+    receiver.recv_timeout(limit).map_err(|error| match error {
+        RecvTimeoutError::Timeout => format!("no answer within {limit:?}"),
+        RecvTimeoutError::Disconnected => "the thread that reads it has panicked".into(),
+    })
 }
 
 /// The content of a file of reasonable size.
@@ -296,6 +323,8 @@ fn with_line_ends(content: &[u8]) -> Vec<u8> {
     text
 }
 
+/// How long a file is waited for.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a file that are read at most.
 const MAX_FILE: usize = 256 * 1_024;
 
@@ -312,6 +341,15 @@ mod tests {
             found.map(|(_, value)| OsString::from(value))
         };
         KeyStore::from_variables("JWT_SECRET", &format, variable).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_hangs_is_not_waited_for_without_end() {
+        let (release, held) = mpsc::channel::<()>();
+        let hung = within(Duration::ZERO, move || held.recv().is_ok());
+        assert_eq!(hung.unwrap_err(), "no answer within 0ns");
+        drop(release);
+        assert_eq!(within(READ_TIMEOUT, || 7), Ok(7));
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(crate) mod answer;
 pub(crate) mod backend;
 #[cfg(feature = "remote")]
 pub(crate) mod boot;
-mod contents;
+pub(crate) mod contents;
 #[cfg(feature = "remote")]
 pub(crate) mod discovery;
 #[cfg(feature = "remote")]
@@ -29,6 +29,8 @@ mod load;
 mod loading;
 pub(crate) mod local;
 mod material;
+#[cfg(feature = "_refresh")]
+mod patience;
 #[cfg(feature = "pem")]
 mod pem;
 #[cfg(feature = "_refresh")]

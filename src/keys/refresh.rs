@@ -10,23 +10,21 @@
 //! the status and an event say, nobody waits, and the keys serve for as long as stale ones do: who
 //! reads them asks for the time.
 
-use std::future::{Future, poll_fn};
 use std::panic::catch_unwind;
-use std::pin::pin;
 #[cfg(feature = "remote")]
 use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::gate::{Admission, Gate};
 use super::load::{Load, Schedule, Start};
 use super::loading::Task;
+use super::patience::Patience;
 use super::status::{Failing, Freshness, KeyChange, KeyStatus};
 #[cfg(feature = "remote")]
 use super::store::Shared;
@@ -42,8 +40,7 @@ pub(crate) struct Refresher {
     wanted: mpsc::Sender<()>,
     /// What one load may take, and a little.
     longest_load: Duration,
-    /// Of the task. Its timers serve requests that are polled anywhere.
-    runtime: Handle,
+    patience: Patience,
 }
 
 /// What store and task share.
@@ -52,8 +49,6 @@ pub(super) struct Link {
     gate: Mutex<Gate>,
     finished: watch::Sender<u64>,
     progress: Mutex<Progress>,
-    /// When the keys are given up, unless a load succeeds before.
-    pub(super) dead_at: Moment,
     has_ended: AtomicBool,
     /// Whether the end was told.
     is_told: AtomicBool,
@@ -103,7 +98,6 @@ impl Refresher {
             gate: Mutex::new(Gate::new(schedule.cooldown)),
             finished: watch::Sender::new(0),
             progress: Mutex::default(),
-            dead_at: Moment::none(),
             has_ended: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
         });
@@ -111,35 +105,37 @@ impl Refresher {
             link: Arc::clone(&link),
             wanted,
             longest_load: schedule.timeout.saturating_add(GRACE),
-            runtime: runtime.clone(),
+            patience: Patience::new(runtime.clone()),
         };
         #[cfg(feature = "remote")]
         let mut keeping = None;
-        let (set, kept, lifetime) = match start {
-            Start::Empty => (None, None, None),
+        let (first, loaded) = match start {
+            Start::Empty => (None, None),
             #[cfg(feature = "remote")]
             Start::Keeping(kept) => {
                 keeping = Some(kept);
-                (None, None, None)
+                (None, None)
             }
             #[cfg(feature = "remote")]
-            Start::Kept(set, rest) => (Some(set), Some(rest), None),
-            Start::Loaded(loaded) => (loaded.set, None, Some(loaded.lifetime)),
+            Start::Kept(set, rest) => (Some((set, after(Instant::now(), rest))), None),
+            Start::Loaded(loaded, began) => {
+                let end = schedule.end(began, loaded.lifetime);
+                (
+                    loaded.set.map(|set| (set, end)),
+                    Some((began, loaded.lifetime)),
+                )
+            }
         };
-        let store = KeyStore::refreshing(set, refresher, Arc::clone(&clock));
+        let store = KeyStore::refreshing(first, refresher, Arc::clone(&clock));
         #[cfg(feature = "remote")]
         let for_kept = Arc::clone(&clock);
         let alive = Alive(Arc::clone(&link));
         let mut task = Task::new(source, schedule, link, store.downgrade(), clock);
-        // The lifetime of what is there begins now, whenever the task does.
-        let next = lifetime.map(|lifetime| task.succeeded(Instant::now(), lifetime));
+        let next = loaded.map(|(began, lifetime)| task.succeeded(began, lifetime));
         if next.is_none() {
             alive.0.gate().open();
         }
         alive.0.progress().next = next;
-        if let Some(rest) = kept {
-            alive.0.dead_at.set(after(Instant::now(), rest));
-        }
         #[cfg(feature = "remote")]
         if let Some(keeping) = keeping {
             let link = Arc::clone(&alive.0);
@@ -197,7 +193,7 @@ impl Refresher {
             Instant::from_std,
         );
         LookUp {
-            end: Box::pin(self.end_by(finished, deadline)),
+            end: Box::pin(self.patience.end_by(finished, deadline)),
             is_joined: admission == Admission::Join,
             deadline: deadline.into_std(),
         }
@@ -223,32 +219,7 @@ impl Refresher {
 
     async fn end_of_load(&self, finished: watch::Receiver<u64>) {
         let deadline = after(Instant::now(), self.longest_load);
-        self.end_by(finished, deadline).await;
-    }
-
-    /// Waits for the end of a load, or until the deadline; says whether it was the former.
-    ///
-    /// The timer is that of the task's runtime, so this can be polled anywhere. It is not touched
-    /// once that runtime has ended: the end of the task counts as the end of a load.
-    fn end_by(
-        &self,
-        mut finished: watch::Receiver<u64>,
-        deadline: Instant,
-    ) -> impl Future<Output = bool> + Send + use<> {
-        let late = {
-            let _inside = self.runtime.enter();
-            sleep_until(deadline)
-        };
-        async move {
-            let (mut end, mut late) = (pin!(finished.changed()), pin!(late));
-            poll_fn(|cx| {
-                if end.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(true);
-                }
-                late.as_mut().poll(cx).map(|()| false)
-            })
-            .await
-        }
+        self.patience.end_by(finished, deadline).await;
     }
 
     fn wake(&self) {
@@ -277,21 +248,8 @@ impl Refresher {
                 .is_none_or(|until| until <= Instant::now())
     }
 
-    /// Whether the keys are older than an outage may last.
-    pub(super) fn has_outlived_keys(&self) -> bool {
+    pub(super) fn tell_if_ended(&self) {
         self.has_ended();
-        self.link.dead_at.has_passed()
-    }
-
-    /// For how long the keys may still be used, if nothing is loaded meanwhile.
-    pub(super) fn rest_of_keys(&self) -> Option<Duration> {
-        self.link.dead_at.rest()
-    }
-
-    /// The keys that were loaded have been given up, or the application has put others in their
-    /// place: those have no such end.
-    pub(super) fn gave_up(&self) {
-        self.link.dead_at.clear_if_passed();
     }
 
     /// A status with what is known of the loads.
@@ -398,62 +356,6 @@ pub(super) enum Outcome {
     Same,
 }
 
-/// A moment to come, or none: read without a lock, to the millisecond.
-pub(super) struct Moment {
-    origin: Instant,
-    millis: AtomicU64,
-}
-
-impl Moment {
-    fn none() -> Self {
-        Self {
-            origin: Instant::now(),
-            millis: AtomicU64::new(NEVER),
-        }
-    }
-
-    pub(super) fn set(&self, at: Instant) {
-        let millis = self.millis_of(at);
-        self.millis.store(millis, Ordering::SeqCst);
-    }
-
-    #[cfg(feature = "remote")]
-    fn set_if_none(&self, at: Instant) {
-        let (set, other) = (Ordering::SeqCst, Ordering::Relaxed);
-        // Else a load was quicker.
-        let _ = self
-            .millis
-            .compare_exchange(NEVER, self.millis_of(at), set, other);
-    }
-
-    fn millis_of(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.origin);
-        u64::try_from(since.as_millis()).unwrap_or(NEVER)
-    }
-
-    /// How far it lies ahead, if there is one: zero if it has passed.
-    pub(super) fn rest(&self) -> Option<Duration> {
-        let millis = self.millis.load(Ordering::SeqCst);
-        (millis != NEVER).then(|| {
-            let at = after(self.origin, Duration::from_millis(millis));
-            at.saturating_duration_since(Instant::now())
-        })
-    }
-
-    fn has_passed(&self) -> bool {
-        self.rest().is_some_and(|rest| rest.is_zero())
-    }
-
-    fn clear_if_passed(&self) {
-        let millis = self.millis.load(Ordering::SeqCst);
-        if self.has_passed() {
-            let (set, clear) = (Ordering::SeqCst, Ordering::Relaxed);
-            // Else a load has just set another one.
-            let _ = self.millis.compare_exchange(millis, NEVER, set, clear);
-        }
-    }
-}
-
 /// Gives a store the keys of an earlier run, unless the first load was quicker.
 #[cfg(feature = "remote")]
 async fn begin_with(
@@ -468,8 +370,7 @@ async fn begin_with(
     let Some(shared) = store.upgrade() else {
         return;
     };
-    if KeyStore::from_shared(shared, clock).begin_with(&set) {
-        link.dead_at.set_if_none(after(Instant::now(), rest));
+    if KeyStore::from_shared(shared, clock).begin_with(&set, after(Instant::now(), rest)) {
         // Who waits for the first load may need no more than these.
         link.wake_all();
     }
@@ -485,4 +386,3 @@ pub(super) const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 const GRACE: Duration = Duration::from_millis(500);
 /// What a request waits at most, however many loads it waits for.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-const NEVER: u64 = u64::MAX;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::answer::{Lifetimes, Validators, checked};
 use super::boot::{BootKeys, BootStore};
@@ -270,13 +270,19 @@ impl RemoteKeys {
     pub async fn eager(mut self) -> Result<KeyStore, ConfigError> {
         self.source.check_places()?;
         runtime_for(&self.source)?;
-        let reason = match self.source.load().await {
+        let began = Instant::now();
+        let schedule = self.schedule();
+        let loaded = self.source.load().await.and_then(|loaded| {
+            schedule.end_of_new(&self.source, began, &loaded)?;
+            Ok(loaded)
+        });
+        let reason = match loaded {
             Ok(loaded) => {
                 self.source.keep();
                 if let Some(saving) = &mut self.source.saving {
                     let _ = timeout(self.source.documents.timeout, saving).await;
                 }
-                return self.start(Start::Loaded(loaded));
+                return self.start(Start::Loaded(loaded, began));
             }
             Err(error) => error.reason,
         };

@@ -11,9 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+#[cfg(feature = "_refresh")]
+use tokio::time::Instant;
 
 use super::algorithm::Algorithm;
-use super::contents::Contents;
+use super::contents::{Contents, DeadCandidate};
 use super::key::{Key, KeyId};
 use super::set::KeySet;
 use super::status::{ChangeCause, KeyChange, KeyStatus};
@@ -120,9 +122,9 @@ impl Snapshot {
         }
     }
 
-    /// Why there is no key for a token with this id, if the application wanted it so: whatever the
-    /// source of the keys says or does, this token is bad.
-    pub(crate) fn dead_key(&self, id: &str, now: NumericDate) -> Option<impl fmt::Display> {
+    /// The keys that a token with this id may be of and that the application ended. Without an id,
+    /// all whose signatures can be known.
+    pub(crate) fn dead_keys(&self, id: Option<&str>, now: NumericDate) -> Vec<DeadCandidate<'_>> {
         self.contents.dead(id, now)
     }
 
@@ -177,7 +179,7 @@ impl KeyStore {
 
     fn of(set: Option<KeySet>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let first = Snapshot::first(Contents::of(set, false), &clock);
+        let first = Snapshot::first(Contents::given(set), &clock);
         let shared = Arc::new(Shared {
             current: ArcSwap::from_pointee(first),
             generation: AtomicU64::new(0),
@@ -243,7 +245,7 @@ impl KeyStore {
     ///
     /// `false` if there is none. Where [`rotate`](Self::rotate) has put a new key beside others with
     /// the same id, only the others retire. A thumbprint in place of the id names exactly one key.
-    /// An earlier end wins over a later one.
+    /// A key retires under all of its ids. An earlier end wins over a later one.
     ///
     /// The end is kept to by every request's own reading of the clock; no task waits for it. From
     /// then on the key is dead, as a [removed](Self::remove) one is.
@@ -260,11 +262,14 @@ impl KeyStore {
     /// `false` if there was none. Removing the last key leaves a store that rejects every token. A
     /// thumbprint in place of the id names exactly one key.
     ///
-    /// A removed key is dead by its [thumbprint](Key::thumbprint), under whatever id a source may
-    /// still publish it, until [`rotate`](Self::rotate), [`replace`](Self::replace) or
-    /// [`reinstate`](Self::reinstate) says otherwise. Tokens that name it are rejected with 401, and
-    /// cause no load. [`status`](Self::status) lists dead keys. They are remembered while the store
-    /// lives, up to 1 024 of them, and not beyond a restart of the process.
+    /// A removed key is dead by its [thumbprint](Key::thumbprint), under all of its ids and under
+    /// whatever id a source may still publish it, until [`rotate`](Self::rotate),
+    /// [`replace`](Self::replace) or [`reinstate`](Self::reinstate) says otherwise. Tokens that it
+    /// signed are rejected with 401, and cause no load, if they name it or name no key. The id is
+    /// free: a token that names it and has another signature may be of a new key, which is looked
+    /// for as one with an unknown id is. [`status`](Self::status) lists dead keys. They are
+    /// remembered while the store lives, up to 1 024 of them, and not beyond a restart of the
+    /// process.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn remove(&self, id: &str) -> bool {
         let change = self.change(ChangeCause::Remove, |contents, now| {
@@ -355,9 +360,8 @@ impl KeyStore {
     /// For how long the keys may still be used if no load succeeds; `None` where that has no end.
     pub(crate) fn rest(&self) -> Option<Duration> {
         #[cfg(feature = "_refresh")]
-        if let Some(refresher) = &self.shared.refresher {
-            return refresher.rest_of_keys();
-        }
+        return self.load().contents.rest();
+        #[cfg(not(feature = "_refresh"))]
         None
     }
 
@@ -374,9 +378,10 @@ impl KeyStore {
     ///
     /// Keys that are too old are given up here, so that this needs no task that does it in time.
     pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
+        let current = self.shared.current.load();
         #[cfg(feature = "_refresh")]
-        self.give_up_dead_keys();
-        self.shared.current.load()
+        let current = self.without_outlived_keys(current);
+        current
     }
 
     /// Whether the set is still that of this generation. Costs less than [`load`](Self::load), and
@@ -455,11 +460,11 @@ impl KeyStore {
 impl KeyStore {
     /// A store whose keys are loaded again by a task.
     pub(super) fn refreshing(
-        set: Option<KeySet>,
+        first: Option<(KeySet, Instant)>,
         refresher: super::refresh::Refresher,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let first = Snapshot::first(Contents::of(set, true), &clock);
+        let first = Snapshot::first(Contents::fetched(first), &clock);
         let shared = Arc::new(Shared {
             current: ArcSwap::from_pointee(first),
             generation: AtomicU64::new(0),
@@ -487,42 +492,58 @@ impl KeyStore {
         self.load().contents.is_base(set)
     }
 
-    /// Takes a loaded set. Keys that it no longer has verify for `overlap` more.
-    pub(super) fn refreshed(&self, set: &KeySet, overlap: Duration) -> KeyChange {
+    /// Takes a loaded set, which is given up at `end` unless a load succeeds before. Keys that it no
+    /// longer has verify for `overlap` more.
+    pub(super) fn refreshed(&self, set: &KeySet, end: Instant, overlap: Duration) -> KeyChange {
         self.change_all(ChangeCause::Refresh, |contents, now| {
             let overlap_end = (!overlap.is_zero()).then(|| now.plus(overlap));
-            contents.refresh(set, now, overlap_end);
+            contents.refresh(set, end, now, overlap_end);
         })
     }
 
-    /// Takes the keys of an earlier run, if none were loaded yet; says whether it has.
+    /// Puts off the end of the loaded keys, which the source still has. The keys are the same, and
+    /// so is the generation. `false` if they were given up meanwhile.
+    pub(super) fn extend(&self, end: Instant) -> bool {
+        let mut is_there = false;
+        self.shared.current.rcu(|current| {
+            let mut contents = current.contents.clone();
+            is_there = contents.extend(end);
+            Snapshot {
+                set: current.set.clone(),
+                generation: current.generation,
+                contents,
+            }
+        });
+        is_there
+    }
+
+    /// Takes the keys of an earlier run until this end, if none were loaded yet; says whether it has.
     #[cfg(feature = "remote")]
-    pub(super) fn begin_with(&self, kept: &KeySet) -> bool {
+    pub(super) fn begin_with(&self, kept: &KeySet, end: Instant) -> bool {
         let change = self.change(ChangeCause::Refresh, |contents, now| {
-            contents.begin_with(kept, now)
+            contents.begin_with(kept, end, now)
         });
         change.is_some()
     }
 
-    /// Forgets loaded keys that have outlived what an outage may last.
-    fn give_up_dead_keys(&self) {
-        let Some(refresher) = &self.shared.refresher else {
-            return;
-        };
-        let is_over = || refresher.has_outlived_keys();
-        if !is_over() {
-            return;
+    /// What there is when loaded keys are forgotten that have outlived what an outage may last.
+    fn without_outlived_keys(&self, current: Guard<Arc<Snapshot>>) -> Guard<Arc<Snapshot>> {
+        if let Some(refresher) = &self.shared.refresher {
+            refresher.tell_if_ended();
         }
-        // Asked once more, for the keys that are to be given up: a load sets the time of its keys
-        // before the keys.
+        if !current.contents.is_over() {
+            return current;
+        }
+        drop(current);
         self.change(ChangeCause::Expire, |contents, _| {
-            let is_over = contents.has_fetched_base() && is_over();
+            // Asked once more: a load may have been quicker.
+            let is_over = contents.is_over();
             if is_over {
                 contents.give_up();
             }
             is_over
         });
-        refresher.gave_up();
+        self.shared.current.load()
     }
 
     /// Whether there is a set that was loaded.
