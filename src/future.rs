@@ -9,7 +9,6 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::error::Rejection;
 use crate::respond::RespondTo;
 use crate::service::Finish;
 use crate::verifier::Wait;
@@ -18,15 +17,16 @@ pin_project! {
     /// Response future for [`JwtAuthService`](crate::middleware::JwtAuthService).
     pub struct ResponseFuture<S: Service<Request<B>>, B, C, R> {
         #[pin]
-        state: State<S, B, S::Future, C>,
-        finish: Finish<C, R>,
+        state: State<S, B, S::Future, C, S::Response>,
+        // Nothing is left to do to a response that is there.
+        finish: Option<Finish<C, R>>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<S, B, F, C> {
-        Rejected { rejection: Rejection },
+    enum State<S, B, F, C, O> {
+        Rejected { response: Option<O> },
         /// A verdict that is still to come, and the call to make then. It is in a box for the
         /// sake of those who do not wait: they would have to carry its room along.
         Waiting { wait: Wait<C>, call: Option<Box<(S, Request<B>)>> },
@@ -37,10 +37,12 @@ pin_project! {
 }
 
 impl<S: Service<Request<B>>, B, C, R> ResponseFuture<S, B, C, R> {
-    pub(crate) fn rejected(finish: Finish<C, R>, rejection: Rejection) -> Self {
+    pub(crate) fn rejected(response: S::Response) -> Self {
         Self {
-            state: State::Rejected { rejection },
-            finish,
+            state: State::Rejected {
+                response: Some(response),
+            },
+            finish: None,
         }
     }
 
@@ -56,14 +58,14 @@ impl<S: Service<Request<B>>, B, C, R> ResponseFuture<S, B, C, R> {
                 wait,
                 call: Some(Box::new((service, request))),
             },
-            finish,
+            finish: Some(finish),
         }
     }
 
     pub(crate) fn inner(finish: Finish<C, R>, future: S::Future) -> Self {
         Self {
             state: State::Inner { future },
-            finish,
+            finish: Some(finish),
         }
     }
 }
@@ -80,22 +82,32 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::Rejected { rejection } => {
-                    return Poll::Ready(Ok(this.finish.reject(rejection)));
+                StateProjection::Rejected { response } => {
+                    #[expect(clippy::expect_used, reason = "polled after completion")]
+                    let response = response.take().expect("polled after completion");
+                    return Poll::Ready(Ok(response));
                 }
                 StateProjection::Inner { future } => {
                     let response = ready!(future.poll(cx))?;
-                    return Poll::Ready(Ok(this.finish.finish(response)));
+                    return Poll::Ready(Ok(match this.finish {
+                        Some(finish) => finish.finish(response),
+                        None => response,
+                    }));
                 }
                 StateProjection::Waiting { wait, call } => match ready!(wait.as_mut().poll(cx)) {
                     Ok(claims) => {
                         let mut call = call.take();
-                        if let Some((_, request)) = call.as_deref_mut() {
-                            this.finish.enrich(request, claims);
+                        if let (Some((_, request)), Some(finish)) =
+                            (call.as_deref_mut(), &this.finish)
+                        {
+                            finish.enrich(request, claims);
                         }
                         this.state.set(State::Accepted { call });
                     }
-                    Err(rejection) => this.state.set(State::Rejected { rejection }),
+                    Err(rejection) => {
+                        let response = this.finish.as_ref().map(|finish| finish.reject(&rejection));
+                        this.state.set(State::Rejected { response });
+                    }
                 },
                 StateProjection::Accepted { call } => {
                     if let Some((service, _)) = call.as_deref_mut() {

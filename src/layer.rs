@@ -380,6 +380,9 @@ impl<S, C, R: Clone> Layer<S> for JwtAuth<C, R> {
 
 impl<C, R: Clone> Clone for JwtAuth<C, R> {
     fn clone(&self) -> Self {
+        // A router takes a clone for each route that it is put around, and may wrap the first one
+        // when the first request comes. That request must not wait for random bytes.
+        self.policy.memory.draw_key();
         Self {
             policy: Arc::clone(&self.policy),
             settings: Arc::clone(&self.settings),

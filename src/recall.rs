@@ -145,6 +145,11 @@ impl Memory {
         self.cache.prepare();
     }
 
+    /// Makes the part of it that takes long, and leaves the table out.
+    pub(crate) fn draw_key(&self) {
+        self.cache.draw_key();
+    }
+
     /// The claims of a token that was accepted before and would be again, and the trust in its
     /// issuer.
     pub(crate) fn recall<'p>(

@@ -7,7 +7,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::challenge::Challenge;
 use crate::error::{GrpcCode, Rejection, RejectionKind, Row};
@@ -221,6 +221,26 @@ impl Exchange {
     }
 }
 
+/// The maps of a response, empty. Those of a request that goes no further have room already.
+#[derive(Default)]
+pub(crate) struct Maps {
+    headers: HeaderMap,
+    extensions: Extensions,
+}
+
+impl Maps {
+    pub(crate) fn of<B>(request: Request<B>) -> Self {
+        let (head, _) = request.into_parts();
+        let (mut headers, mut extensions) = (head.headers, head.extensions);
+        headers.clear();
+        extensions.clear();
+        Self {
+            headers,
+            extensions,
+        }
+    }
+}
+
 /// The content type of a gRPC request: `application/grpc` and `application/grpc-web`, alone or
 /// with a format behind `+`, or parameters behind `;`.
 fn grpc_type(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -291,9 +311,11 @@ impl Dress {
         &self,
         rejection: &Rejection,
         exchange: &Exchange,
+        maps: Maps,
         responder: &impl RespondTo<B>,
     ) -> Response<B> {
         let (mut head, ()) = Response::new(()).into_parts();
+        (head.headers, head.extensions) = (maps.headers, maps.extensions);
         head.extensions.insert(rejection.clone());
         let body = match &exchange.grpc {
             Some(content_type) => {
@@ -318,7 +340,13 @@ impl Dress {
         let Row { status, .. } = rejection.kind().row();
         if let Some(ready) = self.ready(rejection) {
             head.status = status;
-            head.headers = ready.clone();
+            if head.headers.capacity() == 0 {
+                head.headers = ready.clone();
+            } else {
+                for (name, value) in ready {
+                    head.headers.append(name, value.clone());
+                }
+            }
             return;
         }
         head.headers.insert(CACHE_CONTROL, NO_STORE);
@@ -378,7 +406,8 @@ pub(crate) struct Provisional(pub(crate) Rejection);
 
 impl Provisional {
     pub(crate) fn response<B: Default>(rejection: Rejection, exchange: &Exchange) -> Response<B> {
-        let mut response = Dress::default().response(&rejection, exchange, &EmptyBody);
+        let mut response =
+            Dress::default().response(&rejection, exchange, Maps::default(), &EmptyBody);
         response.extensions_mut().insert(Self(rejection));
         response
     }
@@ -491,7 +520,8 @@ pub(crate) mod tests {
         for realm in ["api", "calendar"] {
             dress.set_challenge(Challenge::new(realm).unwrap());
             for rejection in every_kind().chain(every_kind()) {
-                let response = dress.response::<()>(&rejection, &exchange, &EmptyBody);
+                let response =
+                    dress.response::<()>(&rejection, &exchange, Maps::default(), &EmptyBody);
                 let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter().cloned();
                 let expected: Vec<_> = dress.challenge.lines(&rejection).collect();
                 assert_eq!(challenges.collect::<Vec<_>>(), expected, "{rejection:?}");

@@ -15,7 +15,7 @@ use crate::error::{Rejection, RejectionKind};
 use crate::future::ResponseFuture;
 use crate::guard;
 use crate::layer::Settings;
-use crate::respond::{Exchange, Provisional, RespondTo};
+use crate::respond::{Exchange, Maps, Provisional, RespondTo};
 use crate::striped::{Stripe, Striped};
 use crate::verifier::{Verdict, Verifier, Wait};
 
@@ -62,33 +62,38 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let shared = self.shared.here();
+        let admission = match shared.admit(&request) {
+            Ok(admission) => admission,
+            Err(rejection) => {
+                // Nobody calls the ready service now: what it holds, such as a permit, goes back.
+                self.inner = self.inner.clone();
+                let exchange = Exchange::of(&request);
+                let response = shared.reject(&rejection, &exchange, Maps::of(request));
+                return ResponseFuture::rejected(response);
+            }
+        };
         let finish = Finish::new(shared, &request);
-        match shared.admit(&request) {
-            Ok(Admission::Accepted(claims)) => {
+        match admission {
+            Admission::Accepted(claims) => {
                 finish.enrich(&mut request, claims);
                 ResponseFuture::inner(finish, self.inner.call(request))
             }
-            Ok(Admission::Anonymous) => {
+            Admission::Anonymous => {
                 finish.leave_anonymous(&mut request);
                 ResponseFuture::inner(finish, self.inner.call(request))
             }
-            Ok(Admission::Preflight) => {
+            Admission::Preflight => {
                 // Nobody has looked at what it carries, and nobody inside should take it for a token
                 // that somebody has verified.
                 finish.conceal(&mut request);
                 finish.leave_anonymous(&mut request);
                 ResponseFuture::inner(finish, self.inner.call(request))
             }
-            Ok(Admission::Waiting(wait)) => {
+            Admission::Waiting(wait) => {
                 // Nobody calls the ready service for a while. What it holds, such as a permit, goes
                 // back: a request whose token is not verified must not keep it from others.
                 self.inner = self.inner.clone();
                 ResponseFuture::waiting(finish, wait, self.inner.clone(), request)
-            }
-            Err(rejection) => {
-                // Nobody calls the ready service now: what it holds, such as a permit, goes back.
-                self.inner = self.inner.clone();
-                ResponseFuture::rejected(finish, rejection)
             }
         }
     }
@@ -109,6 +114,32 @@ impl<C: DeserializeOwned + Send + Sync + 'static, R> Shared<C, R> {
             Ok(None) => Err(Rejection::of(RejectionKind::MissingCredentials))
                 .inspect_err(|rejection| policy.report(rejection)),
             Err(rejection) => Err(rejection).inspect_err(|rejection| policy.report(rejection)),
+        }
+    }
+}
+
+impl<C, R> Shared<C, R> {
+    fn reject<ResBody>(
+        &self,
+        rejection: &Rejection,
+        exchange: &Exchange,
+        maps: Maps,
+    ) -> Response<ResBody>
+    where
+        R: RespondTo<ResBody>,
+    {
+        let dress = &self.settings.dress;
+        let mut response = dress.response(rejection, exchange, maps, &self.responder);
+        self.mark(response.headers_mut());
+        response
+    }
+
+    /// Says which request headers the verdict depends on.
+    fn mark(&self, headers: &mut HeaderMap) {
+        if self.settings.is_optional {
+            for name in self.settings.source.header_names() {
+                headers.append(VARY, HeaderValue::from(name));
+            }
         }
     }
 }
@@ -166,10 +197,8 @@ impl<C: 'static, R> Finish<C, R> {
     where
         R: RespondTo<ResBody>,
     {
-        let dress = &self.shared.settings.dress;
-        let mut response = dress.response(rejection, &self.exchange, &self.shared.responder);
-        self.mark(response.headers_mut());
-        response
+        self.shared
+            .reject(rejection, &self.exchange, Maps::default())
     }
 
     /// Gives a response of the inner service what HTTP asks of this layer.
@@ -187,20 +216,11 @@ impl<C: 'static, R> Finish<C, R> {
             }
             return Response::from_parts(head, body);
         }
-        self.mark(response.headers_mut());
+        self.shared.mark(response.headers_mut());
         if self.has_query && response.status().is_success() {
             make_private(response.headers_mut());
         }
         response
-    }
-
-    fn mark(&self, headers: &mut HeaderMap) {
-        let settings = &self.shared.settings;
-        if settings.is_optional {
-            for name in settings.source.header_names() {
-                headers.append(VARY, HeaderValue::from(name));
-            }
-        }
     }
 }
 

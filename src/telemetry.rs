@@ -97,28 +97,24 @@ fn short(reason: &impl fmt::Display) -> String {
 
 pub(crate) fn keys_changed(change: &KeyChange) {
     let cause = change.cause.as_str();
-    if change.count == 0 {
-        event!(
-            warn,
-            "jwt_keys_changed",
-            "no keys are left",
-            change = cause,
-            generation = change.generation,
-            keys = change.count,
-            added = change.added.len(),
-            removed = change.removed.len()
-        );
-    } else {
-        event!(
-            info,
-            "jwt_keys_changed",
-            "keys changed",
-            change = cause,
-            generation = change.generation,
-            keys = change.count,
-            added = change.added.len(),
-            removed = change.removed.len()
-        );
+    // The level of an event is a constant, so there is a call for each of the two.
+    macro_rules! changed {
+        ($level:ident, $message:literal) => {
+            event!(
+                $level,
+                "jwt_keys_changed",
+                $message,
+                change = cause,
+                generation = change.generation,
+                keys = change.count,
+                added = change.added.len(),
+                removed = change.removed.len()
+            )
+        };
+    }
+    match change.count {
+        0 => changed!(warn, "no keys are left"),
+        _ => changed!(info, "keys changed"),
     }
     count!("jwt_auth_key_changes_total", "change" => cause);
 }

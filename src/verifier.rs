@@ -376,7 +376,7 @@ fn decide_under(
         // Its id is free for another key, which may be there by now.
         let flaw = || match dead.first().filter(|_| id.is_some()) {
             Some(dead) => Rejection::because(RejectionKind::UnknownKey, dead.to_string()),
-            None => unknown_key(id, keys),
+            None => unknown_key(id, keys, &trust.issuer),
         };
         if let Some(flaw) = unverified.flaw_of_dead(&dead, allowed) {
             return Err(flaw.into());
@@ -479,25 +479,29 @@ fn look_up_or(
     }
 }
 
-fn unknown_key(id: Option<&str>, keys: &KeySet) -> Rejection {
+fn unknown_key(id: Option<&str>, keys: &KeySet, issuer: &Issuer) -> Rejection {
+    let unknown = |reason| Rejection::because(RejectionKind::UnknownKey, reason);
     let Some(id) = id else {
-        return Rejection::because(
-            RejectionKind::UnknownKey,
-            "token names no key, and the key set has none",
-        );
+        return unknown(format!(
+            "token names no key, and the key set of {issuer} has none"
+        ));
     };
     if let Some(skipped) = keys.skipped_key(id) {
-        return Rejection::because(
-            RejectionKind::UnknownKey,
-            format!("the key set has it, and it cannot be used: {skipped}"),
-        );
+        return unknown(format!(
+            "the key set of {issuer} has it, and it cannot be used: {skipped}"
+        ));
     }
-    let expected = if keys.has_unnamed_keys() {
-        "the id of a key; some key was given none: see `Key::with_key_id`"
+    let hint = if keys.has_unnamed_keys() {
+        "; some key was given none: see `Key::with_key_id`"
     } else {
-        "the id of a key"
+        ""
     };
-    Rejection::mismatch(RejectionKind::UnknownKey, "key id", expected, id)
+    Rejection::mismatch(
+        RejectionKind::UnknownKey,
+        "key id",
+        format_args!("the id of a key of {issuer}{hint}"),
+        id,
+    )
 }
 
 impl<C> Clone for Verifier<C> {

@@ -933,7 +933,7 @@ async fn the_status_reads_like_a_table() {
         .unwrap();
     assert_eq!(
         head,
-        format!("keys of {JWKS}: fresh for 600 s, generation 0, loaded 1 times")
+        format!("keys of {JWKS}: fresh for 600 s, generation 0, loaded once")
     );
     let next: u64 = next.split(' ').next().unwrap().parse().unwrap();
     assert!((450..=510).contains(&next), "{next}");

@@ -338,6 +338,11 @@ fn a_reason_names_the_key_and_the_setting() {
             "signature does not verify with any key for ES256",
         ),
         (
+            fixture.token().header("kid", "zzz"),
+            RejectionKind::UnknownKey,
+            r#"key id is "zzz", expected the id of a key of https://as.example"#,
+        ),
+        (
             fixture.token().header("typ", "x"),
             RejectionKind::WrongType,
             r#"`typ` is "x", expected at+jwt, JWT, JOSE or absent (see `IssuerRules::accept_type`)"#,
@@ -781,7 +786,7 @@ fn the_default_output_has_the_names_of_the_events() {
         .unwrap();
     for part in [
         " INFO ",
-        "jwt_rejected",
+        "jwt_rejected: token rejected",
         "status=401",
         "https://other.example",
         "https://api.example",

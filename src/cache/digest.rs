@@ -6,6 +6,8 @@ use aws_lc_rs::{digest, rand};
 
 use crate::sync::Arc;
 
+static KEY: OnceLock<Arc<Key>> = OnceLock::new();
+
 /// What is left of a token: enough to tell whether another text is this token, and not to send it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Print {
@@ -68,13 +70,18 @@ impl Key {
     /// The first random bytes of a process take the crypto library tens of milliseconds, so no
     /// request should be the one that asks first.
     pub(super) fn of_process() -> Option<Arc<Self>> {
-        static KEY: OnceLock<Arc<Key>> = OnceLock::new();
+        Self::draw()?;
+        KEY.get().cloned()
+    }
+
+    /// Draws the key of this process, unless that is done already.
+    pub(super) fn draw() -> Option<()> {
         if KEY.get().is_none() {
             // Where two threads draw one at a time, the first one's stays.
             let drawn = Self::random()?;
             KEY.get_or_init(|| Arc::new(drawn));
         }
-        KEY.get().cloned()
+        Some(())
     }
 
     fn random() -> Option<Self> {

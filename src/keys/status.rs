@@ -251,7 +251,11 @@ impl fmt::Display for KeyStatus {
             (Freshness::Static, _) => f.write_str("static")?,
         }
         let (generation, loads) = (self.generation, self.loads);
-        write!(f, ", generation {generation}, loaded {loads} times")?;
+        write!(f, ", generation {generation}, ")?;
+        match loads {
+            1 => f.write_str("loaded once")?,
+            _ => write!(f, "loaded {loads} times")?,
+        }
         if let Some(next) = self.next_refresh {
             write!(f, ", next in {} s", seconds(next))?;
         }

@@ -122,49 +122,59 @@ impl Reports {
     }
 }
 
+/// The event of a rejection. Level and message are constants, so there is a call for each of them.
+macro_rules! with_message {
+    ($message:literal, $level:ident, $rejection:ident, $suppressed:expr) => {
+        event!(
+            $level,
+            "jwt_rejected",
+            $message,
+            kind = $rejection.kind().as_str(),
+            status = $rejection.status().as_u16(),
+            reason = super::short($rejection).as_str(),
+            suppressed = $suppressed
+        )
+    };
+}
+
+macro_rules! of_rejection {
+    ($level:ident, $missing:ident, $rejection:ident, $suppressed:expr) => {
+        match $rejection.kind() {
+            RejectionKind::MissingLayer => event!(
+                $missing,
+                "jwt_layer_missing",
+                "layer missing, so no claims were verified",
+                reason = super::short($rejection).as_str(),
+                suppressed = $suppressed
+            ),
+            kind if is_of_request(kind) => {
+                with_message!("request rejected", $level, $rejection, $suppressed);
+            }
+            _ => with_message!("token rejected", $level, $rejection, $suppressed),
+        }
+    };
+}
+
 /// One line at the level that is on by default.
 fn tell(rejection: &Rejection, suppressed: u64) {
-    if rejection.kind() == RejectionKind::MissingLayer {
-        event!(
-            error,
-            "jwt_layer_missing",
-            "layer missing, so no claims were verified",
-            reason = super::short(rejection).as_str(),
-            suppressed = suppressed
-        );
-    } else {
-        event!(
-            info,
-            "jwt_rejected",
-            "request rejected",
-            kind = rejection.kind().as_str(),
-            status = rejection.status().as_u16(),
-            reason = super::short(rejection).as_str(),
-            suppressed = suppressed
-        );
-    }
+    of_rejection!(info, error, rejection, suppressed);
 }
 
 fn tell_quietly(rejection: &Rejection) {
-    if rejection.kind() == RejectionKind::MissingLayer {
-        event!(
-            debug,
-            "jwt_layer_missing",
-            "layer missing, so no claims were verified",
-            reason = super::short(rejection).as_str(),
-            suppressed = 0_u64
-        );
-    } else {
-        event!(
-            debug,
-            "jwt_rejected",
-            "request rejected",
-            kind = rejection.kind().as_str(),
-            status = rejection.status().as_u16(),
-            reason = super::short(rejection).as_str(),
-            suppressed = 0_u64
-        );
-    }
+    of_rejection!(debug, debug, rejection, 0_u64);
+}
+
+/// Whether there is a request, and something else about it than its token was to blame. A token may
+/// come without one: a verifier gets its text alone.
+fn is_of_request(kind: RejectionKind) -> bool {
+    matches!(
+        kind,
+        RejectionKind::CrossSiteRequest
+            | RejectionKind::InsufficientRole
+            | RejectionKind::InsufficientScope
+            | RejectionKind::MalformedRequest
+            | RejectionKind::MissingCredentials
+    )
 }
 
 /// Reports a rejection by an extractor or a guard, which knows nothing of the layer outside. Each
