@@ -432,6 +432,25 @@ fn an_empty_key_id_is_none() {
     }
 }
 
+/// The hint is for who forgot an id, be it that of one key alone.
+#[test]
+fn an_unknown_key_id_comes_with_a_hint_if_some_key_has_none() {
+    let signer = issuer(Algorithm::ES256);
+    let token = signer.token().header("kid", "x").mint();
+    let unnamed = with(signer.jwk(), json!({"kid": null}));
+    for (set, expected) in [
+        (vec![good(), unnamed.clone()], true),
+        (vec![unnamed], true),
+        (vec![good(), signer.jwk()], false),
+    ] {
+        let verifier = auth(set_of(set.clone()).unwrap()).verifier();
+        let rejection = verifier.verify_now(&token).unwrap_err();
+        assert_eq!(rejection.kind(), RejectionKind::UnknownKey);
+        let said = rejection.to_string();
+        assert_eq!(said.contains("Key::with_key_id"), expected, "{said}");
+    }
+}
+
 /// There is one reading of a padded member, and whoever publishes the key decides what it is.
 #[test]
 fn padding_in_a_public_key_is_harmless() {

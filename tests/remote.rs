@@ -390,6 +390,50 @@ async fn refreshes_ahead_of_the_lifetime_that_the_answer_allows() {
     }
 }
 
+/// Where the answer says nothing the setting counts, and the bounds that are set count for both.
+#[tokio::test(start_paused = true)]
+async fn refreshes_ahead_of_the_lifetime_that_is_set() {
+    let seconds = Duration::from_secs;
+    let usual = |lifetime| (Some(seconds(lifetime)), None);
+    let within = |shortest, longest| (None, Some((seconds(shortest), seconds(longest))));
+    for ((usual, bounds), cache_control, lifetime) in [
+        (usual(300), None, 300),
+        (usual(7_200), None, 7_200),
+        (usual(300), Some("max-age=3600"), 3_600),
+        (usual(0), None, 60),
+        (within(120, 240), None, 240),
+        (within(120, 240), Some("max-age=5"), 120),
+        (within(120, 240), Some("max-age=3600"), 240),
+        (within(240, 120), Some("max-age=5"), 240),
+        (within(1_200, 2_400), None, 1_200),
+    ] {
+        let issuer = TestIssuer::new();
+        let network = Network::new(move |_| {
+            let mut response = json(issuer.jwks());
+            if let Some(value) = cache_control {
+                let headers = response.headers_mut();
+                headers.insert(CACHE_CONTROL, value.parse().unwrap());
+            }
+            Ok(response)
+        });
+        let mut keys = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
+        if let Some(usual) = usual {
+            keys = keys.lifetime(usual);
+        }
+        if let Some((shortest, longest)) = bounds {
+            keys = keys.lifetime_within(shortest, longest);
+        }
+        let _keys = keys.eager().await.unwrap();
+        settle().await;
+        advance(Duration::from_secs(lifetime) * 74 / 100).await;
+        settle().await;
+        assert_eq!(network.count(), 1, "{lifetime} s are not due yet");
+        advance(Duration::from_secs(lifetime) * 12 / 100).await;
+        settle().await;
+        assert_eq!(network.count(), 2, "{lifetime} s are due");
+    }
+}
+
 /// RFC9111-4.3-1
 #[tokio::test(start_paused = true)]
 async fn asks_whether_there_is_something_new() {

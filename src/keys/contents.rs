@@ -461,4 +461,81 @@ mod tests {
         assert!(contents.remove("k1", before));
         assert_eq!(contents.set(before).unwrap().keys().count(), 0);
     }
+
+    #[test]
+    fn only_the_named_key_counts_again() {
+        let now = NumericDate(1.0e9);
+        let live = |contents: &Contents| -> Vec<_> {
+            let set = contents.set(now).unwrap();
+            set.keys().map(|key| key.id().to_string()).collect()
+        };
+        let published = KeySet::new([key(0), key(1), key(2)]).unwrap();
+        let mut contents = Contents::fetched(Some((published, Instant::now())));
+        for id in ["k0", "k1", "k2"] {
+            assert!(contents.remove(id, now), "{id}");
+        }
+        assert!(live(&contents).is_empty());
+        assert!(!contents.reinstate("unknown"));
+        assert!(live(&contents).is_empty());
+        assert!(contents.reinstate(key(0).thumbprint()));
+        assert_eq!(live(&contents), ["k0"]);
+        assert!(contents.reinstate("k2"));
+        assert_eq!(live(&contents), ["k0", "k2"]);
+        assert!(!contents.reinstate("k2"));
+        assert!(!contents.dead(Some("k1"), now).is_empty());
+    }
+
+    /// A key that retires in the set that the application gives still retires when the source
+    /// gives it again; the application vouches for each other one.
+    #[test]
+    fn a_replaced_set_takes_back_no_end_that_it_has_itself() {
+        let (now, end) = (NumericDate(1.0e9), NumericDate(1.1e9));
+        let published = KeySet::new([key(0), key(1)]).unwrap();
+        let fetched_end = Instant::now();
+        let mut contents = Contents::fetched(Some((published.clone(), fetched_end)));
+        assert!(contents.retire("k0", end, now));
+        let retiring = contents.set(now).unwrap();
+        for (set, expected) in [(&retiring, 1), (&published, 2)] {
+            contents.replace(set);
+            contents.refresh(&published, fetched_end, now, None);
+            assert_eq!(contents.set(now).unwrap().keys().count(), 2);
+            assert_eq!(contents.set(end).unwrap().keys().count(), expected);
+        }
+    }
+
+    #[test]
+    fn the_earlier_end_wins_and_a_removal_over_both() {
+        let at = |seconds: f64| NumericDate(1.0e9 + seconds);
+        let published = KeySet::new([key(0), key(1)]).unwrap();
+        let mut contents = Contents::fetched(Some((published, Instant::now())));
+        let live = |contents: &Contents, seconds| contents.set(at(seconds)).unwrap().keys().count();
+        for (end, expected) in [(50.0, 50.0), (90.0, 50.0), (20.0, 20.0)] {
+            assert!(contents.retire("k0", at(end), at(0.0)));
+            assert_eq!(live(&contents, expected - 1.0), 2, "{end}");
+            assert_eq!(live(&contents, expected), 1, "{end}");
+        }
+        assert!(contents.remove("k0", at(0.0)));
+        assert_eq!(live(&contents, -1.0), 1);
+    }
+
+    #[test]
+    fn keys_that_verify_on_end_with_the_set_that_they_belonged_to() {
+        let (now, end) = (NumericDate(1.0e9), NumericDate(1.1e9));
+        let live = |contents: &Contents| -> Vec<_> {
+            let set = contents.set(now).unwrap();
+            set.keys().map(|key| key.id().to_string()).collect()
+        };
+        let [first, second, other] = [[0, 1], [1, 2], [3, 4]].map(|ids| {
+            let set = KeySet::new(ids.map(key));
+            set.unwrap()
+        });
+        for replace in [Contents::replace, Contents::replace_published] {
+            let fetched_end = Instant::now();
+            let mut contents = Contents::fetched(Some((first.clone(), fetched_end)));
+            contents.refresh(&second, fetched_end, now, Some(end));
+            assert_eq!(live(&contents), ["k1", "k2", "k0"]);
+            replace(&mut contents, &other);
+            assert_eq!(live(&contents), ["k3", "k4"]);
+        }
+    }
 }

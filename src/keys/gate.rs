@@ -421,10 +421,21 @@ mod tests {
             assert_eq!(gate.admit(Some(&format!("{at}"))), Join);
         }
         assert!(gate.asked.len() <= REMEMBERED);
-        let ids: Vec<_> = (0..bound).map(|at| KeyId::from(format!("{at}"))).collect();
-        for _ in 0..3 {
-            gate.close_answered(&[], &ids);
-            assert!(gate.withdrawn.len() <= REMEMBERED);
+        let ids = |from: u32, count: u32| -> Vec<_> {
+            let ids = from..from.saturating_add(count);
+            ids.map(|at| KeyId::from(format!("{at}"))).collect()
+        };
+        for round in 0..4 {
+            gate.close_answered(&[], &ids(round * bound, bound / 2 + 1));
+            assert!(gate.withdrawn.len() <= REMEMBERED, "{round}");
         }
+        gate.close_answered(&[], &ids(0, bound + 10));
+        assert_eq!(gate.withdrawn.len(), REMEMBERED);
+        // What fits is kept.
+        let mut gate = self::gate();
+        for round in 0..2 {
+            gate.close_answered(&[], &ids(round * bound, bound / 2));
+        }
+        assert_eq!(gate.withdrawn.len(), REMEMBERED);
     }
 }

@@ -254,3 +254,156 @@ fn jitter(amount: f64) -> f64 {
 
 const JITTER: f64 = 0.05;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::sync::Mutex;
+
+    use tokio::time::{sleep, sleep_until};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::keys::algorithm::Algorithm;
+    use crate::keys::key::Key;
+    use crate::keys::load::Start;
+    use crate::keys::refresh::Refresher;
+
+    /// Gives its key once, and then the slow answer that nothing is new.
+    struct Slow {
+        has_given: bool,
+        pause: Duration,
+    }
+
+    impl fmt::Display for Slow {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("slow source")
+        }
+    }
+
+    impl Load for Slow {
+        async fn load(&mut self) -> Result<Loaded, LoadError> {
+            let set = if self.has_given {
+                sleep(self.pause).await;
+                None
+            } else {
+                let secret = b"LtNYhrBQgZXoHdE7P2uTiAqwV5m9xKcs";
+                Some(Key::from_secret(Algorithm::HS256, secret).unwrap().into())
+            };
+            self.has_given = true;
+            Ok(Loaded {
+                set,
+                lifetime: Duration::from_secs(20),
+            })
+        }
+
+        fn forget(&mut self) {
+            self.has_given = false;
+        }
+    }
+
+    fn store(pause: u64) -> KeyStore {
+        let source = Slow {
+            has_given: false,
+            pause: Duration::from_secs(pause),
+        };
+        let schedule = Schedule {
+            timeout: Duration::from_secs(60),
+            refresh_at: 0.5,
+            backoff: (Duration::from_secs(1), Duration::from_secs(1)),
+            keep_stale: Duration::ZERO,
+            cooldown: Duration::from_secs(30),
+            overlap: Duration::ZERO,
+        };
+        Refresher::start(source, schedule, Start::Empty, Arc::new(SystemClock)).unwrap()
+    }
+
+    /// That nothing is new is no answer for a store whose keys have come to their end meanwhile.
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_end_during_a_load_are_loaded_whole() {
+        let keys = store(15);
+        // The second load begins after 9 to 11 s and takes 15 s.
+        let begin = Instant::now();
+        for (until, expected) in [(1, true), (19, true), (22, false), (27, true)] {
+            sleep_until(begin + Duration::from_secs(until)).await;
+            assert_eq!(keys.is_ready(), expected, "after {until} s");
+        }
+        // A quicker one finds them alive.
+        let keys = store(5);
+        let generation = keys.generation();
+        for _ in 0..60 {
+            sleep(Duration::from_secs(1)).await;
+            assert!(keys.is_ready());
+        }
+        assert_eq!(keys.generation(), generation + 1);
+    }
+
+    /// Succeeds as the plan says, which it repeats at its end, and notes when it was asked.
+    struct Planned {
+        plan: Vec<bool>,
+        asked: Arc<Mutex<Vec<Instant>>>,
+    }
+
+    impl fmt::Display for Planned {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("planned source")
+        }
+    }
+
+    impl Load for Planned {
+        async fn load(&mut self) -> Result<Loaded, LoadError> {
+            let mut asked = self.asked.lock().unwrap();
+            let is_good = self.plan[asked.len().min(self.plan.len() - 1)];
+            asked.push(Instant::now());
+            if !is_good {
+                return Err(LoadError::new("planned"));
+            }
+            let secret = b"LtNYhrBQgZXoHdE7P2uTiAqwV5m9xKcs";
+            Ok(Loaded {
+                set: Some(Key::from_secret(Algorithm::HS256, secret).unwrap().into()),
+                lifetime: Duration::from_secs(1_000),
+            })
+        }
+
+        fn forget(&mut self) {}
+    }
+
+    /// The pause after a failure begins with it, however long ago another one was.
+    #[tokio::test(start_paused = true)]
+    async fn a_success_ends_the_pause_of_the_failure_before_it() {
+        for (plan, at_least) in [
+            // The next failure is the first one again.
+            (vec![false, true, false], 21 + 36),
+            // The twin: what is asked for meanwhile makes the pause of the first no longer.
+            (vec![false, false, false], 36),
+        ] {
+            let asked = Arc::new(Mutex::new(Vec::new()));
+            let source = Planned {
+                plan: plan.clone(),
+                asked: Arc::clone(&asked),
+            };
+            let schedule = Schedule {
+                timeout: Duration::from_secs(5),
+                refresh_at: 0.5,
+                backoff: (Duration::from_secs(40), Duration::from_secs(400)),
+                keep_stale: Duration::ZERO,
+                cooldown: Duration::from_secs(30),
+                overlap: Duration::ZERO,
+            };
+            let begin = Instant::now();
+            let clock = Arc::new(SystemClock);
+            let keys = Refresher::start(source, schedule, Start::Empty, clock).unwrap();
+            for at in [20, 21] {
+                sleep_until(begin + Duration::from_secs(at)).await;
+                keys.reload().await;
+            }
+            sleep(Duration::from_secs(60)).await;
+            let asked: Vec<_> = asked.lock().unwrap().clone();
+            let asked = asked.iter().map(|at| (*at - begin).as_secs());
+            let asked: Vec<_> = asked.collect();
+            assert_eq!(asked[..3], [0, 20, 21], "{plan:?}");
+            // The pause is 36 to 44 s.
+            assert!((at_least..=at_least + 8).contains(&asked[3]), "{asked:?}");
+        }
+    }
+}

@@ -477,4 +477,23 @@ mod tests {
             assert_eq!(without_line_end(content), expected, "{content:?}");
         }
     }
+
+    /// Files of the kernel say that they are empty, and are longer when they are read.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_is_longer_than_it_says_is_read_whole() {
+        let path = Path::new("/proc/version");
+        assert_eq!(fs::metadata(path).unwrap().len(), 0);
+        let whole = fs::read(path).unwrap();
+        let read = |longest| read_regular_file(path, longest).unwrap();
+        for longest in [whole.len(), whole.len() + 1, MAX_FILE] {
+            let content = read(longest).expect("it is short enough");
+            assert_eq!(*content, whole, "{longest}");
+        }
+        for longest in [0, 1, whole.len() - 1] {
+            assert!(read(longest).is_none(), "{longest}");
+        }
+        // This one cannot be read at its start.
+        assert!(read_regular_file(Path::new("/proc/self/mem"), MAX_FILE).is_err());
+    }
 }

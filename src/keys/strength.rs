@@ -383,6 +383,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_text_beyond_ascii_has_a_least_length() {
+        for (text, expected) in [
+            ("пароль-пароль", true),
+            ("паролюпароль", true),
+            ("паролюпарол-", false),
+            ("паролюпароль\n", false),
+            ("parolyu-parolyu-parolyu-parolyu", false),
+        ] {
+            let found = is_text_beyond_ascii(text.as_bytes());
+            assert_eq!(found, expected, "{text}: {} bytes", text.len());
+        }
+        assert!(!is_text_beyond_ascii(&[0xd0; 24]), "it is not UTF-8");
+    }
+
     /// As few as these 32 random hexadecimal digits may have.
     #[test]
     fn few_different_digits_are_random_enough() {
