@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use divan::{Bencher, black_box};
 use http::{Request, Response};
 use tokio::runtime::Runtime;
-use tower_jwt_auth::remote::RemoteKeys;
+use tower_jwt_auth::keys::RemoteKeys;
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{JwtAuth, Verifier};
 

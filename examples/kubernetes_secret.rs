@@ -33,7 +33,7 @@ use axum::{Router, routing::get};
 use client::Client;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tower_jwt_auth::key::{KeyFile, KeyFormat};
+use tower_jwt_auth::keys::{KeyFile, KeyFormat};
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, Claims, JwtAuth};
 

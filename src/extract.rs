@@ -12,11 +12,11 @@ use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use crate::claims::{Claims, NoClaims};
-use crate::error::Rejection;
-use crate::guard::{authorize, verified};
+use crate::error::rejection::Rejection;
+use crate::require::{authorize, verified};
 use crate::scope::Requirement;
 use crate::telemetry;
+use crate::token::claims::{Claims, NoClaims};
 
 /// Extractor for the claims of a token that grants `R`; otherwise the answer is 403 and names the
 /// scope that is needed.
@@ -185,7 +185,7 @@ where
 }
 
 fn is_anonymous(parts: &Parts) -> bool {
-    crate::guard::is_anonymous(&parts.extensions)
+    crate::require::is_anonymous(&parts.extensions)
 }
 
 /// The response of [`Rejection::into_response`].

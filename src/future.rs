@@ -9,12 +9,12 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::respond::RespondTo;
+use crate::response::respond::RespondTo;
 use crate::service::Finish;
 use crate::verifier::Wait;
 
 pin_project! {
-    /// Response future for [`JwtAuthService`](crate::middleware::JwtAuthService).
+    /// Response future for [`JwtAuthService`](crate::service::JwtAuthService).
     pub struct ResponseFuture<S: Service<Request<B>>, B, C, R> {
         #[pin]
         state: State<S, B, S::Future, C, S::Response>,

@@ -5,12 +5,12 @@ use serde::de::DeserializeOwned;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
 
-use crate::challenge::Challenge;
-use crate::claims::Claims;
-use crate::error::Rejection;
-use crate::guard;
+use crate::error::rejection::Rejection;
+use crate::require;
+use crate::response::challenge::Challenge;
 use crate::scope::Requirement;
 use crate::telemetry;
+use crate::token::claims::Claims;
 
 /// What a [`JwtAuth`](crate::JwtAuth) around a tonic server knows about a call.
 ///
@@ -47,13 +47,13 @@ pub trait RequestExt: sealed::Sealed {
 
 impl<T> RequestExt for Request<T> {
     fn claims<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Claims<C>, Status> {
-        guard::verified(self.extensions())
+        require::verified(self.extensions())
             .and_then(|claims| claims.of_type().inspect_err(telemetry::rejected))
             .map_err(|rejection| status(&rejection, self))
     }
 
     fn require<R: Requirement>(&self) -> Result<Claims, Status> {
-        guard::authorize::<R>(self.extensions())
+        require::authorize::<R>(self.extensions())
             .cloned()
             .map_err(|rejection| status(&rejection, self))
     }

@@ -6,23 +6,25 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use crate::bearer::TokenSource;
-use crate::challenge::Challenge;
-use crate::claims::NoClaims;
+use crate::cache::TokenCache;
 use crate::clock::Clock;
-use crate::guard::RequireLayer;
+use crate::issuer::{Audience, Issuer};
 use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
 #[cfg(feature = "test-util")]
 use crate::policy::Trust;
-use crate::policy::{Audience, ClaimPointer, Issuer, IssuerRules, Leeway, Policy, RequiredClaim};
-use crate::recall::{Memory, TokenCache};
-use crate::respond::{Dress, EmptyBody};
+use crate::policy::{ClaimPointer, IssuerRules, Leeway, Policy, RequiredClaim};
+use crate::request::TokenSource;
+use crate::require::RequireLayer;
+use crate::response::challenge::Challenge;
+use crate::response::respond::{Dress, EmptyBody};
 use crate::revocation::Revocation;
 use crate::scope::Requirement;
 use crate::service::{JwtAuthService, Shared};
 use crate::striped::Striped;
-use crate::token_size::MaxTokenSize;
+use crate::token::claims::NoClaims;
+use crate::token::limits::MaxTokenSize;
+use crate::verdicts::Memory;
 use crate::verifier::Verifier;
 
 /// Layer that verifies the access token of each request except a CORS preflight (`OPTIONS`).
@@ -153,7 +155,7 @@ impl<C, R> JwtAuth<C, R> {
     /// # Example: one strict issuer beside a login of one's own
     ///
     /// ```
-    /// use tower_jwt_auth::config::IssuerRules;
+    /// use tower_jwt_auth::policy::IssuerRules;
     /// use tower_jwt_auth::{Algorithm, Audience, ConfigError, Issuer, JwtAuth, KeyStore};
     ///
     /// fn auth(own: KeyStore, partner: KeyStore) -> Result<JwtAuth, ConfigError> {

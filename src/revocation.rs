@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use crate::claims::{Claims, SubjectId};
 use crate::clock::{Clock, SystemClock};
+use crate::token::claims::{Claims, SubjectId};
 
 /// Check of a verified token against what has happened since it was issued: a logout, a stolen
 /// device, an account that was closed.
@@ -105,7 +105,7 @@ where
 }
 
 /// Tokens and subjects revoked in this process. An entry is kept until its tokens have expired, and
-/// for the longest [`Leeway`](crate::config::Leeway) after that: 300 s.
+/// for the longest [`Leeway`](crate::policy::Leeway) after that: 300 s.
 ///
 /// For one instance, or as the near copy of a shared list. A cheap clone: keep one to revoke with,
 /// and give one to [`JwtAuth::revocation`](crate::JwtAuth::revocation).
@@ -198,7 +198,7 @@ impl Denylist {
     /// The entry stays for 300 s after `until`, which is the longest [`Leeway`]: a layer accepts
     /// the token for as long. A second call never shortens the first.
     ///
-    /// [`Leeway`]: crate::config::Leeway
+    /// [`Leeway`]: crate::policy::Leeway
     ///
     /// # Errors
     ///
@@ -234,7 +234,7 @@ impl Denylist {
     /// `iat` is the time of the issuer's clock, and no leeway is given to it. If that clock is
     /// ahead, choose a later `at`.
     ///
-    /// [`Leeway`]: crate::config::Leeway
+    /// [`Leeway`]: crate::policy::Leeway
     ///
     /// # Errors
     ///
@@ -329,5 +329,5 @@ fn with_leeway(expiry: SystemTime) -> SystemTime {
 }
 
 /// An expired token is accepted for this much longer at most: the bound of
-/// [`Leeway`](crate::config::Leeway).
+/// [`Leeway`](crate::policy::Leeway).
 const LONGEST_LEEWAY: Duration = Duration::from_secs(300);

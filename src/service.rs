@@ -9,14 +9,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
-use crate::bearer;
-use crate::claims::Claims;
-use crate::error::{Rejection, RejectionKind};
+use crate::error::rejection::{Rejection, RejectionKind};
 use crate::future::ResponseFuture;
-use crate::guard;
 use crate::layer::Settings;
-use crate::respond::{Exchange, Maps, Provisional, RespondTo};
+use crate::request;
+use crate::require;
+use crate::response::respond::{Exchange, Maps, Provisional, RespondTo};
 use crate::striped::{Stripe, Striped};
+use crate::token::claims::Claims;
 use crate::verifier::{Verdict, Verifier, Wait};
 
 /// Middleware that verifies the token of each request; made by [`JwtAuth`](crate::JwtAuth).
@@ -105,7 +105,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static, R> Shared<C, R> {
             return Ok(Admission::Preflight);
         }
         let policy = self.verifier.policy();
-        match bearer::read(request, &self.settings.source, policy.max_token_size) {
+        match request::read(request, &self.settings.source, policy.max_token_size) {
             Ok(Some(credentials)) => match self.verifier.start(credentials)? {
                 Verdict::Accepted(claims) => Ok(Admission::Accepted(claims)),
                 Verdict::Waiting(wait, _) => Ok(Admission::Waiting(wait)),
@@ -168,20 +168,20 @@ impl<C: 'static, R> Finish<C, R> {
         C: Send + Sync,
     {
         self.conceal(request);
-        guard::leave_claims(request.extensions_mut(), claims);
+        require::leave_claims(request.extensions_mut(), claims);
         self.prepare(request);
     }
 
     /// Says in the extensions that nobody was verified.
     fn leave_anonymous<B>(&self, request: &mut Request<B>) {
-        guard::leave_anonymous(request.extensions_mut());
+        require::leave_anonymous(request.extensions_mut());
         self.prepare(request);
     }
 
     /// Hides the token from what comes behind, as the settings say.
     fn conceal<B>(&self, request: &mut Request<B>) {
         let settings = &self.shared.settings;
-        bearer::conceal(request, &settings.source, settings.removes_credentials);
+        request::conceal(request, &settings.source, settings.removes_credentials);
     }
 
     /// Gives tonic methods the challenge for their own refusals.

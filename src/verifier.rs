@@ -8,18 +8,19 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::bearer::Credentials;
-use crate::claims::{Claims, NoClaims};
 use crate::clock::NumericDate;
-use crate::error::{Rejection, RejectionKind};
-use crate::headers::Known;
-use crate::jws::Unverified;
+use crate::error::rejection::{Rejection, RejectionKind};
+use crate::issuer::{Audience, Issuer};
 use crate::keys::set::KeySet;
 use crate::keys::store::{Deadline, KeyStore, LookUp, Prospect};
-use crate::policy::{Audience, Issuer, Policy, Trust};
+use crate::policy::validate;
+use crate::policy::{Policy, Trust};
+use crate::request::Credentials;
 use crate::revocation::{Answer, CheckFailed, RevocationCheck, Standing};
 use crate::telemetry;
-use crate::validate;
+use crate::token::claims::{Claims, NoClaims};
+use crate::token::compact::Unverified;
+use crate::token::known_headers::Known;
 
 /// Verifies tokens that come without an HTTP request: in a WebSocket message, a queue, a job.
 ///

@@ -19,7 +19,7 @@ use http::{Request, Response};
 use serde::Deserialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::{Layer, Service};
-use tower_jwt_auth::config::TokenCache;
+use tower_jwt_auth::cache::TokenCache;
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{JwtAuth, NoClaims};
 

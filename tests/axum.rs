@@ -27,7 +27,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{AUDIENCE, Fixture, ISSUER, challenges};
 use tower::{Service, ServiceExt};
-use tower_jwt_auth::config::{CsrfPolicy, TokenCookie, TokenSource};
+use tower_jwt_auth::request::{CsrfPolicy, TokenCookie, TokenSource};
 use tower_jwt_auth::response::{Challenge, ProblemDetails};
 use tower_jwt_auth::scope::AllOf;
 use tower_jwt_auth::test::TestIssuer;

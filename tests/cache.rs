@@ -25,7 +25,8 @@ use tower_jwt_auth::RejectionKind::{
     AlgorithmNotAllowed, AudienceMismatch, BadSignature, Expired, InvalidClaim,
     KeySourceUnavailable, MissingClaim, NotYetValid, RevocationUnavailable, Revoked, UnknownKey,
 };
-use tower_jwt_auth::config::{Leeway, RequiredClaim, TokenCache};
+use tower_jwt_auth::cache::TokenCache;
+use tower_jwt_auth::policy::{Leeway, RequiredClaim};
 use tower_jwt_auth::revocation::Denylist;
 use tower_jwt_auth::test::{FixedClock, TestIssuer, TestToken};
 use tower_jwt_auth::token::SubjectId;
@@ -418,7 +419,8 @@ fn a_store_without_keys_yet_is_an_outage_and_then_remembers() {
 mod remote {
     use http::{Request, Response};
     use tokio::time::sleep;
-    use tower_jwt_auth::remote::{Fetch, FetchError, Fetching, RemoteKeys};
+    use tower_jwt_auth::fetch::{Fetch, FetchError, Fetching};
+    use tower_jwt_auth::keys::RemoteKeys;
 
     use super::*;
 

@@ -26,7 +26,8 @@ use tower_jwt_auth::RejectionKind::{
     AlgorithmNotAllowed, BadSignature, Expired, InvalidClaim, KeySourceUnavailable, NotYetValid,
     RevocationUnavailable, Revoked, UnknownKey,
 };
-use tower_jwt_auth::config::{Leeway, TokenCache};
+use tower_jwt_auth::cache::TokenCache;
+use tower_jwt_auth::policy::Leeway;
 use tower_jwt_auth::revocation::{Denylist, Revocation, RevocationCheck, Standing};
 use tower_jwt_auth::test::{FixedClock, TestIssuer, TestToken};
 use tower_jwt_auth::token::SubjectId;

@@ -94,7 +94,7 @@ fn they_do_not_know_every_algorithm() {
 #[test]
 fn a_token_that_expires_now_is_expired_here() {
     let fixture = Fixture::new();
-    let auth = fixture.auth().leeway(tower_jwt_auth::config::Leeway::ZERO);
+    let auth = fixture.auth().leeway(tower_jwt_auth::policy::Leeway::ZERO);
     let token = fixture.token().claim("exp", NOW).mint();
     let refused = auth
         .clock(FixedClock::at(NOW))

@@ -16,8 +16,9 @@ use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{Request, Response};
 use serde_json::{Value, json};
 use tokio::time::{advance, sleep};
-use tower_jwt_auth::key::{ChangeCause, Freshness};
-use tower_jwt_auth::remote::{FetchError, RemoteKeys};
+use tower_jwt_auth::fetch::FetchError;
+use tower_jwt_auth::keys::RemoteKeys;
+use tower_jwt_auth::keys::{ChangeCause, Freshness};
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, JwtAuth, Key, KeyStore, Rejection, RejectionKind, Verifier};
 
@@ -96,7 +97,7 @@ impl World {
     fn dead(&self) -> Vec<(String, ChangeCause, bool)> {
         let dead = self.keys.status().dead;
         let row =
-            |key: &tower_jwt_auth::key::DeadKey| (key.id.to_string(), key.cause, key.is_published);
+            |key: &tower_jwt_auth::keys::DeadKey| (key.id.to_string(), key.cause, key.is_published);
         dead.iter().map(row).collect()
     }
 }

@@ -28,8 +28,8 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower_jwt_auth::RejectionKind::{self, BadSignature, KeySourceUnavailable, UnknownKey};
-use tower_jwt_auth::key::Freshness;
-use tower_jwt_auth::remote::RemoteKeys;
+use tower_jwt_auth::keys::Freshness;
+use tower_jwt_auth::keys::RemoteKeys;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, JwtAuth, KeyStore, Verifier};
 

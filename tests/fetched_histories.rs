@@ -25,8 +25,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestRunner};
 use tokio::time::{Instant, advance};
 use tower_jwt_auth::RejectionKind::{self, BadSignature, KeySourceUnavailable, UnknownKey};
-use tower_jwt_auth::config::TokenCache;
-use tower_jwt_auth::remote::{FetchError, RemoteKeys};
+use tower_jwt_auth::cache::TokenCache;
+use tower_jwt_auth::fetch::FetchError;
+use tower_jwt_auth::keys::RemoteKeys;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, JwtAuth, KeyStore, Verifier};
 

@@ -11,7 +11,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tower_jwt_auth::fuzz;
+use tower_jwt_auth::checks::fuzz;
 
 macro_rules! targets {
     ($($name:ident)*) => {

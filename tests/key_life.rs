@@ -27,8 +27,8 @@ use tokio::time::{Instant, advance};
 use tower_jwt_auth::RejectionKind::{
     AlgorithmNotAllowed, BadSignature, Expired, KeySourceUnavailable, UnknownKey,
 };
-use tower_jwt_auth::key::{Freshness, KeyFile, KeyFormat};
-use tower_jwt_auth::remote::RemoteKeys;
+use tower_jwt_auth::keys::RemoteKeys;
+use tower_jwt_auth::keys::{Freshness, KeyFile, KeyFormat};
 use tower_jwt_auth::revocation::{CheckFailed, Standing};
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, Claims, ConfigError, JwtAuth, KeyStore, RejectionKind, Verifier};
@@ -658,7 +658,7 @@ mod runtimes {
         drop(first);
         let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys).clock(clock.clone());
         let verifier = auth
-            .cache(tower_jwt_auth::config::TokenCache::default().max_age(48 * HOUR))
+            .cache(tower_jwt_auth::cache::TokenCache::default().max_age(48 * HOUR))
             .verifier();
         let token = issuer.token().expires_in(48 * HOUR).mint();
         paused().block_on(async {

@@ -15,7 +15,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use support::{AUDIENCE, Fixture, ISSUER, NOW};
-use tower_jwt_auth::key::{KeyError, KeyFormat};
+use tower_jwt_auth::error::KeyError;
+use tower_jwt_auth::keys::KeyFormat;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{
     Algorithm, Audience, ConfigError, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind,
@@ -848,7 +849,7 @@ fn a_token_without_a_key_id_is_tried_with_the_keys_of_its_algorithm() {
         let token = signer.token().without_header("kid").mint();
         assert_eq!(verdict(set(), &token), Ok(()));
         // The same can be switched off.
-        let strict = auth(set()).rules(tower_jwt_auth::config::IssuerRules::require_key_id);
+        let strict = auth(set()).rules(tower_jwt_auth::policy::IssuerRules::require_key_id);
         let refused = strict.verifier().verify_now(&token).unwrap_err();
         assert_eq!(refused.kind(), RejectionKind::UnknownKey);
         let named = strict.verifier().verify_now(&signer.token().mint());

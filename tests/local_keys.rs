@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 
 use files::Directory;
-use tower_jwt_auth::key::KeyFormat;
+use tower_jwt_auth::keys::KeyFormat;
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{Algorithm, ConfigError, JwtAuth, KeyStore};
 
@@ -158,7 +158,7 @@ mod watched {
     use std::time::Duration;
 
     use tokio::time::{advance, sleep};
-    use tower_jwt_auth::key::{Freshness, KeyFile};
+    use tower_jwt_auth::keys::{Freshness, KeyFile};
     use tower_jwt_auth::test::FixedClock;
 
     use super::*;

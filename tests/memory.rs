@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tower_jwt_auth::config::TokenCache;
+use tower_jwt_auth::cache::TokenCache;
 use tower_jwt_auth::test::{TestIssuer, TestToken};
 use tower_jwt_auth::{Claims, JwtAuth, NoClaims};
 

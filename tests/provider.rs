@@ -35,7 +35,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
-use tower_jwt_auth::config::IssuerRules;
+use tower_jwt_auth::policy::IssuerRules;
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{
     Algorithm, Audience, Claims, ConfigError, Issuer, JwtAuth, Key, KeySet, KeyStore,
@@ -685,8 +685,9 @@ async fn follows_the_providers_keys_while_requests_run() {
 async fn a_remote_store_follows_the_provider_by_itself() {
     use http::Response;
     use http_body_util::Limited;
-    use tower_jwt_auth::key::Freshness;
-    use tower_jwt_auth::remote::{FetchError, RemoteKeys};
+    use tower_jwt_auth::fetch::FetchError;
+    use tower_jwt_auth::keys::Freshness;
+    use tower_jwt_auth::keys::RemoteKeys;
 
     let Some(provider) = Provider::of_environment("remote keys").await else {
         return;

@@ -23,8 +23,9 @@ use http::Request;
 use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use network::{JWKS, Network, json, settle, status_only};
 use tokio::time::{Instant, advance, sleep};
-use tower_jwt_auth::key::{Freshness, KeyId};
-use tower_jwt_auth::remote::{BootFile, BootStore, FetchError, RemoteKeys};
+use tower_jwt_auth::fetch::FetchError;
+use tower_jwt_auth::keys::{BootFile, BootStore, RemoteKeys};
+use tower_jwt_auth::keys::{Freshness, KeyId};
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, ConfigError, Issuer, JwtAuth, KeyStore, RejectionKind, Verifier};
 

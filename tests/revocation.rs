@@ -24,7 +24,7 @@ use proptest::test_runner::{RngSeed, TestCaseError, TestRunner};
 use support::{Fixture, ISSUER, NOW, challenges, get, get_bare, send};
 use tokio::sync::oneshot;
 use tower::{Layer, Service, service_fn};
-use tower_jwt_auth::config::Leeway;
+use tower_jwt_auth::policy::Leeway;
 use tower_jwt_auth::revocation::{
     CheckFailed, Denylist, Revocation, RevocationCheck, RevokeError, Standing,
 };
@@ -252,7 +252,7 @@ fn a_token_without_an_identity_cannot_be_revoked_by_it() {
     let (fixture, list, auth) = with_list(10);
     let nameless = fixture.accepts(&fixture.token().without("jti").mint());
     assert_eq!(list.revoke(&nameless), Err(RevokeError::NoIdentity));
-    let auth = auth.rules(tower_jwt_auth::config::IssuerRules::insecure_allow_missing_expiry);
+    let auth = auth.rules(tower_jwt_auth::policy::IssuerRules::insecure_allow_missing_expiry);
     let eternal = fixture.token().without("exp").mint();
     let claims = verdict(&auth, &eternal).unwrap();
     assert_eq!(list.revoke(&claims), Err(RevokeError::NoIdentity));

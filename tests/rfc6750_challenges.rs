@@ -25,7 +25,7 @@ use support::{
     send,
 };
 use tower::{Layer, ServiceExt, service_fn};
-use tower_jwt_auth::config::{CsrfPolicy, TokenCookie, TokenSource};
+use tower_jwt_auth::request::{CsrfPolicy, TokenCookie, TokenSource};
 use tower_jwt_auth::response::{Challenge, ProblemDetails};
 use tower_jwt_auth::scope::{Grants, Requirement};
 use tower_jwt_auth::{

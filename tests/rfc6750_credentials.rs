@@ -20,9 +20,8 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use support::{Fixture, challenges, get, get_bare, get_with, send};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_jwt_auth::config::{
-    CsrfPolicy, MaxTokenSize, TokenCookie, TokenSource, TokenSubprotocol,
-};
+use tower_jwt_auth::request::{CsrfPolicy, TokenCookie, TokenSource, TokenSubprotocol};
+use tower_jwt_auth::token::MaxTokenSize;
 use tower_jwt_auth::{Claims, ConfigError, JwtAuth, Rejection, RejectionKind};
 
 /// Asserts that the layer lets the request through.

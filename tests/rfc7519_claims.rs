@@ -18,7 +18,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{AUDIENCE, Fixture, ISSUER, NOW, get, send};
-use tower_jwt_auth::config::{IssuerRules, Leeway, RequiredClaim};
+use tower_jwt_auth::policy::{IssuerRules, Leeway, RequiredClaim};
 use tower_jwt_auth::revocation::{CheckFailed, Denylist, Standing};
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{

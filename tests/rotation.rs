@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use support::log::Log;
 use support::{AUDIENCE, Fixture, ISSUER, NOW, get, send};
-use tower_jwt_auth::key::Freshness;
+use tower_jwt_auth::keys::Freshness;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{
     Algorithm, Audience, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind, Verifier,

@@ -21,7 +21,7 @@ use std::process::Command;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use files::Directory;
-use tower_jwt_auth::key::KeyFormat;
+use tower_jwt_auth::keys::KeyFormat;
 use tower_jwt_auth::{Algorithm, Key, KeyStore};
 
 /// Each way, and what stands in the file or the variable.

@@ -19,8 +19,8 @@ use tower_jwt_auth::RejectionKind::{
     AlgorithmNotAllowed, AudienceMismatch, BadSignature, Expired, InvalidClaim,
     KeySourceUnavailable, MissingClaim, Revoked, UnknownKey,
 };
-use tower_jwt_auth::config::RequiredClaim;
-use tower_jwt_auth::remote::RemoteKeys;
+use tower_jwt_auth::keys::RemoteKeys;
+use tower_jwt_auth::policy::RequiredClaim;
 use tower_jwt_auth::revocation::Denylist;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, Claims, JwtAuth, KeyStore, RejectionKind, Verifier};

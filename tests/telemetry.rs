@@ -22,7 +22,7 @@ use http::{Request, Response};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use serde::Deserialize;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
-use tower_jwt_auth::config::{CsrfPolicy, TokenCookie, TokenSource};
+use tower_jwt_auth::request::{CsrfPolicy, TokenCookie, TokenSource};
 use tower_jwt_auth::revocation::{CheckFailed, Standing};
 use tower_jwt_auth::test::TestToken;
 use tower_jwt_auth::{Claims, JwtAuth, KeyStore, RejectionKind, scope};
@@ -218,7 +218,7 @@ async fn everything(fixture: &Fixture) {
 
 /// The rows of one of the tables in the documentation: the cells, without their ticks.
 fn documented(table: usize) -> Vec<Vec<String>> {
-    let text = include_str!("../src/telemetry.md");
+    let text = include_str!("../src/telemetry/events.md");
     let tables = text.split("\n\n").filter(|block| block.starts_with('|'));
     let rows = tables.skip(table).take(1).flat_map(str::lines).skip(2);
     rows.map(|row| {
@@ -596,7 +596,8 @@ fn each_skipped_key_is_told_once_with_its_reason() {
 #[cfg(feature = "remote")]
 #[test]
 fn skipped_keys_of_a_fetched_set_are_told_when_the_set_changes() {
-    use tower_jwt_auth::remote::{FetchError, RemoteKeys};
+    use tower_jwt_auth::fetch::FetchError;
+    use tower_jwt_auth::keys::RemoteKeys;
 
     let fixture = Fixture::new();
     let good = fixture.signer("k1").jwk();
@@ -966,7 +967,8 @@ mod remote {
 
     use std::sync::atomic::AtomicUsize;
 
-    use tower_jwt_auth::remote::{BootStore, FetchError, RemoteKeys};
+    use tower_jwt_auth::fetch::FetchError;
+    use tower_jwt_auth::keys::{BootStore, RemoteKeys};
     use tower_jwt_auth::test::{FixedClock, TestIssuer};
 
     struct Broken;

@@ -26,11 +26,11 @@ use tokio::sync::oneshot;
 use tower::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer};
 use tower::util::{BoxCloneService, BoxCloneSyncService, BoxService};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_jwt_auth::middleware::{
-    JwtAuthService, RequireFuture, RequireLayer, RequireService, ResponseFuture,
-};
+use tower_jwt_auth::future::ResponseFuture;
+use tower_jwt_auth::require::{RequireFuture, RequireLayer, RequireService};
 use tower_jwt_auth::response::{Challenge, EmptyBody, ProblemDetails};
 use tower_jwt_auth::revocation::{CheckFailed, Revocation, RevocationCheck, Standing};
+use tower_jwt_auth::service::JwtAuthService;
 use tower_jwt_auth::{
     Claims, JwtAuth, KeyStore, NoClaims, Rejection, RejectionKind, Verifier, scope,
 };

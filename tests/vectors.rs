@@ -12,7 +12,7 @@
     reason = "a test fails by panic"
 )]
 
-#[path = "../src/vectors/files.rs"]
+#[path = "../src/checks/vectors/files.rs"]
 mod files;
 mod support;
 
@@ -21,7 +21,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, StatusCode};
 use serde_json::Value;
-use tower_jwt_auth::config::IssuerRules;
+use tower_jwt_auth::policy::IssuerRules;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, Audience, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind};
 

@@ -1,8 +1,8 @@
 //! The places of a cache, and who gets one.
 
-use super::budget::{Budget, Grow, Growth};
-use super::digest::Place;
-use super::{Entry, Limits};
+use crate::cache::budget::{Budget, Grow, Growth};
+use crate::cache::digest::Place;
+use crate::cache::{Entry, Limits};
 use crate::clock::NumericDate;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Slot, try_lock};
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::unescape;
+use crate::json::unescape;
 
 /// The names of one object so far, without an allocation while they are few.
 ///

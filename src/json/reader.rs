@@ -1,7 +1,7 @@
 //! The one pass over a text.
 
-use super::names::Names;
-use super::{JsonError, MAX_DEPTH, Raw};
+use crate::json::names::Names;
+use crate::json::{JsonError, MAX_DEPTH, Raw};
 
 pub(super) struct Reader<'a> {
     text: &'a str,

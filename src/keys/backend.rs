@@ -15,9 +15,9 @@ use aws_lc_rs::signature::{
 };
 use zeroize::Zeroizing;
 
-use super::algorithm::Algorithm;
-use super::material::{Curve, Material};
-use crate::config_error::KeyError;
+use crate::error::config::KeyError;
+use crate::keys::algorithm::Algorithm;
+use crate::keys::material::{Curve, Material};
 
 /// One key for one algorithm, ready for use.
 pub(crate) struct VerifyingKey {

@@ -11,11 +11,11 @@ use std::time::Duration;
 #[cfg(feature = "_refresh")]
 use tokio::time::Instant;
 
-use super::key::{Key, KeyId};
-use super::set::{Entry, KeySet};
-use super::status::ChangeCause;
 use crate::clock::NumericDate;
-use crate::error::Excerpt;
+use crate::error::rejection::Excerpt;
+use crate::keys::key::{Key, KeyId};
+use crate::keys::set::{Entry, KeySet};
+use crate::keys::status::ChangeCause;
 
 /// Everything that decides which keys verify.
 #[derive(Clone, Default)]

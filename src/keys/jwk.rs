@@ -4,12 +4,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::algorithm::Algorithm;
-use super::key::{Key, KeyId};
-use super::material::{Curve, Material};
-use crate::config_error::{ConfigError, KeyError};
-use crate::error::Excerpt;
+use crate::error::config::{ConfigError, KeyError};
+use crate::error::rejection::Excerpt;
 use crate::json::{self, Raw};
+use crate::keys::algorithm::Algorithm;
+use crate::keys::key::{Key, KeyId};
+use crate::keys::material::{Curve, Material};
 
 /// What one entry of a key set turned out to be.
 pub(super) struct Entry {

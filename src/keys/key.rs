@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use super::algorithm::Algorithm;
-use super::backend::VerifyingKey;
-use super::jwk;
-use super::material::Material;
-use crate::config_error::{ConfigError, KeyError};
+use crate::error::config::{ConfigError, KeyError};
+use crate::keys::algorithm::Algorithm;
+use crate::keys::backend::VerifyingKey;
+use crate::keys::jwk;
+use crate::keys::material::Material;
 
 /// A key that verifies signatures, parsed once, with the algorithm that it may be used with.
 ///

@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::algorithm::Algorithm;
-use super::{backend, strength};
-use crate::config_error::KeyError;
+use crate::error::config::KeyError;
+use crate::keys::algorithm::Algorithm;
+use crate::keys::{backend, strength};
 
 /// Checked material: sizes are within the limits, encodings canonical.
 ///

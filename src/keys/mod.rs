@@ -1,43 +1,31 @@
 //! Keys: parsed once when they enter, replaced as a whole set, rotated without a restart.
 //!
-//! A key comes in as [`material`] from one of the formats ([`jwk`], [`pem`]), is checked there,
-//! and becomes a [`key::Key`] with the [`backend`]'s own form of it. Keys make a [`set`], a set
-//! lives in a [`store`], and the store's [`contents`] are that set and what the application decided.
-//! Sets that come from outside ([`local`], `remote`, `file`) are loaded again by the task in
-//! `loading`, whose other end is `refresh`.
+//! A [`Key`](crate::Key) is made from one of many formats, is checked then, and is kept in the form
+//! that the crypto backend uses. Keys make a [`KeySet`](crate::KeySet), a set lives in a
+//! [`KeyStore`](crate::KeyStore). Where sets come from is one of the constructors of the store; keys
+//! that are fetched from an issuer are [`RemoteKeys`].
 
 pub(crate) mod algorithm;
-#[cfg(feature = "remote")]
-pub(crate) mod answer;
 pub(crate) mod backend;
-#[cfg(feature = "remote")]
-pub(crate) mod boot;
 pub(crate) mod contents;
-#[cfg(feature = "remote")]
-pub(crate) mod discovery;
-#[cfg(feature = "remote")]
-mod documents;
-#[cfg(feature = "watch")]
-pub(crate) mod file;
-#[cfg(feature = "_refresh")]
-mod gate;
 mod jwk;
 pub(crate) mod key;
-#[cfg(feature = "_refresh")]
-mod load;
-#[cfg(feature = "_refresh")]
-mod loading;
-pub(crate) mod local;
 mod material;
-#[cfg(feature = "_refresh")]
-mod patience;
 #[cfg(feature = "pem")]
 mod pem;
-#[cfg(feature = "_refresh")]
-pub(crate) mod refresh;
-#[cfg(feature = "remote")]
-pub(crate) mod remote;
 pub(crate) mod set;
+pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod store;
 mod strength;
+
+pub use key::KeyId;
+pub use set::SkippedKey;
+#[cfg(feature = "watch")]
+pub use source::file::KeyFile;
+pub use source::local::KeyFormat;
+#[cfg(feature = "remote")]
+pub use source::remote::RemoteKeys;
+#[cfg(feature = "remote")]
+pub use source::snapshot::{BootFile, BootStore};
+pub use status::{ChangeCause, DeadKey, Failing, Freshness, KeyChange, KeyStatus, RetiringKey};

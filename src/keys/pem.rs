@@ -5,8 +5,8 @@ use der::{Decode, Reader, SliceReader};
 use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 use x509_cert::Certificate;
 
-use super::material::{Curve, Material};
-use crate::config_error::KeyError;
+use crate::error::config::KeyError;
+use crate::keys::material::{Curve, Material};
 
 /// The one key in a PEM text.
 pub(super) fn from_pem(text: &[u8]) -> Result<Material, KeyError> {

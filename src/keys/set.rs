@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::jwk;
-use super::key::{Key, KeyId};
 use crate::clock::NumericDate;
-use crate::config_error::{ConfigError, KeyError};
+use crate::error::config::{ConfigError, KeyError};
+use crate::keys::jwk;
+use crate::keys::key::{Key, KeyId};
 use crate::telemetry;
 
 /// Keys of one issuer: at least one usable key, found by id.
@@ -147,7 +147,12 @@ impl SkippedKey {
 impl fmt::Display for SkippedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.id {
-            Some(id) => write!(f, "key {}: {}", crate::error::Excerpt(id), self.reason),
+            Some(id) => write!(
+                f,
+                "key {}: {}",
+                crate::error::rejection::Excerpt(id),
+                self.reason
+            ),
             None => write!(f, "key at position {}: {}", self.position, self.reason),
         }
     }

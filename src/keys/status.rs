@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 
-use super::key::{Key, KeyId};
-use super::set::{KeySet, SkippedKey};
-use super::store::Snapshot;
 use crate::clock::NumericDate;
+use crate::keys::key::{Key, KeyId};
+use crate::keys::set::{KeySet, SkippedKey};
+use crate::keys::store::Snapshot;
 
 /// How the keys of one [`KeyStore`](crate::KeyStore) are doing. Prints as a few lines, and
 /// serializes for an admin page: the fields by their names, times in seconds since 1970.

@@ -14,13 +14,13 @@ use arc_swap::{ArcSwap, Guard};
 #[cfg(feature = "_refresh")]
 use tokio::time::Instant;
 
-use super::algorithm::Algorithm;
-use super::contents::{Contents, DeadCandidate};
-use super::key::{Key, KeyId};
-use super::set::KeySet;
-use super::status::{ChangeCause, KeyChange, KeyStatus};
 use crate::clock::{Clock, NumericDate, SystemClock};
-use crate::config_error::ConfigError;
+use crate::error::config::ConfigError;
+use crate::keys::algorithm::Algorithm;
+use crate::keys::contents::{Contents, DeadCandidate};
+use crate::keys::key::{Key, KeyId};
+use crate::keys::set::KeySet;
+use crate::keys::status::{ChangeCause, KeyChange, KeyStatus};
 use crate::telemetry;
 
 /// The keys of one issuer, changed while requests run.
@@ -58,7 +58,7 @@ pub(super) struct Shared {
     generation: AtomicU64,
     hooks: ArcSwap<Vec<Hook>>,
     #[cfg(feature = "_refresh")]
-    refresher: Option<super::refresh::Refresher>,
+    refresher: Option<crate::keys::source::refresh::Refresher>,
 }
 
 type Hook = Arc<dyn Fn(&KeyChange) + Send + Sync>;
@@ -461,7 +461,7 @@ impl KeyStore {
     /// A store whose keys are loaded again by a task.
     pub(super) fn refreshing(
         first: Option<(KeySet, Instant)>,
-        refresher: super::refresh::Refresher,
+        refresher: crate::keys::source::refresh::Refresher,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let first = Snapshot::first(Contents::fetched(first), &clock);

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::config_error::KeyError;
+use crate::error::config::KeyError;
 
 /// Refuses what is visibly no output of a random generator, or is known to everybody.
 pub(super) fn check(secret: &[u8]) -> Result<(), KeyError> {

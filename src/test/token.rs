@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
-use super::signer::Signer;
+use crate::test::signer::Signer;
 
 /// Token of a [`TestIssuer`](super::TestIssuer), good or bad; [`mint`](Self::mint) gives its text.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
-use tower_jwt_auth::config::TokenCache;
+use tower_jwt_auth::cache::TokenCache;
 use tower_jwt_auth::revocation::{CheckFailed, Revocation, RevocationCheck, Standing};
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{Algorithm, Claims, Key};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{Request, Response};
 use tokio::time::sleep;
-use tower_jwt_auth::remote::{Fetch, FetchError, Fetching};
+use tower_jwt_auth::fetch::{Fetch, FetchError, Fetching};
 use tower_jwt_auth::test::TestIssuer;
 
 /// Where the key set of the issuer `https://as.example` stands.

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 
 use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_jwt_auth::config::{CsrfPolicy, TokenCookie, TokenSource};
+use tower_jwt_auth::request::{CsrfPolicy, TokenCookie, TokenSource};
 use tower_jwt_auth::response::RespondTo;
 use tower_jwt_auth::revocation::{CheckFailed, RevocationCheck, Standing};
 use tower_jwt_auth::scope::AllOf;

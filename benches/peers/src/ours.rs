@@ -2,7 +2,7 @@
 
 use tower::Layer;
 use tower_jwt_auth::JwtAuth;
-use tower_jwt_auth::config::TokenCache;
+use tower_jwt_auth::cache::TokenCache;
 
 use crate::measure::{Subject, subject};
 use crate::plain::Hello;

@@ -1,0 +1,36 @@
+//! The long documentation: how to start, what to watch out for, and why things are as they are.
+//!
+//! | page | answers |
+//! |---|---|
+//! | [`start`] | how do I protect my axum, tonic or hyper service? |
+//! | [`mistakes`] | which four mistakes hurt people, and what prevents each? |
+//! | [`keys`] | where do keys come from, and how do they change without a restart? |
+//! | [`providers`] | which settings fit the tokens of Auth0, Okta, Entra ID and others? |
+//! | [`defaults`] | why is the default what it is? |
+//! | [`performance`] | what does verification cost, and what does the cache do? |
+//! | [`limitations`] | what does this crate not do? |
+//! | [`compare`] | how does it differ from its neighbours? |
+
+/// A page, whose examples are compiled where everything that they use is there.
+macro_rules! page {
+    ($name:ident) => {
+        #[cfg_attr(
+            all(feature = "axum", feature = "grpc", feature = "pem", feature = "reqwest", feature = "test-util", feature = "watch"),
+            doc = include_str!(concat!(stringify!($name), ".md"))
+        )]
+        #[cfg_attr(
+            not(all(feature = "axum", feature = "grpc", feature = "pem", feature = "reqwest", feature = "test-util", feature = "watch")),
+            doc = concat!("`src/guide/", stringify!($name), ".md`, rendered where all features are on.")
+        )]
+        pub mod $name {}
+    };
+}
+
+page!(start);
+page!(mistakes);
+page!(keys);
+page!(providers);
+page!(defaults);
+page!(performance);
+page!(limitations);
+page!(compare);

@@ -1,0 +1,333 @@
+//! Metadata of an issuer (RFC 8414, OpenID Connect Discovery): where its keys are.
+
+use std::time::Duration;
+
+use http::Uri;
+use tokio::time::Instant;
+
+use crate::issuer::Issuer;
+use crate::json;
+use crate::keys::source::documents::Documents;
+use crate::keys::source::freshness::{Lifetimes, checked};
+use crate::keys::source::load::LoadError;
+
+/// The places of an issuer's metadata, in the order in which they are asked: the form of RFC 8414,
+/// section 3.1, then that of OpenID Connect Discovery, section 4.
+pub(crate) fn metadata_uris(issuer: &str) -> Option<[String; 2]> {
+    let uri: Uri = issuer.parse().ok()?;
+    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+    let path = uri.path().trim_end_matches('/');
+    if uri.query().is_some() {
+        return None;
+    }
+    let bare = issuer.strip_suffix('/').unwrap_or(issuer);
+    Some([
+        format!("{scheme}://{authority}/.well-known/oauth-authorization-server{path}"),
+        format!("{bare}/.well-known/openid-configuration"),
+    ])
+}
+
+/// The `jwks_uri` in the metadata of exactly this issuer.
+pub(crate) fn jwks_uri(
+    metadata: &[u8],
+    issuer: &str,
+    plain_http: PlainHttp,
+) -> Result<String, String> {
+    let text = std::str::from_utf8(metadata).map_err(|_| "metadata is not UTF-8".to_owned())?;
+    let (mut named, mut uri) = (None, None);
+    json::read_object(text, json::MAX_MEMBERS, |name, value| match &*name {
+        "issuer" => named = value.string(),
+        "jwks_uri" => uri = value.string(),
+        _ => {}
+    })
+    .map_err(|_| "metadata is not one JSON object".to_owned())?;
+    match named {
+        Some(named) if named == issuer => {}
+        Some(named) => {
+            let named = crate::error::rejection::Excerpt(&named);
+            return Err(format!(
+                "metadata is of issuer {named}, expected {issuer:?}"
+            ));
+        }
+        None => return Err("metadata has no `issuer`".into()),
+    }
+    let uri = uri.ok_or("metadata has no `jwks_uri`")?;
+    plain_http.check(&uri)?;
+    Ok(uri.into_owned())
+}
+
+/// Which places keys may be fetched from by plain http. By https they may be from any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlainHttp {
+    Anywhere,
+    Loopback,
+    Nowhere,
+}
+
+impl PlainHttp {
+    /// Whether keys, or what leads to them, may be fetched from this URL.
+    pub(crate) fn check(self, uri: &str) -> Result<(), String> {
+        let refused = |expected: &str| {
+            Err(format!(
+                "{} is not usable: expected {expected}",
+                crate::error::rejection::Excerpt(uri)
+            ))
+        };
+        let Ok(parsed) = uri.parse::<Uri>() else {
+            return refused("a URL");
+        };
+        let Some(host) = parsed.host() else {
+            return refused("an absolute URL");
+        };
+        if parsed
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+        {
+            return refused("a URL without credentials");
+        }
+        match (parsed.scheme_str(), self) {
+            (Some("https"), _) | (Some("http"), Self::Anywhere) => Ok(()),
+            (Some("http"), Self::Loopback) if is_loopback(host) => Ok(()),
+            (Some("http"), Self::Loopback) => {
+                refused("https, or http to a loopback address (`insecure_plain_http` lifts this)")
+            }
+            (Some("http"), Self::Nowhere) => refused("https, as the document came by https"),
+            _ => refused("https, or http to a loopback address"),
+        }
+    }
+
+    /// What a document from this place may lead to: never from https to plain http.
+    pub(crate) fn behind(self, place: &str) -> Self {
+        let uri = place.parse::<Uri>().ok();
+        match uri.as_ref().and_then(Uri::scheme_str) {
+            Some("http") => self,
+            _ => Self::Nowhere,
+        }
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let name = host.to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// The way from an issuer to its key set, with what is remembered of it.
+pub(crate) struct Discovery {
+    issuer: Issuer,
+    /// In the order in which they are asked: the one that answered last stands first.
+    places: Vec<String>,
+    known: Option<Known>,
+}
+
+/// What the metadata said, and until when that is believed.
+struct Known {
+    jwks_uri: String,
+    until: Instant,
+}
+
+impl Discovery {
+    pub(crate) fn new(issuer: Issuer, places: Vec<String>) -> Self {
+        Self {
+            issuer,
+            places,
+            known: None,
+        }
+    }
+
+    /// The most requests that [`jwks_uri`](Self::jwks_uri) makes.
+    pub(crate) fn requests(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn places(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().map(String::as_str)
+    }
+
+    /// Where the keys are: as remembered, or as the first of the places says that has an answer.
+    pub(crate) async fn jwks_uri(
+        &mut self,
+        documents: &Documents,
+        plain_http: PlainHttp,
+    ) -> Result<String, LoadError> {
+        if let Some(known) = self.known.as_ref().filter(|it| Instant::now() < it.until) {
+            return Ok(known.jwks_uri.clone());
+        }
+        self.known = None;
+        let mut reasons = Vec::new();
+        let mut retry_after = None;
+        for (position, place) in self.places.iter().enumerate() {
+            match read(documents, place, &self.issuer, plain_http).await {
+                Ok(known) => {
+                    let jwks_uri = known.jwks_uri.clone();
+                    self.known = Some(known);
+                    self.places.swap(0, position);
+                    return Ok(jwks_uri);
+                }
+                Err(error) => {
+                    reasons.push(error.reason);
+                    retry_after = error.retry_after.or(retry_after);
+                }
+            }
+        }
+        Err(LoadError {
+            reason: reasons.join("; "),
+            retry_after,
+        })
+    }
+
+    /// To be called after a load that failed: the keys may have moved.
+    pub(crate) fn forget(&mut self) {
+        self.known = None;
+    }
+}
+
+async fn read(
+    documents: &Documents,
+    place: &str,
+    issuer: &Issuer,
+    plain_http: PlainHttp,
+) -> Result<Known, LoadError> {
+    let response = documents.get(place, &[]).await?;
+    let body = checked(place, &response)?;
+    let jwks_uri = jwks_uri(body, issuer.as_str(), plain_http.behind(place));
+    let jwks_uri = jwks_uri.map_err(|reason| LoadError::new(format!("{place}: {reason}")))?;
+    let lifetime = METADATA.of(response.headers());
+    Ok(Known {
+        jwks_uri,
+        until: Instant::now() + lifetime,
+    })
+}
+
+/// Metadata change hardly ever, keys do: they are asked for less often.
+const METADATA: Lifetimes = Lifetimes {
+    usual: Duration::from_secs(3_600),
+    within: (Duration::from_secs(3_600), Duration::from_secs(24 * 3_600)),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC8414-3-1, RFC8414-5-1
+    #[test]
+    fn metadata_stand_in_two_places() {
+        for (issuer, expected) in [
+            (
+                "https://h",
+                [
+                    "https://h/.well-known/oauth-authorization-server",
+                    "https://h/.well-known/openid-configuration",
+                ],
+            ),
+            (
+                "https://h/",
+                [
+                    "https://h/.well-known/oauth-authorization-server",
+                    "https://h/.well-known/openid-configuration",
+                ],
+            ),
+            (
+                "https://h/t1",
+                [
+                    "https://h/.well-known/oauth-authorization-server/t1",
+                    "https://h/t1/.well-known/openid-configuration",
+                ],
+            ),
+            (
+                "https://h:8443/t1/",
+                [
+                    "https://h:8443/.well-known/oauth-authorization-server/t1",
+                    "https://h:8443/t1/.well-known/openid-configuration",
+                ],
+            ),
+        ] {
+            assert_eq!(metadata_uris(issuer).unwrap(), expected, "{issuer}");
+        }
+        for issuer in ["", "login", "/t1", "https://h/?tenant=1"] {
+            assert!(metadata_uris(issuer).is_none(), "{issuer}");
+        }
+    }
+
+    /// RFC8414-3.3-1, RFC8414-2-1, RFC8414-2.1-1
+    #[test]
+    fn metadata_must_be_of_the_issuer_and_name_a_usable_place() {
+        let read = |text: &str| jwks_uri(text.as_bytes(), "https://h/t1", PlainHttp::Nowhere);
+        let good = r#"{"issuer":"https://h/t1","jwks_uri":"https://keys/1","signed_metadata":"x"}"#;
+        assert_eq!(read(good).unwrap(), "https://keys/1");
+        for bad in [
+            r#"{"issuer":"https://h/t1/","jwks_uri":"https://keys/1"}"#,
+            r#"{"issuer":"https://H/t1","jwks_uri":"https://keys/1"}"#,
+            r#"{"issuer":"https://h/t1","jwks_uri":"http://keys/1"}"#,
+            r#"{"issuer":"https://h/t1","jwks_uri":"https://user:pass@keys/1"}"#,
+            r#"{"issuer":"https://h/t1","issuer":"https://h/t1","jwks_uri":"https://keys/1"}"#,
+            r#"{"issuer":"https://h/t1"}"#,
+            r#"{"jwks_uri":"https://keys/1"}"#,
+            r#"["https://keys/1"]"#,
+            "<html>",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// RFC8414-2-1
+    #[test]
+    fn a_document_that_came_by_https_leads_to_https_alone() {
+        use PlainHttp::{Anywhere, Loopback};
+        for (place, setting, expected) in [
+            ("https://h/m", Loopback, [true, false, false]),
+            ("https://h/m", Anywhere, [true, false, false]),
+            ("https://127.0.0.1/m", Loopback, [true, false, false]),
+            ("http://127.0.0.1/m", Loopback, [true, true, false]),
+            ("http://keycloak:8080/m", Anywhere, [true, true, true]),
+        ] {
+            let found = ["https://keys", "http://127.0.0.1:2375/", "http://keys"].map(|uri| {
+                let text = format!(r#"{{"issuer":"i","jwks_uri":"{uri}"}}"#);
+                jwks_uri(text.as_bytes(), "i", setting.behind(place)).is_ok()
+            });
+            assert_eq!(found, expected, "{place} {setting:?}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_alone() {
+        for good in [
+            "https://h/k",
+            "http://localhost/k",
+            "http://127.9.9.9/k",
+            "http://[::1]:1/k",
+            "http://LocalHost/k",
+            "http://login.localhost:8080/k",
+            "httpS://h/k",
+        ] {
+            assert!(PlainHttp::Loopback.check(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://h/k",
+            "http://localhost.evil/k",
+            "http://evillocalhost/k",
+            "http://10.0.0.1/k",
+            "http://user@localhost/k",
+            "ftp://h/k",
+            "file:///etc/passwd",
+            "/k",
+            "",
+        ] {
+            assert!(PlainHttp::Loopback.check(bad).is_err(), "{bad}");
+        }
+        assert!(PlainHttp::Anywhere.check("http://keycloak:8080/k").is_ok());
+        for bad in [
+            "ftp://h/k",
+            "file:///etc/passwd",
+            "http://u:p@h/k",
+            "/k",
+            "",
+        ] {
+            assert!(PlainHttp::Anywhere.check(bad).is_err(), "{bad}");
+        }
+    }
+}

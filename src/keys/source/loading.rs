@@ -1,0 +1,409 @@
+//! The task that loads the keys of one store, again and again.
+
+use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::clock::Clock;
+use crate::keys::set::KeySet;
+use crate::keys::source::load::{Load, LoadError, Loaded, Schedule};
+use crate::keys::source::refresh::{Link, Outcome, after};
+use crate::keys::store::{KeyStore, Shared};
+use crate::telemetry;
+
+pub(crate) struct Task<L> {
+    source: L,
+    schedule: Schedule,
+    link: Arc<Link>,
+    store: Weak<Shared>,
+    clock: Arc<dyn Clock>,
+    failures: u32,
+    /// When to try again after failures, whatever is asked for meanwhile.
+    retry: Option<Instant>,
+}
+
+impl<L: Load> Task<L> {
+    pub(crate) fn new(
+        source: L,
+        schedule: Schedule,
+        link: Arc<Link>,
+        store: Weak<Shared>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            source,
+            schedule,
+            link,
+            store,
+            clock,
+            failures: 0,
+            retry: None,
+        }
+    }
+
+    pub(crate) async fn run(mut self, mut wanted: mpsc::Receiver<()>, first: Option<Instant>) {
+        let mut is_asked = match first {
+            Some(first) => match pause(&mut wanted, first).await {
+                ControlFlow::Break(()) => return,
+                ControlFlow::Continue(is_asked) => is_asked,
+            },
+            None => false,
+        };
+        loop {
+            self.link.gate().open();
+            let began = Instant::now();
+            let Some(outcome) = unless_closed(self.load(), &mut wanted).await else {
+                return;
+            };
+            let Some(store) = open(&self.store, &self.clock) else {
+                return;
+            };
+            let taken = outcome.and_then(|loaded| self.take(loaded, began, &store));
+            let is_good = taken.is_ok();
+            let (next, outcome) = taken.unwrap_or_else(|error| {
+                let pause = error.retry_after.map(|pause| pause.min(RETRY_AFTER_MAX));
+                let not_before = pause.map(|pause| after(Instant::now(), pause));
+                let next = self.failed(error, is_asked, store.rest());
+                (next, Outcome::Failed(not_before))
+            });
+            drop(store);
+            self.link.progress().next = Some(next);
+            self.link.finish(outcome);
+            if is_good {
+                self.source.keep();
+            }
+            match pause(&mut wanted, next).await {
+                ControlFlow::Break(()) => return,
+                ControlFlow::Continue(asked) => is_asked = asked,
+            }
+        }
+    }
+
+    /// Loads within the time limit.
+    async fn load(&mut self) -> Result<Loaded, LoadError> {
+        let limit = self.schedule.timeout;
+        let name = self.source.to_string();
+        let load = load_something(&mut self.source, &self.store, &self.clock);
+        match timeout(limit, unless_panicked(load)).await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(LoadError::new(format!(
+                "{name}: the code that loads has panicked"
+            ))),
+            Err(_) => Err(LoadError::new(format!(
+                "{name}: no answer within {limit:?}"
+            ))),
+        }
+    }
+
+    /// Gives the store what was loaded.
+    ///
+    /// Keys and their end come into the store together: whoever reads them finds both.
+    fn take(
+        &mut self,
+        loaded: Loaded,
+        began: Instant,
+        store: &KeyStore,
+    ) -> Result<(Instant, Outcome), LoadError> {
+        let end = self.schedule.end_of_new(&self.source, began, &loaded);
+        let end = end.inspect_err(|_| {
+            // The store does not have these keys, so that nothing is new would be no answer.
+            self.source.forget();
+        })?;
+        let lifetime = loaded.lifetime;
+        let is_same = |set: &KeySet| store.has_same_keys(set) && store.extend(end);
+        let changed = match loaded.set {
+            Some(set) => (!is_same(&set)).then_some(set),
+            None if store.extend(end) => None,
+            None => {
+                let reason = format!("{}: its keys became too old during the load", self.source);
+                return Err(LoadError::new(reason));
+            }
+        };
+        telemetry::keys_loaded(&self.source);
+        let next = self.succeeded(began, lifetime);
+        let outcome = changed.map_or(Outcome::Same, |set| {
+            Outcome::Changed(store.refreshed(&set, end, self.schedule.overlap))
+        });
+        Ok((next, outcome))
+    }
+
+    /// Gives the time of the next load.
+    ///
+    /// The lifetime counts from when the load `began` (RFC 9111, section 4.2.3): the answer may have
+    /// waited for a process that was suspended.
+    pub(crate) fn succeeded(&mut self, began: Instant, lifetime: Duration) -> Instant {
+        self.failures = 0;
+        self.retry = None;
+        let mut progress = self.link.progress();
+        progress.loads = progress.loads.saturating_add(1);
+        let was_failing = progress.failing.take().is_some();
+        progress.fresh_until = Some(after(began, lifetime));
+        drop(progress);
+        if was_failing {
+            telemetry::keys_recovered(&self.source);
+        }
+        after(
+            began,
+            lifetime.mul_f64(self.schedule.refresh_at + jitter(JITTER)),
+        )
+    }
+
+    /// Gives the time of the next load, where the keys may be used for this `rest`. Failures that
+    /// requests have asked for do not make the pause between the others longer.
+    fn failed(&mut self, error: LoadError, is_asked: bool, rest: Option<Duration>) -> Instant {
+        let is_first = self.link.progress().failing.is_none();
+        telemetry::keys_failed(&self.source, &error.reason, is_first);
+        let now = Instant::now();
+        let (shortest, longest) = self.schedule.backoff;
+        let doubled = shortest
+            .saturating_mul(2_u32.saturating_pow(self.failures))
+            .min(longest);
+        let wanted = error.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+        let pause = doubled.mul_f64(1.0 + jitter(JITTER * 2.0));
+        let next = match self.retry.filter(|retry| is_asked && now < *retry) {
+            Some(retry) => retry.max(after(now, wanted)),
+            None => {
+                self.failures = self.failures.saturating_add(1);
+                after(now, pause.max(wanted))
+            }
+        };
+        self.retry = Some(next);
+        let mut progress = self.link.progress();
+        let since = progress.failing.as_ref().map_or(now, |(since, _)| *since);
+        progress.failing = Some((since, error.reason));
+        // Not later than the end of the keys, of which cached tokens do not hear by themselves.
+        let rest = rest.filter(|rest| !rest.is_zero());
+        rest.map_or(next, |rest| next.min(after(now, rest)))
+    }
+}
+
+/// Loads, and has the source bring all of its keys where the store has none: that nothing is new is
+/// no answer then.
+async fn load_something(
+    source: &mut impl Load,
+    store: &Weak<Shared>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Loaded, LoadError> {
+    let is_empty = || open(store, clock).is_some_and(|store| !store.has_loaded_keys());
+    if is_empty() {
+        source.forget();
+    }
+    let loaded = source.load().await?;
+    if loaded.set.is_some() || !is_empty() {
+        return Ok(loaded);
+    }
+    source.forget();
+    source.load().await
+}
+
+fn open(store: &Weak<Shared>, clock: &Arc<dyn Clock>) -> Option<KeyStore> {
+    let shared = store.upgrade()?;
+    Some(KeyStore::from_shared(shared, Arc::clone(clock)))
+}
+
+/// Waits until it is time or somebody asks, and says which; breaks off when the store is gone.
+async fn pause(wanted: &mut mpsc::Receiver<()>, until: Instant) -> ControlFlow<(), bool> {
+    match timeout_at(until, wanted.recv()).await {
+        Ok(None) => ControlFlow::Break(()),
+        Ok(Some(())) => ControlFlow::Continue(true),
+        Err(_) => ControlFlow::Continue(false),
+    }
+}
+
+/// A load through code of the user, whose panic must not end the refreshing; `None` if it has.
+async fn unless_panicked<T>(load: impl Future<Output = T>) -> Option<T> {
+    let mut load = pin!(load);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| load.as_mut().poll(cx)));
+        polled.map_or(Poll::Ready(None), |poll| poll.map(Some))
+    })
+    .await
+}
+
+/// Runs a load to its end; `None` when the store is gone. Takes what is asked meanwhile, which the
+/// running load answers.
+async fn unless_closed<T>(
+    load: impl Future<Output = T>,
+    wanted: &mut mpsc::Receiver<()>,
+) -> Option<T> {
+    let mut load = pin!(load);
+    poll_fn(|cx| {
+        while let Poll::Ready(asked) = wanted.poll_recv(cx) {
+            if asked.is_none() {
+                return Poll::Ready(None);
+            }
+        }
+        load.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// A share between `-amount` and `amount`: so that the instances of a service do not load at once.
+fn jitter(amount: f64) -> f64 {
+    let random = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or(0);
+    (f64::from(random) / f64::from(u32::MAX)).mul_add(2.0 * amount, -amount)
+}
+
+const JITTER: f64 = 0.05;
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::sync::Mutex;
+
+    use tokio::time::{sleep, sleep_until};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::keys::algorithm::Algorithm;
+    use crate::keys::key::Key;
+    use crate::keys::source::load::Start;
+    use crate::keys::source::refresh::Refresher;
+
+    /// Gives its key once, and then the slow answer that nothing is new.
+    struct Slow {
+        has_given: bool,
+        pause: Duration,
+    }
+
+    impl fmt::Display for Slow {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("slow source")
+        }
+    }
+
+    impl Load for Slow {
+        async fn load(&mut self) -> Result<Loaded, LoadError> {
+            let set = if self.has_given {
+                sleep(self.pause).await;
+                None
+            } else {
+                let secret = b"LtNYhrBQgZXoHdE7P2uTiAqwV5m9xKcs";
+                Some(Key::from_secret(Algorithm::HS256, secret).unwrap().into())
+            };
+            self.has_given = true;
+            Ok(Loaded {
+                set,
+                lifetime: Duration::from_secs(20),
+            })
+        }
+
+        fn forget(&mut self) {
+            self.has_given = false;
+        }
+    }
+
+    fn store(pause: u64) -> KeyStore {
+        let source = Slow {
+            has_given: false,
+            pause: Duration::from_secs(pause),
+        };
+        let schedule = Schedule {
+            timeout: Duration::from_secs(60),
+            refresh_at: 0.5,
+            backoff: (Duration::from_secs(1), Duration::from_secs(1)),
+            keep_stale: Duration::ZERO,
+            cooldown: Duration::from_secs(30),
+            overlap: Duration::ZERO,
+        };
+        Refresher::start(source, schedule, Start::Empty, Arc::new(SystemClock)).unwrap()
+    }
+
+    /// That nothing is new is no answer for a store whose keys have come to their end meanwhile.
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_end_during_a_load_are_loaded_whole() {
+        let keys = store(15);
+        // The second load begins after 9 to 11 s and takes 15 s.
+        let begin = Instant::now();
+        for (until, expected) in [(1, true), (19, true), (22, false), (27, true)] {
+            sleep_until(begin + Duration::from_secs(until)).await;
+            assert_eq!(keys.is_ready(), expected, "after {until} s");
+        }
+        // A quicker one finds them alive.
+        let keys = store(5);
+        let generation = keys.generation();
+        for _ in 0..60 {
+            sleep(Duration::from_secs(1)).await;
+            assert!(keys.is_ready());
+        }
+        assert_eq!(keys.generation(), generation + 1);
+    }
+
+    /// Succeeds as the plan says, which it repeats at its end, and notes when it was asked.
+    struct Planned {
+        plan: Vec<bool>,
+        asked: Arc<Mutex<Vec<Instant>>>,
+    }
+
+    impl fmt::Display for Planned {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("planned source")
+        }
+    }
+
+    impl Load for Planned {
+        async fn load(&mut self) -> Result<Loaded, LoadError> {
+            let mut asked = self.asked.lock().unwrap();
+            let is_good = self.plan[asked.len().min(self.plan.len() - 1)];
+            asked.push(Instant::now());
+            if !is_good {
+                return Err(LoadError::new("planned"));
+            }
+            let secret = b"LtNYhrBQgZXoHdE7P2uTiAqwV5m9xKcs";
+            Ok(Loaded {
+                set: Some(Key::from_secret(Algorithm::HS256, secret).unwrap().into()),
+                lifetime: Duration::from_secs(1_000),
+            })
+        }
+
+        fn forget(&mut self) {}
+    }
+
+    /// The pause after a failure begins with it, however long ago another one was.
+    #[tokio::test(start_paused = true)]
+    async fn a_success_ends_the_pause_of_the_failure_before_it() {
+        for (plan, at_least) in [
+            // The next failure is the first one again.
+            (vec![false, true, false], 21 + 36),
+            // The twin: what is asked for meanwhile makes the pause of the first no longer.
+            (vec![false, false, false], 36),
+        ] {
+            let asked = Arc::new(Mutex::new(Vec::new()));
+            let source = Planned {
+                plan: plan.clone(),
+                asked: Arc::clone(&asked),
+            };
+            let schedule = Schedule {
+                timeout: Duration::from_secs(5),
+                refresh_at: 0.5,
+                backoff: (Duration::from_secs(40), Duration::from_secs(400)),
+                keep_stale: Duration::ZERO,
+                cooldown: Duration::from_secs(30),
+                overlap: Duration::ZERO,
+            };
+            let begin = Instant::now();
+            let clock = Arc::new(SystemClock);
+            let keys = Refresher::start(source, schedule, Start::Empty, clock).unwrap();
+            for at in [20, 21] {
+                sleep_until(begin + Duration::from_secs(at)).await;
+                keys.reload().await;
+            }
+            sleep(Duration::from_secs(60)).await;
+            let asked: Vec<_> = asked.lock().unwrap().clone();
+            let asked = asked.iter().map(|at| (*at - begin).as_secs());
+            let asked: Vec<_> = asked.collect();
+            assert_eq!(asked[..3], [0, 20, 21], "{plan:?}");
+            // The pause is 36 to 44 s.
+            assert!((at_least..=at_least + 8).contains(&asked[3]), "{asked:?}");
+        }
+    }
+}

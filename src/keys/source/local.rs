@@ -1,0 +1,499 @@
+//! Keys in files and environment variables, read at the start.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
+
+use crate::error::config::{ConfigError, KeyError};
+use crate::keys::algorithm::Algorithm;
+use crate::keys::key::Key;
+use crate::keys::set::KeySet;
+use crate::keys::store::KeyStore;
+use crate::keys::strength::{from_base64, from_hex};
+
+/// What a file or an environment variable holds.
+///
+/// ```
+/// use tower_jwt_auth::keys::KeyFormat;
+/// use tower_jwt_auth::{Algorithm, KeyStore};
+///
+/// // JWT_SECRET, or the file that JWT_SECRET_FILE names
+/// let format = KeyFormat::secret(Algorithm::HS256).with_key_id("2026-11");
+/// let keys = KeyStore::from_env("JWT_SECRET", &format);
+/// assert!(keys.is_err()); // there is neither
+/// ```
+#[derive(Clone, Debug)]
+pub struct KeyFormat {
+    form: Form,
+    key_id: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Base64Secret(Algorithm),
+    HexSecret(Algorithm),
+    Jwk,
+    Jwks,
+    #[cfg(feature = "pem")]
+    Pem(Algorithm),
+    Secret(Algorithm),
+}
+
+impl KeyFormat {
+    /// One JSON Web Key: public, or a secret.
+    #[must_use]
+    pub fn jwk() -> Self {
+        Self::of(Form::Jwk)
+    }
+
+    /// A JSON Web Key Set of public keys.
+    #[must_use]
+    pub fn jwks() -> Self {
+        Self::of(Form::Jwks)
+    }
+
+    /// One public key or certificate in PEM.
+    #[cfg(feature = "pem")]
+    #[must_use]
+    pub fn pem(algorithm: Algorithm) -> Self {
+        Self::of(Form::Pem(algorithm))
+    }
+
+    /// A shared secret: the bytes themselves. Where they are text, one line end after it does not
+    /// count, as editors and `echo` put one there.
+    ///
+    /// A text is not decoded: the login has to use its characters as the secret too. See
+    /// [`base64_secret`](Self::base64_secret) and [`hex_secret`](Self::hex_secret).
+    #[must_use]
+    pub fn secret(algorithm: Algorithm) -> Self {
+        Self::of(Form::Secret(algorithm))
+    }
+
+    /// A shared secret in base64 or base64url, with or without padding, as `openssl rand -base64 48`
+    /// prints it. Spaces and line ends do not count.
+    ///
+    /// ```
+    /// use tower_jwt_auth::Algorithm;
+    /// use tower_jwt_auth::keys::KeyFormat;
+    ///
+    /// let format = KeyFormat::base64_secret(Algorithm::HS256);
+    /// assert!(format.read(b"TDVeq7RnTHsLyAePJ7Zmz3bI1Mj0NHd6VLBxzZCZyNc=\n").is_ok());
+    /// assert!(format.read(b"not base64!").is_err());
+    /// ```
+    #[must_use]
+    pub fn base64_secret(algorithm: Algorithm) -> Self {
+        Self::of(Form::Base64Secret(algorithm))
+    }
+
+    /// A shared secret in hexadecimal digits, as `openssl rand -hex 32` prints it. Spaces and line
+    /// ends do not count.
+    #[must_use]
+    pub fn hex_secret(algorithm: Algorithm) -> Self {
+        Self::of(Form::HexSecret(algorithm))
+    }
+
+    fn of(form: Form) -> Self {
+        Self { form, key_id: None }
+    }
+
+    /// Gives the one key this id, for tokens that name it in `kid`. No meaning for a key set,
+    /// whose keys have ids of their own.
+    #[must_use]
+    pub fn with_key_id(mut self, id: impl Into<String>) -> Self {
+        self.key_id = Some(id.into());
+        self
+    }
+
+    /// The keys in this content.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeySet::from_jwks`], [`Key::from_jwk`], [`Key::from_pem`] and [`Key::from_secret`]; also
+    /// [`ConfigError::Key`] for a secret that is not in the form that was named.
+    pub fn read(&self, content: &[u8]) -> Result<KeySet, ConfigError> {
+        let key = match self.form {
+            Form::Jwks => return KeySet::from_jwks(content),
+            Form::Jwk => Key::from_jwk(content)?,
+            #[cfg(feature = "pem")]
+            Form::Pem(algorithm) => Key::from_pem(algorithm, content)?,
+            Form::Secret(algorithm) => Key::from_secret(algorithm, without_line_end(content))?,
+            Form::Base64Secret(algorithm) => Key::from_secret(algorithm, &base64_secret(content)?)?,
+            Form::HexSecret(algorithm) => {
+                let secret = from_hex(&without_spaces(content));
+                let secret = secret.ok_or(KeyError::Format("a secret in hexadecimal digits"))?;
+                Key::from_secret(algorithm, &secret)?
+            }
+        };
+        Ok(KeySet::from(match &self.key_id {
+            Some(id) => key.with_key_id(id.as_str()),
+            None => key,
+        }))
+    }
+}
+
+impl KeyStore {
+    /// A store with the keys in this file, as it is now. To follow its changes see
+    /// [`KeyFile`](crate::keys::KeyFile).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeySource`] with the path and the reason. Only a regular file of at most
+    /// 256 KiB is read: no pipe, no socket, no device. A file system that does not answer within 5
+    /// seconds is an error too.
+    pub fn from_file(path: impl AsRef<Path>, format: &KeyFormat) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let content = read_file_in_time(path).map_err(ConfigError::KeySource)?;
+        let set = format.read(&content);
+        set.map(Self::from)
+            .map_err(|error| unusable(&path.display(), &error))
+    }
+
+    /// A store with the keys in this environment variable, or in the file that the variable of the
+    /// same name with `_FILE` behind it names, as container platforms hand out secrets. Setting
+    /// both is an error, as nobody could tell which of them counts.
+    ///
+    /// Many ways to set a variable do not keep line ends: the two characters `\n` in a PEM in the
+    /// variable count as one. The variable itself stays in the environment of the process.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeySource`] with the name of the variable or file, and the reason.
+    pub fn from_env(name: &str, format: &KeyFormat) -> Result<Self, ConfigError> {
+        Self::from_variables(name, format, |name| std::env::var_os(name))
+    }
+
+    fn from_variables(
+        name: &str,
+        format: &KeyFormat,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, ConfigError> {
+        let by_file = format!("{name}_FILE");
+        let content = match (variable(name), variable(&by_file)) {
+            (Some(content), None) => Zeroizing::new(content.into_encoded_bytes()),
+            (None, Some(path)) => return Self::from_file(Path::new(&path), format),
+            (found, _) => {
+                let what = if found.is_some() { "both" } else { "neither" };
+                return Err(ConfigError::KeySource(format!(
+                    "expected one of the variables {name} and {by_file}, found {what}"
+                )));
+            }
+        };
+        let set = match format.form {
+            #[cfg(feature = "pem")]
+            Form::Pem(_) => format.read(&with_line_ends(&content)),
+            _ => format.read(&content),
+        };
+        set.map(Self::from)
+            .map_err(|error| unusable(&format_args!("variable {name}"), &error))
+    }
+}
+
+/// As [`read_file`], for at most [`READ_TIMEOUT`]: a file system that hangs keeps one thread.
+pub(crate) fn read_file_in_time(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let owned = path.to_owned();
+    let content = within(READ_TIMEOUT, move || read_file(&owned));
+    content.unwrap_or_else(|reason| Err(format!("{}: {reason}", path.display())))
+}
+
+/// What `work` gives on a thread of its own, or why there is no result within the limit.
+fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new().name("jwt-key-file".into());
+    // The receiver may be gone by then.
+    let started = thread.spawn(move || drop(sender.send(work())));
+    started.map_err(|error| format!("no thread to read it: {error}"))?;
+    receiver.recv_timeout(limit).map_err(|error| match error {
+        RecvTimeoutError::Timeout => format!("no answer within {limit:?}"),
+        RecvTimeoutError::Disconnected => "the thread that reads it has panicked".into(),
+    })
+}
+
+/// The content of a file of reasonable size.
+pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let failed = |reason: &dyn fmt::Display| format!("{}: {reason}", path.display());
+    let content = read_regular_file(path, MAX_FILE).map_err(|error| failed(&error))?;
+    content.ok_or_else(|| failed(&format_args!("longer than {MAX_FILE} bytes")))
+}
+
+/// The content of a regular file; `None` if it is longer than `longest` bytes.
+///
+/// A pipe without a writer would block the thread, and a device may have no end, so neither is
+/// opened. Nothing of the content stays in memory beside what is given.
+pub(crate) fn read_regular_file(
+    path: &Path,
+    longest: usize,
+) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let irregular = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+    if !fs::metadata(path)?.is_file() {
+        return Err(irregular());
+    }
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    // It may be another one by now.
+    if !metadata.is_file() {
+        return Err(irregular());
+    }
+    let size = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    // One byte more shows the end without another read, and that a file is too long.
+    let mut content = Zeroizing::new(vec![0; size.min(longest).saturating_add(1)]);
+    let mut length: usize = 0;
+    loop {
+        let Some(room) = content.get_mut(length..).filter(|room| !room.is_empty()) else {
+            if length > longest {
+                return Ok(None);
+            }
+            // It grows while it is read. The old block is cleared, which a growing `Vec` does not.
+            let larger = length.saturating_mul(2).min(longest).saturating_add(1);
+            let mut larger = Zeroizing::new(vec![0; larger]);
+            larger
+                .iter_mut()
+                .zip(content.iter())
+                .for_each(|(to, from)| *to = *from);
+            content = larger;
+            continue;
+        };
+        match file.read(room) {
+            Ok(0) => break,
+            Ok(read) => length = length.saturating_add(read),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    content.truncate(length);
+    Ok(Some(content))
+}
+
+fn unusable(source: &dyn fmt::Display, error: &ConfigError) -> ConfigError {
+    ConfigError::KeySource(format!("{source}: {error}"))
+}
+
+/// A random secret of octets that ends as a line does keeps its end: it is hardly ever text.
+fn without_line_end(content: &[u8]) -> &[u8] {
+    if std::str::from_utf8(content).is_err() {
+        return content;
+    }
+    let content = content.strip_suffix(b"\n").unwrap_or(content);
+    content.strip_suffix(b"\r").unwrap_or(content)
+}
+
+/// Either alphabet, but not both.
+fn base64_secret(content: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let text = without_spaces(content);
+    let unpadded = text.strip_suffix(b"=").unwrap_or(&text);
+    let unpadded = unpadded.strip_suffix(b"=").unwrap_or(unpadded);
+    let secret =
+        from_base64(&STANDARD_NO_PAD, unpadded).or_else(|| from_base64(&URL_SAFE_NO_PAD, unpadded));
+    secret.ok_or(KeyError::Format("a secret in base64 or base64url"))
+}
+
+fn without_spaces(content: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(content.len()));
+    text.extend(content.iter().filter(|byte| !byte.is_ascii_whitespace()));
+    text
+}
+
+/// With line ends in the place of the two characters that stand for one.
+#[cfg(feature = "pem")]
+fn with_line_ends(content: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(content.len());
+    let mut rest = content;
+    while let Some((first, behind)) = rest.split_first() {
+        rest = match rest.strip_prefix(b"\\n") {
+            Some(behind) => {
+                text.push(b'\n');
+                behind
+            }
+            None => {
+                text.push(*first);
+                behind
+            }
+        };
+    }
+    text
+}
+
+/// How long a file is waited for.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a file that are read at most.
+const MAX_FILE: usize = 256 * 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "LtNYhrBQgZXoHdE7P2uTiAqwV5m9xKcs";
+
+    fn from(variables: &[(&str, &str)]) -> Result<KeyStore, String> {
+        let format = KeyFormat::secret(Algorithm::HS256);
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(candidate, _)| *candidate == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        KeyStore::from_variables("JWT_SECRET", &format, variable).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_hangs_is_not_waited_for_without_end() {
+        let (release, held) = mpsc::channel::<()>();
+        let hung = within(Duration::ZERO, move || held.recv().is_ok());
+        assert_eq!(hung.unwrap_err(), "no answer within 0ns");
+        drop(release);
+        assert_eq!(within(READ_TIMEOUT, || 7), Ok(7));
+    }
+
+    #[test]
+    fn one_of_two_variables_says_where_the_keys_are() {
+        assert!(from(&[("JWT_SECRET", SECRET)]).is_ok());
+        assert_eq!(
+            from(&[]).unwrap_err(),
+            "keys cannot be loaded: expected one of the variables JWT_SECRET and JWT_SECRET_FILE, \
+             found neither"
+        );
+        assert_eq!(
+            from(&[("JWT_SECRET", SECRET), ("JWT_SECRET_FILE", "/none")]).unwrap_err(),
+            "keys cannot be loaded: expected one of the variables JWT_SECRET and JWT_SECRET_FILE, \
+             found both"
+        );
+        let missing = from(&[("JWT_SECRET_FILE", "/no/such/file")]).unwrap_err();
+        assert!(missing.contains("/no/such/file: "), "{missing}");
+    }
+
+    #[test]
+    fn an_unusable_variable_is_named_and_its_value_is_not() {
+        for bad in ["", "short", "changeme-changeme-changeme-changeme"] {
+            let refused = from(&[("JWT_SECRET", bad)]).unwrap_err();
+            assert!(refused.contains("variable JWT_SECRET: "), "{refused}");
+            assert!(bad.is_empty() || !refused.contains(bad), "{refused}");
+        }
+    }
+
+    #[cfg(feature = "pem")]
+    #[test]
+    fn line_ends_of_a_pem_may_be_written_as_two_characters_in_a_variable_alone() {
+        let pem = include_str!("../../../tests/data/keys/rsa.spki.pem");
+        let escaped = pem.trim_end().replace('\n', "\\n");
+        let format = KeyFormat::pem(Algorithm::RS256);
+        for content in [
+            pem,
+            &escaped,
+            &format!("{escaped}\\n"),
+            &escaped.replace("\\n", "\\r\\n"),
+        ] {
+            let content = content.replace("\\r", "\r");
+            let variable = |name: &str| (name == "KEY").then(|| OsString::from(&content));
+            let keys = KeyStore::from_variables("KEY", &format, variable);
+            assert!(keys.is_ok(), "{keys:?}");
+        }
+        let refused = format.read(escaped.as_bytes()).unwrap_err().to_string();
+        assert!(refused.contains("the two characters `\\n`"), "{refused}");
+        let two = format
+            .read([pem, pem].concat().as_bytes())
+            .unwrap_err()
+            .to_string();
+        assert!(two.contains("exactly one block"), "{two}");
+    }
+
+    #[test]
+    fn encoded_secrets_are_the_bytes_that_they_stand_for() {
+        let secret: Vec<u8> = (0..33_u8).map(|at| at.wrapping_mul(83) ^ 0xa5).collect();
+        let thumbprint = |format: KeyFormat, content: &[u8]| {
+            let set = format.read(content)?;
+            Ok::<_, ConfigError>(set.keys().map(|key| key.thumbprint().to_owned()).next())
+        };
+        let plain = thumbprint(KeyFormat::secret(Algorithm::HS256), &secret).unwrap();
+        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        use base64::Engine;
+        let (standard, url) = (
+            STANDARD_NO_PAD.encode(&secret),
+            URL_SAFE_NO_PAD.encode(&secret),
+        );
+        assert!(standard[..43].contains(['+', '/']), "{standard}");
+        let base64 = KeyFormat::base64_secret(Algorithm::HS256);
+        for text in [
+            standard.clone(),
+            url.clone(),
+            format!("{standard}\n"),
+            format!(" {}\r\n{}\n", &url[..20], &url[20..]),
+        ] {
+            assert_eq!(
+                thumbprint(base64.clone(), text.as_bytes()).unwrap(),
+                plain,
+                "{text}"
+            );
+        }
+        let padded = base64::engine::general_purpose::STANDARD.encode([&secret[..], b"x"].concat());
+        assert!(thumbprint(base64.clone(), padded.as_bytes()).is_ok());
+        let hexadecimal = KeyFormat::hex_secret(Algorithm::HS256);
+        for text in [hex.clone(), hex.to_uppercase() + "\n"] {
+            assert_eq!(
+                thumbprint(hexadecimal.clone(), text.as_bytes()).unwrap(),
+                plain,
+                "{text}"
+            );
+        }
+        // Neither garbage, nor both alphabets, nor a pass phrase, nor what is too short when decoded.
+        let phrase = STANDARD_NO_PAD.encode("a-string-secret-at-least-256-bits-long");
+        let mixed = format!("{}-", &standard[..43]);
+        for bad in [
+            "",
+            "====",
+            "*",
+            &mixed,
+            &phrase,
+            &standard[..42],
+            &format!("{standard}===="),
+        ] {
+            assert!(thumbprint(base64.clone(), bad.as_bytes()).is_err(), "{bad}");
+        }
+        for bad in ["", "0", &hex[..63], &hex[..62], "zz"] {
+            assert!(
+                thumbprint(hexadecimal.clone(), bad.as_bytes()).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_line_end_behind_text_does_not_count() {
+        for (content, expected) in [
+            (&b"secret\n"[..], &b"secret"[..]),
+            (b"secret\r\n", b"secret"),
+            (b"secret\n\n", b"secret\n"),
+            (b"secret", b"secret"),
+            (b"\xff\n", b"\xff\n"),
+            (b"", b""),
+        ] {
+            assert_eq!(without_line_end(content), expected, "{content:?}");
+        }
+    }
+
+    /// Files of the kernel say that they are empty, and are longer when they are read.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_is_longer_than_it_says_is_read_whole() {
+        let path = Path::new("/proc/version");
+        assert_eq!(fs::metadata(path).unwrap().len(), 0);
+        let whole = fs::read(path).unwrap();
+        let read = |longest| read_regular_file(path, longest).unwrap();
+        for longest in [whole.len(), whole.len() + 1, MAX_FILE] {
+            let content = read(longest).expect("it is short enough");
+            assert_eq!(*content, whole, "{longest}");
+        }
+        for longest in [0, 1, whole.len() - 1] {
+            assert!(read(longest).is_none(), "{longest}");
+        }
+        // This one cannot be read at its start.
+        assert!(read_regular_file(Path::new("/proc/self/mem"), MAX_FILE).is_err());
+    }
+}

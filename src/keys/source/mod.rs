@@ -1,0 +1,26 @@
+//! Where keys come from, and how they are loaded again: the task in `loading`, whose other end is
+//! `refresh`, and the sources that it asks.
+
+#[cfg(feature = "_refresh")]
+mod budget;
+#[cfg(feature = "remote")]
+pub(crate) mod discovery;
+#[cfg(feature = "remote")]
+mod documents;
+#[cfg(feature = "watch")]
+pub(crate) mod file;
+#[cfg(feature = "remote")]
+pub(crate) mod freshness;
+#[cfg(feature = "_refresh")]
+mod load;
+#[cfg(feature = "_refresh")]
+mod loading;
+pub(crate) mod local;
+#[cfg(feature = "_refresh")]
+mod patience;
+#[cfg(feature = "_refresh")]
+pub(crate) mod refresh;
+#[cfg(feature = "remote")]
+pub(crate) mod remote;
+#[cfg(feature = "remote")]
+pub(crate) mod snapshot;

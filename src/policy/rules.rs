@@ -1,0 +1,297 @@
+//! The rules for the tokens of one issuer, and the words that they are made of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::config::ConfigError;
+use crate::keys::algorithm::Algorithm;
+use crate::token::header::is_same_media_type;
+
+/// How far clocks may be apart: 60 seconds unless said otherwise, and 300 at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Leeway(Duration);
+
+impl Leeway {
+    /// No leeway at all.
+    pub const ZERO: Self = Self(Duration::ZERO);
+
+    /// A leeway of so much.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Leeway`] above 300 seconds: that is no difference between clocks but a
+    /// longer life for every token.
+    pub fn new(leeway: Duration) -> Result<Self, ConfigError> {
+        if leeway > Duration::from_secs(300) {
+            return Err(ConfigError::Leeway(leeway));
+        }
+        Ok(Self(leeway))
+    }
+
+    pub(crate) fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl Default for Leeway {
+    fn default() -> Self {
+        Self(Duration::from_secs(60))
+    }
+}
+
+/// Where a claim stands in the payload: a JSON pointer
+/// ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)) through objects, such as
+/// `/resource_access/calendar/roles`.
+///
+/// A `/` within a name is written `~1`, a `~` is `~0`: `/https:~1~1example.com~1roles`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimPointer(Arc<[String]>);
+
+impl ClaimPointer {
+    /// A pointer from its text.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ClaimPointer`] if it does not begin with `/` or has a `~` that escapes nothing.
+    pub fn new(pointer: &str) -> Result<Self, ConfigError> {
+        let refused = || ConfigError::ClaimPointer(pointer.to_owned());
+        let names = pointer.strip_prefix('/').ok_or_else(refused)?;
+        let unescape = |name: &str| {
+            let mut escapes = name.split('~').skip(1);
+            escapes
+                .all(|escape| escape.starts_with(['0', '1']))
+                .then(|| name.replace("~1", "/").replace("~0", "~"))
+        };
+        names
+            .split('/')
+            .map(unescape)
+            .collect::<Option<_>>()
+            .map(Self)
+            .ok_or_else(refused)
+    }
+
+    pub(crate) fn names(&self) -> &[String] {
+        &self.0
+    }
+}
+
+/// A claim that can be required beyond `iss`, `aud` and `exp`, which always are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequiredClaim {
+    /// `client_id`.
+    ClientId,
+    /// `jti`.
+    Id,
+    /// `iat`.
+    IssuedAt,
+    /// `nbf`.
+    NotBefore,
+    /// `sub`.
+    Subject,
+}
+
+/// The rules for the tokens of one issuer.
+///
+/// [`JwtAuth::rules`](crate::JwtAuth::rules) changes them for all issuers at once, and
+/// [`JwtAuth::trust_with`](crate::JwtAuth::trust_with) for one. The most common setters are on
+/// [`JwtAuth`](crate::JwtAuth) too, for all issuers.
+///
+/// # Example: a `typ` of the issuer's own
+///
+/// ```
+/// # fn auth(auth: tower_jwt_auth::JwtAuth) -> tower_jwt_auth::JwtAuth {
+/// auth.rules(|rules| rules.accept_type("JOSE"))
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct IssuerRules {
+    pub(crate) algorithms: Option<Arc<[Algorithm]>>,
+    pub(crate) leeway: Leeway,
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) is_access_token_profile: bool,
+    required: Arc<[RequiredClaim]>,
+    /// Claims of the profile that the issuer may leave out.
+    optional: Arc<[RequiredClaim]>,
+    types: Arc<[Box<str>]>,
+    pub(crate) is_expiry_optional: bool,
+    pub(crate) accepts_id_tokens: bool,
+    pub(crate) requires_key_id: bool,
+    pub(crate) scopes_from: Arc<[ClaimPointer]>,
+    pub(crate) roles_from: Arc<[ClaimPointer]>,
+    pub(crate) client_mark: Option<(ClaimPointer, Arc<str>)>,
+}
+
+impl IssuerRules {
+    /// The algorithms that are accepted; default: those of the keys.
+    ///
+    /// An algorithm that no key fits stays refused. A key without an algorithm of its own (a JWK
+    /// without `alg`) serves each of these that its type allows, instead of the usual one alone.
+    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.algorithms = Some(algorithms.into_iter().collect());
+        self
+    }
+
+    /// How far clocks may be apart; default: 60 s.
+    pub fn leeway(mut self, leeway: Leeway) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// Maximum lifetime of a token, from `iat` to `exp`. Default: none.
+    ///
+    /// Both are times of the issuer, so the [leeway](Self::leeway) does not count. A token without
+    /// `iat` is taken as issued now; the leeway then counts, because that compares two clocks.
+    pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
+        self.max_lifetime = Some(lifetime);
+        self
+    }
+
+    /// The longest time since `iat`, which is then required; default: any.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// Requires the profile for access tokens of [RFC 9068]: `typ` is `at+jwt`; `sub`, `client_id`,
+    /// `iat` and `jti` are present; `scope` is a string; `auth_time`, `acr` and `amr` have the types
+    /// of section 2.2.1 where they are present. Default: off.
+    ///
+    /// [`optional_claims`](Self::optional_claims) is for an issuer that leaves out one of the
+    /// claims.
+    ///
+    /// [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
+    pub fn access_token_profile(mut self) -> Self {
+        self.is_access_token_profile = true;
+        self
+    }
+
+    /// The claims that are required beyond `iss`, `aud` and `exp`, and beyond those of
+    /// [`access_token_profile`](Self::access_token_profile); replaces those named before. An empty
+    /// `sub`, `client_id` or `jti` is absent. Default: none.
+    pub fn required_claims(mut self, claims: impl IntoIterator<Item = RequiredClaim>) -> Self {
+        self.required = claims.into_iter().collect();
+        self
+    }
+
+    /// The claims of [`access_token_profile`](Self::access_token_profile) that this issuer may leave
+    /// out; replaces those named before. One that [`required_claims`](Self::required_claims) names
+    /// stays required. Default: none.
+    pub fn optional_claims(mut self, claims: impl IntoIterator<Item = RequiredClaim>) -> Self {
+        self.optional = claims.into_iter().collect();
+        self
+    }
+
+    /// Accepts this further value of the header parameter `typ`, such as `JOSE`; called again, it
+    /// adds one. Default: absent, `JWT` and `at+jwt` are accepted, every other value is rejected.
+    ///
+    /// It is for one issuer that is known to send it, so set it with
+    /// [`trust_with`](crate::JwtAuth::trust_with) where other issuers are trusted too. Case does not
+    /// count, and neither does the prefix `application/`
+    /// ([RFC 7515, section 4.1.9](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.9)). Such a
+    /// token is still rejected if its claims mark it as a token of another kind, and under
+    /// [`access_token_profile`](Self::access_token_profile) no other type is accepted.
+    pub fn accept_type(mut self, typ: &str) -> Self {
+        let types = self.types.iter().cloned();
+        self.types = types.chain([Box::from(typ)]).collect();
+        self
+    }
+
+    /// The further types that are accepted.
+    pub(crate) fn types(&self) -> impl Iterator<Item = &str> {
+        self.types.iter().map(AsRef::as_ref)
+    }
+
+    pub(crate) fn accepts_type(&self, typ: &str) -> bool {
+        !self.is_access_token_profile
+            && self
+                .types
+                .iter()
+                .any(|accepted| is_same_media_type(accepted, typ))
+    }
+
+    /// The claims that are required beyond `iss`, `aud` and `exp`.
+    pub(crate) fn required(&self) -> impl Iterator<Item = RequiredClaim> {
+        let profile: &[_] = if self.is_access_token_profile {
+            &PROFILE
+        } else {
+            &[]
+        };
+        let profile = profile
+            .iter()
+            .filter(|claim| !self.optional.contains(claim));
+        self.required.iter().chain(profile).copied()
+    }
+
+    /// Refuses tokens that name no key. Default: such a token is tried with the keys that its
+    /// algorithm fits, 8 at most.
+    pub fn require_key_id(mut self) -> Self {
+        self.requires_key_id = true;
+        self
+    }
+
+    /// Reads scopes from this claim, a string of words or an array; default: `scope`, else `scp`.
+    /// Called again, it adds a claim. A claim that is read and has another shape rejects the token.
+    pub fn scopes_from(mut self, claim: ClaimPointer) -> Self {
+        self.scopes_from = self.scopes_from.iter().cloned().chain([claim]).collect();
+        self
+    }
+
+    /// Reads roles from this claim, a string or an array; default: `roles`, `entitlements`,
+    /// `permissions`, `cognito:groups`, Keycloak's `realm_access.roles` and
+    /// `resource_access.<audience>.roles`. Called again, it adds a claim.
+    ///
+    /// `groups` is read only if it is named here, because some products let their users make groups:
+    /// then whoever makes a group called `admin` would be one.
+    ///
+    /// A claim that is read has to be a string, or an array of strings or of objects with a `value`
+    /// (SCIM). Another shape rejects the token, and `null` is absent. If an issuer sends something
+    /// else under one of the default names, name the claim that has the roles.
+    pub fn roles_from(mut self, claim: ClaimPointer) -> Self {
+        self.roles_from = self.roles_from.iter().cloned().chain([claim]).collect();
+        self
+    }
+
+    /// Says that a token whose claim has this text is a client's own, and nobody's in person; see
+    /// [`Claims::is_client`](crate::Claims::is_client). A claim that is there and is no string rejects
+    /// the token.
+    pub fn client_when(mut self, claim: ClaimPointer, text: &str) -> Self {
+        self.client_mark = Some((claim, text.into()));
+        self
+    }
+
+    /// Lets tokens in that have no `exp`.
+    ///
+    /// # Security
+    ///
+    /// Such a token opens the API forever, to whoever finds it. What must replace the check:
+    /// [`max_age`](Self::max_age), or a revocation check.
+    pub fn insecure_allow_missing_expiry(mut self) -> Self {
+        self.is_expiry_optional = true;
+        self
+    }
+
+    /// Accepts tokens with the marks of an ID token: `nonce`, `at_hash`, `c_hash`, Cognito's
+    /// `token_use`, Keycloak's `typ`. The marks of every other kind are rejected all the same: logout
+    /// tokens, refresh tokens, DPoP proofs, status lists, introspection answers.
+    ///
+    /// # Security
+    ///
+    /// An ID token tells a client who signed in; it is no permission to call an API, and every
+    /// client of the issuer has some. What must replace the check: an audience that only this
+    /// API's own client has.
+    pub fn insecure_accept_id_tokens(mut self) -> Self {
+        self.accepts_id_tokens = true;
+        self
+    }
+}
+
+/// The claims that RFC 9068, section 2.2, requires beyond `iss`, `aud` and `exp`.
+const PROFILE: [RequiredClaim; 4] = [
+    RequiredClaim::Subject,
+    RequiredClaim::ClientId,
+    RequiredClaim::IssuedAt,
+    RequiredClaim::Id,
+];

@@ -1,0 +1,288 @@
+//! The claims against the policy: the same checks first without trust, to refuse a hopeless token
+//! before its signature costs anything, then as decisions on the authentic payload.
+
+use std::time::Duration;
+
+use crate::clock::NumericDate;
+use crate::error::rejection::{Rejection, RejectionKind, Seconds, one_of};
+use crate::issuer::Audience;
+use crate::policy::grants;
+use crate::policy::{IssuerRules, Policy, RequiredClaim, Trust};
+use crate::token::claims::Claims;
+use crate::token::compact::{Authentic, Unverified};
+use crate::token::header::TokenType;
+use crate::token::registered::Registered;
+
+/// The trusts in the issuer that a token says it comes from: the first, and whether there are more.
+/// The only thing that is decided by an unchecked claim, and the signature is then checked with the
+/// keys of these trusts alone.
+pub(crate) fn trusts_of<'p>(
+    policy: &'p Policy,
+    token: &Unverified<'_>,
+) -> Result<(&'p Trust, bool), Rejection> {
+    let claims = token.untrusted();
+    let issuer = claims.issuer().ok_or_else(|| missing("iss"))?;
+    let mut trusts = policy.trusts_in(issuer);
+    let first = trusts.next().ok_or_else(|| {
+        let trusted = policy.trusts.iter().map(|trust| trust.issuer.as_str());
+        Rejection::mismatch(
+            RejectionKind::IssuerMismatch,
+            "issuer",
+            one_of(trusted),
+            issuer,
+        )
+    })?;
+    Ok((first, trusts.next().is_some()))
+}
+
+/// Refuses what no signature could save.
+pub(crate) fn refuse_hopeless(
+    token: &Unverified<'_>,
+    trust: &Trust,
+    now: NumericDate,
+) -> Result<(), Rejection> {
+    check(token.typ(), token.untrusted(), trust, now)
+}
+
+/// Judges an authentic token; the only way to [`Claims`].
+pub(crate) fn validate(
+    token: Authentic<'_>,
+    trust: &Trust,
+    now: NumericDate,
+) -> Result<Claims, Rejection> {
+    let Authentic {
+        header,
+        claims: mut registered,
+    } = token;
+    let issuer = registered.issuer().unwrap_or_default();
+    if issuer != trust.issuer.as_str() {
+        return Err(Rejection::mismatch(
+            RejectionKind::IssuerMismatch,
+            "issuer",
+            &trust.issuer,
+            issuer,
+        ));
+    }
+    check(header.typ(), &registered, trust, now)?;
+    grants::scopes(&mut registered, &trust.rules)?;
+    grants::roles(&mut registered, trust)?;
+    let is_client = is_client(&registered, &trust.rules)?;
+    Ok(Claims::from_registered(registered, is_client))
+}
+
+fn check(
+    typ: &TokenType,
+    claims: &Registered,
+    trust: &Trust,
+    now: NumericDate,
+) -> Result<(), Rejection> {
+    check_type(typ, claims, &trust.rules)?;
+    check_audience(&trust.audience, claims)?;
+    check_times(claims, &trust.rules, now)?;
+    check_required(claims, &trust.rules)?;
+    if claims.is_bound() {
+        return Err(Rejection::because(
+            RejectionKind::BindingMismatch,
+            "token is bound to a key or certificate (`cnf`), and the binding is not checked here",
+        ));
+    }
+    Ok(())
+}
+
+/// RFC 8725, sections 3.11 and 3.12; RFC 9068, section 4.
+fn check_type(typ: &TokenType, claims: &Registered, rules: &IssuerRules) -> Result<(), Rejection> {
+    let wrong = |presented: &str| {
+        let expected = if rules.is_access_token_profile {
+            "at+jwt".to_owned()
+        } else {
+            let more: String = rules.types().map(|typ| format!(", {typ}")).collect();
+            format!("at+jwt, JWT{more} or absent (see `IssuerRules::accept_type`)")
+        };
+        Err(Rejection::mismatch(
+            RejectionKind::WrongType,
+            "`typ`",
+            expected,
+            presented,
+        ))
+    };
+    match typ {
+        TokenType::AccessToken => return Ok(()),
+        TokenType::Absent if rules.is_access_token_profile => return wrong(""),
+        TokenType::Jwt if rules.is_access_token_profile => return wrong("JWT"),
+        TokenType::Other(other) if !rules.accepts_type(other) => return wrong(other),
+        TokenType::Absent | TokenType::Jwt | TokenType::Other(_) => {}
+    }
+    // Without the type of its own, an access token is told from its relatives by their marks.
+    let id_token = || claims.id_token_mark().filter(|_| !rules.accepts_id_tokens);
+    let mark = claims.foreign_mark().or_else(id_token);
+    mark.map_or(Ok(()), |mark| {
+        Err(Rejection::because(RejectionKind::WrongType, mark))
+    })
+}
+
+/// RFC 7519, section 4.1.3.
+fn check_audience(audience: &Audience, claims: &Registered) -> Result<(), Rejection> {
+    if audience.is_any()
+        || audience
+            .ids()
+            .any(|id| claims.audience().any(|presented| presented == id))
+    {
+        return Ok(());
+    }
+    if !claims.has_audience() {
+        return Err(missing("aud"));
+    }
+    let presented = claims.audience().collect::<Vec<_>>().join(" ");
+    Err(Rejection::mismatch(
+        RejectionKind::AudienceMismatch,
+        "audience",
+        one_of(audience.ids()),
+        &presented,
+    ))
+}
+
+/// From when on and until before when [`check_times`] lets these claims through, at least.
+pub(crate) fn window(claims: &Registered, rules: &IssuerRules) -> (NumericDate, NumericDate) {
+    let leeway = rules.leeway.duration();
+    let (mut from, mut until) = (NumericDate(f64::NEG_INFINITY), NumericDate(f64::INFINITY));
+    let mut not_before = |at: NumericDate| from.0 = from.0.max(at.0);
+    for at in claims.not_before().into_iter().chain(claims.issued_at()) {
+        not_before(at.minus(leeway));
+    }
+    if let Some(at) = claims.expires_at() {
+        until = at.plus(leeway);
+        if let (Some(lifetime), None) = (rules.max_lifetime, claims.issued_at()) {
+            not_before(at.minus(lifetime).minus(leeway));
+        }
+    }
+    if let (Some(at), Some(age)) = (claims.issued_at(), rules.max_age) {
+        until.0 = until.0.min(at.plus(age).plus(leeway).0);
+    }
+    (from, until)
+}
+
+/// RFC 7519, sections 4.1.4 to 4.1.6.
+fn check_times(
+    claims: &Registered,
+    rules: &IssuerRules,
+    now: NumericDate,
+) -> Result<(), Rejection> {
+    let leeway = rules.leeway.duration();
+    let outside = |kind, what, at: NumericDate| {
+        Err(Rejection::times(
+            kind,
+            what,
+            at.0,
+            now.0,
+            leeway.as_secs_f64(),
+        ))
+    };
+    match claims.expires_at() {
+        Some(at) if now >= at.plus(leeway) => {
+            return outside(RejectionKind::Expired, "expiry (`exp`)", at);
+        }
+        None if !rules.is_expiry_optional => return Err(missing("exp")),
+        _ => {}
+    }
+    if let Some(at) = claims.not_before().filter(|at| now.plus(leeway) < *at) {
+        return outside(RejectionKind::NotYetValid, "start (`nbf`)", at);
+    }
+    if let Some(at) = claims.issued_at().filter(|at| now.plus(leeway) < *at) {
+        return outside(RejectionKind::NotYetValid, "issue (`iat`)", at);
+    }
+    if let Some(age) = rules.max_age {
+        let at = claims.issued_at().ok_or_else(|| missing("iat"))?;
+        if now.minus(leeway) > at.plus(age) {
+            return outside(
+                RejectionKind::Expired,
+                "end of the greatest age (`iat`)",
+                at.plus(age),
+            );
+        }
+    }
+    if let (Some(lifetime), Some(end)) = (rules.max_lifetime, claims.expires_at()) {
+        // Both times are the issuer's, so there is no difference of clocks between them. Without
+        // `iat` the token begins now, by our clock.
+        let (start, tolerance) = match claims.issued_at() {
+            Some(start) => (start, Duration::ZERO),
+            None => (now, leeway),
+        };
+        if end > start.plus(lifetime).plus(tolerance) {
+            let (lives, longest) = (Seconds(end.0 - start.0), Seconds(lifetime.as_secs_f64()));
+            return Err(Rejection::because(
+                RejectionKind::InvalidClaim,
+                format!("token lives {lives} s, at most {longest} s are accepted"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_required(claims: &Registered, rules: &IssuerRules) -> Result<(), Rejection> {
+    for claim in rules.required() {
+        let (name, is_there) = match claim {
+            RequiredClaim::ClientId => ("client_id", claims.client_id().is_some()),
+            RequiredClaim::Id => ("jti", claims.id().is_some()),
+            RequiredClaim::IssuedAt => ("iat", claims.issued_at().is_some()),
+            RequiredClaim::NotBefore => ("nbf", claims.not_before().is_some()),
+            RequiredClaim::Subject => ("sub", claims.subject().is_some()),
+        };
+        if !is_there {
+            return Err(unusable(name, claims));
+        }
+    }
+    if rules.is_access_token_profile
+        && let Some(name) = claims.odd_claim()
+    {
+        return Err(wrong_type(name));
+    }
+    Ok(())
+}
+
+/// A required claim that is absent, empty, or of a type that would not matter elsewhere.
+fn unusable(name: &str, claims: &Registered) -> Rejection {
+    let value = claims
+        .claim(name)
+        .map(|value| value.value(claims.payload()));
+    match value {
+        None => missing(name),
+        Some(value) if value.is_null() => missing(name),
+        Some(value) if value.is_string() => Rejection::because(
+            RejectionKind::MissingClaim,
+            format!("claim `{name}` is empty"),
+        ),
+        Some(_) => wrong_type(name),
+    }
+}
+
+/// RFC 9068, section 5: who has its own id as subject is no person. Auth0 appends `@clients`. A
+/// token that names its client in several claims must not hide it behind one of them.
+fn is_client(claims: &Registered, rules: &IssuerRules) -> Result<bool, Rejection> {
+    let own_subject = claims.subject().is_none_or(|subject| {
+        let subject = subject.strip_suffix("@clients").unwrap_or(subject);
+        claims.clients().any(|client| client == subject)
+    });
+    let mut is_marked = false;
+    if let Some((pointer, text)) = &rules.client_mark
+        && let Some(claim) = grants::named(claims, pointer)?
+    {
+        let found = claim.string();
+        let found = found.ok_or_else(|| grants::wrong(&pointer.names().join("/"), "a string"))?;
+        is_marked = found == **text;
+    }
+    Ok(own_subject || claims.says_client() || is_marked)
+}
+
+fn wrong_type(claim: &str) -> Rejection {
+    Rejection::because(
+        RejectionKind::InvalidClaim,
+        format!("claim `{claim}` has the wrong JSON type"),
+    )
+}
+
+fn missing(claim: &str) -> Rejection {
+    Rejection::because(
+        RejectionKind::MissingClaim,
+        format!("claim `{claim}` is missing"),
+    )
+}

@@ -1,0 +1,204 @@
+//! The places of a request that have a token, one function for each.
+
+use std::borrow::Cow;
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, SEC_WEBSOCKET_PROTOCOL};
+
+use crate::bytes;
+use crate::error::rejection::{Rejection, RejectionKind};
+use crate::request::credentials::{Credentials, too_long};
+use crate::request::{BEARER, malformed};
+use crate::token::limits::MaxTokenSize;
+
+type Found<'r> = Result<Option<Credentials<'r>>, Rejection>;
+
+/// RFC 9110, section 11.6.2, and RFC 6750, section 2.1.
+pub(super) fn authorization(headers: &HeaderMap, largest: MaxTokenSize) -> Found<'_> {
+    let mut lines = headers.get_all(AUTHORIZATION).into_iter();
+    let Some(line) = lines.next() else {
+        return Ok(None);
+    };
+    if lines.next().is_some() {
+        return Err(malformed("request has two `Authorization` headers"));
+    }
+    parse_authorization(line.as_bytes(), largest)
+}
+
+/// The bearer token in the value of an `Authorization` header; `None` for another scheme.
+pub(crate) fn parse_authorization(value: &[u8], largest: MaxTokenSize) -> Found<'_> {
+    if value.len() > largest.bytes().saturating_add(SCHEME_ROOM) {
+        let kind = RejectionKind::MalformedRequest;
+        let length = value.len();
+        return Err(too_long(kind, "`Authorization` header", length, largest));
+    }
+    let value = bytes::trimmed(value);
+    match behind_scheme(value) {
+        Some(token) => Credentials::of_request(token, largest).map(Some),
+        None => other_scheme(value).map(|()| None),
+    }
+}
+
+/// What stands behind the scheme `Bearer`, if there is one.
+fn behind_scheme(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked(BEARER.len())?;
+    if !scheme.eq_ignore_ascii_case(BEARER) || !matches!(rest, [] | [b' ', ..]) {
+        return None;
+    }
+    let blank = rest.iter().take_while(|byte| **byte == b' ').count();
+    rest.get(blank..)
+}
+
+fn other_scheme(value: &[u8]) -> Result<(), Rejection> {
+    if std::str::from_utf8(value).is_err() {
+        return Err(malformed("`Authorization` header is not ASCII"));
+    }
+    let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+    if scheme.is_empty() || !bytes::all(scheme, bytes::is_token_character) {
+        return Err(malformed(
+            "`Authorization` header does not begin with a scheme",
+        ));
+    }
+    // A token is never taken for none, so that `optional` lets no bad one pass.
+    if scheme.len() == value.len() && looks_like_token(value) {
+        return Err(Rejection::because(
+            RejectionKind::MissingCredentials,
+            "`Authorization` header has a token without the scheme `Bearer` before it",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether this word has the parts of a JWT, signed or encrypted, whatever is stuck to it. No scheme
+/// has two dots in its name.
+fn looks_like_token(word: &[u8]) -> bool {
+    memchr::memchr_iter(b'.', word).nth(1).is_some()
+}
+
+/// A header with the bare token; `Bearer` may stand before it.
+pub(super) fn header<'r>(
+    headers: &'r HeaderMap,
+    name: &HeaderName,
+    largest: MaxTokenSize,
+) -> Found<'r> {
+    let mut lines = headers.get_all(name).into_iter();
+    let Some(line) = lines.next() else {
+        return Ok(None);
+    };
+    if lines.next().is_some() {
+        return Err(malformed("request has two of the headers with the token"));
+    }
+    let value = bytes::trimmed(line.as_bytes());
+    let token = behind_scheme(value).unwrap_or(value);
+    checked(Credentials::of_request(token, largest)?).map(Some)
+}
+
+/// RFC 6750, section 2.3. The value may be percent-encoded.
+pub(super) fn query(query: &str, largest: MaxTokenSize) -> Found<'_> {
+    let mut found = None;
+    for parameter in query.split('&') {
+        let Some(value) = token_of_parameter(parameter) else {
+            continue;
+        };
+        if found.is_some() {
+            return Err(malformed("query has `access_token` twice"));
+        }
+        // Of each encoded byte, two of its three characters go.
+        let encoded = memchr::memchr_iter(b'%', value.as_bytes()).count();
+        let length = value.len().saturating_sub(encoded.saturating_mul(2));
+        if length > largest.bytes() {
+            let kind = RejectionKind::MalformedRequest;
+            return Err(too_long(kind, "token", length, largest));
+        }
+        let value = decode_percent(value)
+            .ok_or_else(|| malformed("query has a bad percent encoding in `access_token`"))?;
+        let bytes = match value {
+            Cow::Borrowed(value) => Cow::Borrowed(value.as_bytes()),
+            Cow::Owned(value) => Cow::Owned(value.into_bytes()),
+        };
+        found = Some(checked(Credentials::of_request(bytes, largest)?)?);
+    }
+    Ok(found)
+}
+
+/// The value of a parameter of the query, if its name is `access_token`.
+pub(super) fn token_of_parameter(parameter: &str) -> Option<&str> {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    // A longer name cannot be it, and is not decoded.
+    let is_short = name.len() <= 3 * PARAMETER.len();
+    (is_short && decode_percent(name).as_deref() == Some(PARAMETER)).then_some(value)
+}
+
+/// The cookies are split as bytes: a neighbour's cookie may have any of them (RFC 6265, section
+/// 5.4).
+pub(super) fn cookie<'r>(headers: &'r HeaderMap, name: &str, largest: MaxTokenSize) -> Found<'r> {
+    let lines = headers.get_all(COOKIE).into_iter();
+    let mut tokens = lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| value_of_cookie(pair, name));
+    let Some(token) = tokens.next() else {
+        return Ok(None);
+    };
+    if tokens.next().is_some() {
+        return Err(malformed("request has the token cookie twice"));
+    }
+    checked(Credentials::of_request(token, largest)?).map(Some)
+}
+
+/// The value of a cookie, if it has this name.
+pub(super) fn value_of_cookie<'r>(pair: &'r [u8], name: &str) -> Option<&'r [u8]> {
+    let (found, value) = bytes::split_once(pair, b'=').unwrap_or((pair, &[]));
+    (bytes::trimmed(found) == name.as_bytes()).then(|| bytes::trimmed(value))
+}
+
+/// The subprotocol that begins with this prefix.
+pub(super) fn subprotocol<'r>(
+    headers: &'r HeaderMap,
+    prefix: &str,
+    largest: MaxTokenSize,
+) -> Found<'r> {
+    let mut tokens =
+        subprotocols(headers).filter_map(|offered| offered.strip_prefix(prefix.as_bytes()));
+    let Some(token) = tokens.next() else {
+        return Ok(None);
+    };
+    if tokens.next().is_some() {
+        return Err(malformed("request offers two subprotocols with a token"));
+    }
+    checked(Credentials::of_request(token, largest)?).map(Some)
+}
+
+/// The subprotocols that a request offers, in one line or several (RFC 6455, section 11.3.4).
+pub(super) fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter();
+    lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(bytes::trimmed)
+}
+
+/// Asks at once whether they are the characters of a credential.
+pub(super) fn checked(credentials: Credentials<'_>) -> Result<Credentials<'_>, Rejection> {
+    credentials.flaw().map_or(Ok(credentials), Err)
+}
+
+fn decode_percent(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut parts = text.split('%');
+    decoded.extend_from_slice(parts.next()?.as_bytes());
+    for part in parts {
+        let (code, rest) = part
+            .split_at_checked(2)
+            .filter(|(code, _)| code.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        decoded.push(u8::from_str_radix(code, 16).ok()?);
+        decoded.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(decoded).ok().map(Cow::Owned)
+}
+
+/// Name of the query parameter.
+const PARAMETER: &str = "access_token";
+/// Room for the scheme and the spaces around it.
+const SCHEME_ROOM: usize = 256;

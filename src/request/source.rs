@@ -1,0 +1,196 @@
+//! Where a request may carry its token.
+
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, SEC_WEBSOCKET_PROTOCOL};
+
+use crate::bytes;
+use crate::error::config::ConfigError;
+use crate::request::csrf::CsrfPolicy;
+
+/// Where a request may carry its token: the `Authorization` header, always, and more if asked for.
+///
+/// A request with tokens in two places is rejected with 400 ([RFC 6750, section 2]), and so is one
+/// with two tokens in one place. The cookie alone is an exception: a browser sends it without being
+/// asked, so it is not looked at if a header or a subprotocol has a token.
+///
+/// # Example: the header of a proxy that logs people in
+///
+/// ```
+/// use http::HeaderName;
+/// use tower_jwt_auth::request::TokenSource;
+///
+/// let source = TokenSource::header().with_header(HeaderName::from_static("cf-access-jwt-assertion"));
+/// # let _ = source;
+/// ```
+///
+/// [RFC 6750, section 2]: https://www.rfc-editor.org/rfc/rfc6750#section-2
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct TokenSource {
+    pub(super) headers: Vec<HeaderName>,
+    pub(super) cookie: Option<TokenCookie>,
+    pub(super) subprotocol: Option<TokenSubprotocol>,
+    pub(super) is_query_on: bool,
+}
+
+impl TokenSource {
+    /// The `Authorization` header alone: the default.
+    pub fn header() -> Self {
+        Self::default()
+    }
+
+    /// Also this header, which has the bare token as its value; `Bearer` before it is accepted.
+    ///
+    /// This is for a proxy that logs people in and hands their token on in a header of its own, such
+    /// as `Cf-Access-Jwt-Assertion` or `X-Goog-IAP-JWT-Assertion`. The token is verified like any
+    /// other. May be called several times.
+    pub fn with_header(mut self, name: HeaderName) -> Self {
+        if name != AUTHORIZATION && !self.headers.contains(&name) {
+            self.headers.push(name);
+        }
+        self
+    }
+
+    /// Also the cookie.
+    pub fn or_cookie(mut self, cookie: TokenCookie) -> Self {
+        self.cookie = Some(cookie);
+        self
+    }
+
+    /// Also a subprotocol that a browser offers when it opens a WebSocket.
+    pub fn with_subprotocol(mut self, subprotocol: TokenSubprotocol) -> Self {
+        self.subprotocol = Some(subprotocol);
+        self
+    }
+
+    /// Also the query parameter `access_token` ([RFC 6750, section 2.3]).
+    ///
+    /// # Security
+    ///
+    /// URLs end up in logs, histories and `Referer` headers, and the token with them. What must
+    /// replace the header's safety: tokens that live for seconds, as for a WebSocket or a download
+    /// that a browser starts. Successful answers get `Cache-Control: private`.
+    ///
+    /// [RFC 6750, section 2.3]: https://www.rfc-editor.org/rfc/rfc6750#section-2.3
+    pub fn insecure_or_query(mut self) -> Self {
+        self.is_query_on = true;
+        self
+    }
+
+    pub(crate) fn reads_query(&self) -> bool {
+        self.is_query_on
+    }
+
+    /// Whether `Authorization` is the only place that is looked at.
+    pub(super) fn is_authorization_alone(&self) -> bool {
+        self.headers.is_empty()
+            && self.cookie.is_none()
+            && self.subprotocol.is_none()
+            && !self.is_query_on
+    }
+
+    /// The request headers that the verdict on a request depends on, for `Vary`.
+    pub(crate) fn header_names(&self) -> impl Iterator<Item = HeaderName> {
+        let more = [
+            self.cookie.as_ref().map(|_| COOKIE),
+            self.subprotocol.as_ref().map(|_| SEC_WEBSOCKET_PROTOCOL),
+        ];
+        std::iter::once(AUTHORIZATION)
+            .chain(self.headers.iter().cloned())
+            .chain(more.into_iter().flatten())
+    }
+}
+
+/// A cookie that carries the token, with its protection against requests from other sites.
+///
+/// A browser sends cookies with whatever another site makes it request. The [`CsrfPolicy`] says
+/// which of those requests are rejected with 403. The `__Host-` or `__Secure-` prefix keeps the
+/// cookie off unencrypted connections
+/// ([RFC 6265bis, section 4.1.3](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-4.1.3)).
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TokenCookie {
+    pub(super) name: Arc<str>,
+    pub(super) csrf: CsrfPolicy,
+}
+
+impl TokenCookie {
+    /// The cookie of this name, under this policy.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::CookieName`] without one of the two prefixes.
+    pub fn new(name: &str, csrf: CsrfPolicy) -> Result<Self, ConfigError> {
+        let bare = name
+            .strip_prefix("__Host-")
+            .or_else(|| name.strip_prefix("__Secure-"));
+        if bare.is_none_or(str::is_empty) {
+            return Err(ConfigError::CookieName(name.to_owned()));
+        }
+        Self::insecure_unprefixed(name, csrf)
+    }
+
+    /// The cookie of this name, which needs no prefix: for a provider that chooses the name, such as
+    /// `CF_Authorization`. The policy is the same.
+    ///
+    /// # Security
+    ///
+    /// A cookie without a prefix may be sent over an unencrypted connection, and a neighbouring
+    /// host, or anybody on the network, can set it. So another person's token can be put in the
+    /// place of the user's. What must replace the prefix: the provider sets the cookie with `Secure`
+    /// and `HttpOnly`, every host of the domain is trusted, and the host answers over https alone,
+    /// with HSTS.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::CookieName`] if it is not the name of a cookie.
+    pub fn insecure_unprefixed(name: &str, csrf: CsrfPolicy) -> Result<Self, ConfigError> {
+        if name.is_empty() || !name.bytes().all(bytes::is_token_character) {
+            return Err(ConfigError::CookieName(name.to_owned()));
+        }
+        Ok(Self {
+            name: name.into(),
+            csrf,
+        })
+    }
+}
+
+/// A WebSocket subprotocol that carries the token, as browsers cannot set a header there.
+///
+/// The page offers the token beside the subprotocol that it speaks:
+/// `new WebSocket(url, ["chat", "bearer." + token])` for the prefix `bearer.`. The entry with the
+/// token is taken out of `Sec-WebSocket-Protocol` before the inner service sees the request, so it
+/// can neither be selected nor sent back ([RFC 6455, section 4.2.2]). A browser closes the
+/// connection if it offered subprotocols and none is selected: offer one that the service selects.
+///
+/// The [`CsrfPolicy`] applies to the handshake as it does to a cookie ([RFC 6455, section 10.2]).
+///
+/// [RFC 6455, section 4.2.2]: https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2
+/// [RFC 6455, section 10.2]: https://www.rfc-editor.org/rfc/rfc6455#section-10.2
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TokenSubprotocol {
+    pub(super) prefix: Arc<str>,
+    pub(super) csrf: CsrfPolicy,
+}
+
+impl TokenSubprotocol {
+    /// The subprotocol that begins with this prefix, such as `bearer.`, and goes on with the token.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Subprotocol`] if the prefix is empty, or has a character that no subprotocol
+    /// has ([RFC 6455, section 4.1]).
+    ///
+    /// [RFC 6455, section 4.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+    pub fn new(prefix: &str, csrf: CsrfPolicy) -> Result<Self, ConfigError> {
+        if prefix.is_empty() || !prefix.bytes().all(bytes::is_token_character) {
+            return Err(ConfigError::Subprotocol(prefix.to_owned()));
+        }
+        Ok(Self {
+            prefix: prefix.into(),
+            csrf,
+        })
+    }
+}

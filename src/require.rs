@@ -1,0 +1,265 @@
+//! A requirement as a layer around routes.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{Extensions, Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::error::rejection::{Rejection, RejectionKind};
+use crate::response::challenge::Challenge;
+use crate::response::respond::{EmptyBody, Exchange, Provisional, RespondTo, missing_layer};
+use crate::scope::Requirement;
+use crate::telemetry;
+use crate::token::claims::Claims;
+
+/// Layer that lets those requests through whose token grants `R`; made by
+/// [`JwtAuth::require`](crate::JwtAuth::require).
+///
+/// It belongs inside of a [`JwtAuth`](crate::JwtAuth), which verified the token and whose settings
+/// its answers follow.
+#[must_use]
+pub struct RequireLayer<R, T = EmptyBody> {
+    responder: T,
+    requirement: PhantomData<fn() -> R>,
+}
+
+/// Middleware that authorizes each request by its claims.
+pub struct RequireService<S, R, T = EmptyBody> {
+    inner: S,
+    responder: T,
+    requirement: PhantomData<fn() -> R>,
+}
+
+impl<R> RequireLayer<R> {
+    pub(crate) fn new() -> Self {
+        Self {
+            responder: EmptyBody,
+            requirement: PhantomData,
+        }
+    }
+}
+
+impl<R, T> RequireLayer<R, T> {
+    /// Makes bodies with this responder. Default: [`EmptyBody`], which needs a response body with
+    /// a default.
+    ///
+    /// Only [`RespondTo::empty`] is called: the [`JwtAuth`](crate::JwtAuth) outside replaces the
+    /// response by its own, so give both the same responder.
+    ///
+    /// # Example: a service whose body has no default
+    ///
+    /// ```
+    /// use http::response::Parts;
+    /// use tower_jwt_auth::require::RequireLayer;
+    /// use tower_jwt_auth::response::RespondTo;
+    /// use tower_jwt_auth::{JwtAuth, Rejection, role};
+    ///
+    /// type Admin = role!("admin");
+    ///
+    /// enum Body {
+    ///     File(std::fs::File),
+    ///     Text(&'static str),
+    /// }
+    ///
+    /// fn for_admins() -> RequireLayer<Admin, impl RespondTo<Body>> {
+    ///     JwtAuth::require::<Admin>().respond_with((
+    ///         |rejection: &Rejection, _: &mut Parts| Body::Text(rejection.client_text()),
+    ///         || Body::Text(""),
+    ///     ))
+    /// }
+    /// ```
+    pub fn respond_with<U>(self, responder: U) -> RequireLayer<R, U> {
+        RequireLayer {
+            responder,
+            requirement: PhantomData,
+        }
+    }
+}
+
+impl<S, R, T: Clone> Layer<S> for RequireLayer<R, T> {
+    type Service = RequireService<S, R, T>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequireService {
+            inner,
+            responder: self.responder.clone(),
+            requirement: PhantomData,
+        }
+    }
+}
+
+impl<S, R, T, B, ResBody> Service<Request<B>> for RequireService<S, R, T>
+where
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone,
+    R: Requirement,
+    T: RespondTo<ResBody>,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = RequireFuture<S::Future, T>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        RequireFuture {
+            state: match authorize::<R>(request.extensions()) {
+                Ok(_) => State::Inner {
+                    future: self.inner.call(request),
+                },
+                Err(rejection) => {
+                    // As in `JwtAuthService`: a permit of the ready service goes back.
+                    self.inner = self.inner.clone();
+                    State::Rejected {
+                        rejection,
+                        exchange: Exchange::of(&request),
+                        responder: self.responder.clone(),
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// In the extensions of a request that a layer let through without a token.
+#[derive(Clone, Copy, Debug)]
+struct Anonymous;
+
+/// Leaves the claims of a verified token in the extensions of a request.
+pub(crate) fn leave_claims<C: Send + Sync + 'static>(
+    extensions: &mut Extensions,
+    claims: Claims<C>,
+) {
+    clear(extensions);
+    claims.insert_into(extensions);
+}
+
+/// Leaves in the extensions of a request that nobody was verified.
+pub(crate) fn leave_anonymous(extensions: &mut Extensions) {
+    clear(extensions);
+    extensions.insert(Anonymous);
+}
+
+/// Removes what a layer outside has left: its policy is another one, and the verdict of the layer
+/// that is next to the service counts.
+fn clear(extensions: &mut Extensions) {
+    if extensions.is_empty() {
+        return;
+    }
+    let claims = extensions.remove::<Claims>();
+    if let Some(claims) = &claims {
+        claims.withdraw_from(extensions);
+    }
+    if extensions.remove::<Anonymous>().is_some() || claims.is_some() {
+        extensions.remove::<Challenge>();
+    }
+}
+
+/// The claims that a layer has put into the extensions of a request.
+pub(crate) fn verified(extensions: &Extensions) -> Result<&Claims, Rejection> {
+    match extensions.get::<Claims>() {
+        Some(claims) => Ok(claims),
+        None if is_anonymous(extensions) => Err(Rejection::of(RejectionKind::MissingCredentials)),
+        None => Err(missing_layer()),
+    }
+    .inspect_err(telemetry::rejected)
+}
+
+/// Whether a layer has let the request through without a token.
+pub(crate) fn is_anonymous(extensions: &Extensions) -> bool {
+    extensions.get::<Anonymous>().is_some() && extensions.get::<Claims>().is_none()
+}
+
+/// The same, if they grant `R`.
+pub(crate) fn authorize<R: Requirement>(extensions: &Extensions) -> Result<&Claims, Rejection> {
+    let claims = verified(extensions)?;
+    claims.authorize::<R>().inspect_err(telemetry::rejected)?;
+    Ok(claims)
+}
+
+pin_project! {
+    /// Response future for [`RequireService`].
+    pub struct RequireFuture<F, T = EmptyBody> {
+        #[pin]
+        state: State<F, T>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F, T> {
+        Rejected { rejection: Rejection, exchange: Exchange, responder: T },
+        Inner { #[pin] future: F },
+    }
+}
+
+impl<F, T, E, ResBody> Future for RequireFuture<F, T>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+    T: RespondTo<ResBody>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project().state.project() {
+            StateProjection::Rejected {
+                rejection,
+                exchange,
+                responder,
+            } => {
+                let response = Provisional::response(rejection.clone(), exchange);
+                Poll::Ready(Ok(response.map(|()| responder.empty())))
+            }
+            StateProjection::Inner { future } => Poll::Ready(ready!(future.poll(cx))),
+        }
+    }
+}
+
+impl<R, T: Clone> Clone for RequireLayer<R, T> {
+    fn clone(&self) -> Self {
+        Self {
+            responder: self.responder.clone(),
+            requirement: PhantomData,
+        }
+    }
+}
+
+impl<S: Clone, R, T: Clone> Clone for RequireService<S, R, T> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            responder: self.responder.clone(),
+            requirement: PhantomData,
+        }
+    }
+}
+
+impl<R: Requirement, T> fmt::Debug for RequireLayer<R, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequireLayer")
+            .field(&format_args!("{}", R::describe()))
+            .finish()
+    }
+}
+
+impl<S: fmt::Debug, R: Requirement, T> fmt::Debug for RequireService<S, R, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireService")
+            .field("inner", &self.inner)
+            .field("requirement", &format_args!("{}", R::describe()))
+            .finish()
+    }
+}
+
+impl<F, T> fmt::Debug for RequireFuture<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireFuture").finish_non_exhaustive()
+    }
+}

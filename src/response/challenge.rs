@@ -1,0 +1,229 @@
+//! `WWW-Authenticate` (RFC 9110, section 11.6.1; RFC 6750, section 3).
+
+use std::fmt::Write as _;
+
+use http::HeaderValue;
+
+use crate::error::config::ConfigError;
+use crate::error::rejection::Rejection;
+
+/// What the challenge of a refusal says beside the error: the realm, further parameters, further
+/// schemes.
+///
+/// # Example: a link to the documentation
+///
+/// ```
+/// use tower_jwt_auth::response::Challenge;
+///
+/// let challenge = Challenge::new("calendar")?.error_uri("https://docs.example.com/errors")?;
+/// assert!(Challenge::new("calendar\r\nX-Evil: 1").is_err());
+/// # let _ = challenge;
+/// # Ok::<(), tower_jwt_auth::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Challenge {
+    /// The finished text up to the parameters of the error.
+    head: String,
+    names: Vec<String>,
+    error_uri: Option<String>,
+    others: Vec<HeaderValue>,
+}
+
+impl Challenge {
+    /// A challenge with this realm, the name of the protected space.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Challenge`] if the realm is not printable ASCII.
+    pub fn new(realm: &str) -> Result<Self, ConfigError> {
+        let mut challenge = Self {
+            head: "Bearer".into(),
+            names: Vec::new(),
+            error_uri: None,
+            others: Vec::new(),
+        };
+        challenge.append("realm", realm)?;
+        Ok(challenge)
+    }
+
+    /// A further parameter of the `Bearer` challenge.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Challenge`] if the name is taken or no token, or the value not printable
+    /// ASCII. Names are compared without case, and those of RFC 6750 are always taken.
+    pub fn parameter(mut self, name: &str, value: &str) -> Result<Self, ConfigError> {
+        let refused = |expected| {
+            Err(ConfigError::Challenge {
+                input: name.to_owned(),
+                expected,
+            })
+        };
+        if name.is_empty() || !name.bytes().all(is_token_octet) {
+            return refused("a parameter name");
+        }
+        let taken = |known: &str| known.eq_ignore_ascii_case(name);
+        if RESERVED.iter().any(|known| taken(known)) || self.names.iter().any(|known| taken(known))
+        {
+            return refused("a parameter that is not set already");
+        }
+        self.append(name, value)?;
+        Ok(self)
+    }
+
+    /// A page about the errors, the `error_uri` of every challenge that has an `error`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Challenge`] if it is no absolute URI.
+    pub fn error_uri(mut self, uri: &str) -> Result<Self, ConfigError> {
+        // A scheme begins with a letter (RFC 3986, section 3.1).
+        let is_absolute = uri.starts_with(|first: char| first.is_ascii_alphabetic())
+            && uri
+                .parse::<http::Uri>()
+                .is_ok_and(|uri| uri.scheme().is_some());
+        if !is_absolute
+            || !uri
+                .bytes()
+                .all(|octet| is_error_octet(octet) && octet != b' ')
+        {
+            return Err(ConfigError::Challenge {
+                input: uri.to_owned(),
+                expected: "an absolute URI",
+            });
+        }
+        self.error_uri = Some(uri.to_owned());
+        Ok(self)
+    }
+
+    /// A challenge of another scheme, sent on a line of its own behind this one.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Challenge`] if it does not begin with a scheme, or is no header value.
+    pub fn and_scheme(mut self, challenge: &str) -> Result<Self, ConfigError> {
+        let scheme = challenge.split(' ').next().unwrap_or_default();
+        let is_scheme = !scheme.is_empty()
+            && scheme.bytes().all(is_token_octet)
+            && !scheme.eq_ignore_ascii_case("Bearer");
+        match HeaderValue::from_str(challenge) {
+            Ok(value) if is_scheme && challenge.is_ascii() => {
+                self.others.push(value);
+                Ok(self)
+            }
+            _ => Err(ConfigError::Challenge {
+                input: challenge.to_owned(),
+                expected: "a challenge of another scheme",
+            }),
+        }
+    }
+
+    /// The lines for one rejection, `Bearer` first; none where authentication is not the matter.
+    pub(crate) fn lines(&self, rejection: &Rejection) -> impl Iterator<Item = HeaderValue> {
+        let status = rejection.status().as_u16();
+        let is_matter = matches!(status, 400 | 401 | 403);
+        let bearer = is_matter.then(|| self.bearer(rejection)).flatten();
+        bearer
+            .into_iter()
+            .chain(self.others.iter().filter(move |_| is_matter).cloned())
+    }
+
+    fn bearer(&self, rejection: &Rejection) -> Option<HeaderValue> {
+        let mut text = self.head.clone();
+        if rejection.code().is_none() && text == USUAL {
+            // Each copy of another value counts in a place that all threads write to.
+            return Some(HeaderValue::from_static(USUAL));
+        }
+        if let Some(code) = rejection.code() {
+            let description = rejection.client_text();
+            // Writing to a string does not fail.
+            let _ = write!(
+                text,
+                r#", error="{code}", error_description="{description}""#
+            );
+            if let Some(uri) = &self.error_uri {
+                let _ = write!(text, r#", error_uri="{uri}""#);
+            }
+            if !rejection.required_scopes().is_empty() {
+                let _ = write!(
+                    text,
+                    r#", scope="{}""#,
+                    rejection.required_scopes().join(" ")
+                );
+            }
+        }
+        HeaderValue::try_from(text).ok()
+    }
+
+    fn append(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        if !value.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
+            return Err(ConfigError::Challenge {
+                input: value.to_owned(),
+                expected: "printable ASCII",
+            });
+        }
+        let separator = if self.names.is_empty() { " " } else { ", " };
+        let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+        let _ = write!(self.head, r#"{separator}{name}="{quoted}""#);
+        self.names.push(name.to_owned());
+        Ok(())
+    }
+}
+
+/// The realm `api`.
+impl Default for Challenge {
+    fn default() -> Self {
+        Self {
+            head: USUAL.into(),
+            names: vec!["realm".into()],
+            error_uri: None,
+            others: Vec::new(),
+        }
+    }
+}
+
+/// Without a code and with the default realm.
+const USUAL: &str = r#"Bearer realm="api""#;
+
+/// A character of `scope` values (RFC 6749, section 3.3): printable ASCII but space, quote and
+/// backslash.
+pub(crate) const fn is_scope_octet(octet: u8) -> bool {
+    matches!(octet, 0x21 | 0x23..=0x5B | 0x5D..=0x7E)
+}
+
+/// A character of `error`, `error_description` and, but for the space, `error_uri`.
+const fn is_error_octet(octet: u8) -> bool {
+    octet == b' ' || is_scope_octet(octet)
+}
+
+fn is_token_octet(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
+}
+
+const RESERVED: [&str; 5] = ["realm", "scope", "error", "error_description", "error_uri"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::rejection::RejectionKind;
+
+    #[test]
+    fn every_sentence_of_the_table_fits_its_parameter() {
+        for rejection in crate::response::respond::tests::every_kind() {
+            assert!(
+                rejection.client_text().bytes().all(is_error_octet),
+                "{rejection:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn escapes_exactly_quote_and_backslash() {
+        let lines: Vec<_> = Challenge::new(r#"a"b\c"#)
+            .unwrap()
+            .lines(&Rejection::of(RejectionKind::MissingCredentials))
+            .collect();
+        assert_eq!(lines, [r#"Bearer realm="a\"b\\c""#]);
+    }
+}

@@ -1,0 +1,312 @@
+//! The macros for requirements, and the texts in them as types.
+//!
+//! Stable Rust has no text as a constant parameter, so a text becomes its length and eight
+//! integers of sixteen octets. The compiler does it, and refuses what is no scope.
+
+/// A text as a type, for the macros.
+#[doc(hidden)]
+pub trait Name: 'static {
+    const TEXT: &'static str;
+}
+
+/// The octets of a text as constant parameters: `LENGTH` of them, 16 in each of the others.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Text<
+    const LENGTH: usize,
+    const A: u128,
+    const B: u128,
+    const C: u128,
+    const D: u128,
+    const E: u128,
+    const F: u128,
+    const G: u128,
+    const H: u128,
+>(());
+
+impl<
+    const LENGTH: usize,
+    const A: u128,
+    const B: u128,
+    const C: u128,
+    const D: u128,
+    const E: u128,
+    const F: u128,
+    const G: u128,
+    const H: u128,
+> Text<LENGTH, A, B, C, D, E, F, G, H>
+{
+    #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+    const OCTETS: [u8; NAME_MAX] = {
+        let parts = [A, B, C, D, E, F, G, H];
+        let mut octets = [0; NAME_MAX];
+        let mut at = 0;
+        while at < NAME_MAX {
+            octets[at] = parts[at / 16].to_le_bytes()[at % 16];
+            at += 1;
+        }
+        octets
+    };
+}
+
+impl<
+    const LENGTH: usize,
+    const A: u128,
+    const B: u128,
+    const C: u128,
+    const D: u128,
+    const E: u128,
+    const F: u128,
+    const G: u128,
+    const H: u128,
+> Name for Text<LENGTH, A, B, C, D, E, F, G, H>
+{
+    const TEXT: &'static str = match std::str::from_utf8(Self::OCTETS.split_at(LENGTH).0) {
+        Ok(text) => text,
+        Err(_) => panic!("made by the macros from a text"),
+    };
+}
+
+/// The length of a scope that is one (RFC 6749, section 3.3); otherwise it does not compile.
+#[doc(hidden)]
+#[must_use]
+#[track_caller]
+pub const fn scope_length(text: &str) -> usize {
+    #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+    {
+        let octets = text.as_bytes();
+        let mut at = 0;
+        while at < octets.len() {
+            match octets[at] {
+                b' ' => {
+                    panic!("a scope has no spaces: write \"a\" & \"b\" to require two scopes")
+                }
+                octet if crate::response::challenge::is_scope_octet(octet) => {}
+                _ => {
+                    panic!(
+                        "a scope is visible ASCII without quotes and backslashes (RFC 6749, section 3.3)"
+                    )
+                }
+            }
+            at += 1;
+        }
+    }
+    role_length(text)
+}
+
+/// The length of a role that is neither empty nor too long; otherwise it does not compile.
+#[doc(hidden)]
+#[must_use]
+#[track_caller]
+pub const fn role_length(text: &str) -> usize {
+    if text.is_empty() {
+        panic!("a scope or role is not empty: write one such as \"calendar:read\"");
+    }
+    if text.len() > NAME_MAX {
+        panic!(
+            "a scope or role in a macro has at most 128 bytes: implement `Requirement` for a longer one"
+        );
+    }
+    text.len()
+}
+
+/// The octets of `text` from `16 * part` on.
+#[doc(hidden)]
+#[must_use]
+pub const fn part(text: &str, part: usize) -> u128 {
+    #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+    {
+        let octets = text.as_bytes();
+        let mut found = [0; 16];
+        let mut at = 0;
+        while at < 16 && part * 16 + at < octets.len() {
+            found[at] = octets[part * 16 + at];
+            at += 1;
+        }
+        u128::from_le_bytes(found)
+    }
+}
+
+/// Octets of a name in a macro.
+const NAME_MAX: usize = 128;
+
+/// The type of a requirement of scopes.
+///
+/// | form | meaning |
+/// |---|---|
+/// | `scope!("a")` | the scope `a` |
+/// | `scope!("a" & "b")` | all of them |
+/// | `scope!("a" \| "b")` | at least one; the challenge asks for the first |
+/// | `scope!(("a" & "b") \| "c")` | groups in parentheses, where both kinds meet |
+///
+/// A text that is no scope by [RFC 6749, section 3.3] does not compile:
+///
+/// ```compile_fail
+/// type Two = tower_jwt_auth::scope!("calendar:read calendar:write");
+/// fn use_it(claims: tower_jwt_auth::Claims) {
+///     let _ = claims.authorize::<Two>();
+/// }
+/// ```
+///
+/// ```compile_fail
+/// type Quoted = tower_jwt_auth::scope!("calendar:\"read\"");
+/// fn use_it(claims: tower_jwt_auth::Claims) {
+///     let _ = claims.authorize::<Quoted>();
+/// }
+/// ```
+///
+/// ```
+/// type Two = tower_jwt_auth::scope!("calendar:read" & "calendar:write");
+/// fn use_it(claims: tower_jwt_auth::Claims) {
+///     let _ = claims.authorize::<Two>();
+/// }
+/// ```
+///
+/// [RFC 6749, section 3.3]: https://www.rfc-editor.org/rfc/rfc6749#section-3.3
+#[macro_export]
+macro_rules! scope {
+    ($($requirement:tt)*) => {
+        $crate::__requirement!(LiteralScope scope_length $($requirement)*)
+    };
+}
+
+/// The type of a requirement of roles: the forms are those of [`scope!`](crate::scope!).
+///
+/// A role is any text; what counts as one is told in [`Claims::roles`](crate::Claims::roles).
+///
+/// ```
+/// type Editor = tower_jwt_auth::role!("admin" | "editor");
+/// ```
+#[macro_export]
+macro_rules! role {
+    ($($requirement:tt)*) => {
+        $crate::__requirement!(LiteralRole role_length $($requirement)*)
+    };
+}
+
+/// Names requirements of scopes: each line defines a type, with the forms of
+/// [`scope!`](crate::scope!) behind the `=`.
+///
+/// ```
+/// tower_jwt_auth::scopes! {
+///     /// May see events.
+///     pub Read = "calendar:read";
+///     pub(crate) Edit = "calendar:read" & "calendar:write";
+/// }
+/// ```
+#[macro_export]
+macro_rules! scopes {
+    ($($lines:tt)*) => {
+        $crate::__requirements!(scope $($lines)*);
+    };
+}
+
+/// Names requirements of roles: each line defines a type, with the forms of
+/// [`role!`](crate::role!) behind the `=`.
+///
+/// ```
+/// tower_jwt_auth::roles! {
+///     pub Admin = "admin";
+///     pub Editor = "admin" | "editor";
+/// }
+/// ```
+#[macro_export]
+macro_rules! roles {
+    ($($lines:tt)*) => {
+        $crate::__requirements!(role $($lines)*);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __requirement {
+    ($kind:ident $length:ident $text:literal) => {
+        $crate::scope::$kind<
+            { $crate::scope::$length($text) },
+            { $crate::scope::part($text, 0) },
+            { $crate::scope::part($text, 1) },
+            { $crate::scope::part($text, 2) },
+            { $crate::scope::part($text, 3) },
+            { $crate::scope::part($text, 4) },
+            { $crate::scope::part($text, 5) },
+            { $crate::scope::part($text, 6) },
+            { $crate::scope::part($text, 7) },
+        >
+    };
+    ($kind:ident $length:ident ($($group:tt)+)) => {
+        $crate::__requirement!($kind $length $($group)+)
+    };
+    ($kind:ident $length:ident $first:tt $(& $rest:tt)+) => {
+        $crate::scope::AllOf<(
+            $crate::__requirement!($kind $length $first),
+            $($crate::__requirement!($kind $length $rest),)+
+        )>
+    };
+    ($kind:ident $length:ident $first:tt $(| $rest:tt)+) => {
+        $crate::scope::AnyOf<(
+            $crate::__requirement!($kind $length $first),
+            $($crate::__requirement!($kind $length $rest),)+
+        )>
+    };
+    ($kind:ident $length:ident) => {
+        $crate::__requirement!(@refuse "name what is required, such as \"calendar:read\"")
+    };
+    ($kind:ident $length:ident $first:literal $(, $rest:literal)+ $(,)?) => {
+        $crate::__requirement!(@refuse "write \"a\" & \"b\" to require all of them, \"a\" | \"b\" to require one")
+    };
+    ($kind:ident $length:ident $name:ident $($more:tt)*) => {
+        $crate::__requirement!(@refuse "a scope or role is a string literal here: write \"calendar:read\", with quotes; named ones come from `scopes!` or `roles!` and need no macro where they are used: write `Read`, or `AllOf<(Read, Write)>`")
+    };
+    ($kind:ident $length:ident $($other:tt)*) => {
+        $crate::__requirement!(@refuse "write \"a\", \"a\" & \"b\" or \"a\" | \"b\"; where both signs meet, put a group in parentheses: (\"a\" & \"b\") | \"c\"")
+    };
+    // Still a requirement, so that this sentence is the only complaint.
+    (@refuse $sentence:literal) => {
+        $crate::scope::LiteralScope<{ ::core::compile_error!($sentence) }, 0, 0, 0, 0, 0, 0, 0, 0>
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __requirements {
+    ($macro:ident) => {};
+    ($macro:ident $(#[$meta:meta])* $visibility:vis $name:ident = $text:tt; $($more:tt)*) => {
+        $crate::__requirements!(@define $macro [$(#[$meta])*] [$visibility] $name [$text]);
+        $crate::__requirements!($macro $($more)*);
+    };
+    ($macro:ident $(#[$meta:meta])* $visibility:vis $name:ident = $text:tt $(& $rest:tt)+; $($more:tt)*) => {
+        $crate::__requirements!(@define $macro [$(#[$meta])*] [$visibility] $name [$text $(& $rest)+]);
+        $crate::__requirements!($macro $($more)*);
+    };
+    ($macro:ident $(#[$meta:meta])* $visibility:vis $name:ident = $text:tt $(| $rest:tt)+; $($more:tt)*) => {
+        $crate::__requirements!(@define $macro [$(#[$meta])*] [$visibility] $name [$text $(| $rest)+]);
+        $crate::__requirements!($macro $($more)*);
+    };
+    (@define $macro:ident [$($meta:tt)*] [$visibility:vis] $name:ident [$($requirement:tt)+]) => {
+        $($meta)*
+        #[derive(Clone, Copy, Debug)]
+        $visibility struct $name;
+
+        const _: () = {
+            // Expanded once, so that a mistake in it is told once.
+            type __Required = $crate::$macro!($($requirement)+);
+
+            impl $crate::scope::Requirement for $name {
+                fn is_met(grants: $crate::scope::Grants<'_>) -> bool {
+                    <__Required as $crate::scope::Requirement>::is_met(grants)
+                }
+
+                fn describe() -> ::std::string::String {
+                    <__Required as $crate::scope::Requirement>::describe()
+                }
+
+                fn scopes() -> ::std::vec::Vec<&'static str> {
+                    <__Required as $crate::scope::Requirement>::scopes()
+                }
+            }
+        };
+    };
+    ($macro:ident $($other:tt)+) => {
+        ::core::compile_error!("each line is `pub Name = \"text\";`, with a semicolon at its end; in place of the text \"a\" & \"b\" or \"a\" | \"b\", and where both signs meet a group in parentheses: (\"a\" & \"b\") | \"c\"");
+    };
+}

@@ -1,0 +1,252 @@
+//! Events and metrics, behind functions that are always there and do nothing without their
+//! feature. No token ever gets into one, and no claim but the issuer and the audience.
+//!
+//! The names are listed in `telemetry.md`, which is part of the crate documentation.
+
+mod reports;
+
+use std::fmt;
+
+use crate::error::config::ConfigError;
+use crate::keys::set::{KeySet, SkippedKey};
+use crate::keys::status::KeyChange;
+pub(crate) use reports::{Reports, rejected};
+
+/// An event. Its name begins the message too: subscribers print the message and seldom the name.
+#[cfg(feature = "tracing")]
+macro_rules! event {
+    ($level:ident, $name:literal, $message:literal, $($field:ident = $value:expr),* $(,)?) => {
+        tracing::$level!(
+            name: $name,
+            target: "tower_jwt_auth",
+            message = concat!($name, ": ", $message)
+            $(, $field = $value)*
+        )
+    };
+}
+
+#[cfg(not(feature = "tracing"))]
+macro_rules! event {
+    ($level:ident, $name:literal, $message:literal, $($field:ident = $value:expr),* $(,)?) => {
+        // Compiled, and never run.
+        if false { let _ = $message; $(let _ = &$value;)* }
+    };
+}
+
+/// Whether anybody listens to events of this level, or more severe ones.
+#[cfg(feature = "tracing")]
+macro_rules! is_heard {
+    ($level:ident) => {
+        tracing::enabled!(target: "tower_jwt_auth", tracing::Level::$level)
+    };
+}
+
+#[cfg(not(feature = "tracing"))]
+macro_rules! is_heard {
+    ($level:ident) => {
+        false
+    };
+}
+
+#[cfg(feature = "metrics")]
+macro_rules! count {
+    ($name:literal $(, $label:literal => $value:expr)?) => {
+        metrics::counter!($name $(, $label => $value)?).increment(1)
+    };
+}
+
+#[cfg(not(feature = "metrics"))]
+macro_rules! count {
+    ($name:literal $(, $label:literal => $value:expr)?) => {
+        { $(let _ = &$value;)? }
+    };
+}
+
+use {count, event, is_heard};
+
+/// The time that a verification takes, without what it waits for; nothing without `metrics`.
+pub(crate) struct Timer {
+    #[cfg(feature = "metrics")]
+    start: std::time::Instant,
+}
+
+impl Timer {
+    pub(crate) fn start() -> Self {
+        Self {
+            #[cfg(feature = "metrics")]
+            start: std::time::Instant::now(),
+        }
+    }
+
+    pub(crate) fn stop(self) {
+        #[cfg(feature = "metrics")]
+        metrics::histogram!("jwt_auth_verification_seconds").record(self.start.elapsed());
+    }
+}
+
+/// What is written for the operator, cut where it is longer than a line of a log should be.
+fn short(reason: &impl fmt::Display) -> String {
+    let mut text = reason.to_string();
+    if text.len() > REASON {
+        let end = (0..=REASON).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
+        text.push('…');
+    }
+    text
+}
+
+pub(crate) fn keys_changed(change: &KeyChange) {
+    let cause = change.cause.as_str();
+    // The level of an event is a constant, so there is a call for each of the two.
+    macro_rules! changed {
+        ($level:ident, $message:literal) => {
+            event!(
+                $level,
+                "jwt_keys_changed",
+                $message,
+                change = cause,
+                generation = change.generation,
+                keys = change.count,
+                added = change.added.len(),
+                removed = change.removed.len()
+            )
+        };
+    }
+    match change.count {
+        0 => changed!(warn, "no keys are left"),
+        _ => changed!(info, "keys changed"),
+    }
+    count!("jwt_auth_key_changes_total", "change" => cause);
+}
+
+pub(crate) fn hook_panicked() {
+    event!(
+        error,
+        "jwt_keys_hook_panicked",
+        "the hook of a key change has panicked",
+    );
+}
+
+pub(crate) fn keys_refused(error: &ConfigError) {
+    let reason = short(error);
+    event!(
+        warn,
+        "jwt_keys_refused",
+        "key update refused, the keys stay as they were",
+        reason = reason.as_str()
+    );
+    count!("jwt_auth_key_updates_refused_total");
+}
+
+/// The keys of a set that something is wrong with: the first ones, then how many more there are.
+pub(crate) fn keys_skipped(set: &KeySet) {
+    let defects = set.skipped().iter().filter(|key| key.is_defect());
+    defects.clone().take(SKIPPED_MAX).for_each(key_skipped);
+    let unlisted = set.skipped_count().saturating_sub(set.skipped().len());
+    let more = defects.skip(SKIPPED_MAX).count().saturating_add(unlisted);
+    if more > 0 {
+        let reason = format!("{more} more keys of the set");
+        event!(
+            warn,
+            "jwt_key_skipped",
+            "keys of a set cannot be used",
+            reason = reason.as_str()
+        );
+    }
+}
+
+fn key_skipped(key: &SkippedKey) {
+    let reason = short(key);
+    event!(
+        warn,
+        "jwt_key_skipped",
+        "key of a set cannot be used",
+        reason = reason.as_str()
+    );
+}
+
+/// Skipped keys of one set that have an event of their own.
+const SKIPPED_MAX: usize = 8;
+
+#[cfg(feature = "_refresh")]
+pub(crate) fn keys_loaded(source: &impl fmt::Display) {
+    let source = source.to_string();
+    event!(
+        debug,
+        "jwt_keys_loaded",
+        "keys loaded",
+        source = source.as_str()
+    );
+    count!("jwt_auth_key_loads_total");
+}
+
+#[cfg(feature = "_refresh")]
+pub(crate) fn keys_failed(source: &impl fmt::Display, reason: &str, is_first: bool) {
+    let (source, reason) = (source.to_string(), short(&reason));
+    if is_first {
+        event!(
+            warn,
+            "jwt_keys_failed",
+            "keys cannot be loaded, the last good ones stay",
+            source = source.as_str(),
+            reason = reason.as_str()
+        );
+    } else {
+        event!(
+            debug,
+            "jwt_keys_failed",
+            "keys still cannot be loaded",
+            source = source.as_str(),
+            reason = reason.as_str()
+        );
+    }
+    count!("jwt_auth_key_load_failures_total");
+}
+
+/// After one failure or several.
+#[cfg(feature = "_refresh")]
+pub(crate) fn keys_recovered(source: &impl fmt::Display) {
+    let source = source.to_string();
+    event!(
+        info,
+        "jwt_keys_recovered",
+        "keys can be loaded again",
+        source = source.as_str()
+    );
+}
+
+#[cfg(feature = "_refresh")]
+pub(crate) fn keys_abandoned(source: &str, reason: &str) {
+    event!(
+        error,
+        "jwt_keys_abandoned",
+        "nothing loads the keys any more, the last good ones stay for a while",
+        source = source,
+        reason = reason
+    );
+}
+
+#[cfg(feature = "_refresh")]
+pub(crate) fn key_id_refused() {
+    event!(
+        debug,
+        "jwt_key_id_refused",
+        "unknown key id within the cooldown",
+    );
+    count!("jwt_auth_unknown_key_ids_refused_total");
+}
+
+#[cfg(feature = "remote")]
+pub(crate) fn boot_keys(source: &impl fmt::Display, outcome: &str) {
+    let source = source.to_string();
+    event!(
+        warn,
+        "jwt_boot_keys",
+        "keys kept for the next start",
+        source = source.as_str(),
+        outcome = outcome
+    );
+}
+
+/// Bytes of a reason that get into an event.
+const REASON: usize = 1_024;

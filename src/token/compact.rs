@@ -1,0 +1,347 @@
+//! The compact form, the header, and the signature (RFC 7515).
+//!
+//! [`Unverified`] can be asked for what helps to refuse a token early. The way to anything else
+//! is [`Unverified::verify`], which gives an [`Authentic`] and is the only thing that does.
+
+use std::borrow::Cow;
+
+use base64_simd::URL_SAFE_NO_PAD;
+use memchr::{memchr, memchr_iter, memrchr};
+
+use crate::bytes;
+use crate::clock::NumericDate;
+use crate::error::rejection::{Excerpt, Rejection, RejectionKind, wrong_algorithm};
+use crate::keys::algorithm::{Algorithm, AnyAlgorithm};
+use crate::keys::backend::VerifyingKey;
+use crate::keys::contents::DeadCandidate;
+use crate::keys::key::Key;
+use crate::keys::set::{Candidate, Candidates, KeySet};
+use crate::token::header::Replicated;
+use crate::token::header::{Header, TokenType};
+use crate::token::known_headers;
+use crate::token::known_headers::{Headers, Known};
+use crate::token::limits::LARGEST;
+use crate::token::registered::Registered;
+use crate::token::text;
+
+/// A token of the right shape, whose signature nobody has checked.
+pub(crate) struct Unverified<'t> {
+    signed: Compact<'t>,
+    claims: Registered,
+}
+
+/// The compact form of any payload, under a header that keeps the rules.
+pub(crate) struct Compact<'t> {
+    header: Cow<'t, Header>,
+    replicated: Option<Box<Replicated>>,
+    payload: Vec<u8>,
+    signing_input: &'t [u8],
+    /// Its first part.
+    segment: &'t [u8],
+    signature: Vec<u8>,
+}
+
+/// A token whose signature is that of a key of its issuer. Its claims still have to be judged.
+pub(crate) struct Authentic<'t> {
+    pub(crate) header: Cow<'t, Header>,
+    pub(crate) claims: Registered,
+}
+
+/// A token that has the signature of no key that was tried.
+pub(crate) struct Unproven {
+    pub(crate) rejection: Rejection,
+    /// Whether it may have that of a key that its issuer has published since.
+    pub(crate) may_be_of_a_new_key: bool,
+}
+
+/// The key whose signature a token has, and how it was found.
+pub(crate) struct Signer {
+    key: Key,
+    algorithm: Algorithm,
+    /// Whether the token named it.
+    is_named: bool,
+    /// Whether it will stop to verify though the set stays the same.
+    pub(crate) is_retiring: bool,
+}
+
+impl<'t> Unverified<'t> {
+    /// Takes a token apart: the compact form, then the claims. A header among the `known` ones is
+    /// not read again.
+    pub(crate) fn parse(token: &'t [u8], known: &'t [Known]) -> Result<Self, Rejection> {
+        let mut signed = Compact::parse(token, known)?;
+        let payload = text("claims", std::mem::take(&mut signed.payload))?;
+        if !text::has_room_for(&payload) {
+            return Err(shape(
+                "claims: too much text with escapes (`\\`) for a token of this size",
+            ));
+        }
+        let claims = Registered::read(payload)?;
+        if let Some(replicated) = &signed.replicated {
+            replicated.equal(&claims)?;
+        }
+        Ok(Self { signed, claims })
+    }
+
+    /// The claims, for refusing early and for choosing the issuer; no reason to believe them.
+    pub(crate) fn untrusted(&self) -> &Registered {
+        &self.claims
+    }
+
+    pub(crate) fn typ(&self) -> &TokenType {
+        self.signed.header.typ()
+    }
+
+    pub(crate) fn key_id(&self) -> Option<&str> {
+        self.signed.key_id()
+    }
+
+    /// Checks the signature with the candidates, of which `allowed` may rule out algorithms. The
+    /// header of a token that passes is remembered. One that does not pass and is of a `dead` key is
+    /// of no key that may come.
+    pub(crate) fn verify<'d>(
+        self,
+        candidates: &Candidates<'_>,
+        dead: impl FnOnce(Option<&str>) -> Vec<DeadCandidate<'d>>,
+        allowed: Option<&[Algorithm]>,
+        headers: &Headers,
+    ) -> Result<(Authentic<'t>, Signer), Unproven> {
+        let verified = self.signed.verify(candidates, allowed);
+        let signer = verified.map_err(|unproven| {
+            if !unproven.may_be_of_a_new_key {
+                return unproven;
+            }
+            let flaw = self.flaw_of_dead(&dead(self.key_id()), allowed);
+            flaw.map_or(unproven, |rejection| Unproven {
+                rejection,
+                may_be_of_a_new_key: false,
+            })
+        })?;
+        self.signed.remember_header(headers);
+        let authentic = Authentic {
+            header: self.signed.header,
+            claims: self.claims,
+        };
+        Ok((authentic, signer))
+    }
+
+    /// The rejection of a token that has the signature of one of these keys.
+    pub(crate) fn flaw_of_dead(
+        &self,
+        dead: &[DeadCandidate<'_>],
+        allowed: Option<&[Algorithm]>,
+    ) -> Option<Rejection> {
+        let algorithm = self.signed.header.algorithm;
+        let fitting = dead.iter().filter_map(|dead| {
+            let key = dead.key?.verifying(algorithm, allowed)?;
+            Some((dead, key))
+        });
+        let (message, signature) = (self.signed.signing_input, &self.signed.signature);
+        let mut tried = fitting.take(MAX_CANDIDATES);
+        let signer = tried.find(|(_, key)| key.verifies(message, signature));
+        signer.map(|(dead, _)| Rejection::because(RejectionKind::UnknownKey, dead.to_string()))
+    }
+
+    /// Whether the token may have the signature of a key that its issuer publishes.
+    pub(crate) fn is_symmetric(&self) -> bool {
+        self.signed.header.algorithm.is_symmetric()
+    }
+}
+
+impl<'t> Compact<'t> {
+    /// Size, characters, parts, header.
+    pub(crate) fn parse(token: &'t [u8], known: &'t [Known]) -> Result<Self, Rejection> {
+        if token.len() > LARGEST {
+            return Err(shape(format!(
+                "token has {} bytes, at most {LARGEST} are read",
+                token.len()
+            )));
+        }
+        // The decoder refuses every octet that does not belong into a part, so a good token needs
+        // no look at its characters of its own. Of a bad one, this flaw is told before others.
+        Self::decode(token, known).map_err(|flaw| flaw_of_text(token).unwrap_or(flaw))
+    }
+
+    fn decode(token: &'t [u8], known: &'t [Known]) -> Result<Self, Rejection> {
+        let Some((signing_input, signature)) = split(token, memrchr(b'.', token)) else {
+            return Err(NOT_THREE_PARTS);
+        };
+        let Some((segment, payload)) = split(signing_input, memchr(b'.', signing_input)) else {
+            return Err(NOT_THREE_PARTS);
+        };
+        let (header, replicated) = match known_headers::find(known, segment) {
+            Some(header) => (Cow::Borrowed(header), None),
+            None => {
+                let text = text("header", octets("header", segment)?)?;
+                let (header, replicated) = Header::read(&text)?;
+                let replicated = (!replicated.is_empty()).then(|| Box::new(replicated));
+                (Cow::Owned(header), replicated)
+            }
+        };
+        let payload = octets("claims", payload)?;
+        if signature.is_empty() {
+            return Err(shape("token has no signature"));
+        }
+        let signature = octets("signature", signature)?;
+        Ok(Self {
+            header,
+            replicated,
+            payload,
+            signing_input,
+            segment,
+            signature,
+        })
+    }
+
+    /// Lets the next token with this header skip reading it. One that repeats claims is different
+    /// for each token.
+    pub(crate) fn remember_header(&self, headers: &Headers) {
+        if let (Cow::Owned(header), None) = (&self.header, &self.replicated) {
+            headers.remember(self.segment, header);
+        }
+    }
+
+    pub(crate) fn key_id(&self) -> Option<&str> {
+        self.header.key_id.as_deref()
+    }
+
+    /// Checks the signature, of whatever it is the signature.
+    pub(crate) fn verify(
+        &self,
+        candidates: &Candidates<'_>,
+        allowed: Option<&[Algorithm]>,
+    ) -> Result<Signer, Unproven> {
+        let algorithm = self.header.algorithm;
+        let unproven = |rejection, may_be_of_a_new_key| Unproven {
+            rejection,
+            may_be_of_a_new_key,
+        };
+        let mut keys = usable(candidates, algorithm, allowed).peekable();
+        if keys.peek().is_none() {
+            let of_keys: Vec<_> = candidates
+                .iter()
+                .flat_map(|candidate| candidate.key.algorithms())
+                .take(MAX_CANDIDATES)
+                .collect();
+            let expected = allowed.unwrap_or(&of_keys);
+            let rejection = wrong_algorithm(algorithm, AnyAlgorithm(expected));
+            // Issuers publish no secrets.
+            let is_possible = !algorithm.is_symmetric()
+                && allowed.is_none_or(|allowed| allowed.contains(&algorithm));
+            return Err(unproven(rejection, is_possible));
+        }
+        if algorithm
+            .signature_length()
+            .is_some_and(|length| self.signature.len() != length)
+        {
+            let length = self.signature.len();
+            let rejection = Rejection::because(
+                RejectionKind::BadSignature,
+                format!("signature has {length} bytes, which {algorithm} never has"),
+            );
+            return Err(unproven(rejection, false));
+        }
+        let (signer, _) = keys
+            .find(|(_, key)| key.verifies(self.signing_input, &self.signature))
+            .ok_or_else(|| unproven(self.does_not_verify(), true))?;
+        Ok(Signer {
+            key: signer.key.clone(),
+            algorithm,
+            is_named: self.header.key_id.is_some(),
+            is_retiring: signer.is_retiring,
+        })
+    }
+
+    fn does_not_verify(&self) -> Rejection {
+        let algorithm = self.header.algorithm;
+        let reason = match self.key_id() {
+            Some(id) => format!(
+                "signature does not verify with key {} ({algorithm})",
+                Excerpt(id)
+            ),
+            None => format!("signature does not verify with any key for {algorithm}"),
+        };
+        Rejection::because(RejectionKind::BadSignature, reason)
+    }
+}
+
+impl Signer {
+    /// The same key in a newer set, if a token like this one would be tried with it.
+    pub(crate) fn find_in<'s>(
+        &self,
+        set: &'s KeySet,
+        allowed: Option<&[Algorithm]>,
+        now: NumericDate,
+    ) -> Option<Candidate<'s>> {
+        let id = self.is_named.then(|| self.key.id().as_str());
+        let candidates = set.candidates(id, now);
+        usable(&candidates, self.algorithm, allowed)
+            .map(|(candidate, _)| candidate)
+            .find(|candidate| candidate.key.is_same_material(&self.key))
+    }
+}
+
+/// The candidates that are tried, each with its form for the algorithm.
+fn usable<'s>(
+    candidates: &Candidates<'s>,
+    algorithm: Algorithm,
+    allowed: Option<&[Algorithm]>,
+) -> impl Iterator<Item = (Candidate<'s>, &'s VerifyingKey)> {
+    candidates
+        .iter()
+        .filter_map(move |candidate| {
+            Some((candidate, candidate.key.verifying(algorithm, allowed)?))
+        })
+        .take(MAX_CANDIDATES)
+}
+
+pub(super) fn shape(reason: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
+    Rejection::because(RejectionKind::MalformedToken, reason)
+}
+
+fn parts_expected(parts: usize) -> Rejection {
+    match parts {
+        1 => shape(
+            "token has no dots, so it is no JWT: probably an opaque token, which its issuer alone can read",
+        ),
+        5 => Rejection::of(RejectionKind::EncryptedToken),
+        _ => shape(format!("token has {parts} parts, expected 3")),
+    }
+}
+
+/// What is wrong with a token before anything of it is read.
+fn flaw_of_text(token: &[u8]) -> Option<Rejection> {
+    if matches!(token, b"undefined" | b"null") {
+        return Some(shape(
+            "token is the word `undefined` or `null`: the client had no token when it made the request",
+        ));
+    }
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if !bytes::all(token, legal) {
+        return Some(shape("token has characters that no compact JWT has"));
+    }
+    let dots = memchr_iter(b'.', token).count();
+    (dots != 2).then(|| parts_expected(dots.saturating_add(1)))
+}
+
+/// What stands before and behind the octet at this place.
+fn split(octets: &[u8], at: Option<usize>) -> Option<(&[u8], &[u8])> {
+    let (before, rest) = octets.split_at_checked(at?)?;
+    Some((before, rest.get(1..)?))
+}
+
+fn octets(part: &str, encoded: &[u8]) -> Result<Vec<u8>, Rejection> {
+    URL_SAFE_NO_PAD.decode_to_vec(encoded).map_err(|_| {
+        shape(format!(
+            "{part}: not base64url without padding and stray bits"
+        ))
+    })
+}
+
+fn text(part: &str, octets: Vec<u8>) -> Result<String, Rejection> {
+    String::from_utf8(octets).map_err(|_| shape(format!("{part}: not UTF-8")))
+}
+
+/// Stands in for what [`flaw_of_text`] says about such a token.
+const NOT_THREE_PARTS: Rejection = Rejection::of(RejectionKind::MalformedToken);
+/// Keys that are tried for one token at most, where its key id leaves several.
+const MAX_CANDIDATES: usize = 8;

@@ -1,0 +1,354 @@
+//! The claims that the checks need, read from the payload in one pass.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use crate::clock::NumericDate;
+use crate::error::rejection::{Rejection, RejectionKind};
+use crate::json::{self, JsonError, Raw};
+use crate::token::found::{Found, Lenient, Mark};
+use crate::token::text::{Collector, Names, Span, Spans};
+
+/// The claims that the checks need, read in one pass and not yet believed.
+///
+/// They own the payload and stand in it: texts are spans of the one buffer.
+#[derive(Clone)]
+pub(crate) struct Registered {
+    /// The payload, and behind it what its strings with escapes mean.
+    buffer: String,
+    payload: Span,
+    /// Lists: audiences, authentication methods, values that grant scopes and roles.
+    lists: Spans,
+    members: Vec<Member>,
+    found: Found,
+    /// Where the values with scopes are in the lists, and the scopes, once somebody has asked.
+    scopes: Grant,
+    /// The same for roles.
+    roles: Grant,
+}
+
+/// Names that claims grant. Many a request asks for none, and a token is asked more than once.
+#[derive(Clone, Default)]
+struct Grant {
+    values: Span,
+    names: OnceLock<Box<Names>>,
+}
+
+/// A member of the payload: its name without escapes, its value as it was sent.
+#[derive(Clone, Copy)]
+struct Member {
+    name: Span,
+    value: Span,
+}
+
+impl Registered {
+    /// Reads a payload once. An error here needs no signature to be right.
+    pub(crate) fn read(payload: String) -> Result<Self, Rejection> {
+        let mut found = Found::default();
+        let mut members = Vec::with_capacity(MEMBERS);
+        let mut texts = Collector::new(&payload);
+        let mut invalid = None;
+        json::read_members(&payload, json::MAX_MEMBERS, |name, value| {
+            members.push(Member {
+                name: texts.string(name).unwrap_or_default(),
+                value: Span::of(value),
+            });
+            let name = match name.plain_text() {
+                Some(plain) => Cow::Borrowed(plain),
+                None => name.string().unwrap_or_default(),
+            };
+            if let Err(flaw) = found.member(&name, value, &mut texts) {
+                invalid.get_or_insert(flaw);
+            }
+        })
+        .map_err(|error| malformed("claims", error))?;
+        if let Some(flaw) = invalid {
+            return Err(flaw.rejection());
+        }
+        let (lists, unescaped) = texts.finish();
+        let mut buffer = payload;
+        let payload = Span::new(0..buffer.len());
+        buffer.push_str(&unescaped);
+        Ok(Self {
+            buffer,
+            payload,
+            lists,
+            members,
+            found,
+            scopes: Grant::default(),
+            roles: Grant::default(),
+        })
+    }
+
+    /// Gives back the memory that is left over.
+    pub(crate) fn shrink(&mut self) {
+        self.buffer.shrink_to_fit();
+        self.members.shrink_to_fit();
+        self.lists.shrink();
+    }
+
+    /// The bytes on the heap, with those of the scopes and roles that somebody may ask for.
+    pub(crate) fn weight(&self) -> usize {
+        let members = self.members.capacity().saturating_mul(size_of::<Member>());
+        self.buffer
+            .capacity()
+            .saturating_add(self.lists.weight())
+            .saturating_add(members)
+            .saturating_add(self.names_weight(&self.scopes))
+            .saturating_add(self.names_weight(&self.roles))
+    }
+
+    /// The bytes of the names that a grant may come to have, at most.
+    fn names_weight(&self, grant: &Grant) -> usize {
+        let values = self.list(grant.values).iter();
+        Names::weight(values.map(|value| value.text(&self.buffer)), &self.buffer)
+    }
+
+    /// The text of all claims, as it was sent.
+    pub(crate) fn payload(&self) -> &str {
+        self.payload.text(&self.buffer)
+    }
+
+    /// `iss`.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.text(self.found.issuer)
+    }
+
+    /// `sub`.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.text(self.found.subject)
+    }
+
+    /// `aud`; nothing where it is absent.
+    pub(crate) fn audience(&self) -> impl Iterator<Item = &str> {
+        let audience = self.found.audience.unwrap_or_default();
+        self.list(audience)
+            .iter()
+            .map(|name| name.text(&self.buffer))
+    }
+
+    pub(crate) fn has_audience(&self) -> bool {
+        self.found.audience.is_some()
+    }
+
+    /// `exp`.
+    pub(crate) fn expires_at(&self) -> Option<NumericDate> {
+        self.found.expires_at
+    }
+
+    /// `nbf`.
+    pub(crate) fn not_before(&self) -> Option<NumericDate> {
+        self.found.not_before
+    }
+
+    /// `iat`.
+    pub(crate) fn issued_at(&self) -> Option<NumericDate> {
+        self.found.issued_at
+    }
+
+    /// `jti`.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.text(self.found.id)
+    }
+
+    /// `client_id`.
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.text(self.found.client_id)
+    }
+
+    /// Every name of the client: `client_id`, then `azp`, `cid` and `appid`.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &str> {
+        let parties = self.found.parties.iter().filter(|party| !party.is_empty());
+        self.found
+            .client_id
+            .iter()
+            .chain(parties)
+            .map(|span| span.text(&self.buffer))
+    }
+
+    /// `auth_time`.
+    pub(crate) fn auth_time(&self) -> Option<NumericDate> {
+        self.found.auth_time
+    }
+
+    /// `acr`.
+    pub(crate) fn acr(&self) -> Option<&str> {
+        self.text(self.found.acr)
+    }
+
+    /// `amr`.
+    pub(crate) fn amr(&self) -> (&[Span], &str) {
+        (self.list(self.found.amr), &self.buffer)
+    }
+
+    /// The value of `scope`.
+    pub(crate) fn scope(&self) -> Option<Span> {
+        self.found.scope
+    }
+
+    /// The value of `scp`.
+    pub(crate) fn scp(&self) -> Option<Span> {
+        self.found.scp
+    }
+
+    /// The values of the claims that roles are usually in, in the order of the token.
+    pub(crate) fn usual_roles(&self) -> impl Iterator<Item = Span> + use<> {
+        self.found
+            .roles
+            .into_iter()
+            .take(self.found.role_claims.into())
+    }
+
+    /// Roles of everybody who signs in to the realm, the form of Keycloak.
+    pub(crate) fn realm_access(&self) -> Option<Span> {
+        self.found.realm_access
+    }
+
+    /// Roles per client, the form of Keycloak.
+    pub(crate) fn resource_access(&self) -> Option<Span> {
+        self.found.resource_access
+    }
+
+    /// `cnf` is there: the token is bound to a key.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.found.is_bound
+    }
+
+    /// `idtyp` or `gty` say that the client acts for itself.
+    pub(crate) fn says_client(&self) -> bool {
+        self.found.says_client
+    }
+
+    /// A claim that restricts nothing and has another type than its specification gives it.
+    pub(crate) fn odd_claim(&self) -> Option<&'static str> {
+        self.found.odd_claim.map(Lenient::name)
+    }
+
+    /// A claim that only a JWT of another kind has, which is no ID token either.
+    pub(crate) fn foreign_mark(&self) -> Option<&'static str> {
+        self.found.foreign_mark.map(Mark::reason)
+    }
+
+    /// A claim that only an ID token has.
+    pub(crate) fn id_token_mark(&self) -> Option<&'static str> {
+        let found = &self.found;
+        // Some issuers copy the `nonce` of the login into access tokens too. These say what they
+        // are for, or for which client.
+        let is_access_token = found.says_access_token
+            || found.scope.is_some()
+            || found.scp.is_some()
+            || found.client_id.is_some();
+        let nonce = (found.has_nonce && !is_access_token).then_some(Mark::Nonce);
+        found.id_token_mark.or(nonce).map(Mark::reason)
+    }
+
+    /// The value of any claim.
+    pub(crate) fn claim(&self, name: &str) -> Option<Span> {
+        self.members
+            .iter()
+            .find(|member| member.name.text(&self.buffer) == name)
+            .map(|member| member.value)
+    }
+
+    /// The name of the claim that has this value.
+    pub(crate) fn name_of(&self, value: Span) -> &str {
+        self.members
+            .iter()
+            .find(|member| member.value == value)
+            .map(|member| member.name.text(&self.buffer))
+            .unwrap_or_default()
+    }
+
+    /// The value that these names lead to, each an object's member.
+    pub(crate) fn at(&self, names: &[String]) -> Option<Span> {
+        let (first, rest) = names.split_first()?;
+        let claim = self.claim(first)?.value(self.payload());
+        rest.iter()
+            .try_fold(claim, |value, name| value.member(name))
+            .map(Span::of)
+    }
+
+    /// All claims, in the order of the token.
+    pub(crate) fn members(&self) -> impl ExactSizeIterator<Item = (&str, Raw<'_>)> {
+        self.members.iter().map(|member| {
+            let name = member.name.text(&self.buffer);
+            (name, member.value.value(&self.buffer))
+        })
+    }
+
+    /// Says which values grant scopes.
+    pub(crate) fn grant_scopes(&mut self, values: impl IntoIterator<Item = Span>) {
+        self.scopes.values = self.keep(values);
+    }
+
+    /// Says which values grant roles.
+    pub(crate) fn grant_roles(&mut self, values: impl IntoIterator<Item = Span>) {
+        self.roles.values = self.keep(values);
+    }
+
+    /// The scopes, and the buffer that they are in.
+    pub(crate) fn scopes(&self) -> (&[Span], &str) {
+        self.granted(&self.scopes, Collector::words_or_items)
+    }
+
+    /// The roles, and the buffer that they are in.
+    pub(crate) fn roles(&self) -> (&[Span], &str) {
+        self.granted(&self.roles, Collector::roles)
+    }
+
+    fn keep(&mut self, values: impl IntoIterator<Item = Span>) -> Span {
+        let first = self.lists.len();
+        values.into_iter().for_each(|value| self.lists.push(value));
+        Span::new(first..self.lists.len())
+    }
+
+    fn granted<'c>(
+        &'c self,
+        grant: &'c Grant,
+        add: impl Fn(&mut Collector<'c>, Raw<'c>),
+    ) -> (&'c [Span], &'c str) {
+        let names = grant.names.get_or_init(|| {
+            let mut names = Collector::new(&self.buffer);
+            let values = self.list(grant.values).iter();
+            values.for_each(|value| add(&mut names, value.value(&self.buffer)));
+            Box::new(names.names())
+        });
+        names.spans(&self.buffer)
+    }
+
+    fn list(&self, list: Span) -> &[Span] {
+        self.lists.all().get(list.range()).unwrap_or_default()
+    }
+
+    fn text(&self, span: Option<Span>) -> Option<&str> {
+        span.map(|span| span.text(&self.buffer))
+    }
+}
+
+/// A header or a payload that the strict reader did not accept.
+pub(crate) fn malformed(part: &str, error: JsonError) -> Rejection {
+    match error {
+        JsonError::Duplicate(name) => {
+            let name = crate::error::rejection::Excerpt(&name).to_string();
+            Rejection::because(
+                RejectionKind::DuplicateMember,
+                format!("{part}: member {name} stands twice in one object"),
+            )
+        }
+        JsonError::Reserved => Rejection::because(
+            RejectionKind::MalformedToken,
+            format!("{part}: a member has a reserved name"),
+        ),
+        JsonError::Syntax(at) => Rejection::because(
+            RejectionKind::MalformedToken,
+            format!("{part}: not one JSON object, at byte {at}"),
+        ),
+        JsonError::TooLarge(what) => Rejection::because(
+            RejectionKind::MalformedToken,
+            format!("{part}: {what} is beyond the limit"),
+        ),
+    }
+}
+
+/// Members for which there is room at once.
+const MEMBERS: usize = 16;
