@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::json::unescape;
+use crate::json::value::unescape;
 
 /// The names of one object so far, without an allocation while they are few.
 ///

@@ -1,7 +1,55 @@
 //! The one pass over a text.
 
+use std::borrow::Cow;
+
 use crate::json::names::Names;
-use crate::json::{JsonError, MAX_DEPTH, Raw};
+use crate::json::value::{JsonError, MAX_DEPTH, Raw};
+
+impl<'a> Raw<'a> {
+    /// The items, if this is an array.
+    pub(crate) fn items(self) -> Option<Vec<Self>> {
+        let mut items = Vec::with_capacity(ITEMS);
+        self.each_item(|item| items.push(item))?;
+        Some(items)
+    }
+
+    /// Hands each item to `visit`, if this is an array.
+    pub(crate) fn each_item(self, mut visit: impl FnMut(Self)) -> Option<()> {
+        (self.first() == Some(b'[')).then_some(())?;
+        Reader::at(self.whole, self.start, usize::MAX)
+            .one_array(&mut visit)
+            .ok()
+    }
+
+    /// The members, if this is an object.
+    pub(crate) fn members(self) -> Option<Vec<(Cow<'a, str>, Self)>> {
+        let mut members = Vec::new();
+        self.each_member(|name, value| members.push((name, value)))?;
+        Some(members)
+    }
+
+    /// Hands each member to `visit`, if this is an object.
+    pub(crate) fn each_member(self, mut visit: impl FnMut(Cow<'a, str>, Self)) -> Option<()> {
+        (self.first() == Some(b'{')).then_some(())?;
+        Reader::at(self.whole, self.start, usize::MAX)
+            .one_object(&mut |name: Self, value| visit(name.string().unwrap_or_default(), value))
+            .ok()
+    }
+
+    /// The value of the member `name`, if this is an object that has it.
+    pub(crate) fn member(self, name: &str) -> Option<Self> {
+        let mut found = None;
+        self.each_member(|candidate, value| {
+            if candidate == name {
+                found = Some(value);
+            }
+        })?;
+        found
+    }
+}
+
+/// Items of an array for which there is room at once.
+const ITEMS: usize = 16;
 
 pub(super) struct Reader<'a> {
     text: &'a str,
