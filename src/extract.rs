@@ -13,9 +13,9 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::error::rejection::Rejection;
+use crate::reports;
 use crate::require::{authorize, verified};
 use crate::scope::Requirement;
-use crate::telemetry;
 use crate::token::claims::{Claims, NoClaims};
 
 /// Extractor for the claims of a token that grants `R`; otherwise the answer is 403 and names the
@@ -181,7 +181,7 @@ where
 {
     verified(&parts.extensions)?
         .of_type()
-        .inspect_err(telemetry::rejected)
+        .inspect_err(reports::rejected)
 }
 
 fn is_anonymous(parts: &Parts) -> bool {

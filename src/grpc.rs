@@ -6,10 +6,10 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
 
 use crate::error::rejection::Rejection;
+use crate::reports;
 use crate::require;
 use crate::response::challenge::Challenge;
 use crate::scope::Requirement;
-use crate::telemetry;
 use crate::token::claims::Claims;
 
 /// What a [`JwtAuth`](crate::JwtAuth) around a tonic server knows about a call.
@@ -48,7 +48,7 @@ pub trait RequestExt: sealed::Sealed {
 impl<T> RequestExt for Request<T> {
     fn claims<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Claims<C>, Status> {
         require::verified(self.extensions())
-            .and_then(|claims| claims.of_type().inspect_err(telemetry::rejected))
+            .and_then(|claims| claims.of_type().inspect_err(reports::rejected))
             .map_err(|rejection| status(&rejection, self))
     }
 

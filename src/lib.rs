@@ -77,7 +77,7 @@
 //!
 //! Features only add; none changes what code without it does.
 //!
-#![doc = include_str!("telemetry/events.md")]
+#![doc = include_str!("events.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bytes;
@@ -100,6 +100,7 @@ mod json;
 pub mod keys;
 mod layer;
 pub mod policy;
+mod reports;
 pub mod request;
 pub mod require;
 pub mod response;

@@ -12,10 +12,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::error::rejection::{Rejection, RejectionKind};
+use crate::reports;
 use crate::response::challenge::Challenge;
 use crate::response::respond::{EmptyBody, Exchange, Provisional, RespondTo, missing_layer};
 use crate::scope::Requirement;
-use crate::telemetry;
 use crate::token::claims::Claims;
 
 /// Layer that lets those requests through whose token grants `R`; made by
@@ -169,7 +169,7 @@ pub(crate) fn verified(extensions: &Extensions) -> Result<&Claims, Rejection> {
         None if is_anonymous(extensions) => Err(Rejection::of(RejectionKind::MissingCredentials)),
         None => Err(missing_layer()),
     }
-    .inspect_err(telemetry::rejected)
+    .inspect_err(reports::rejected)
 }
 
 /// Whether a layer has let the request through without a token.
@@ -180,7 +180,7 @@ pub(crate) fn is_anonymous(extensions: &Extensions) -> bool {
 /// The same, if they grant `R`.
 pub(crate) fn authorize<R: Requirement>(extensions: &Extensions) -> Result<&Claims, Rejection> {
     let claims = verified(extensions)?;
-    claims.authorize::<R>().inspect_err(telemetry::rejected)?;
+    claims.authorize::<R>().inspect_err(reports::rejected)?;
     Ok(claims)
 }
 

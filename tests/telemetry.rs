@@ -218,7 +218,7 @@ async fn everything(fixture: &Fixture) {
 
 /// The rows of one of the tables in the documentation: the cells, without their ticks.
 fn documented(table: usize) -> Vec<Vec<String>> {
-    let text = include_str!("../src/telemetry/events.md");
+    let text = include_str!("../src/events.md");
     let tables = text.split("\n\n").filter(|block| block.starts_with('|'));
     let rows = tables.skip(table).take(1).flat_map(str::lines).skip(2);
     rows.map(|row| {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::rejection::{Rejection, RejectionKind};
-use crate::telemetry::event;
+use crate::telemetry::{count, event, is_heard, short};
 use crate::token::claims::Claims;
 
 /// What a layer has written about its verdicts, and what it has left out.
@@ -34,7 +34,7 @@ impl Reports {
             "token accepted",
             issuer = claims.issuer()
         );
-        super::count!("jwt_auth_accepted_total");
+        count!("jwt_auth_accepted_total");
         if self.is_out.0.load(Ordering::Relaxed) {
             self.end_outages(seconds(clock.now()));
         }
@@ -42,8 +42,8 @@ impl Reports {
 
     pub(crate) fn rejected(&self, rejection: &Rejection, clock: &dyn Clock) {
         let kind = rejection.kind();
-        super::count!("jwt_auth_rejected_total", "kind" => kind.as_str());
-        if !super::is_heard!(ERROR) {
+        count!("jwt_auth_rejected_total", "kind" => kind.as_str());
+        if !is_heard!(ERROR) {
             return;
         }
         match kind {
@@ -87,7 +87,7 @@ impl Reports {
             "jwt_unavailable",
             "requests are answered with 503",
             kind = rejection.kind().as_str(),
-            reason = super::short(rejection).as_str()
+            reason = short(rejection).as_str()
         );
     }
 
@@ -131,7 +131,7 @@ macro_rules! with_message {
             $message,
             kind = $rejection.kind().as_str(),
             status = $rejection.status().as_u16(),
-            reason = super::short($rejection).as_str(),
+            reason = short($rejection).as_str(),
             suppressed = $suppressed
         )
     };
@@ -144,7 +144,7 @@ macro_rules! of_rejection {
                 $missing,
                 "jwt_layer_missing",
                 "layer missing, so no claims were verified",
-                reason = super::short($rejection).as_str(),
+                reason = short($rejection).as_str(),
                 suppressed = $suppressed
             ),
             kind if is_of_request(kind) => {

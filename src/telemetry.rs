@@ -1,16 +1,13 @@
 //! Events and metrics, behind functions that are always there and do nothing without their
 //! feature. No token ever gets into one, and no claim but the issuer and the audience.
 //!
-//! The names are listed in `telemetry.md`, which is part of the crate documentation.
-
-mod reports;
+//! The names are listed in `events.md`, which is part of the crate documentation.
 
 use std::fmt;
 
 use crate::error::config::ConfigError;
 use crate::keys::set::{KeySet, SkippedKey};
 use crate::keys::status::KeyChange;
-pub(crate) use reports::{Reports, rejected};
 
 /// An event. Its name begins the message too: subscribers print the message and seldom the name.
 #[cfg(feature = "tracing")]
@@ -62,7 +59,7 @@ macro_rules! count {
     };
 }
 
-use {count, event, is_heard};
+pub(crate) use {count, event, is_heard};
 
 /// The time that a verification takes, without what it waits for; nothing without `metrics`.
 pub(crate) struct Timer {
@@ -85,7 +82,7 @@ impl Timer {
 }
 
 /// What is written for the operator, cut where it is longer than a line of a log should be.
-fn short(reason: &impl fmt::Display) -> String {
+pub(crate) fn short(reason: &impl fmt::Display) -> String {
     let mut text = reason.to_string();
     if text.len() > REASON {
         let end = (0..=REASON).rev().find(|at| text.is_char_boundary(*at));
