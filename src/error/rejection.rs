@@ -8,8 +8,6 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use crate::keys::algorithm::Algorithm;
-
 /// A request, or a token, that was refused: what the client is told, and what the operator is.
 ///
 /// The client gets a status, a registered code and a fixed sentence ([`client_text`]). The
@@ -486,14 +484,4 @@ impl fmt::Display for Seconds {
         let text = format!("{:.3}", self.0);
         f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
     }
-}
-
-/// An algorithm that the key does not have, for the operator.
-pub(crate) fn wrong_algorithm(presented: Algorithm, allowed: impl fmt::Display) -> Rejection {
-    Rejection::mismatch(
-        RejectionKind::AlgorithmNotAllowed,
-        "algorithm",
-        allowed,
-        presented.as_str(),
-    )
 }

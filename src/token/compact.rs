@@ -10,7 +10,7 @@ use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::bytes;
 use crate::clock::NumericDate;
-use crate::error::rejection::{Excerpt, Rejection, RejectionKind, wrong_algorithm};
+use crate::error::rejection::{Excerpt, Rejection, RejectionKind};
 use crate::keys::algorithm::{Algorithm, AnyAlgorithm};
 use crate::keys::backend::VerifyingKey;
 use crate::keys::contents::DeadCandidate;
@@ -292,6 +292,16 @@ fn usable<'s>(
             Some((candidate, candidate.key.verifying(algorithm, allowed)?))
         })
         .take(MAX_CANDIDATES)
+}
+
+/// An algorithm that the key does not have, for the operator.
+fn wrong_algorithm(presented: Algorithm, allowed: impl std::fmt::Display) -> Rejection {
+    Rejection::mismatch(
+        RejectionKind::AlgorithmNotAllowed,
+        "algorithm",
+        allowed,
+        presented.as_str(),
+    )
 }
 
 pub(super) fn shape(reason: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
