@@ -8,69 +8,18 @@ use http::{Request, Response};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
-use crate::error::config::ConfigError;
 use crate::fetch::{Fetch, FetchError, Fetching};
-use crate::issuer::Issuer;
-use crate::keys::source::remote::RemoteKeys;
-use crate::keys::store::KeyStore;
 
-impl KeyStore {
-    /// Keys of the set at this URL (`jwks_uri`), fetched with a client of this crate.
-    ///
-    /// That client checks certificates against the roots of the system, follows no redirects, and
-    /// reads no proxy from the environment. For a proxy or a private authority give your own to
-    /// [`RemoteKeys::jwks`]. Start with [`lazy`](RemoteKeys::lazy) or
-    /// [`eager`](RemoteKeys::eager).
-    ///
-    /// # Errors
-    ///
-    /// As [`RemoteKeys::jwks`]; also [`ConfigError::KeySource`] if there can be no TLS here.
-    pub fn remote(jwks_uri: &str) -> Result<RemoteKeys, ConfigError> {
-        RemoteKeys::jwks(jwks_uri, client()?)
-    }
-
-    /// Keys of the set that the issuer's metadata name, fetched as in [`remote`](Self::remote).
-    ///
-    /// # Errors
-    ///
-    /// As [`RemoteKeys::discover`]; also [`ConfigError::KeySource`] if there can be no TLS here.
-    ///
-    /// # Example
-    ///
-    /// ```no_run
-    /// # async fn example() -> Result<(), tower_jwt_auth::ConfigError> {
-    /// use tower_jwt_auth::{Audience, Issuer, JwtAuth, KeyStore};
-    ///
-    /// let issuer = Issuer::new("https://login.example.com")?;
-    /// let keys = KeyStore::discover(&issuer)?.eager().await?;
-    /// let auth = JwtAuth::new(issuer, Audience::new("calendar-api")?, keys);
-    /// # drop(auth);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn discover(issuer: &Issuer) -> Result<RemoteKeys, ConfigError> {
-        RemoteKeys::discover(issuer, client()?)
-    }
-
-    /// Keys of the set that the metadata at this URL name, which must be of this issuer. Fetched as
-    /// in [`remote`](Self::remote).
-    ///
-    /// # Errors
-    ///
-    /// As [`RemoteKeys::metadata`]; also [`ConfigError::KeySource`] if there can be no TLS here.
-    pub fn metadata(metadata_uri: &str, issuer: &Issuer) -> Result<RemoteKeys, ConfigError> {
-        RemoteKeys::metadata(metadata_uri, issuer, client()?)
-    }
-}
-
-fn client() -> Result<Client, ConfigError> {
+/// A client that checks certificates against the roots of the system, follows no redirects, and reads
+/// no proxy from the environment.
+pub(crate) fn client() -> Result<Client, FetchError> {
     Client::builder()
         .redirect(Policy::none())
         .no_proxy()
         .referer(false)
         .user_agent(concat!("tower-jwt-auth/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| ConfigError::KeySource(chain(&error)))
+        .map_err(|error| FetchError::new(chain(&error)))
 }
 
 /// The user's own client, with its proxies, certificates and timeouts.

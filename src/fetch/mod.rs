@@ -2,7 +2,7 @@
 //! its proxies and certificates, is the user's own.
 
 #[cfg(feature = "reqwest")]
-mod client;
+pub(crate) mod client;
 
 use std::fmt;
 use std::future::Future;

@@ -16,6 +16,8 @@ mod load;
 #[cfg(feature = "_refresh")]
 mod loading;
 pub(crate) mod local;
+#[cfg(feature = "reqwest")]
+mod own_client;
 #[cfg(feature = "_refresh")]
 mod patience;
 #[cfg(feature = "_refresh")]
