@@ -13,7 +13,7 @@ use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
 #[cfg(feature = "test-util")]
 use crate::policy::Trust;
-use crate::policy::{ClaimPointer, IssuerRules, Leeway, Policy, RequiredClaim};
+use crate::policy::{IssuerRules, Leeway, Policy, RequiredClaim};
 use crate::request::TokenSource;
 use crate::require::RequireLayer;
 use crate::response::challenge::Challenge;
@@ -24,6 +24,7 @@ use crate::service::{JwtAuthService, Shared};
 use crate::striped::Striped;
 use crate::token::claims::NoClaims;
 use crate::token::limits::MaxTokenSize;
+use crate::token::pointer::ClaimPointer;
 use crate::verdicts::Memory;
 use crate::verifier::Verifier;
 

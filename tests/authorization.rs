@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 use support::log::Log;
 use support::{Fixture, ISSUER, ReadChallenge, challenges};
 use tower::ServiceExt;
-use tower_jwt_auth::policy::ClaimPointer;
 use tower_jwt_auth::scope::{AllOf, AnyOf, Grants, Requirement, ScopeSet};
 use tower_jwt_auth::test::TestToken;
+use tower_jwt_auth::token::ClaimPointer;
 use tower_jwt_auth::{
     Audience, Claims, ConfigError, Issuer, JwtAuth, Rejection, RejectionKind, RequireRole,
     RequireScope, role, roles, scope, scopes,

@@ -19,9 +19,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
-use tower_jwt_auth::policy::ClaimPointer;
 use tower_jwt_auth::response::Challenge;
 use tower_jwt_auth::test::TestIssuer;
+use tower_jwt_auth::token::ClaimPointer;
 use tower_jwt_auth::{Algorithm, Audience, JwtAuth, Key, KeySet, RejectionKind, scope};
 
 use crate::support::{AUDIENCE, Fixture, NOW, ReadChallenge, challenges, get, get_bare, get_with};

@@ -15,9 +15,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Value, json};
 use support::{AUDIENCE, Fixture, ISSUER, NOW, challenges, get, send};
 use tower::Layer;
-use tower_jwt_auth::policy::{ClaimPointer, IssuerRules, RequiredClaim};
+use tower_jwt_auth::policy::{IssuerRules, RequiredClaim};
 use tower_jwt_auth::scope::ResourceOwner;
 use tower_jwt_auth::test::{TestIssuer, TestToken};
+use tower_jwt_auth::token::ClaimPointer;
 use tower_jwt_auth::{Audience, Claims, Issuer, JwtAuth, RejectionKind, role};
 
 /// The fixture under the profile.

@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 use crate::checks::fuzz;
 use crate::clock::NumericDate;
 use crate::json::{JsonError, MAX_DEPTH, MAX_MEMBERS, read_object};
-use crate::policy::ClaimPointer;
 use crate::request;
 use crate::request::{CsrfPolicy, TokenCookie, TokenSource};
 use crate::token::limits::MaxTokenSize;
+use crate::token::pointer::ClaimPointer;
 use crate::token::text;
 
 fn config() -> ProptestConfig {

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use crate::error::rejection::{Rejection, RejectionKind};
 use crate::issuer::Audience;
 use crate::json::Raw;
-use crate::policy::{ClaimPointer, IssuerRules, Trust};
+use crate::policy::{IssuerRules, Trust};
+use crate::token::pointer::ClaimPointer;
 use crate::token::registered::Registered;
 use crate::token::text::{Granted, Span, Spans};
 

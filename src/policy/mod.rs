@@ -16,7 +16,7 @@ use crate::revocation::Revocation;
 use crate::token::known_headers::Headers;
 use crate::token::limits::MaxTokenSize;
 use crate::verdicts::Memory;
-pub use rules::{ClaimPointer, IssuerRules, Leeway, RequiredClaim};
+pub use rules::{IssuerRules, Leeway, RequiredClaim};
 
 /// One issuer with everything that is its own: nothing here is ever used for another, and nothing of
 /// another trust in the same issuer either.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::config::ConfigError;
 use crate::keys::algorithm::Algorithm;
 use crate::token::header::is_same_media_type;
+use crate::token::pointer::ClaimPointer;
 
 /// How far clocks may be apart: 60 seconds unless said otherwise, and 300 at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,42 +37,6 @@ impl Leeway {
 impl Default for Leeway {
     fn default() -> Self {
         Self(Duration::from_secs(60))
-    }
-}
-
-/// Where a claim stands in the payload: a JSON pointer
-/// ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)) through objects, such as
-/// `/resource_access/calendar/roles`.
-///
-/// A `/` within a name is written `~1`, a `~` is `~0`: `/https:~1~1example.com~1roles`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ClaimPointer(Arc<[String]>);
-
-impl ClaimPointer {
-    /// A pointer from its text.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::ClaimPointer`] if it does not begin with `/` or has a `~` that escapes nothing.
-    pub fn new(pointer: &str) -> Result<Self, ConfigError> {
-        let refused = || ConfigError::ClaimPointer(pointer.to_owned());
-        let names = pointer.strip_prefix('/').ok_or_else(refused)?;
-        let unescape = |name: &str| {
-            let mut escapes = name.split('~').skip(1);
-            escapes
-                .all(|escape| escape.starts_with(['0', '1']))
-                .then(|| name.replace("~1", "/").replace("~0", "~"))
-        };
-        names
-            .split('/')
-            .map(unescape)
-            .collect::<Option<_>>()
-            .map(Self)
-            .ok_or_else(refused)
-    }
-
-    pub(crate) fn names(&self) -> &[String] {
-        &self.0
     }
 }
 

@@ -57,7 +57,6 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 
 use crate::error::rejection::Rejection;
-use crate::policy::ClaimPointer;
 use crate::response::challenge::is_scope_octet;
 #[doc(hidden)]
 pub use crate::scope::macros::{Name, Text, part, role_length, scope_length};
@@ -65,6 +64,7 @@ pub use crate::scope::set::ScopeSet;
 use crate::token::claims::{Claims, Token};
 use crate::token::names::NameSet;
 use crate::token::own_claims;
+use crate::token::pointer::ClaimPointer;
 
 /// Something that a token must grant.
 ///

@@ -40,10 +40,10 @@ use crate::json::{self, JsonError};
 use crate::keys::key::Key;
 use crate::keys::set::KeySet;
 use crate::layer::JwtAuth;
-use crate::policy::ClaimPointer;
 use crate::request::{CsrfPolicy, TokenCookie};
 use crate::token::claims::Claims;
 use crate::token::compact::Unverified;
+use crate::token::pointer::ClaimPointer;
 use crate::token::text;
 use crate::verifier::Verifier;
 

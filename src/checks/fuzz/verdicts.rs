@@ -21,9 +21,9 @@ use crate::issuer::{Audience, Issuer};
 use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
 use crate::layer::JwtAuth;
-use crate::policy::ClaimPointer;
 use crate::policy::{IssuerRules, Leeway, RequiredClaim};
 use crate::token::claims::Claims;
+use crate::token::pointer::ClaimPointer;
 
 /// Choices: a policy, tokens, and times at which they are judged.
 ///

@@ -1,0 +1,41 @@
+//! [`ClaimPointer`]: where a claim stands in the payload.
+
+use std::sync::Arc;
+
+use crate::error::config::ConfigError;
+
+/// Where a claim stands in the payload: a JSON pointer
+/// ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)) through objects, such as
+/// `/resource_access/calendar/roles`.
+///
+/// A `/` within a name is written `~1`, a `~` is `~0`: `/https:~1~1example.com~1roles`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimPointer(Arc<[String]>);
+
+impl ClaimPointer {
+    /// A pointer from its text.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ClaimPointer`] if it does not begin with `/` or has a `~` that escapes nothing.
+    pub fn new(pointer: &str) -> Result<Self, ConfigError> {
+        let refused = || ConfigError::ClaimPointer(pointer.to_owned());
+        let names = pointer.strip_prefix('/').ok_or_else(refused)?;
+        let unescape = |name: &str| {
+            let mut escapes = name.split('~').skip(1);
+            escapes
+                .all(|escape| escape.starts_with(['0', '1']))
+                .then(|| name.replace("~1", "/").replace("~0", "~"))
+        };
+        names
+            .split('/')
+            .map(unescape)
+            .collect::<Option<_>>()
+            .map(Self)
+            .ok_or_else(refused)
+    }
+
+    pub(crate) fn names(&self) -> &[String] {
+        &self.0
+    }
+}
