@@ -21,6 +21,7 @@ use crate::token::header::{Header, TokenType};
 use crate::token::known_headers;
 use crate::token::known_headers::{Headers, Known};
 use crate::token::limits::LARGEST;
+use crate::token::malformed::shape;
 use crate::token::registered::Registered;
 use crate::token::text;
 
@@ -302,10 +303,6 @@ fn wrong_algorithm(presented: Algorithm, allowed: impl std::fmt::Display) -> Rej
         allowed,
         presented.as_str(),
     )
-}
-
-pub(super) fn shape(reason: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
-    Rejection::because(RejectionKind::MalformedToken, reason)
 }
 
 fn parts_expected(parts: usize) -> Rejection {

@@ -3,8 +3,8 @@
 use crate::error::rejection::{Rejection, RejectionKind};
 use crate::json::{self, Raw};
 use crate::keys::algorithm::Algorithm;
-use crate::token::compact::shape;
-use crate::token::registered::{Registered, malformed};
+use crate::token::malformed::{malformed, shape};
+use crate::token::registered::Registered;
 
 /// What a header means, once it is known to keep the rules.
 #[derive(Clone)]

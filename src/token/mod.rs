@@ -7,6 +7,7 @@ mod found;
 pub(crate) mod header;
 pub(crate) mod known_headers;
 pub(crate) mod limits;
+mod malformed;
 mod memo;
 pub(crate) mod names;
 pub(crate) mod own_claims;

@@ -5,8 +5,9 @@ use std::sync::OnceLock;
 
 use crate::clock::NumericDate;
 use crate::error::rejection::{Rejection, RejectionKind};
-use crate::json::{self, JsonError, Raw};
+use crate::json::{self, Raw};
 use crate::token::found::{Found, Lenient, Mark};
+use crate::token::malformed::malformed;
 use crate::token::text::{Collector, Names, Span, Spans};
 
 /// The claims that the checks need, read in one pass and not yet believed.
@@ -322,31 +323,6 @@ impl Registered {
 
     fn text(&self, span: Option<Span>) -> Option<&str> {
         span.map(|span| span.text(&self.buffer))
-    }
-}
-
-/// A header or a payload that the strict reader did not accept.
-pub(crate) fn malformed(part: &str, error: JsonError) -> Rejection {
-    match error {
-        JsonError::Duplicate(name) => {
-            let name = crate::error::rejection::Excerpt(&name).to_string();
-            Rejection::because(
-                RejectionKind::DuplicateMember,
-                format!("{part}: member {name} stands twice in one object"),
-            )
-        }
-        JsonError::Reserved => Rejection::because(
-            RejectionKind::MalformedToken,
-            format!("{part}: a member has a reserved name"),
-        ),
-        JsonError::Syntax(at) => Rejection::because(
-            RejectionKind::MalformedToken,
-            format!("{part}: not one JSON object, at byte {at}"),
-        ),
-        JsonError::TooLarge(what) => Rejection::because(
-            RejectionKind::MalformedToken,
-            format!("{part}: {what} is beyond the limit"),
-        ),
     }
 }
 

@@ -1,0 +1,36 @@
+//! Rejections of a token that is not of the right form.
+
+use std::borrow::Cow;
+
+use crate::error::rejection::{Excerpt, Rejection, RejectionKind};
+use crate::json::JsonError;
+
+/// A token that is no JWT.
+pub(super) fn shape(reason: impl Into<Cow<'static, str>>) -> Rejection {
+    Rejection::because(RejectionKind::MalformedToken, reason)
+}
+
+/// A header or a payload that the strict reader did not accept.
+pub(crate) fn malformed(part: &str, error: JsonError) -> Rejection {
+    match error {
+        JsonError::Duplicate(name) => {
+            let name = Excerpt(&name).to_string();
+            Rejection::because(
+                RejectionKind::DuplicateMember,
+                format!("{part}: member {name} stands twice in one object"),
+            )
+        }
+        JsonError::Reserved => Rejection::because(
+            RejectionKind::MalformedToken,
+            format!("{part}: a member has a reserved name"),
+        ),
+        JsonError::Syntax(at) => Rejection::because(
+            RejectionKind::MalformedToken,
+            format!("{part}: not one JSON object, at byte {at}"),
+        ),
+        JsonError::TooLarge(what) => Rejection::because(
+            RejectionKind::MalformedToken,
+            format!("{part}: {what} is beyond the limit"),
+        ),
+    }
+}
