@@ -30,6 +30,17 @@ pub(crate) fn is_token_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// A character of `scope` values (RFC 6749, section 3.3): printable ASCII but space, quote and
+/// backslash.
+pub(crate) const fn is_scope_character(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E)
+}
+
+/// Whether the text is one scope (RFC 6749, section 3.3).
+pub(crate) fn is_scope(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_scope_character)
+}
+
 /// Bytes that are looked at before it matters whether one of them was wrong.
 const BLOCK: usize = 64;
 

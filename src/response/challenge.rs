@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use http::HeaderValue;
 
+use crate::bytes;
 use crate::error::config::ConfigError;
 use crate::error::rejection::Rejection;
 
@@ -60,7 +61,7 @@ impl Challenge {
                 expected,
             })
         };
-        if name.is_empty() || !name.bytes().all(is_token_octet) {
+        if name.is_empty() || !name.bytes().all(bytes::is_token_character) {
             return refused("a parameter name");
         }
         let taken = |known: &str| known.eq_ignore_ascii_case(name);
@@ -105,7 +106,7 @@ impl Challenge {
     pub fn and_scheme(mut self, challenge: &str) -> Result<Self, ConfigError> {
         let scheme = challenge.split(' ').next().unwrap_or_default();
         let is_scheme = !scheme.is_empty()
-            && scheme.bytes().all(is_token_octet)
+            && scheme.bytes().all(bytes::is_token_character)
             && !scheme.eq_ignore_ascii_case("Bearer");
         match HeaderValue::from_str(challenge) {
             Ok(value) if is_scheme && challenge.is_ascii() => {
@@ -186,19 +187,9 @@ impl Default for Challenge {
 /// Without a code and with the default realm.
 const USUAL: &str = r#"Bearer realm="api""#;
 
-/// A character of `scope` values (RFC 6749, section 3.3): printable ASCII but space, quote and
-/// backslash.
-pub(crate) const fn is_scope_octet(octet: u8) -> bool {
-    matches!(octet, 0x21 | 0x23..=0x5B | 0x5D..=0x7E)
-}
-
 /// A character of `error`, `error_description` and, but for the space, `error_uri`.
 const fn is_error_octet(octet: u8) -> bool {
-    octet == b' ' || is_scope_octet(octet)
-}
-
-fn is_token_octet(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
+    octet == b' ' || bytes::is_scope_character(octet)
 }
 
 const RESERVED: [&str; 5] = ["realm", "scope", "error", "error_description", "error_uri"];

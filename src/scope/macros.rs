@@ -81,7 +81,7 @@ pub const fn scope_length(text: &str) -> usize {
                 b' ' => {
                     panic!("a scope has no spaces: write \"a\" & \"b\" to require two scopes")
                 }
-                octet if crate::response::challenge::is_scope_octet(octet) => {}
+                octet if crate::bytes::is_scope_character(octet) => {}
                 _ => {
                     panic!(
                         "a scope is visible ASCII without quotes and backslashes (RFC 6749, section 3.3)"

@@ -56,8 +56,8 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
+use crate::bytes::is_scope;
 use crate::error::rejection::Rejection;
-use crate::response::challenge::is_scope_octet;
 #[doc(hidden)]
 pub use crate::scope::macros::{Name, Text, part, role_length, scope_length};
 pub use crate::scope::set::ScopeSet;
@@ -214,11 +214,6 @@ impl<C> Claims<C> {
         }
         Err(Rejection::rights(scopes, R::describe()))
     }
-}
-
-/// Whether the text is one scope: a challenge with anything else could not be read.
-pub(crate) fn is_scope(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(is_scope_octet)
 }
 
 /// Every one of the requirements in a tuple, which can be nested.

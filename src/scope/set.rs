@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::bytes::is_scope;
 use crate::error::config::ConfigError;
 use crate::error::rejection::Rejection;
-use crate::scope::is_scope;
 use crate::token::claims::Claims;
 
 /// Scopes that are known at run time only, such as those of a configuration file. Each is checked

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use crate::clock::NumericDate;
-use crate::error::rejection::{Rejection, RejectionKind};
+use crate::error::rejection::Rejection;
 use crate::json::{self, Raw};
 use crate::token::found::{Found, Lenient, Mark};
 use crate::token::malformed::malformed;
