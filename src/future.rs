@@ -9,8 +9,8 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use crate::admission::Finish;
 use crate::response::respond::RespondTo;
-use crate::service::Finish;
 use crate::verifier::Wait;
 
 pin_project! {

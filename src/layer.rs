@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use crate::admission::{Settings, Shared};
 use crate::cache::TokenCache;
 use crate::clock::Clock;
 use crate::issuer::{Audience, Issuer};
@@ -17,10 +18,10 @@ use crate::policy::{IssuerRules, Leeway, Policy, RequiredClaim};
 use crate::request::TokenSource;
 use crate::require::RequireLayer;
 use crate::response::challenge::Challenge;
-use crate::response::respond::{Dress, EmptyBody};
+use crate::response::respond::EmptyBody;
 use crate::revocation::Revocation;
 use crate::scope::Requirement;
-use crate::service::{JwtAuthService, Shared};
+use crate::service::JwtAuthService;
 use crate::striped::Striped;
 use crate::token::claims::NoClaims;
 use crate::token::limits::MaxTokenSize;
@@ -87,16 +88,6 @@ pub struct JwtAuth<C = NoClaims, R = EmptyBody> {
     /// What all services of this layer share, made with the first of them: a router may wrap its
     /// routes anew for each request.
     shared: Arc<OnceLock<Striped<Shared<C, R>>>>,
-}
-
-/// What concerns HTTP alone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Settings {
-    pub(crate) source: TokenSource,
-    pub(crate) dress: Dress,
-    pub(crate) is_optional: bool,
-    pub(crate) checks_preflights: bool,
-    pub(crate) removes_credentials: bool,
 }
 
 impl JwtAuth {

@@ -80,6 +80,7 @@
 #![doc = include_str!("events.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod admission;
 mod bytes;
 pub mod cache;
 #[cfg(any(test, feature = "_fuzz"))]
