@@ -7,13 +7,13 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, ORIGIN, VARY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use serde::de::DeserializeOwned;
 
+use crate::claims::Claims;
 use crate::error::rejection::{Rejection, RejectionKind};
 use crate::request;
 use crate::request::TokenSource;
 use crate::require;
 use crate::response::respond::{Dress, Exchange, Maps, Provisional, RespondTo};
 use crate::striped::Stripe;
-use crate::token::claims::Claims;
 use crate::verifier::{Verdict, Verifier, Wait};
 
 /// What concerns HTTP alone.

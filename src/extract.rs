@@ -12,11 +12,11 @@ use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use crate::claims::{Claims, NoClaims};
 use crate::error::rejection::Rejection;
 use crate::reports;
 use crate::require::{authorize, verified};
 use crate::scope::Requirement;
-use crate::token::claims::{Claims, NoClaims};
 
 /// Extractor for the claims of a token that grants `R`; otherwise the answer is 403 and names the
 /// scope that is needed.

@@ -5,12 +5,12 @@ use serde::de::DeserializeOwned;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
 
+use crate::claims::Claims;
 use crate::error::rejection::Rejection;
 use crate::reports;
 use crate::require;
 use crate::response::challenge::Challenge;
 use crate::scope::Requirement;
-use crate::token::claims::Claims;
 
 /// What a [`JwtAuth`](crate::JwtAuth) around a tonic server knows about a call.
 ///

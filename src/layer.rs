@@ -8,6 +8,7 @@ use tower_layer::Layer;
 
 use crate::admission::{Settings, Shared};
 use crate::cache::TokenCache;
+use crate::claims::NoClaims;
 use crate::clock::Clock;
 use crate::issuer::{Audience, Issuer};
 use crate::keys::algorithm::Algorithm;
@@ -23,7 +24,6 @@ use crate::revocation::Revocation;
 use crate::scope::Requirement;
 use crate::service::JwtAuthService;
 use crate::striped::Striped;
-use crate::token::claims::NoClaims;
 use crate::token::limits::MaxTokenSize;
 use crate::token::pointer::ClaimPointer;
 use crate::verdicts::Memory;

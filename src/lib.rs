@@ -86,6 +86,7 @@ pub mod cache;
 #[cfg(any(test, feature = "_fuzz"))]
 #[doc(hidden)]
 pub mod checks;
+pub mod claims;
 pub mod clock;
 pub mod error;
 #[cfg(feature = "axum")]
@@ -122,6 +123,7 @@ mod verifier;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub use crate::claims::{Claims, NoClaims};
 pub use crate::error::config::ConfigError;
 pub use crate::error::rejection::{Rejection, RejectionKind};
 #[cfg(feature = "axum")]
@@ -132,5 +134,4 @@ pub use crate::keys::key::Key;
 pub use crate::keys::set::KeySet;
 pub use crate::keys::store::KeyStore;
 pub use crate::layer::JwtAuth;
-pub use crate::token::claims::{Claims, NoClaims};
 pub use crate::verifier::Verifier;

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::claims::Claims;
 use crate::clock::{Clock, SystemClock};
 use crate::error::rejection::{Rejection, RejectionKind};
 use crate::telemetry::{count, event, is_heard, short};
-use crate::token::claims::Claims;
 
 /// What a layer has written about its verdicts, and what it has left out.
 ///

@@ -11,12 +11,12 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::claims::Claims;
 use crate::error::rejection::{Rejection, RejectionKind};
 use crate::reports;
 use crate::response::challenge::Challenge;
 use crate::response::respond::{EmptyBody, Exchange, Provisional, RespondTo, missing_layer};
 use crate::scope::Requirement;
-use crate::token::claims::Claims;
 
 /// Layer that lets those requests through whose token grants `R`; made by
 /// [`JwtAuth::require`](crate::JwtAuth::require).

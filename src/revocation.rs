@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use crate::claims::{Claims, SubjectId};
 use crate::clock::{Clock, SystemClock};
-use crate::token::claims::{Claims, SubjectId};
 
 /// Check of a verified token against what has happened since it was issued: a logout, a stolen
 /// device, an account that was closed.

@@ -5,11 +5,11 @@
 //! or asked again: the time, and the key. Revocation is asked on every request anyway.
 
 use crate::cache::{Cache, Entry, Grow, Growth, Lifetime, TokenCache};
+use crate::claims::Claims;
 use crate::clock::NumericDate;
 use crate::policy::validate;
 use crate::policy::{Policy, Trust};
 use crate::request::Credentials;
-use crate::token::claims::Claims;
 use crate::token::compact::Signer;
 
 /// The memory of one policy.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::claims::{Claims, NoClaims};
 use crate::clock::NumericDate;
 use crate::error::rejection::{Rejection, RejectionKind};
 use crate::issuer::{Audience, Issuer};
@@ -18,7 +19,6 @@ use crate::policy::{Policy, Trust};
 use crate::request::Credentials;
 use crate::revocation::{Answer, CheckFailed, RevocationCheck, Standing};
 use crate::telemetry;
-use crate::token::claims::{Claims, NoClaims};
 use crate::token::compact::Unverified;
 use crate::token::known_headers::Known;
 

@@ -580,7 +580,7 @@ fn try_grants(
     let verifier = adjust(auth).clock(fixture.clock.clone()).verifier();
     let claims = verifier.verify_now(&token.mint())?;
     let owned =
-        |names: tower_jwt_auth::token::NameSet<'_>| names.iter().map(str::to_owned).collect();
+        |names: tower_jwt_auth::claims::NameSet<'_>| names.iter().map(str::to_owned).collect();
     Ok((owned(claims.scopes()), owned(claims.roles())))
 }
 

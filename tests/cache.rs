@@ -26,10 +26,10 @@ use tower_jwt_auth::RejectionKind::{
     KeySourceUnavailable, MissingClaim, NotYetValid, RevocationUnavailable, Revoked, UnknownKey,
 };
 use tower_jwt_auth::cache::TokenCache;
+use tower_jwt_auth::claims::SubjectId;
 use tower_jwt_auth::policy::{Leeway, RequiredClaim};
 use tower_jwt_auth::revocation::Denylist;
 use tower_jwt_auth::test::{FixedClock, TestIssuer, TestToken};
-use tower_jwt_auth::token::SubjectId;
 use tower_jwt_auth::{
     Algorithm, Audience, Claims, JwtAuth, Key, KeySet, KeyStore, RejectionKind, Verifier,
 };

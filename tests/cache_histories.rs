@@ -27,10 +27,10 @@ use tower_jwt_auth::RejectionKind::{
     RevocationUnavailable, Revoked, UnknownKey,
 };
 use tower_jwt_auth::cache::TokenCache;
+use tower_jwt_auth::claims::SubjectId;
 use tower_jwt_auth::policy::Leeway;
 use tower_jwt_auth::revocation::{Denylist, Revocation, RevocationCheck, Standing};
 use tower_jwt_auth::test::{FixedClock, TestIssuer, TestToken};
-use tower_jwt_auth::token::SubjectId;
 use tower_jwt_auth::{
     Algorithm, Audience, Claims, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind, Verifier,
 };

@@ -14,9 +14,10 @@ const FLOORS: &[&[&str]] = &[
     &["cache", "keys"],
     &["token"],
     &["request", "response"],
-    // A requirement looks at claims, so it stands above them.
-    &["reports", "revocation", "scope"],
     &["policy"],
+    // Claims are made of what the policy has judged, and of nothing else.
+    &["claims"],
+    &["reports", "revocation", "scope"],
     &["verdicts"],
     &["verifier"],
     &["require"],

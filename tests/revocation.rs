@@ -24,12 +24,12 @@ use proptest::test_runner::{RngSeed, TestCaseError, TestRunner};
 use support::{Fixture, ISSUER, NOW, challenges, get, get_bare, send};
 use tokio::sync::oneshot;
 use tower::{Layer, Service, service_fn};
+use tower_jwt_auth::claims::SubjectId;
 use tower_jwt_auth::policy::Leeway;
 use tower_jwt_auth::revocation::{
     CheckFailed, Denylist, Revocation, RevocationCheck, RevokeError, Standing,
 };
 use tower_jwt_auth::test::TestIssuer;
-use tower_jwt_auth::token::SubjectId;
 use tower_jwt_auth::{Claims, JwtAuth, RejectionKind};
 
 fn at(seconds: u64) -> SystemTime {

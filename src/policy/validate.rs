@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use crate::claims::Claims;
 use crate::clock::NumericDate;
 use crate::error::rejection::{Rejection, RejectionKind, Seconds, one_of};
 use crate::issuer::Audience;
 use crate::policy::grants;
 use crate::policy::{IssuerRules, Policy, RequiredClaim, Trust};
-use crate::token::claims::Claims;
 use crate::token::compact::{Authentic, Unverified};
 use crate::token::header::TokenType;
 use crate::token::registered::Registered;

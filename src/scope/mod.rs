@@ -57,13 +57,13 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 
 use crate::bytes::is_scope;
+use crate::claims::names::NameSet;
+use crate::claims::own;
+use crate::claims::{Claims, Token};
 use crate::error::rejection::Rejection;
 #[doc(hidden)]
 pub use crate::scope::macros::{Name, Text, part, role_length, scope_length};
 pub use crate::scope::set::ScopeSet;
-use crate::token::claims::{Claims, Token};
-use crate::token::names::NameSet;
-use crate::token::own_claims;
 use crate::token::pointer::ClaimPointer;
 
 /// Something that a token must grant.
@@ -177,7 +177,7 @@ impl<'a> Grants<'a> {
         let pointer = ClaimPointer::new(pointer).ok()?;
         let registered = self.0.registered();
         let value = registered.at(pointer.names())?;
-        own_claims::value(value.value(registered.payload()))
+        own::value(value.value(registered.payload()))
     }
 }
 

@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::bytes::is_scope;
+use crate::claims::Claims;
 use crate::error::config::ConfigError;
 use crate::error::rejection::Rejection;
-use crate::token::claims::Claims;
 
 /// Scopes that are known at run time only, such as those of a configuration file. Each is checked
 /// when the set is made. Scopes that are known beforehand are written with

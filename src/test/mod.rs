@@ -348,9 +348,9 @@ impl Clock for FixedClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::claims::Claims;
     use crate::error::config::ConfigError;
     use crate::error::rejection::RejectionKind;
-    use crate::token::claims::Claims;
 
     #[test]
     fn every_token_has_an_id_of_its_own() {

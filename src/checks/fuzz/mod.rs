@@ -33,6 +33,7 @@ use serde_json::{Map, Value};
 
 use self::model::{Rules, Trust, World};
 use self::readers::{is_same, one_line, refused, unusable, value_of};
+use crate::claims::Claims;
 use crate::clock::NumericDate;
 use crate::error::rejection::Rejection;
 use crate::issuer::{Audience, Issuer};
@@ -41,7 +42,6 @@ use crate::keys::key::Key;
 use crate::keys::set::KeySet;
 use crate::layer::JwtAuth;
 use crate::request::{CsrfPolicy, TokenCookie};
-use crate::token::claims::Claims;
 use crate::token::compact::Unverified;
 use crate::token::pointer::ClaimPointer;
 use crate::token::text;

@@ -16,13 +16,13 @@ use crate::checks::fuzz::model;
 use crate::checks::fuzz::model::{Rules, Trust, World};
 use crate::checks::fuzz::readers::refused;
 use crate::checks::fuzz::signers::{ADMIN, API, FIRST, SECOND, jwks, model_keys};
+use crate::claims::Claims;
 use crate::error::rejection::Rejection;
 use crate::issuer::{Audience, Issuer};
 use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
 use crate::layer::JwtAuth;
 use crate::policy::{IssuerRules, Leeway, RequiredClaim};
-use crate::token::claims::Claims;
 use crate::token::pointer::ClaimPointer;
 
 /// Choices: a policy, tokens, and times at which they are judged.

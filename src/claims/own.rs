@@ -12,10 +12,10 @@ use serde::de::{
 };
 use serde_json::Error;
 
+use crate::claims::weight;
 use crate::error::rejection::Excerpt;
 use crate::json::Raw;
 use crate::token::registered::Registered;
-use crate::token::weight;
 
 /// Deserializes own claims, and says how many bytes they take up, by what they have read.
 pub(crate) fn deserialize<C: DeserializeOwned>(claims: &Registered) -> Result<(C, usize), Error> {

@@ -1,5 +1,10 @@
 //! What a verified token says: [`Claims`], and the registered claims behind it.
 
+mod memo;
+pub(crate) mod names;
+pub(crate) mod own;
+mod weight;
+
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,11 +16,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::cache::Growth;
+use crate::claims::memo::{Entry, Memo};
+pub use crate::claims::names::NameSet;
 use crate::clock::NumericDate;
 use crate::error::rejection::{Rejection, RejectionKind};
-use crate::token::memo::{Entry, Memo};
-use crate::token::names::NameSet;
-use crate::token::own_claims;
 use crate::token::registered::Registered;
 
 /// The claims of a verified token.
@@ -385,8 +389,8 @@ impl Token {
         if self.known_claims::<C>().is_some() {
             return Ok(None);
         }
-        let (own, bytes) = own_claims::deserialize::<C>(&self.registered).map_err(|error| {
-            let reason = own_claims::reason(&error, &self.registered);
+        let (own, bytes) = own::deserialize::<C>(&self.registered).map_err(|error| {
+            let reason = own::reason(&error, &self.registered);
             let name = std::any::type_name::<C>();
             Rejection::because(
                 RejectionKind::InvalidClaim,
