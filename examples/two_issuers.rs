@@ -30,7 +30,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::{Router, routing::get};
 use tower_jwt_auth::test::TestIssuer;
-use tower_jwt_auth::{Algorithm, Audience, Claims, Issuer, JwtAuth, Key, KeyStore};
+use tower_jwt_auth::{Algorithm, Audience, Claims, Issuer, JwtAuth, Key, KeyStore, TrustedIssuer};
 
 const OWN: &str = "https://api.example.com";
 const EXTERNAL: &str = "https://login.provider.example";
@@ -46,9 +46,11 @@ async fn me(user: Claims) -> Result<String, StatusCode> {
 fn app(secret: &[u8], jwks: &str) -> Result<Router, Box<dyn Error>> {
     let secret = Key::from_secret(Algorithm::HS256, secret)?.with_key_id("key-1");
     let auth = JwtAuth::new(Issuer::new(OWN)?, Audience::new("own-app")?, secret).trust(
-        Issuer::new(EXTERNAL)?,
-        Audience::new("https://api.example.com/calendar")?,
-        KeyStore::from_jwks(jwks.as_bytes())?,
+        TrustedIssuer::new(
+            Issuer::new(EXTERNAL)?,
+            Audience::new("https://api.example.com/calendar")?,
+            KeyStore::from_jwks(jwks.as_bytes())?,
+        ),
     );
     Ok(Router::new().route("/me", get(me)).layer(auth))
 }

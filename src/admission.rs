@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use serde::de::DeserializeOwned;
 
 use crate::claims::Claims;
-use crate::error::rejection::{Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
 use crate::request;
 use crate::request::TokenSource;
 use crate::require;
@@ -46,16 +47,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static, R> Shared<C, R> {
         if !self.settings.checks_preflights && is_preflight(request) {
             return Ok(Admission::Preflight);
         }
-        let policy = self.verifier.policy();
-        match request::read(request, &self.settings.source, policy.max_token_size) {
+        let core = self.verifier.core();
+        match request::read(request, &self.settings.source, core.settings.max_token_size) {
             Ok(Some(credentials)) => match self.verifier.start(credentials)? {
                 Verdict::Accepted(claims) => Ok(Admission::Accepted(claims)),
                 Verdict::Waiting(wait, _) => Ok(Admission::Waiting(wait)),
             },
             Ok(None) if self.settings.is_optional => Ok(Admission::Anonymous),
             Ok(None) => Err(Rejection::of(RejectionKind::MissingCredentials))
-                .inspect_err(|rejection| policy.report(rejection)),
-            Err(rejection) => Err(rejection).inspect_err(|rejection| policy.report(rejection)),
+                .inspect_err(|rejection| core.report(rejection)),
+            Err(rejection) => Err(rejection).inspect_err(|rejection| core.report(rejection)),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use tower_layer::Layer;
 
@@ -11,11 +10,9 @@ use crate::cache::TokenCache;
 use crate::claims::NoClaims;
 use crate::clock::Clock;
 use crate::issuer::{Audience, Issuer};
-use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
-#[cfg(feature = "test-util")]
-use crate::policy::Trust;
-use crate::policy::{IssuerRules, Leeway, Policy, RequiredClaim};
+use crate::policy::rules::{Rules, rule_setters};
+use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::request::TokenSource;
 use crate::require::RequireLayer;
 use crate::response::challenge::Challenge;
@@ -25,9 +22,8 @@ use crate::scope::Requirement;
 use crate::service::JwtAuthService;
 use crate::striped::Striped;
 use crate::token::limits::MaxTokenSize;
-use crate::token::pointer::ClaimPointer;
-use crate::verdicts::Memory;
-use crate::verifier::Verifier;
+use crate::verifier::core::Core;
+use crate::verifier::{self, Verifier};
 
 /// Layer that verifies the access token of each request except a CORS preflight (`OPTIONS`).
 ///
@@ -82,7 +78,9 @@ use crate::verifier::Verifier;
 /// [`Claims`]: crate::Claims
 #[must_use]
 pub struct JwtAuth<C = NoClaims, R = EmptyBody> {
-    policy: Arc<Policy>,
+    verification: Arc<verifier::core::Settings>,
+    /// The verifier, made when it is first asked for.
+    core: Arc<OnceLock<Arc<Core>>>,
     settings: Arc<Settings>,
     responder: R,
     /// What all services of this layer share, made with the first of them: a router may wrap its
@@ -93,9 +91,7 @@ pub struct JwtAuth<C = NoClaims, R = EmptyBody> {
 impl JwtAuth {
     /// A layer that accepts tokens of this issuer, for this audience, signed with these keys.
     pub fn new(issuer: Issuer, audience: Audience, keys: impl Into<KeyStore>) -> Self {
-        let mut policy = Policy::new();
-        policy.trust(issuer, audience, keys.into(), None);
-        Self::of(Arc::new(policy), Arc::default(), EmptyBody)
+        Self::from(TrustedIssuer::new(issuer, audience, keys))
     }
 
     /// Layer for routes inside of this one, which lets those requests through whose token grants
@@ -120,143 +116,71 @@ impl JwtAuth {
 }
 
 impl<C, R> JwtAuth<C, R> {
-    fn of(policy: Arc<Policy>, settings: Arc<Settings>, responder: R) -> Self {
-        Self {
-            policy,
-            settings,
-            responder,
-            shared: Arc::default(),
-        }
-    }
-
-    /// Trusts a further issuer, with its own audience and keys. A key of one issuer never verifies a
-    /// token of another, whatever its id.
+    /// Trusts a further issuer, with its own audience, keys and rules. A key of one issuer never
+    /// verifies a token of another, whatever its id.
     ///
     /// An issuer that is trusted already gets a second trust beside the first: two tenants of one
     /// issuer, say, or a secret beside a remote key set while a login moves to a new algorithm. Each
     /// has its own audience, keys and rules. A token is accepted if one of them accepts it whole; the
     /// keys of the one never serve for the audience of the other.
-    pub fn trust(mut self, issuer: Issuer, audience: Audience, keys: impl Into<KeyStore>) -> Self {
-        self.policy_mut().trust(issuer, audience, keys.into(), None);
+    ///
+    /// The order of the calls does not matter.
+    pub fn trust(mut self, issuer: TrustedIssuer) -> Self {
+        self.verification_mut().issuers.push(issuer);
         self
     }
 
-    /// As [`trust`](Self::trust), with rules of the issuer's own: `adjust` gets the rules for all
-    /// issuers and changes them for this one.
-    ///
-    /// # Example: one strict issuer beside a login of one's own
-    ///
-    /// ```
-    /// use tower_jwt_auth::policy::IssuerRules;
-    /// use tower_jwt_auth::{Algorithm, Audience, ConfigError, Issuer, JwtAuth, KeyStore};
-    ///
-    /// fn auth(own: KeyStore, partner: KeyStore) -> Result<JwtAuth, ConfigError> {
-    ///     let audience = Audience::new("calendar-api")?;
-    ///     Ok(JwtAuth::new(Issuer::new("https://api.example.com")?, audience.clone(), own).trust_with(
-    ///         Issuer::new("https://login.partner.example")?,
-    ///         audience,
-    ///         partner,
-    ///         |rules| rules.access_token_profile().algorithms([Algorithm::ES256]),
-    ///     ))
-    /// }
-    /// ```
-    pub fn trust_with(
-        mut self,
-        issuer: Issuer,
-        audience: Audience,
-        keys: impl Into<KeyStore>,
-        adjust: impl Fn(IssuerRules) -> IssuerRules + Send + Sync + 'static,
-    ) -> Self {
-        self.policy_mut()
-            .trust(issuer, audience, keys.into(), Some(Arc::new(adjust)));
-        self
+    rule_setters!(rules_mut);
+
+    fn rules_mut(&mut self) -> &mut Rules {
+        &mut self.verification_mut().rules
     }
 
     /// Deserializes own claims of this type in the layer, and refuses tokens whose claims do not
     /// fit it with 401. Handlers can ask for other types all the same.
     pub fn claims<D>(self) -> JwtAuth<D, R> {
-        JwtAuth::of(self.policy, self.settings, self.responder)
+        JwtAuth {
+            verification: self.verification,
+            core: self.core,
+            settings: self.settings,
+            responder: self.responder,
+            shared: Arc::default(),
+        }
     }
 
     /// Answers rejections with a body, such as [`ProblemDetails`](crate::response::ProblemDetails).
     /// Default: [`EmptyBody`]. A service whose body has no default needs a responder that makes
     /// one; see [`RespondTo`](crate::response::RespondTo).
     pub fn respond_with<T>(self, responder: T) -> JwtAuth<C, T> {
-        JwtAuth::of(self.policy, self.settings, responder)
+        JwtAuth {
+            verification: self.verification,
+            core: self.core,
+            settings: self.settings,
+            responder,
+            shared: Arc::default(),
+        }
     }
 
-    /// The algorithms that are accepted, for all issuers; see [`IssuerRules::algorithms`].
-    /// Default: those of the keys.
-    pub fn algorithms(self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
-        self.rules(|rules| rules.algorithms(algorithms))
-    }
-
-    /// How far clocks may be apart. Default: 60 s.
-    pub fn leeway(self, leeway: Leeway) -> Self {
-        self.rules(|rules| rules.leeway(leeway))
-    }
-
-    /// Maximum lifetime of a token, from `iat` to `exp`; see [`IssuerRules::max_lifetime`].
-    /// Default: none.
+    /// Asks this check whether a token was revoked, after every other check. Default: none.
     ///
-    /// A stolen token works until it expires, so this bounds the damage of a generous issuer.
-    pub fn max_lifetime(self, lifetime: Duration) -> Self {
-        self.rules(|rules| rules.max_lifetime(lifetime))
-    }
-
-    /// The longest time since `iat`, which is then required. Default: any.
-    pub fn max_age(self, age: Duration) -> Self {
-        self.rules(|rules| rules.max_age(age))
-    }
-
-    /// Insists on the profile for access tokens of RFC 9068; see
-    /// [`IssuerRules::access_token_profile`]. Default: off.
-    pub fn access_token_profile(self) -> Self {
-        self.rules(IssuerRules::access_token_profile)
-    }
-
-    /// The claims that are required beyond `iss`, `aud` and `exp`; see
-    /// [`IssuerRules::required_claims`]. Default: none.
-    pub fn required_claims(self, claims: impl IntoIterator<Item = RequiredClaim>) -> Self {
-        self.rules(|rules| rules.required_claims(claims))
-    }
-
-    /// Reads scopes from this claim instead of `scope` and `scp`; see [`IssuerRules::scopes_from`].
-    pub fn scopes_from(self, claim: ClaimPointer) -> Self {
-        self.rules(|rules| rules.scopes_from(claim))
-    }
-
-    /// Reads roles from this claim instead of the usual ones; see [`IssuerRules::roles_from`].
-    pub fn roles_from(self, claim: ClaimPointer) -> Self {
-        self.rules(|rules| rules.roles_from(claim))
-    }
-
-    /// Changes any of the [`IssuerRules`], for all issuers.
-    ///
-    /// An issuer that has rules of its own ([`trust_with`](Self::trust_with)) gets these first, and
-    /// its own rules change them. The order of the calls does not matter.
-    pub fn rules(mut self, change: impl FnOnce(IssuerRules) -> IssuerRules) -> Self {
-        self.policy_mut().rules(change);
-        self
-    }
-
-    /// Asks whether a token that is right in every other way was revoked, or its subject is gone.
-    /// Default: nobody is asked.
+    /// Called again, it adds a check. A token is accepted if every check finds it active. One that
+    /// revokes it beats one that fails, so that the answer is 401 and not 503.
     pub fn revocation(mut self, revocation: impl Revocation) -> Self {
-        self.policy_mut().revocation = Some(Arc::new(revocation));
+        let revocations = &mut self.verification_mut().revocations;
+        revocations.push(Arc::new(revocation));
         self
     }
 
     /// Where the time comes from. Default: the clock of the operating system.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.policy_mut().clock = Arc::new(clock);
+        self.verification_mut().clock = Arc::new(clock);
         self
     }
 
     /// How many verified tokens are remembered, and for how long. Default: 10 000 for 5 minutes;
     /// [`TokenCache::off`] for none.
     pub fn cache(mut self, cache: TokenCache) -> Self {
-        self.policy_mut().memory = Memory::new(cache);
+        self.verification_mut().cache = cache;
         self
     }
 
@@ -268,7 +192,7 @@ impl<C, R> JwtAuth<C, R> {
 
     /// The maximum size of a token. Default: 16 KiB; up to 64 KiB.
     pub fn max_token_size(mut self, size: MaxTokenSize) -> Self {
-        self.policy_mut().max_token_size = size;
+        self.verification_mut().max_token_size = size;
         self
     }
 
@@ -326,33 +250,50 @@ impl<C, R> JwtAuth<C, R> {
     /// The verifier of this layer, for tokens that do not come with a request.
     #[must_use]
     pub fn verifier(&self) -> Verifier<C> {
-        Verifier::of(Arc::clone(&self.policy))
+        let core = self.core.get_or_init(|| {
+            let settings = verifier::core::Settings::clone(&self.verification);
+            Arc::new(Core::new(settings))
+        });
+        Verifier::of(Arc::clone(core))
     }
 
     /// Changes the first issuer that is trusted, for a test.
     #[cfg(feature = "test-util")]
-    pub(crate) fn with_first_trust(
+    pub(crate) fn with_first_issuer(
         mut self,
-        change: impl FnOnce(&Arc<dyn Clock>, &mut Trust),
+        change: impl FnOnce(&Arc<dyn Clock>, &Rules, &mut TrustedIssuer),
     ) -> Self {
-        let policy = self.policy_mut();
-        if let Some(trust) = policy.trusts.first_mut() {
-            change(&policy.clock, trust);
+        let verification = self.verification_mut();
+        let rules = verification.rules.clone();
+        if let Some(issuer) = verification.issuers.first_mut() {
+            change(&verification.clock, &rules, issuer);
         }
         self
     }
 
-    /// For a change, after which nothing counts that was accepted before.
-    fn policy_mut(&mut self) -> &mut Policy {
+    /// For a change. The verifier that is made after it has accepted nothing yet.
+    fn verification_mut(&mut self) -> &mut verifier::core::Settings {
+        self.core = Arc::default();
         self.shared = Arc::default();
-        let policy = Arc::make_mut(&mut self.policy);
-        policy.memory = policy.memory.clone();
-        policy
+        Arc::make_mut(&mut self.verification)
     }
 
     fn settings_mut(&mut self) -> &mut Settings {
         self.shared = Arc::default();
         Arc::make_mut(&mut self.settings)
+    }
+}
+
+/// A layer that accepts tokens of this issuer.
+impl From<TrustedIssuer> for JwtAuth {
+    fn from(issuer: TrustedIssuer) -> Self {
+        Self {
+            verification: Arc::new(verifier::core::Settings::new(issuer)),
+            core: Arc::default(),
+            settings: Arc::default(),
+            responder: EmptyBody,
+            shared: Arc::default(),
+        }
     }
 }
 
@@ -376,9 +317,10 @@ impl<C, R: Clone> Clone for JwtAuth<C, R> {
     fn clone(&self) -> Self {
         // A router takes a clone for each route that it is put around, and may wrap the first one
         // when the first request comes. That request must not wait for random bytes.
-        self.policy.memory.draw_key();
+        self.verification.cache.draw_key();
         Self {
-            policy: Arc::clone(&self.policy),
+            verification: Arc::clone(&self.verification),
+            core: Arc::clone(&self.core),
             settings: Arc::clone(&self.settings),
             responder: self.responder.clone(),
             shared: Arc::clone(&self.shared),
@@ -389,7 +331,7 @@ impl<C, R: Clone> Clone for JwtAuth<C, R> {
 impl<C, R> fmt::Debug for JwtAuth<C, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwtAuth")
-            .field("policy", &self.policy)
+            .field("verification", &self.verification)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }

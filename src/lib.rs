@@ -125,7 +125,8 @@ struct Readme;
 
 pub use crate::claims::{Claims, NoClaims};
 pub use crate::error::config::ConfigError;
-pub use crate::error::rejection::{Rejection, RejectionKind};
+pub use crate::error::kinds::RejectionKind;
+pub use crate::error::rejection::Rejection;
 #[cfg(feature = "axum")]
 pub use crate::extract::{RequireRole, RequireScope};
 pub use crate::issuer::{Audience, Issuer};
@@ -134,4 +135,5 @@ pub use crate::keys::key::Key;
 pub use crate::keys::set::KeySet;
 pub use crate::keys::store::KeyStore;
 pub use crate::layer::JwtAuth;
+pub use crate::policy::trusted_issuer::TrustedIssuer;
 pub use crate::verifier::Verifier;

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::claims::Claims;
 use crate::clock::{Clock, SystemClock};
-use crate::error::rejection::{Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
 use crate::telemetry::{count, event, is_heard, short};
 
 /// What a layer has written about its verdicts, and what it has left out.

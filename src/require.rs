@@ -12,7 +12,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::claims::Claims;
-use crate::error::rejection::{Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
 use crate::reports;
 use crate::response::challenge::Challenge;
 use crate::response::respond::{EmptyBody, Exchange, Provisional, RespondTo, missing_layer};

@@ -1,54 +1,38 @@
-//! What a verifier remembers of tokens that it has accepted, and when it may still believe it.
+//! The cache of verified tokens as the verifier uses it: what is asked before an entry counts.
 //!
-//! [`cache`](crate::cache) finds the entry of a token; here is what is asked before it counts.
-//! Everything that a verdict depends on is either part of the policy, which has a cache of its own,
-//! or asked again: the time, and the key. Revocation is asked on every request anyway.
+//! [`cache`](crate::cache) finds the entry of a token. Everything that a verdict depends on is part of
+//! the settings, which each verifier has for itself, or is asked again here: the time, and the key.
+//! Revocation is asked by the verifier.
 
 use crate::cache::{Cache, Entry, Grow, Growth, Lifetime, TokenCache};
 use crate::claims::Claims;
 use crate::clock::NumericDate;
-use crate::policy::validate;
-use crate::policy::{Policy, Trust};
+use crate::policy::{Policy, Trust, validate};
 use crate::request::Credentials;
-use crate::token::compact::Signer;
+use crate::token::compact::{Attestation, Signer};
 
-/// The memory of one policy.
+/// The verdicts of one verifier.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct Verdicts {
     settings: TokenCache,
     cache: Cache<Accepted>,
 }
 
-/// A token that was accepted: what it says, and what that rests on.
-struct Accepted {
-    claims: Claims,
-    /// The position in the policy of the trust under which it was accepted.
-    trust: usize,
-    signer: Signer,
-}
+/// A token that was accepted.
+struct Accepted(Claims);
 
 impl Grow for Accepted {
     fn growth(&self) -> Option<&Growth> {
-        Some(self.claims.growth())
+        Some(self.0.growth())
     }
 }
 
-impl Memory {
+impl Verdicts {
+    /// Draws the random key of the cache and makes its table, so that no request has to wait for it.
     pub(crate) fn new(settings: TokenCache) -> Self {
-        Self {
-            settings,
-            cache: Cache::new(settings.limits),
-        }
-    }
-
-    /// Makes what the first accepted token would have to wait for otherwise.
-    pub(crate) fn prepare(&self) {
-        self.cache.prepare();
-    }
-
-    /// Makes the part of it that takes long, and leaves the table out.
-    pub(crate) fn draw_key(&self) {
-        self.cache.draw_key();
+        let cache = Cache::new(settings.limits);
+        cache.prepare();
+        Self { settings, cache }
     }
 
     /// The claims of a token that was accepted before and would be again, and the trust in its
@@ -60,24 +44,19 @@ impl Memory {
         now: NumericDate,
     ) -> Option<(Claims, &'p Trust)> {
         self.cache.get(token, now, |entry| {
-            let accepted = entry.value();
-            let trust = policy.trusts.get(accepted.trust)?;
-            is_signed_by_live_key(entry, trust, now).then(|| (accepted.claims.clone(), trust))
+            let Accepted(claims) = entry.value();
+            let trust = policy.trust(claims.basis().trust())?;
+            is_signed_by_live_key(entry, trust, now).then(|| (claims.clone(), trust))
         })
     }
 
     /// Remembers a token that was accepted under the key set of this generation. Own claims are read
     /// by `read_own` before, so that there is room for them.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "all of it is what a verdict rests on"
-    )]
     pub(crate) fn remember(
         &self,
         token: &Credentials<'_>,
         claims: &mut Claims,
         read_own: fn(&Claims),
-        signer: Signer,
         trust: &Trust,
         generation: u64,
         now: NumericDate,
@@ -95,13 +74,14 @@ impl Memory {
         };
         claims.shrink();
         read_own(claims);
-        let generation = if signer.is_retiring { ASK } else { generation };
-        let weight = Cache::<Accepted>::weight().saturating_add(claims.weight());
-        let accepted = Accepted {
-            claims: claims.clone(),
-            trust: trust.index,
-            signer,
+        let Attestation::Signature(signer) = claims.basis().attestation();
+        let generation = if signer.is_retiring {
+            NO_GENERATION
+        } else {
+            generation
         };
+        let weight = Cache::<Accepted>::weight().saturating_add(claims.weight());
+        let accepted = Accepted(claims.clone());
         let token = token.octets();
         self.cache
             .put(token, now, lifetime, generation, accepted, weight);
@@ -114,8 +94,13 @@ fn is_signed_by_live_key(entry: &Entry<Accepted>, trust: &Trust, now: NumericDat
     if trust.keys.is_still(entry.generation()) {
         return true;
     }
+    let Accepted(claims) = entry.value();
+    let Attestation::Signature(signer) = claims.basis().attestation();
+    is_live(signer, entry, trust, now)
+}
+
+fn is_live(signer: &Signer, entry: &Entry<Accepted>, trust: &Trust, now: NumericDate) -> bool {
     let snapshot = trust.keys.load();
-    let signer = &entry.value().signer;
     let allowed = trust.rules.algorithms.as_deref();
     let found = snapshot
         .set
@@ -132,18 +117,5 @@ fn is_signed_by_live_key(entry: &Entry<Accepted>, trust: &Trust, now: NumericDat
     }
 }
 
-/// A verifier with other settings begins anew.
-impl Clone for Memory {
-    fn clone(&self) -> Self {
-        Self::new(self.settings)
-    }
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self::new(TokenCache::default())
-    }
-}
-
 /// The generation of no set: the key retires at some time, so it is looked up each time.
-const ASK: u64 = u64::MAX;
+const NO_GENERATION: u64 = u64::MAX;

@@ -32,7 +32,8 @@ use tower_jwt_auth::response::{Challenge, ProblemDetails};
 use tower_jwt_auth::scope::AllOf;
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{
-    Claims, JwtAuth, Rejection, RejectionKind, RequireRole, RequireScope, role, scope,
+    Claims, JwtAuth, Rejection, RejectionKind, RequireRole, RequireScope, TrustedIssuer, role,
+    scope,
 };
 
 #[derive(Deserialize)]
@@ -779,9 +780,11 @@ async fn of_two_layers_the_inner_one_speaks_for_its_routes() {
         .named("https://partner.example")
         .with_clock(clock);
     let both = || {
-        fixture
-            .auth()
-            .trust(partner.issuer(), partner.audience(), partner.keys())
+        fixture.auth().trust(TrustedIssuer::new(
+            partner.issuer(),
+            partner.audience(),
+            partner.keys(),
+        ))
     };
 
     let strict = Router::new()

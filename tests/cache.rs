@@ -31,7 +31,8 @@ use tower_jwt_auth::policy::{Leeway, RequiredClaim};
 use tower_jwt_auth::revocation::Denylist;
 use tower_jwt_auth::test::{FixedClock, TestIssuer, TestToken};
 use tower_jwt_auth::{
-    Algorithm, Audience, Claims, JwtAuth, Key, KeySet, KeyStore, RejectionKind, Verifier,
+    Algorithm, Audience, Claims, JwtAuth, Key, KeySet, KeyStore, RejectionKind, TrustedIssuer,
+    Verifier,
 };
 
 /// An issuer with one key, a store with it, and a clock for both.
@@ -611,7 +612,11 @@ fn a_later_setting_forgets_what_was_accepted_before() {
         // API, takes nothing from the first.
         assert_eq!(
             after(
-                &|auth| auth.trust(name.clone(), audience.clone(), &stranger),
+                &|auth| auth.trust(TrustedIssuer::new(
+                    name.clone(),
+                    audience.clone(),
+                    &stranger
+                )),
                 &good
             ),
             None
@@ -619,7 +624,11 @@ fn a_later_setting_forgets_what_was_accepted_before() {
         let other = Audience::new(OTHER).unwrap();
         assert_eq!(
             after(
-                &|auth| auth.trust(name.clone(), other.clone(), &fixture.keys),
+                &|auth| auth.trust(TrustedIssuer::new(
+                    name.clone(),
+                    other.clone(),
+                    &fixture.keys
+                )),
                 &good
             ),
             None
@@ -636,11 +645,11 @@ fn a_later_setting_forgets_what_was_accepted_before() {
 #[test]
 fn issuers_of_one_layer_end_apart() {
     let (ours, theirs) = (Fixture::new(), Fixture::of(secret(1).named(OTHER)));
-    let auth = ours.auth().trust(
+    let auth = ours.auth().trust(TrustedIssuer::new(
         theirs.issuer.issuer(),
         theirs.issuer.audience(),
         &theirs.keys,
-    );
+    ));
     let verifier = auth.verifier();
     let tokens = [ours.token().mint(), theirs.token().mint()];
     for token in &tokens {

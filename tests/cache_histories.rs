@@ -29,10 +29,11 @@ use tower_jwt_auth::RejectionKind::{
 use tower_jwt_auth::cache::TokenCache;
 use tower_jwt_auth::claims::SubjectId;
 use tower_jwt_auth::policy::Leeway;
-use tower_jwt_auth::revocation::{Denylist, Revocation, RevocationCheck, Standing};
+use tower_jwt_auth::revocation::Denylist;
 use tower_jwt_auth::test::{FixedClock, TestIssuer, TestToken};
 use tower_jwt_auth::{
-    Algorithm, Audience, Claims, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind, Verifier,
+    Algorithm, Audience, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind, TrustedIssuer,
+    Verifier,
 };
 
 /// Any history of requests, clock steps, key changes and revocations, with caches of several
@@ -352,7 +353,7 @@ fn policy(number: usize, auth: JwtAuth) -> JwtAuth {
         3 => auth.max_age(Duration::from_secs(600)),
         4 => auth.access_token_profile(),
         5 => auth.algorithms([Algorithm::EdDSA, Algorithm::RS256, Algorithm::PS256]),
-        6 => auth.rules(|rules| rules.require_key_id().insecure_allow_missing_expiry()),
+        6 => auth.require_key_id().insecure_allow_missing_expiry(),
         FOR_OTHER_API => auth,
         _ => unreachable!("there are {POLICIES}"),
     }
@@ -374,18 +375,6 @@ struct World {
     layers: Vec<Layers>,
     noted: Vec<u64>,
     last: (usize, usize),
-}
-
-/// Both revocation checks: the one that can take its word back first.
-struct Either(Checks, Denylist);
-
-impl Revocation for Either {
-    fn check(&self, token: Claims) -> RevocationCheck {
-        match self.0.check(token.clone()) {
-            RevocationCheck::Now(Ok(Standing::Good)) => self.1.check(token),
-            other => other,
-        }
-    }
 }
 
 impl World {
@@ -413,13 +402,14 @@ impl World {
             };
             let audience = Audience::new(id).unwrap();
             let auth = JwtAuth::new(ours.clone(), audience, &stores[0])
-                .trust(
+                .trust(TrustedIssuer::new(
                     theirs.clone(),
                     Audience::new("https://api.example").unwrap(),
                     &stores[1],
-                )
+                ))
                 .clock(clock.clone())
-                .revocation(Either(checks.clone(), denied.clone()))
+                .revocation(checks.clone())
+                .revocation(denied.clone())
                 .cache(cache);
             policy(number, auth).verifier()
         };

@@ -33,7 +33,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::grpc::RequestExt;
 use tower_jwt_auth::response::Challenge;
-use tower_jwt_auth::revocation::{CheckFailed, Standing};
+use tower_jwt_auth::revocation::{RevocationError, RevocationStatus};
 use tower_jwt_auth::{Claims, JwtAuth, KeyStore, RejectionKind, role, scope};
 
 use support::{Fixture, ReadChallenge, challenges, read_challenge};
@@ -322,7 +322,8 @@ async fn a_call_that_cannot_be_decided_is_unavailable() {
     let keys = KeyStore::pending();
     let pending = JwtAuth::new(signer.issuer(), signer.audience(), keys.clone());
     let pending = pending.clock(fixture.clock.clone());
-    let failing = async |_: Claims| Err::<Standing, _>(CheckFailed::new("no connection"));
+    let failing =
+        async |_: Claims| Err::<RevocationStatus, _>(RevocationError::new("no connection"));
     let failing = auth(&fixture).revocation(failing);
     let caller = alice(&fixture, "health:read health:watch");
 

@@ -39,7 +39,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 use tower_jwt_auth::request::{CsrfPolicy, TokenCookie, TokenSource};
 use tower_jwt_auth::response::{EXPOSED_HEADERS, ProblemDetails};
-use tower_jwt_auth::revocation::Standing;
+use tower_jwt_auth::revocation::RevocationStatus;
 use tower_jwt_auth::{Claims, JwtAuth, KeyStore, Rejection, RejectionKind};
 
 /// Serves HTTP/1.1 and HTTP/2 on a port of the loopback interface.
@@ -506,7 +506,7 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
     let token = fixture.token().mint();
     let waiting = fixture.auth().revocation(async |_: Claims| {
         tokio::task::yield_now().await;
-        Ok(Standing::Good)
+        Ok(RevocationStatus::Active)
     });
     for auth in [fixture.auth(), waiting] {
         let (mut service, mut handle) =
@@ -571,7 +571,7 @@ async fn a_dropped_request_leaves_everything_as_it_was() {
             if is_first {
                 std::future::pending::<()>().await;
             }
-            Ok(Standing::Good)
+            Ok(RevocationStatus::Active)
         }
     });
     let token = fixture.token().mint();
@@ -616,7 +616,7 @@ async fn a_verified_token_is_marked_as_sensitive() {
     let token = fixture.token().mint();
     let waiting = fixture
         .auth()
-        .revocation(async |_: Claims| Ok(Standing::Good));
+        .revocation(async |_: Claims| Ok(RevocationStatus::Active));
     for auth in [fixture.auth(), fixture.auth().optional(), waiting] {
         let (_, seen) = send(&auth, get(&token)).await;
         let headers = &seen.requests()[0].headers;
@@ -643,7 +643,7 @@ async fn credentials_can_be_taken_off_the_request() {
     let token = fixture.token().mint();
     let waiting = fixture
         .auth()
-        .revocation(async |_: Claims| Ok(Standing::Good));
+        .revocation(async |_: Claims| Ok(RevocationStatus::Active));
     for auth in [fixture.auth(), waiting] {
         let (_, seen) = send(&auth, get(&token)).await;
         assert!(seen.requests()[0].headers.contains_key(AUTHORIZATION));

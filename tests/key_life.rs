@@ -29,7 +29,7 @@ use tower_jwt_auth::RejectionKind::{
 };
 use tower_jwt_auth::keys::RemoteKeys;
 use tower_jwt_auth::keys::{Freshness, KeyFile, KeyFormat};
-use tower_jwt_auth::revocation::{CheckFailed, Standing};
+use tower_jwt_auth::revocation::{RevocationError, RevocationStatus};
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, Claims, ConfigError, JwtAuth, KeyStore, RejectionKind, Verifier};
 
@@ -550,7 +550,7 @@ mod patience {
                             if slow.load(Ordering::Relaxed) {
                                 clock.advance(Duration::from_secs(lasts));
                             }
-                            Ok::<_, CheckFailed>(Standing::Good)
+                            Ok::<_, RevocationError>(RevocationStatus::Active)
                         }
                     }
                 };

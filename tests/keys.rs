@@ -20,6 +20,7 @@ use tower_jwt_auth::keys::KeyFormat;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{
     Algorithm, Audience, ConfigError, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind,
+    TrustedIssuer,
 };
 
 /// The layer of the fixture with other keys.
@@ -849,7 +850,7 @@ fn a_token_without_a_key_id_is_tried_with_the_keys_of_its_algorithm() {
         let token = signer.token().without_header("kid").mint();
         assert_eq!(verdict(set(), &token), Ok(()));
         // The same can be switched off.
-        let strict = auth(set()).rules(tower_jwt_auth::policy::IssuerRules::require_key_id);
+        let strict = auth(set()).require_key_id();
         let refused = strict.verifier().verify_now(&token).unwrap_err();
         assert_eq!(refused.kind(), RejectionKind::UnknownKey);
         let named = strict.verifier().verify_now(&signer.token().mint());
@@ -887,7 +888,7 @@ fn an_issuers_keys_verify_its_own_tokens_alone() {
     );
     let verifier = a
         .auth()
-        .trust(b.issuer(), b.audience(), b.keys())
+        .trust(TrustedIssuer::new(b.issuer(), b.audience(), b.keys()))
         .verifier();
     for good in [a.token().mint(), b.token().mint()] {
         assert!(verifier.verify_now(&good).is_ok());

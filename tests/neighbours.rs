@@ -23,11 +23,11 @@ use support::{AUDIENCE, Fixture, ISSUER, challenges, get, get_bare, get_with, se
 use tokio::sync::oneshot;
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_jwt_auth::revocation::Standing;
+use tower_jwt_auth::revocation::RevocationStatus;
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{
     Audience, Claims, Issuer, JwtAuth, KeySet, KeyStore, RejectionKind, RequireRole, RequireScope,
-    Verifier, role, scope,
+    TrustedIssuer, Verifier, role, scope,
 };
 
 /// A configured check is made only where its claim is there and has the type that was thought of.
@@ -290,9 +290,11 @@ fn a_key_of_the_same_id_verifies_its_own_issuers_tokens_alone() {
     let evil = TestIssuer::new()
         .named("https://evil.example")
         .with_clock(fixture.clock.clone());
-    let auth = fixture
-        .auth()
-        .trust(evil.issuer(), evil.audience(), evil.keys());
+    let auth = fixture.auth().trust(TrustedIssuer::new(
+        evil.issuer(),
+        evil.audience(),
+        evil.keys(),
+    ));
     // Evil names its key as the other issuer does.
     evil.keys()
         .replace(KeySet::from(evil.key().with_key_id("k1")));
@@ -502,7 +504,10 @@ async fn the_service_that_is_called_is_the_one_that_was_ready() {
 /// A request that has to wait first takes no place meanwhile.
 #[test]
 fn a_request_that_waits_leaves_its_place_to_others_and_asks_again() {
-    for (standing, expected) in [(Standing::Good, 200), (Standing::Revoked, 401)] {
+    for (standing, expected) in [
+        (RevocationStatus::Active, 200),
+        (RevocationStatus::Revoked, 401),
+    ] {
         let fixture = Fixture::new();
         let (answers, asked) = oneshots();
         let auth = fixture.auth().revocation(move |_: Claims| {
@@ -553,8 +558,8 @@ fn a_request_that_is_given_up_while_it_waits_takes_no_place() {
 /// Two promises of an answer: what is sent, and what is waited for.
 #[expect(clippy::type_complexity, reason = "both halves of the same thing")]
 fn oneshots() -> (
-    Vec<oneshot::Sender<Standing>>,
-    Arc<Mutex<Vec<oneshot::Receiver<Standing>>>>,
+    Vec<oneshot::Sender<RevocationStatus>>,
+    Arc<Mutex<Vec<oneshot::Receiver<RevocationStatus>>>>,
 ) {
     let (first, second) = (oneshot::channel(), oneshot::channel());
     // Taken from the end, so the first one stands last.

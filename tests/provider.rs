@@ -35,7 +35,6 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
-use tower_jwt_auth::policy::IssuerRules;
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{
     Algorithm, Audience, Claims, ConfigError, Issuer, JwtAuth, Key, KeySet, KeyStore,
@@ -464,7 +463,7 @@ async fn refuses_an_id_token_even_where_its_audience_is_accepted() {
         .refuses("ID token", id_token, RejectionKind::WrongType)
         .await;
     // What is refused is its kind alone: a layer that asks for ID tokens takes it.
-    let auth = auth.rules(IssuerRules::insecure_accept_id_tokens);
+    let auth = auth.insecure_accept_id_tokens();
     let answer = Api::start(auth)
         .await
         .ask(Method::GET, "/me", id_token)

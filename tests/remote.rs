@@ -27,7 +27,9 @@ use tower_jwt_auth::fetch::FetchError;
 use tower_jwt_auth::keys::{BootFile, BootStore, RemoteKeys};
 use tower_jwt_auth::keys::{Freshness, KeyId};
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
-use tower_jwt_auth::{Algorithm, ConfigError, Issuer, JwtAuth, KeyStore, RejectionKind, Verifier};
+use tower_jwt_auth::{
+    Algorithm, ConfigError, Issuer, JwtAuth, KeyStore, RejectionKind, TrustedIssuer, Verifier,
+};
 
 const METADATA: &str = "https://as.example/.well-known/oauth-authorization-server";
 const OPENID: &str = "https://as.example/.well-known/openid-configuration";
@@ -897,8 +899,11 @@ async fn the_outage_of_one_issuer_does_not_touch_another() {
         .lazy()
         .unwrap();
     let keys_b = eager(&Network::of(&b)).await;
-    let auth =
-        JwtAuth::new(a.issuer(), a.audience(), keys_a).trust(b.issuer(), b.audience(), keys_b);
+    let auth = JwtAuth::new(a.issuer(), a.audience(), keys_a).trust(TrustedIssuer::new(
+        b.issuer(),
+        b.audience(),
+        keys_b,
+    ));
     let verifier = auth.verifier();
     assert_eq!(
         verifier

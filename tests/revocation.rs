@@ -27,10 +27,10 @@ use tower::{Layer, Service, service_fn};
 use tower_jwt_auth::claims::SubjectId;
 use tower_jwt_auth::policy::Leeway;
 use tower_jwt_auth::revocation::{
-    CheckFailed, Denylist, Revocation, RevocationCheck, RevokeError, Standing,
+    Denylist, Revocation, RevocationCheck, RevocationError, RevocationStatus, RevokeError,
 };
 use tower_jwt_auth::test::TestIssuer;
-use tower_jwt_auth::{Claims, JwtAuth, RejectionKind};
+use tower_jwt_auth::{Claims, JwtAuth, RejectionKind, TrustedIssuer};
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
@@ -83,7 +83,11 @@ fn a_token_is_revoked_by_its_id_and_its_issuer() {
     let other = TestIssuer::new()
         .named("https://other.example")
         .with_clock(fixture.clock.clone());
-    let auth = auth.trust(other.issuer(), other.audience(), other.keys());
+    let auth = auth.trust(TrustedIssuer::new(
+        other.issuer(),
+        other.audience(),
+        other.keys(),
+    ));
     let (ours, theirs) = (fixture.token().mint(), other.token().mint());
     list.revoke_id(ISSUER, "token-1", at(NOW + 400)).unwrap();
     list.revoke_id("https://other.example", "Token-1", at(NOW + 400))
@@ -102,7 +106,11 @@ fn a_subject_is_revoked_with_the_tokens_that_it_had() {
     let other = TestIssuer::new()
         .named("https://other.example")
         .with_clock(fixture.clock.clone());
-    let auth = auth.trust(other.issuer(), other.audience(), other.keys());
+    let auth = auth.trust(TrustedIssuer::new(
+        other.issuer(),
+        other.audience(),
+        other.keys(),
+    ));
     let token = |subject: &str, iat: u64| {
         let token = fixture.token().subject(subject);
         token.claim("iat", iat).mint()
@@ -252,7 +260,7 @@ fn a_token_without_an_identity_cannot_be_revoked_by_it() {
     let (fixture, list, auth) = with_list(10);
     let nameless = fixture.accepts(&fixture.token().without("jti").mint());
     assert_eq!(list.revoke(&nameless), Err(RevokeError::NoIdentity));
-    let auth = auth.rules(tower_jwt_auth::policy::IssuerRules::insecure_allow_missing_expiry);
+    let auth = auth.insecure_allow_missing_expiry();
     let eternal = fixture.token().without("exp").mint();
     let claims = verdict(&auth, &eternal).unwrap();
     assert_eq!(list.revoke(&claims), Err(RevokeError::NoIdentity));
@@ -446,7 +454,7 @@ fn acknowledge(
     } else {
         Ok(())
     };
-    prop_assert_eq!(outcome, expected);
+    prop_assert_eq!(&outcome, &expected);
     if outcome.is_ok() {
         let known = live.entry(key).or_insert(until);
         *known = until.max(*known);
@@ -461,12 +469,12 @@ fn acknowledge(
 struct Counting(Arc<AtomicUsize>);
 
 impl Revocation for Counting {
-    fn check(&self, token: Claims) -> RevocationCheck {
+    fn check(&self, token: &Claims) -> RevocationCheck {
         self.0.fetch_add(1, Ordering::Relaxed);
-        RevocationCheck::Now(match token.id() {
-            Some("revoked") => Ok(Standing::Revoked),
-            Some("broken") => Err(CheckFailed::new("no connection to 10.0.0.7")),
-            _ => Ok(Standing::Good),
+        RevocationCheck::Ready(match token.id() {
+            Some("revoked") => Ok(RevocationStatus::Revoked),
+            Some("broken") => Err(RevocationError::new("no connection to 10.0.0.7")),
+            _ => Ok(RevocationStatus::Active),
         })
     }
 }
@@ -510,7 +518,7 @@ async fn a_check_that_fails_is_our_fault_and_never_a_verdict() {
     let fixture = Fixture::new();
     let later = fixture
         .auth()
-        .revocation(async |_| Err(CheckFailed::new("no connection to 10.0.0.7")));
+        .revocation(async |_| Err(RevocationError::new("no connection to 10.0.0.7")));
     let now = fixture.auth().revocation(Counting::default());
     let token = fixture.token().claim("jti", "broken").mint();
     for auth in [&later, &now, &later.clone().optional()] {
@@ -540,9 +548,9 @@ async fn a_check_that_fails_is_our_fault_and_never_a_verdict() {
 #[test]
 fn a_request_waits_for_the_answer_of_an_asynchronous_check() {
     for (answer, expected, calls) in [
-        (Ok(Standing::Good), 200, 1),
-        (Ok(Standing::Revoked), 401, 0),
-        (Err(CheckFailed::new("lost")), 503, 0),
+        (Ok(RevocationStatus::Active), 200, 1),
+        (Ok(RevocationStatus::Revoked), 401, 0),
+        (Err(RevocationError::new("lost")), 503, 0),
     ] {
         let fixture = Fixture::new();
         let (send, receive) = oneshot::channel();
@@ -578,7 +586,7 @@ async fn verify_now_does_not_wait_and_does_not_guess() {
     let fixture = Fixture::new();
     let verifier = fixture
         .auth()
-        .revocation(async |_| Ok(Standing::Good))
+        .revocation(async |_| Ok(RevocationStatus::Active))
         .verifier();
     let token = fixture.token().mint();
     let rejection = verifier.verify_now(&token).unwrap_err();
@@ -606,7 +614,7 @@ async fn own_claims_are_judged_behind_an_asynchronous_check() {
     let fixture = Fixture::new();
     let auth = fixture
         .auth()
-        .revocation(async |_| Ok(Standing::Good))
+        .revocation(async |_| Ok(RevocationStatus::Active))
         .claims::<Member>();
     let good = fixture.token().claim("role", "editor").mint();
     let claims = auth.verifier().verify(&good).await.unwrap();

@@ -18,11 +18,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{AUDIENCE, Fixture, ISSUER, NOW, get, send};
-use tower_jwt_auth::policy::{IssuerRules, Leeway, RequiredClaim};
-use tower_jwt_auth::revocation::{CheckFailed, Denylist, Standing};
+use tower_jwt_auth::policy::{Leeway, RequiredClaim};
+use tower_jwt_auth::revocation::{Denylist, RevocationError, RevocationStatus};
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{
-    Algorithm, Audience, Claims, ConfigError, Issuer, JwtAuth, RejectionKind, Verifier,
+    Algorithm, Audience, Claims, ConfigError, Issuer, JwtAuth, RejectionKind, TrustedIssuer,
+    Verifier,
 };
 
 /// The verdict of a layer on a token; a refusal is always 401.
@@ -102,9 +103,7 @@ fn times_of_another_type_are_refused_and_never_taken_for_absent() {
             let token = with_text(&fixture, name, text);
             fixture.refuses(&token, RejectionKind::InvalidClaim);
             // Nor where the claim might be absent.
-            let lax = fixture
-                .auth()
-                .rules(IssuerRules::insecure_allow_missing_expiry);
+            let lax = fixture.auth().insecure_allow_missing_expiry();
             assert_eq!(
                 verdict(&lax, &token).unwrap_err(),
                 RejectionKind::InvalidClaim,
@@ -371,9 +370,7 @@ fn an_expiry_is_required_unless_the_configuration_says_otherwise() {
     let rejection = fixture.verify(&eternal).unwrap_err();
     assert_eq!(rejection.kind(), RejectionKind::MissingClaim);
     assert!(rejection.to_string().contains("`exp`"), "{rejection}");
-    let auth = fixture
-        .auth()
-        .rules(IssuerRules::insecure_allow_missing_expiry);
+    let auth = fixture.auth().insecure_allow_missing_expiry();
     assert_eq!(verdict(&auth, &eternal).unwrap().expires_at(), None);
     // An expiry that is there counts all the same.
     let expired = fixture.token().expired().mint();
@@ -580,10 +577,10 @@ async fn a_hook_can_refuse_a_subject_that_the_issuer_does_not_know() {
     let fixture = Fixture::new();
     let auth = fixture.auth().revocation(async |token: Claims| {
         let known = token.issuer() == ISSUER && token.subject() == Some("alice");
-        Ok::<_, CheckFailed>(if known {
-            Standing::Good
+        Ok::<_, RevocationError>(if known {
+            RevocationStatus::Active
         } else {
-            Standing::Revoked
+            RevocationStatus::Revoked
         })
     });
     for (subject, expected) in [("alice", 200), ("mallory", 401), ("Alice", 401)] {
@@ -604,7 +601,9 @@ fn two_issuers() -> (TestIssuer, TestIssuer, JwtAuth) {
         issuer.named(name)
     };
     let (a, b) = (issuer("https://a.example"), issuer("https://b.example"));
-    let auth = a.auth().trust(b.issuer(), b.audience(), b.keys());
+    let auth = a
+        .auth()
+        .trust(TrustedIssuer::new(b.issuer(), b.audience(), b.keys()));
     (a, b, auth)
 }
 
@@ -831,7 +830,7 @@ fn access_tokens_that_look_a_little_like_id_tokens_are_accepted() {
 #[test]
 fn a_layer_for_id_tokens_accepts_no_other_kind() {
     let fixture = Fixture::new();
-    let lax = fixture.auth().rules(IssuerRules::insecure_accept_id_tokens);
+    let lax = fixture.auth().insecure_accept_id_tokens();
     let bare = fixture.token().without("client_id").header("typ", "JWT");
     let marks = [
         ("nonce", json!("n")),
@@ -903,16 +902,13 @@ fn a_further_type_is_accepted_of_the_issuer_that_sends_it() {
     let partner = TestIssuer::new()
         .named("https://partner.example")
         .with_clock(fixture.clock.clone());
-    let trusting = |adjust: fn(IssuerRules) -> IssuerRules| {
-        fixture
-            .auth()
-            .trust_with(partner.issuer(), partner.audience(), partner.keys(), adjust)
-    };
-    let auth = trusting(|rules| {
-        rules
+    let trusted = partner.trusted();
+    let auth = fixture.auth().trust(
+        trusted
+            .clone()
             .accept_type("JOSE")
-            .accept_type("application/x.own+jwt")
-    });
+            .accept_type("application/x.own+jwt"),
+    );
     for typ in [
         "JOSE",
         "jose",
@@ -945,10 +941,10 @@ fn a_further_type_is_accepted_of_the_issuer_that_sends_it() {
     }
     // The profile has one type alone, in whatever order the two are set.
     for strict in [
-        trusting(|rules| rules.accept_type("JOSE").access_token_profile()),
-        trusting(|rules| rules.access_token_profile().accept_type("JOSE")),
+        trusted.clone().accept_type("JOSE").access_token_profile(),
+        trusted.access_token_profile().accept_type("JOSE"),
     ] {
-        let verdict = verdict(&strict, &jose.mint());
+        let verdict = verdict(&fixture.auth().trust(strict), &jose.mint());
         assert_eq!(verdict.unwrap_err(), RejectionKind::WrongType);
     }
 }
@@ -968,9 +964,7 @@ fn the_algorithms_are_decided_for_each_issuer() {
         &fixture.keys,
     )
     .algorithms([Algorithm::ES256])
-    .trust_with(issuer, audience, &fixture.keys, |rules| {
-        rules.algorithms([Algorithm::RS256])
-    })
+    .trust(TrustedIssuer::new(issuer, audience, &fixture.keys).algorithms([Algorithm::RS256]))
     .clock(fixture.clock.clone());
     for (key, issuer, accepted) in [
         ("k1", ISSUER, true),
@@ -1008,7 +1002,7 @@ fn a_reason_does_not_list_everything_that_is_configured() {
     .clock(fixture.clock.clone());
     for number in 0..400 {
         let issuer = Issuer::new(&format!("https://as-{number}.example")).unwrap();
-        auth = auth.trust(issuer, audience.clone(), &fixture.keys);
+        auth = auth.trust(TrustedIssuer::new(issuer, audience.clone(), &fixture.keys));
     }
     let verifier = auth.verifier();
     let forged = fixture.token().issuer("https://forged.example").mint();
@@ -1159,9 +1153,9 @@ async fn a_revoked_token_is_refused_and_a_forged_one_never_reaches_the_store() {
         let revoked = token.id() == Some("revoked");
         async move {
             Ok(if revoked {
-                Standing::Revoked
+                RevocationStatus::Revoked
             } else {
-                Standing::Good
+                RevocationStatus::Active
             })
         }
     });

@@ -23,7 +23,7 @@ use support::{AUDIENCE, Fixture, ISSUER, NOW, get, send};
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{
     Algorithm, Audience, ConfigError, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind,
-    Verifier,
+    TrustedIssuer, Verifier,
 };
 use tracing_subscriber::filter::LevelFilter;
 
@@ -466,7 +466,7 @@ fn keeps_the_issuers_apart_that_use_one_key_id() {
     let one = a.auth().verifier();
     let both = a
         .auth()
-        .trust(b.issuer(), b.audience(), b.keys())
+        .trust(TrustedIssuer::new(b.issuer(), b.audience(), b.keys()))
         .verifier();
 
     assert!(both.verify_now(&a.token().mint()).is_ok());
@@ -509,7 +509,7 @@ fn follows_the_issuer_that_is_signed_and_no_other() {
         .with_clock(clock);
     let verifier = a
         .auth()
-        .trust(b.issuer(), b.audience(), b.keys())
+        .trust(TrustedIssuer::new(b.issuer(), b.audience(), b.keys()))
         .verifier();
     for (token, kind) in [
         (a.token().header("iss", "https://b.example"), InvalidClaim),

@@ -15,11 +15,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Value, json};
 use support::{AUDIENCE, Fixture, ISSUER, NOW, challenges, get, send};
 use tower::Layer;
-use tower_jwt_auth::policy::{IssuerRules, RequiredClaim};
+use tower_jwt_auth::policy::RequiredClaim;
 use tower_jwt_auth::scope::ResourceOwner;
 use tower_jwt_auth::test::{TestIssuer, TestToken};
 use tower_jwt_auth::token::ClaimPointer;
-use tower_jwt_auth::{Audience, Claims, Issuer, JwtAuth, RejectionKind, role};
+use tower_jwt_auth::{Audience, Claims, Issuer, JwtAuth, RejectionKind, TrustedIssuer, role};
 
 /// The fixture under the profile.
 fn strict(fixture: &Fixture) -> JwtAuth {
@@ -85,12 +85,9 @@ fn the_profile_is_kept_for_each_issuer() {
     let partner = TestIssuer::new()
         .named("https://partner.example")
         .with_clock(fixture.clock.clone());
-    let auth = fixture.auth().trust_with(
-        partner.issuer(),
-        partner.audience(),
-        partner.keys(),
-        IssuerRules::access_token_profile,
-    );
+    let auth = fixture
+        .auth()
+        .trust(partner.trusted().access_token_profile());
     let lax = |token: TestToken| token.header("typ", "JWT").without("client_id");
     assert!(verdict(&auth, &lax(fixture.token())).is_ok());
     refuses(&auth, &lax(partner.token()), RejectionKind::WrongType);
@@ -147,7 +144,11 @@ fn the_signature_is_of_the_servers_keys() {
     let other = TestIssuer::new()
         .with_clock(fixture.clock.clone())
         .named("https://other.example");
-    let auth = auth.trust(other.issuer(), other.audience(), other.keys());
+    let auth = auth.trust(TrustedIssuer::new(
+        other.issuer(),
+        other.audience(),
+        other.keys(),
+    ));
     assert!(verdict(&auth, &other.token()).is_ok());
     let foreign = other.token().issuer(ISSUER).header("kid", "k1");
     refuses(&auth, &foreign, RejectionKind::BadSignature);
@@ -241,7 +242,7 @@ fn each_of_the_seven_claims_is_required() {
 fn a_required_claim_can_be_relaxed_by_itself() {
     let fixture = Fixture::new();
     let relaxed = [RequiredClaim::Id, RequiredClaim::NotBefore];
-    let auth = strict(&fixture).rules(|rules| rules.optional_claims(relaxed));
+    let auth = strict(&fixture).optional_claims(relaxed);
     assert!(verdict(&auth, &fixture.token().without("jti")).is_ok());
     for name in ["sub", "client_id", "iat"] {
         let token = fixture.token().without(name);
@@ -260,19 +261,18 @@ fn a_required_claim_can_be_relaxed_by_itself() {
 #[test]
 fn the_profile_and_further_required_claims_add_up() {
     let fixture = Fixture::new();
-    let own = |fixture: &Fixture, adjust: fn(IssuerRules) -> IssuerRules| {
+    let own = |fixture: &Fixture, adjust: fn(TrustedIssuer) -> TrustedIssuer| {
         let (issuer, audience) = (Issuer::new("https://b.example"), Audience::new(AUDIENCE));
         JwtAuth::new(
             issuer.clone().unwrap(),
             audience.clone().unwrap(),
             &fixture.keys,
         )
-        .trust_with(
+        .trust(adjust(TrustedIssuer::new(
             Issuer::new(ISSUER).unwrap(),
             audience.unwrap(),
             &fixture.keys,
-            adjust,
-        )
+        )))
         .clock(fixture.clock.clone())
     };
     let not_before = [RequiredClaim::NotBefore];
@@ -282,7 +282,7 @@ fn the_profile_and_further_required_claims_add_up() {
             .auth()
             .required_claims(not_before)
             .access_token_profile(),
-        own(&fixture, IssuerRules::access_token_profile).required_claims(not_before),
+        own(&fixture, TrustedIssuer::access_token_profile).required_claims(not_before),
         own(&fixture, |rules| {
             rules.required_claims([RequiredClaim::NotBefore])
         })
@@ -480,7 +480,7 @@ async fn a_clients_own_token_does_not_pass_for_a_users() {
 fn a_claim_can_mark_a_clients_own_token() {
     let fixture = Fixture::new();
     let mark = ClaimPointer::new("/ext/kind").unwrap();
-    let auth = strict(&fixture).rules(|rules| rules.client_when(mark, "machine"));
+    let auth = strict(&fixture).client_when(mark, "machine");
     for (kind, is_client) in [("machine", true), ("person", false), ("Machine", false)] {
         let token = fixture.token().claim("ext", json!({"kind": kind}));
         assert_eq!(verdict(&auth, &token).unwrap().is_client(), is_client);

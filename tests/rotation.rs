@@ -20,7 +20,8 @@ use support::{AUDIENCE, Fixture, ISSUER, NOW, get, send};
 use tower_jwt_auth::keys::Freshness;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{
-    Algorithm, Audience, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind, Verifier,
+    Algorithm, Audience, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind, TrustedIssuer,
+    Verifier,
 };
 
 /// Issuers of one name whose keys have different ids, and a clock for all of them.
@@ -598,9 +599,11 @@ fn stores_of_different_issuers_change_apart() {
     let other = TestIssuer::new()
         .named("https://other.example")
         .with_clock(fixture.clock.clone());
-    let auth = fixture
-        .auth()
-        .trust(other.issuer(), other.audience(), other.keys());
+    let auth = fixture.auth().trust(TrustedIssuer::new(
+        other.issuer(),
+        other.audience(),
+        other.keys(),
+    ));
     let verifier = auth.verifier();
     assert_eq!(verdict(&verifier, &fixture.token().mint()), Ok(()));
     assert_eq!(verdict(&verifier, &other.token().mint()), Ok(()));

@@ -23,7 +23,9 @@ use tower_jwt_auth::keys::RemoteKeys;
 use tower_jwt_auth::policy::RequiredClaim;
 use tower_jwt_auth::revocation::Denylist;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
-use tower_jwt_auth::{Algorithm, Claims, JwtAuth, KeyStore, RejectionKind, Verifier};
+use tower_jwt_auth::{
+    Algorithm, Claims, JwtAuth, KeyStore, RejectionKind, TrustedIssuer, Verifier,
+};
 
 const NOW: u64 = 1_700_000_000;
 const SECRET: &[u8] = b"\x8f\x01\xc4\x55\x1d\xe2\x90\x3a\x77\xb8\x09\xf6\x42\xad\x6c\x13\xd8\x5e\x2b\xf1\x84\x3f\xca\x66\x0d\x97\x71\xbe\x25\xe9\x58\xa3";
@@ -39,8 +41,11 @@ fn tenants() -> [TestIssuer; 2] {
 }
 
 fn both(one: &TestIssuer, other: &TestIssuer) -> JwtAuth {
-    one.auth()
-        .trust(other.issuer(), other.audience(), other.keys())
+    one.auth().trust(TrustedIssuer::new(
+        other.issuer(),
+        other.audience(),
+        other.keys(),
+    ))
 }
 
 #[track_caller]
@@ -106,13 +111,11 @@ fn a_remembered_token_ends_with_the_keys_of_its_own_trust() {
 #[test]
 fn each_trust_has_rules_of_its_own() {
     let [a, b] = tenants();
-    let auth = a
-        .auth()
-        .trust_with(b.issuer(), b.audience(), b.keys(), |rules| {
-            rules
-                .required_claims([RequiredClaim::NotBefore])
-                .max_lifetime(Duration::from_secs(300))
-        });
+    let auth = a.auth().trust(
+        b.trusted()
+            .required_claims([RequiredClaim::NotBefore])
+            .max_lifetime(Duration::from_secs(300)),
+    );
     let verifier = auth.verifier();
     assert!(verifier.verify_now(&a.token().mint()).is_ok());
     refuses(&verifier, &b.token().mint(), MissingClaim);
@@ -176,7 +179,9 @@ async fn a_secret_serves_beside_a_remote_set_that_is_down() {
     let network = Network::of(&new);
     network.is_down();
     let keys = remote(&network);
-    let auth = old.auth().trust(new.issuer(), new.audience(), &keys);
+    let auth = old
+        .auth()
+        .trust(TrustedIssuer::new(new.issuer(), new.audience(), &keys));
     let verifier: Verifier = auth.verifier();
     assert!(verifier.verify(&old.token().mint()).await.is_ok());
     let rejection = verifier.verify(&new.token().mint()).await.unwrap_err();
@@ -200,7 +205,11 @@ async fn a_new_key_is_looked_for_in_every_set() {
     let networks = [&issuers[0], &issuers[1]].map(Network::of);
     let [one, other] = [&networks[0], &networks[1]].map(remote);
     let auth = JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one);
-    let auth = auth.trust(issuers[1].issuer(), issuers[1].audience(), other);
+    let auth = auth.trust(TrustedIssuer::new(
+        issuers[1].issuer(),
+        issuers[1].audience(),
+        other,
+    ));
     let verifier: Verifier = auth.verifier();
     for issuer in &issuers {
         assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
@@ -237,7 +246,11 @@ async fn a_new_key_of_one_set_counts_though_the_other_set_hangs() {
         one.reload().await;
         other.reload().await;
         let auth = JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one);
-        let auth = auth.trust(issuers[1].issuer(), issuers[1].audience(), other);
+        let auth = auth.trust(TrustedIssuer::new(
+            issuers[1].issuer(),
+            issuers[1].audience(),
+            other,
+        ));
         let verifier: Verifier = auth.verifier();
 
         let successor = TestIssuer::new();

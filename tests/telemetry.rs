@@ -23,7 +23,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use serde::Deserialize;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::request::{CsrfPolicy, TokenCookie, TokenSource};
-use tower_jwt_auth::revocation::{CheckFailed, Standing};
+use tower_jwt_auth::revocation::{RevocationError, RevocationStatus};
 use tower_jwt_auth::test::TestToken;
 use tower_jwt_auth::{Claims, JwtAuth, KeyStore, RejectionKind, scope};
 use tracing::field::{Field, Visit};
@@ -166,9 +166,9 @@ impl Outage {
         let state = Arc::clone(&is_out);
         let check = move |_: Claims| {
             ready(if state.load(Ordering::Relaxed) {
-                Err(CheckFailed::new("no connection"))
+                Err(RevocationError::new("no connection"))
             } else {
-                Ok(Standing::Good)
+                Ok(RevocationStatus::Active)
             })
         };
         let auth = fixture.auth().revocation(check);
@@ -323,7 +323,7 @@ fn a_rejection_is_one_line_with_its_kind_and_reason() {
 #[test]
 fn a_reason_names_the_key_and_the_setting() {
     let fixture = Fixture::new();
-    let auth = fixture.auth().rules(|rules| rules.accept_type("JOSE"));
+    let auth = fixture.auth().accept_type("JOSE");
     let verifier = auth.verifier();
     let forged = fixture.token().signed_by_stranger();
     for (token, kind, reason) in [
@@ -345,7 +345,7 @@ fn a_reason_names_the_key_and_the_setting() {
         (
             fixture.token().header("typ", "x"),
             RejectionKind::WrongType,
-            r#"`typ` is "x", expected at+jwt, JWT, JOSE or absent (see `IssuerRules::accept_type`)"#,
+            r#"`typ` is "x", expected at+jwt, JWT, JOSE or absent (see `JwtAuth::accept_type`)"#,
         ),
     ] {
         let rejection = verifier.verify_now(&token.mint()).unwrap_err();
@@ -428,7 +428,11 @@ fn a_rejection_by_a_guard_is_told_once_too() {
 fn an_outage_is_one_warning_whatever_it_is() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
-    let failing = |_: Claims| ready(Err::<Standing, _>(CheckFailed::new("no connection")));
+    let failing = |_: Claims| {
+        ready(Err::<RevocationStatus, _>(RevocationError::new(
+            "no connection",
+        )))
+    };
     for (auth, kind, reason) in [
         (
             without_keys(&fixture),
@@ -687,7 +691,7 @@ struct Own {
 
 /// Sends each token in every place where one can be, and through every kind of check.
 async fn send_everywhere(fixture: &Fixture, token: &str) {
-    let revoking = |_: Claims| ready(Ok(Standing::Revoked));
+    let revoking = |_: Claims| ready(Ok(RevocationStatus::Revoked));
     send(&fixture.auth(), get(token)).await;
     send(&fixture.auth(), get_with(format!("Bearer {token} {token}"))).await;
     send(&fixture.auth(), get_with(format!("Basic {token}"))).await;
@@ -758,7 +762,7 @@ fn a_reason_of_somebody_else_is_cut_to_a_line() {
     let token = fixture.token().mint();
     let failing = |_: Claims| {
         let reason = "\u{fc}\nx".repeat(1_000_000);
-        ready(Err::<Standing, _>(CheckFailed::new(reason)))
+        ready(Err::<RevocationStatus, _>(RevocationError::new(reason)))
     };
     let text = printed(Level::INFO, async || {
         send(&fixture.auth().revocation(failing), get(&token)).await;

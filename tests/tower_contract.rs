@@ -29,7 +29,7 @@ use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::future::ResponseFuture;
 use tower_jwt_auth::require::{RequireFuture, RequireLayer, RequireService};
 use tower_jwt_auth::response::{Challenge, EmptyBody, ProblemDetails};
-use tower_jwt_auth::revocation::{CheckFailed, Revocation, RevocationCheck, Standing};
+use tower_jwt_auth::revocation::{Revocation, RevocationCheck, RevocationError, RevocationStatus};
 use tower_jwt_auth::service::JwtAuthService;
 use tower_jwt_auth::{
     Claims, JwtAuth, KeyStore, NoClaims, Rejection, RejectionKind, Verifier, scope,
@@ -40,7 +40,7 @@ use support::{Fixture, challenges, get, get_bare, get_with};
 
 type Mock = mock::Mock<Request<String>, Response<String>>;
 type Inner = Handle<Request<String>, Response<String>>;
-type Answer = Result<Standing, CheckFailed>;
+type Answer = Result<RevocationStatus, RevocationError>;
 
 /// A layer around a mock, as a caller holds it.
 fn mocked(auth: JwtAuth) -> (Spawn<JwtAuthService<Mock, NoClaims, EmptyBody>>, Inner) {
@@ -80,10 +80,10 @@ impl Gate {
 }
 
 impl Revocation for Gate {
-    fn check(&self, _: Claims) -> RevocationCheck {
+    fn check(&self, _: &Claims) -> RevocationCheck {
         let (sender, receiver) = oneshot::channel();
         self.0.lock().unwrap().push(sender);
-        RevocationCheck::Later(Box::pin(async {
+        RevocationCheck::Pending(Box::pin(async {
             receiver.await.expect("every check is answered")
         }))
     }
@@ -187,7 +187,7 @@ fn errors_of_the_inner_service_pass_through() {
         let mut response = pin!(service.call(get(&fixture.token().mint())));
         if gate.asked() == 1 {
             assert!(poll(response.as_mut()).is_pending());
-            gate.answer(Ok(Standing::Good));
+            gate.answer(Ok(RevocationStatus::Active));
         }
         assert!(poll(response.as_mut()).is_pending());
         let Poll::Ready(Some((_, reply))) = inner.poll_request() else {
@@ -220,8 +220,8 @@ fn a_refused_request_never_reaches_the_inner_service() {
         )
         .clock(fixture.clock.clone())
     };
-    let failing = |_: Claims| ready(Err(CheckFailed::new("no connection")));
-    let revoking = |_: Claims| ready(Ok(Standing::Revoked));
+    let failing = |_: Claims| ready(Err(RevocationError::new("no connection")));
+    let revoking = |_: Claims| ready(Ok(RevocationStatus::Revoked));
     let good = fixture.token().mint();
     for (auth, request, status) in [
         (fixture.auth(), get_bare(), 401),
@@ -304,13 +304,13 @@ fn calls_the_service_that_was_polled_ready_after_a_wait_too() {
 
     // The answers come in the other order.
     let first_answer = gate.next();
-    gate.answer(Ok(Standing::Good));
+    gate.answer(Ok(RevocationStatus::Active));
     match poll(second) {
         Poll::Ready(Ok(response)) => assert_eq!(response.status(), StatusCode::OK),
         other => panic!("{other:?}"),
     }
     assert!(poll(response.as_mut()).is_pending());
-    first_answer.send(Ok(Standing::Revoked)).unwrap();
+    first_answer.send(Ok(RevocationStatus::Revoked)).unwrap();
     match poll(response) {
         Poll::Ready(Ok(response)) => assert_eq!(response.status(), StatusCode::UNAUTHORIZED),
         other => panic!("{other:?}"),
@@ -427,7 +427,7 @@ fn a_wait_gives_back_what_the_ready_service_held() {
     assert_eq!(calls.load(Ordering::Relaxed), 1);
 
     // The verdict is there, the permit is not: the first waits for that.
-    gate.answer(Ok(Standing::Good));
+    gate.answer(Ok(RevocationStatus::Active));
     assert!(poll(response.as_mut()).is_pending());
     assert_eq!(calls.load(Ordering::Relaxed), 1);
     drop(other_response);
@@ -444,7 +444,7 @@ fn a_wait_gives_back_what_the_ready_service_held() {
     assert!(poll(response.as_mut()).is_pending());
     let held = Service::<Request<String>>::poll_ready(&mut other, &mut context);
     assert!(held.is_ready());
-    gate.answer(Ok(Standing::Revoked));
+    gate.answer(Ok(RevocationStatus::Revoked));
     match poll(response.as_mut()) {
         Poll::Ready(Ok(response)) => assert_eq!(response.status(), StatusCode::UNAUTHORIZED),
         other => panic!("{other:?}"),
@@ -461,7 +461,7 @@ fn an_error_of_readiness_after_a_wait_is_the_callers() {
     let mut response = pin!(service.call(get(&fixture.token().mint())));
     assert!(poll(response.as_mut()).is_pending());
     inner.send_error("the pool is closed");
-    gate.answer(Ok(Standing::Good));
+    gate.answer(Ok(RevocationStatus::Active));
     match poll(response) {
         Poll::Ready(Err(error)) => assert_eq!(error.to_string(), "the pool is closed"),
         other => panic!("{other:?}"),
@@ -510,21 +510,21 @@ async fn a_request_can_be_dropped_at_any_time() {
     become_ready(&mut waiting);
     let mut response = Box::pin(waiting.call(get(&token)));
     assert!(poll(response.as_mut()).is_pending());
-    gate.answer(Ok(Standing::Good));
+    gate.answer(Ok(RevocationStatus::Active));
     drop(response);
     assert!(inner.poll_request().is_pending(), "it was never called");
 
     // Refused after the wait, and finished.
     become_ready(&mut waiting);
     let mut response = Box::pin(waiting.call(get(&token)));
-    gate.answer(Ok(Standing::Revoked));
+    gate.answer(Ok(RevocationStatus::Revoked));
     assert!(poll(response.as_mut()).is_ready());
     drop(response);
 
     // In the inner service.
     become_ready(&mut waiting);
     let mut response = Box::pin(waiting.call(get(&token)));
-    gate.answer(Ok(Standing::Good));
+    gate.answer(Ok(RevocationStatus::Active));
     assert!(poll(response.as_mut()).is_pending());
     let Poll::Ready(Some((_, reply))) = inner.poll_request() else {
         panic!("the inner service was not called");
@@ -535,7 +535,7 @@ async fn a_request_can_be_dropped_at_any_time() {
     // The next request is served as if nothing had been.
     become_ready(&mut waiting);
     let mut response = pin!(waiting.call(get(&token)));
-    gate.answer(Ok(Standing::Good));
+    gate.answer(Ok(RevocationStatus::Active));
     assert!(poll(response.as_mut()).is_pending());
     let Poll::Ready(Some((request, reply))) = inner.poll_request() else {
         panic!("the inner service was not called");
@@ -571,7 +571,7 @@ fn keys_change_while_a_dropped_request_was_waiting() {
             return response.unwrap().status();
         }
         gate.0.lock().unwrap().retain(|check| !check.is_closed());
-        gate.answer(Ok(Standing::Good));
+        gate.answer(Ok(RevocationStatus::Active));
         done(response).unwrap().status()
     };
     assert_eq!(send(&token), StatusCode::UNAUTHORIZED, "its key is gone");
@@ -593,7 +593,7 @@ fn a_verification_without_http_can_be_dropped_too() {
 
     let mut verdict = pin!(verifier.verify(&token));
     assert!(poll(verdict.as_mut()).is_pending());
-    gate.answer(Ok(Standing::Good));
+    gate.answer(Ok(RevocationStatus::Active));
     assert!(matches!(poll(verdict), Poll::Ready(Ok(_))));
 }
 
@@ -610,7 +610,7 @@ async fn a_timeout_outside_ends_a_wait_and_harms_no_other_request() {
             if is_first {
                 pending::<()>().await;
             }
-            Ok(Standing::Good)
+            Ok(RevocationStatus::Active)
         }
     };
     let inner = Strict::default();

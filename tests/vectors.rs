@@ -21,7 +21,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, StatusCode};
 use serde_json::Value;
-use tower_jwt_auth::policy::IssuerRules;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, Audience, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind};
 
@@ -32,7 +31,7 @@ use crate::support::{Fixture, send};
 fn lax(issuer: &str, keys: KeyStore) -> JwtAuth {
     JwtAuth::new(Issuer::new(issuer).unwrap(), Audience::insecure_any(), keys)
         .algorithms(Algorithm::ALL.iter().copied())
-        .rules(IssuerRules::insecure_allow_missing_expiry)
+        .insecure_allow_missing_expiry()
         .clock(FixedClock::at(1_300_819_000))
 }
 

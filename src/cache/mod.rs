@@ -191,14 +191,6 @@ impl<V: Grow> Cache<V> {
         self.inner().map(|_| ())
     }
 
-    /// Draws the key alone, unless that is done already or the cache is off.
-    pub(crate) fn draw_key(&self) {
-        if self.limits.entries > 0 {
-            // Without randomness the next one tries again.
-            let _ = Key::draw();
-        }
-    }
-
     fn inner(&self) -> Option<&Inner<V>> {
         if self.inner.get().is_none() && self.limits.entries > 0 {
             let key = Key::of_process()?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Limits;
+use super::digest::Key;
 
 /// How many verified tokens a verifier remembers, and for how long.
 ///
@@ -60,6 +61,15 @@ impl TokenCache {
     pub fn max_age(mut self, age: Duration) -> Self {
         self.longest = age;
         self
+    }
+}
+
+impl TokenCache {
+    /// Draws the random key of the process, unless the cache is off.
+    pub(crate) fn draw_key(self) {
+        if self.limits.entries > 0 {
+            let _ = Key::draw();
+        }
     }
 }
 

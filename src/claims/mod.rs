@@ -1,5 +1,6 @@
 //! What a verified token says: [`Claims`], and the registered claims behind it.
 
+mod basis;
 mod memo;
 pub(crate) mod names;
 pub(crate) mod own;
@@ -16,10 +17,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::cache::Growth;
+pub(crate) use crate::claims::basis::Basis;
 use crate::claims::memo::{Entry, Memo};
 pub use crate::claims::names::NameSet;
 use crate::clock::NumericDate;
-use crate::error::rejection::{Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
+use crate::policy::validate::Validated;
 use crate::token::registered::Registered;
 
 /// The claims of a verified token.
@@ -123,19 +127,27 @@ pub(crate) struct Token {
     own: Memo,
     registered: Registered,
     is_client: bool,
+    basis: Basis,
     /// The bytes of own claims.
     growth: Growth,
 }
 
 impl Claims {
-    /// The one constructor, for `validate.rs`.
-    pub(crate) fn from_registered(registered: Registered, is_client: bool) -> Self {
+    /// The one constructor. What it takes only the policy can make.
+    pub(crate) fn new(validated: Validated) -> Self {
+        let (registered, is_client, attestation, trust) = validated.into_parts();
         Self::of_token(Arc::new(Token {
             own: Memo::default(),
             registered,
             is_client,
+            basis: Basis::new(trust, attestation),
             growth: Growth::new(),
         }))
+    }
+
+    /// What the verdict on the token rests on.
+    pub(crate) fn basis(&self) -> &Basis {
+        &self.token.basis
     }
 
     /// The same token with own claims of another type.
@@ -211,7 +223,7 @@ impl<C> Claims<C> {
 
     /// Whether the client acts for itself and not for a person: the `sub` is one of the names of the
     /// client (`client_id`, `azp`, `cid`, `appid`), the token has no `sub`, or `idtyp` or `gty` say
-    /// so. A [configured claim](crate::policy::IssuerRules::client_when) can say it too.
+    /// so. A [configured claim](crate::JwtAuth::client_when) can say it too.
     ///
     /// A client that can choose its own id must not be taken for a user of the same name
     /// ([RFC 9068, section 5](https://www.rfc-editor.org/rfc/rfc9068#section-5)).
@@ -278,6 +290,13 @@ impl<C> Claims<C> {
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.registered().id()
+    }
+
+    /// The id of the login that the token belongs to: `sid`; `None` if it is absent, empty or no text.
+    /// Unique within its issuer only.
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        self.registered().session_id()
     }
 
     /// When the person signed in: `auth_time`; `None` if it is absent or no number.
@@ -405,6 +424,7 @@ impl Token {
             own: Memo::default(),
             registered: self.registered.clone(),
             is_client: self.is_client,
+            basis: self.basis.clone(),
             growth: Growth::new(),
         };
         copy.own.put(Own(own));

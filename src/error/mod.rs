@@ -2,6 +2,7 @@
 //! runs ([`Rejection`](crate::Rejection)).
 
 pub(crate) mod config;
+pub(crate) mod kinds;
 pub(crate) mod rejection;
 
 pub use config::KeyError;

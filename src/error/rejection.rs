@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+use crate::error::kinds::RejectionKind;
+
 /// A request, or a token, that was refused: what the client is told, and what the operator is.
 ///
 /// The client gets a status, a registered code and a fixed sentence ([`client_text`]). The
@@ -24,214 +26,6 @@ use http::StatusCode;
 pub struct Rejection {
     kind: RejectionKind,
     detail: Reason,
-}
-
-/// What was wrong, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RejectionKind {
-    /// The algorithm of the token is unknown, not allowed, or not the algorithm of the key.
-    AlgorithmNotAllowed,
-    /// `aud` does not name this API.
-    AudienceMismatch,
-    /// The signature is not that of the key.
-    BadSignature,
-    /// The token is bound to a key or certificate (`cnf`) and the binding was not proved.
-    BindingMismatch,
-    /// A cookie or a WebSocket subprotocol carried the token, and another site made the request.
-    CrossSiteRequest,
-    /// The same name occurs twice in the header or in the claims.
-    DuplicateMember,
-    /// The token is encrypted.
-    EncryptedToken,
-    /// `exp` has passed.
-    Expired,
-    /// The token does not have a role, or another right that is no scope.
-    InsufficientRole,
-    /// The token does not have a scope.
-    InsufficientScope,
-    /// A claim has the wrong type or an unacceptable value.
-    InvalidClaim,
-    /// `iss` is not an issuer that is trusted here.
-    IssuerMismatch,
-    /// The keys have not come yet, are given up after a long outage, or the issuer cannot be asked
-    /// for the key of the token: our fault, not the client's.
-    KeySourceUnavailable,
-    /// The request has two tokens, or its credential has characters that none may have or is too
-    /// long.
-    MalformedRequest,
-    /// The token is no JWT, such as an opaque token.
-    MalformedToken,
-    /// A claim that is required is absent.
-    MissingClaim,
-    /// The request has no credential that is understood here.
-    MissingCredentials,
-    /// A handler asked for claims and no layer verified any: our user's mistake.
-    MissingLayer,
-    /// `nbf` or `iat` lies in the future.
-    NotYetValid,
-    /// The revocation check could not be made: our fault, not the client's.
-    RevocationUnavailable,
-    /// The token was revoked, or its subject is no longer known.
-    Revoked,
-    /// No key has the id that the token names, or the application removed or retired its key.
-    UnknownKey,
-    /// The header lists a critical extension (`crit`).
-    UnsupportedCritical,
-    /// A JWT of another kind: an ID token, a logout token, a proof.
-    WrongType,
-}
-
-/// What the client and the wire get to see of one kind.
-pub(crate) struct Row {
-    pub(crate) status: StatusCode,
-    /// The code in the challenge (RFC 6750, section 3.1).
-    pub(crate) code: Option<&'static str>,
-    pub(crate) grpc: GrpcCode,
-    pub(crate) text: &'static str,
-}
-
-/// The few gRPC status codes that a rejection can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GrpcCode {
-    PermissionDenied,
-    Internal,
-    Unavailable,
-    Unauthenticated,
-}
-
-impl GrpcCode {
-    pub(crate) fn number(self) -> u16 {
-        match self {
-            Self::PermissionDenied => 7,
-            Self::Internal => 13,
-            Self::Unavailable => 14,
-            Self::Unauthenticated => 16,
-        }
-    }
-}
-
-impl RejectionKind {
-    /// Every kind.
-    pub const ALL: &'static [Self] = &[
-        Self::AlgorithmNotAllowed,
-        Self::AudienceMismatch,
-        Self::BadSignature,
-        Self::BindingMismatch,
-        Self::CrossSiteRequest,
-        Self::DuplicateMember,
-        Self::EncryptedToken,
-        Self::Expired,
-        Self::InsufficientRole,
-        Self::InsufficientScope,
-        Self::InvalidClaim,
-        Self::IssuerMismatch,
-        Self::KeySourceUnavailable,
-        Self::MalformedRequest,
-        Self::MalformedToken,
-        Self::MissingClaim,
-        Self::MissingCredentials,
-        Self::MissingLayer,
-        Self::NotYetValid,
-        Self::RevocationUnavailable,
-        Self::Revoked,
-        Self::UnknownKey,
-        Self::UnsupportedCritical,
-        Self::WrongType,
-    ];
-
-    /// The table: every kind, its status, its code, its gRPC status and its sentence.
-    pub(crate) fn row(self) -> Row {
-        use GrpcCode::{Internal, PermissionDenied, Unauthenticated, Unavailable};
-        const BAD: (u16, Option<&str>) = (400, Some("invalid_request"));
-        const TOKEN: (u16, Option<&str>) = (401, Some("invalid_token"));
-        const SCOPE: (u16, Option<&str>) = (403, Some("insufficient_scope"));
-        let ((status, code), grpc, text) = match self {
-            Self::MissingCredentials => {
-                ((401, None), Unauthenticated, "Authentication is required")
-            }
-
-            Self::MalformedRequest => (BAD, Unauthenticated, "The request is malformed"),
-
-            Self::AlgorithmNotAllowed
-            | Self::AudienceMismatch
-            | Self::BadSignature
-            | Self::BindingMismatch
-            | Self::DuplicateMember
-            | Self::EncryptedToken
-            | Self::InvalidClaim
-            | Self::IssuerMismatch
-            | Self::MalformedToken
-            | Self::MissingClaim
-            | Self::UnknownKey
-            | Self::UnsupportedCritical
-            | Self::WrongType => (TOKEN, Unauthenticated, "The access token is invalid"),
-            Self::Expired => (TOKEN, Unauthenticated, "The access token expired"),
-            Self::NotYetValid => (TOKEN, Unauthenticated, "The access token is not valid yet"),
-            Self::Revoked => (TOKEN, Unauthenticated, "The access token was revoked"),
-
-            Self::InsufficientScope => (
-                SCOPE,
-                PermissionDenied,
-                "The access token lacks a required scope",
-            ),
-            Self::InsufficientRole => (
-                SCOPE,
-                PermissionDenied,
-                "The access token lacks a required right",
-            ),
-            Self::CrossSiteRequest => (
-                (403, None),
-                PermissionDenied,
-                "The request comes from another site",
-            ),
-
-            Self::KeySourceUnavailable | Self::RevocationUnavailable => (
-                (503, None),
-                Unavailable,
-                "Authentication is temporarily unavailable",
-            ),
-            Self::MissingLayer => ((500, None), Internal, "Internal error"),
-        };
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Row {
-            status,
-            code,
-            grpc,
-            text,
-        }
-    }
-
-    /// A stable name for logs and metrics, such as `expired`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AlgorithmNotAllowed => "algorithm_not_allowed",
-            Self::AudienceMismatch => "audience_mismatch",
-            Self::BadSignature => "bad_signature",
-            Self::BindingMismatch => "binding_mismatch",
-            Self::CrossSiteRequest => "cross_site_request",
-            Self::DuplicateMember => "duplicate_member",
-            Self::EncryptedToken => "encrypted_token",
-            Self::Expired => "expired",
-            Self::InsufficientRole => "insufficient_role",
-            Self::InsufficientScope => "insufficient_scope",
-            Self::InvalidClaim => "invalid_claim",
-            Self::IssuerMismatch => "issuer_mismatch",
-            Self::KeySourceUnavailable => "key_source_unavailable",
-            Self::MalformedRequest => "malformed_request",
-            Self::MalformedToken => "malformed_token",
-            Self::MissingClaim => "missing_claim",
-            Self::MissingCredentials => "missing_credentials",
-            Self::MissingLayer => "missing_layer",
-            Self::NotYetValid => "not_yet_valid",
-            Self::RevocationUnavailable => "revocation_unavailable",
-            Self::Revoked => "revoked",
-            Self::UnknownKey => "unknown_key",
-            Self::UnsupportedCritical => "unsupported_critical",
-            Self::WrongType => "wrong_type",
-        }
-    }
 }
 
 /// The operator's half of a rejection.
@@ -370,7 +164,7 @@ impl Rejection {
     /// [RFC 6750, section 3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
     #[must_use]
     pub fn code(&self) -> Option<&'static str> {
-        self.kind.row().code
+        self.kind.row().oauth_error
     }
 
     /// The scopes that the request would have needed, for the challenge.
@@ -392,17 +186,7 @@ impl fmt::Display for Rejection {
             Reason::Detailed(detail) => &**detail,
             Reason::Fixed(reason) => return f.write_str(reason),
             Reason::Kind => {
-                return f.write_str(match self.kind {
-                    RejectionKind::BadSignature => "signature does not verify",
-                    RejectionKind::Revoked => "token was revoked, or its subject is gone",
-                    RejectionKind::EncryptedToken => "token is encrypted (five parts), expected a signed one",
-                    RejectionKind::MissingCredentials => "request has no bearer token",
-                    RejectionKind::MissingLayer => {
-                        "handler needs claims and no layer verified any: add `.layer(JwtAuth::new(issuer, audience, keys))` outside of this route"
-                    }
-                    RejectionKind::UnsupportedCritical => "header lists critical extensions (`crit`), none is supported",
-                    other => other.row().text,
-                });
+                return f.write_str(self.kind.row().reason);
             }
         };
         match detail {

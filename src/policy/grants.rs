@@ -3,16 +3,18 @@
 
 use std::borrow::Cow;
 
-use crate::error::rejection::{Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
 use crate::issuer::Audience;
 use crate::json::Raw;
-use crate::policy::{IssuerRules, Trust};
+use crate::policy::Trust;
+use crate::policy::rules::Rules;
 use crate::token::pointer::ClaimPointer;
 use crate::token::registered::Registered;
 use crate::token::text::{Granted, Span, Spans};
 
 /// RFC 8693, section 4.2, and what providers make of it.
-pub(crate) fn scopes(claims: &mut Registered, rules: &IssuerRules) -> Result<(), Rejection> {
+pub(crate) fn scopes(claims: &mut Registered, rules: &Rules) -> Result<(), Rejection> {
     const NAMES: &str = "a string or an array of strings";
     if !rules.scopes_from.is_empty() {
         let mut values = Spans::default();

@@ -1,98 +1,56 @@
 //! What a verifier insists on: issuers, audiences, and the rules for each issuer.
 
 mod grants;
-mod rules;
+pub(crate) mod rules;
+pub(crate) mod trusted_issuer;
 pub(crate) mod validate;
 
 use std::fmt;
-use std::sync::Arc;
 
-use crate::clock::{Clock, SystemClock};
-use crate::error::rejection::Rejection;
 use crate::issuer::{Audience, Issuer};
 use crate::keys::store::KeyStore;
-use crate::reports::Reports;
-use crate::revocation::Revocation;
-use crate::token::known_headers::Headers;
-use crate::token::limits::MaxTokenSize;
-use crate::verdicts::Memory;
-pub use rules::{IssuerRules, Leeway, RequiredClaim};
+use crate::policy::rules::Rules;
+pub use rules::{Leeway, RequiredClaim};
+use trusted_issuer::TrustedIssuer;
 
 /// One issuer with everything that is its own: nothing here is ever used for another, and nothing of
 /// another trust in the same issuer either.
-#[derive(Clone)]
 pub(crate) struct Trust {
     /// Its position in the policy.
     pub(crate) index: usize,
     pub(crate) issuer: Issuer,
     pub(crate) audience: Audience,
     pub(crate) keys: KeyStore,
-    pub(crate) rules: IssuerRules,
-    /// What this issuer's rules change of those for all.
-    adjust: Option<Arc<dyn Fn(IssuerRules) -> IssuerRules + Send + Sync>>,
+    pub(crate) rules: Rules,
 }
 
-/// The whole policy of a verifier.
-#[derive(Clone)]
+/// The issuers that are trusted, each with its rules.
 pub(crate) struct Policy {
-    pub(crate) trusts: Vec<Trust>,
-    rules: IssuerRules,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) revocation: Option<Arc<dyn Revocation>>,
-    pub(crate) headers: Headers,
-    pub(crate) memory: Memory,
-    pub(crate) max_token_size: MaxTokenSize,
-    pub(crate) reports: Arc<Reports>,
+    trusts: Vec<Trust>,
 }
 
 impl Policy {
-    pub(crate) fn new() -> Self {
-        Self {
-            trusts: Vec::new(),
-            rules: IssuerRules::default(),
-            clock: Arc::new(SystemClock),
-            revocation: None,
-            headers: Headers::default(),
-            memory: Memory::default(),
-            max_token_size: MaxTokenSize::default(),
-            reports: Arc::default(),
-        }
-    }
-
-    /// Tells the operator of a rejection.
-    pub(crate) fn report(&self, rejection: &Rejection) {
-        self.reports.rejected(rejection, &*self.clock);
-    }
-
-    /// Adds a trust in an issuer, beside those that there are.
-    pub(crate) fn trust(
-        &mut self,
-        issuer: Issuer,
-        audience: Audience,
-        keys: KeyStore,
-        adjust: Option<Arc<dyn Fn(IssuerRules) -> IssuerRules + Send + Sync>>,
-    ) {
-        self.trusts.push(Trust {
-            index: self.trusts.len(),
-            issuer,
-            audience,
-            keys,
-            rules: self.rules.clone(),
-            adjust,
+    /// A policy of these issuers. `rules` are for all of them.
+    pub(crate) fn new(issuers: &[TrustedIssuer], rules: &Rules) -> Self {
+        let trusts = issuers.iter().enumerate().map(|(index, trusted)| Trust {
+            index,
+            issuer: trusted.issuer.clone(),
+            audience: trusted.audience.clone(),
+            keys: trusted.keys.clone(),
+            rules: trusted.rules.clone().within(rules),
         });
-        self.rules(|rules| rules);
+        Self {
+            trusts: trusts.collect(),
+        }
     }
 
-    /// Changes the rules for all issuers; what one of them has of its own stays.
-    pub(crate) fn rules(&mut self, change: impl FnOnce(IssuerRules) -> IssuerRules) {
-        self.rules = change(std::mem::take(&mut self.rules));
-        for trust in &mut self.trusts {
-            let rules = self.rules.clone();
-            trust.rules = trust
-                .adjust
-                .as_ref()
-                .map_or(rules.clone(), |adjust| adjust(rules));
-        }
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = &Issuer> {
+        self.trusts.iter().map(|trust| &trust.issuer)
+    }
+
+    /// The trust in this position.
+    pub(crate) fn trust(&self, index: usize) -> Option<&Trust> {
+        self.trusts.get(index)
     }
 
     pub(crate) fn trusts_in<'p>(&'p self, issuer: &str) -> impl Iterator<Item = &'p Trust> {
@@ -104,14 +62,10 @@ impl Policy {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let issuers: Vec<_> = self
-            .trusts
-            .iter()
-            .map(|trust| (&trust.issuer, &trust.audience))
-            .collect();
-        f.debug_struct("Policy")
-            .field("trusts", &issuers)
-            .field("rules", &self.rules)
-            .finish_non_exhaustive()
+        let mut list = f.debug_list();
+        for trust in &self.trusts {
+            list.entry(&(&trust.issuer, &trust.audience, &trust.rules));
+        }
+        list.finish()
     }
 }

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use crate::claims::Claims;
 use crate::clock::NumericDate;
-use crate::error::rejection::{Rejection, RejectionKind, Seconds, one_of};
-use crate::issuer::Audience;
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::{Rejection, Seconds, one_of};
+use crate::issuer::{Audience, Issuer};
 use crate::policy::grants;
-use crate::policy::{IssuerRules, Policy, RequiredClaim, Trust};
-use crate::token::compact::{Authentic, Unverified};
+use crate::policy::rules::Rules;
+use crate::policy::{Policy, RequiredClaim, Trust};
+use crate::token::compact::{Attestation, Attested, Unverified};
 use crate::token::header::TokenType;
 use crate::token::registered::Registered;
 
@@ -24,7 +25,7 @@ pub(crate) fn trusts_of<'p>(
     let issuer = claims.issuer().ok_or_else(|| missing("iss"))?;
     let mut trusts = policy.trusts_in(issuer);
     let first = trusts.next().ok_or_else(|| {
-        let trusted = policy.trusts.iter().map(|trust| trust.issuer.as_str());
+        let trusted = policy.issuers().map(Issuer::as_str);
         Rejection::mismatch(
             RejectionKind::IssuerMismatch,
             "issuer",
@@ -44,17 +45,29 @@ pub(crate) fn refuse_hopeless(
     check(token.typ(), token.untrusted(), trust, now)
 }
 
-/// Judges an authentic token; the only way to [`Claims`].
+/// Claims that the policy has judged to be good: what [`Claims`](crate::Claims) are made of.
+///
+/// Only [`validate`] makes one.
+pub(crate) struct Validated {
+    claims: Registered,
+    is_client: bool,
+    attestation: Attestation,
+    trust: usize,
+}
+
+impl Validated {
+    pub(crate) fn into_parts(self) -> (Registered, bool, Attestation, usize) {
+        (self.claims, self.is_client, self.attestation, self.trust)
+    }
+}
+
+/// Judges the claims of a token that its issuer has made.
 pub(crate) fn validate(
-    token: Authentic<'_>,
+    token: Attested<'_>,
     trust: &Trust,
     now: NumericDate,
-) -> Result<Claims, Rejection> {
-    let Authentic {
-        header,
-        claims: mut registered,
-    } = token;
-    let issuer = registered.issuer().unwrap_or_default();
+) -> Result<Validated, Rejection> {
+    let issuer = token.claims().issuer().unwrap_or_default();
     if issuer != trust.issuer.as_str() {
         return Err(Rejection::mismatch(
             RejectionKind::IssuerMismatch,
@@ -63,11 +76,16 @@ pub(crate) fn validate(
             issuer,
         ));
     }
-    check(header.typ(), &registered, trust, now)?;
-    grants::scopes(&mut registered, &trust.rules)?;
-    grants::roles(&mut registered, trust)?;
-    let is_client = is_client(&registered, &trust.rules)?;
-    Ok(Claims::from_registered(registered, is_client))
+    check(token.typ(), token.claims(), trust, now)?;
+    let (mut claims, attestation) = token.into_parts();
+    grants::scopes(&mut claims, &trust.rules)?;
+    grants::roles(&mut claims, trust)?;
+    Ok(Validated {
+        is_client: is_client(&claims, &trust.rules)?,
+        claims,
+        attestation,
+        trust: trust.index,
+    })
 }
 
 fn check(
@@ -90,13 +108,13 @@ fn check(
 }
 
 /// RFC 8725, sections 3.11 and 3.12; RFC 9068, section 4.
-fn check_type(typ: &TokenType, claims: &Registered, rules: &IssuerRules) -> Result<(), Rejection> {
+fn check_type(typ: &TokenType, claims: &Registered, rules: &Rules) -> Result<(), Rejection> {
     let wrong = |presented: &str| {
         let expected = if rules.is_access_token_profile {
             "at+jwt".to_owned()
         } else {
             let more: String = rules.types().map(|typ| format!(", {typ}")).collect();
-            format!("at+jwt, JWT{more} or absent (see `IssuerRules::accept_type`)")
+            format!("at+jwt, JWT{more} or absent (see `JwtAuth::accept_type`)")
         };
         Err(Rejection::mismatch(
             RejectionKind::WrongType,
@@ -142,8 +160,8 @@ fn check_audience(audience: &Audience, claims: &Registered) -> Result<(), Reject
 }
 
 /// From when on and until before when [`check_times`] lets these claims through, at least.
-pub(crate) fn window(claims: &Registered, rules: &IssuerRules) -> (NumericDate, NumericDate) {
-    let leeway = rules.leeway.duration();
+pub(crate) fn window(claims: &Registered, rules: &Rules) -> (NumericDate, NumericDate) {
+    let leeway = rules.leeway();
     let (mut from, mut until) = (NumericDate(f64::NEG_INFINITY), NumericDate(f64::INFINITY));
     let mut not_before = |at: NumericDate| from.0 = from.0.max(at.0);
     for at in claims.not_before().into_iter().chain(claims.issued_at()) {
@@ -162,12 +180,8 @@ pub(crate) fn window(claims: &Registered, rules: &IssuerRules) -> (NumericDate, 
 }
 
 /// RFC 7519, sections 4.1.4 to 4.1.6.
-fn check_times(
-    claims: &Registered,
-    rules: &IssuerRules,
-    now: NumericDate,
-) -> Result<(), Rejection> {
-    let leeway = rules.leeway.duration();
+fn check_times(claims: &Registered, rules: &Rules, now: NumericDate) -> Result<(), Rejection> {
+    let leeway = rules.leeway();
     let outside = |kind, what, at: NumericDate| {
         Err(Rejection::times(
             kind,
@@ -218,7 +232,7 @@ fn check_times(
     Ok(())
 }
 
-fn check_required(claims: &Registered, rules: &IssuerRules) -> Result<(), Rejection> {
+fn check_required(claims: &Registered, rules: &Rules) -> Result<(), Rejection> {
     for claim in rules.required() {
         let (name, is_there) = match claim {
             RequiredClaim::ClientId => ("client_id", claims.client_id().is_some()),
@@ -257,7 +271,7 @@ fn unusable(name: &str, claims: &Registered) -> Rejection {
 
 /// RFC 9068, section 5: who has its own id as subject is no person. Auth0 appends `@clients`. A
 /// token that names its client in several claims must not hide it behind one of them.
-fn is_client(claims: &Registered, rules: &IssuerRules) -> Result<bool, Rejection> {
+fn is_client(claims: &Registered, rules: &Rules) -> Result<bool, Rejection> {
     let own_subject = claims.subject().is_none_or(|subject| {
         let subject = subject.strip_suffix("@clients").unwrap_or(subject);
         claims.clients().any(|client| client == subject)

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::bytes;
-use crate::error::rejection::{Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
 use crate::request::{BEARER, malformed};
 use crate::token::limits::MaxTokenSize;
 

@@ -9,7 +9,8 @@ mod source;
 
 use http::Request;
 
-use crate::error::rejection::{Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
 use crate::token::limits::MaxTokenSize;
 
 pub(crate) use conceal::conceal;

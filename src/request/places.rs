@@ -6,7 +6,8 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, SEC_WEBSOCKET_PROTOCOL};
 
 use crate::bytes;
-use crate::error::rejection::{Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
 use crate::request::credentials::{Credentials, too_long};
 use crate::request::{BEARER, malformed};
 use crate::token::limits::MaxTokenSize;

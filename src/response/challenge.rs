@@ -197,7 +197,7 @@ const RESERVED: [&str; 5] = ["realm", "scope", "error", "error_description", "er
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::rejection::RejectionKind;
+    use crate::error::kinds::RejectionKind;
 
     #[test]
     fn every_sentence_of_the_table_fits_its_parameter() {

@@ -9,7 +9,8 @@ use http::header::{
 use http::response::Parts;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
-use crate::error::rejection::{GrpcCode, Rejection, RejectionKind, Row};
+use crate::error::kinds::{GrpcCode, RejectionKind, Row};
+use crate::error::rejection::Rejection;
 use crate::response::challenge::Challenge;
 
 /// Makes the body of the response to a rejection.
@@ -268,7 +269,7 @@ struct Ready([OnceLock<HeaderMap>; READY]);
 impl Ready {
     /// The place of a kind of rejection. Kinds that look alike to a client share one.
     fn of(&self, kind: RejectionKind) -> Option<&OnceLock<HeaderMap>> {
-        let Row { status, text, .. } = kind.row();
+        let &Row { status, text, .. } = kind.row();
         let alike = match status.as_u16() {
             400 => 0,
             401 => ALIKE
@@ -337,7 +338,7 @@ impl Dress {
     }
 
     fn http_head(&self, rejection: &Rejection, head: &mut Parts) {
-        let Row { status, .. } = rejection.kind().row();
+        let &Row { status, .. } = rejection.kind().row();
         if let Some(ready) = self.ready(rejection) {
             head.status = status;
             if head.headers.capacity() == 0 {
@@ -376,7 +377,7 @@ impl Dress {
     /// A trailers-only response. Never another HTTP status than 200: clients would translate it
     /// by a table that is not meant for servers.
     fn grpc_head(&self, rejection: &Rejection, content_type: &HeaderValue, head: &mut Parts) {
-        let Row { grpc, text, .. } = rejection.kind().row();
+        let &Row { grpc, text, .. } = rejection.kind().row();
         head.headers.insert(CONTENT_TYPE, content_type.clone());
         // No cache keeps the response to a POST unless it is told to. A proxy may be told so.
         head.headers.insert(CACHE_CONTROL, NO_STORE);

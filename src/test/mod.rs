@@ -54,6 +54,7 @@ use crate::keys::algorithm::Algorithm;
 use crate::keys::key::{Key, KeyId};
 use crate::keys::store::KeyStore;
 use crate::layer::JwtAuth;
+use crate::policy::trusted_issuer::TrustedIssuer;
 
 /// Issuer for tests, with keys of its own.
 ///
@@ -150,23 +151,33 @@ impl TestIssuer {
     /// ```
     pub fn in_place_of<C, R>(auth: JwtAuth<C, R>) -> (Self, JwtAuth<C, R>) {
         let mut issuer = Self::new();
-        let auth = auth.with_first_trust(|clock, trust| {
-            let algorithm = match trust.rules.algorithms.as_deref() {
+        let auth = auth.with_first_issuer(|clock, rules, trusted| {
+            let algorithms = trusted
+                .rules
+                .algorithms
+                .as_ref()
+                .or(rules.algorithms.as_ref());
+            let algorithm = match algorithms {
                 Some(allowed) => *allowed.first().expect("the layer accepts some algorithm"),
                 None => Algorithm::ES256,
             };
             issuer = Self::with_algorithm(algorithm)
-                .named(trust.issuer.as_str())
+                .named(trusted.issuer.as_str())
                 .with_clock({
                     let clock = Arc::clone(clock);
                     move || clock.now()
                 });
-            if let Some(audience) = trust.audience.ids().next() {
+            if let Some(audience) = trusted.audience.ids().next() {
                 issuer.audience = audience.into();
             }
-            trust.keys = issuer.keys();
+            trusted.keys = issuer.keys();
         });
         (issuer, auth)
+    }
+
+    /// This issuer for [`JwtAuth::trust`], beside another one.
+    pub fn trusted(&self) -> TrustedIssuer {
+        TrustedIssuer::new(self.issuer(), self.audience(), self.keys())
     }
 
     /// Names the issuer, the `iss` of its tokens.
@@ -350,7 +361,7 @@ mod tests {
     use super::*;
     use crate::claims::Claims;
     use crate::error::config::ConfigError;
-    use crate::error::rejection::RejectionKind;
+    use crate::error::kinds::RejectionKind;
 
     #[test]
     fn every_token_has_an_id_of_its_own() {
@@ -385,7 +396,11 @@ mod tests {
             Audience::any_of(["calendar-api", "old-name"])?,
             KeyStore::pending(),
         )
-        .trust(partner.issuer(), partner.audience(), partner.keys())
+        .trust(TrustedIssuer::new(
+            partner.issuer(),
+            partner.audience(),
+            partner.keys(),
+        ))
         .algorithms([Algorithm::EdDSA, Algorithm::ES256])
         .access_token_profile();
         let clock = FixedClock::at(1_700_000_000);

@@ -1,7 +1,7 @@
 //! The compact form, the header, and the signature (RFC 7515).
 //!
 //! [`Unverified`] can be asked for what helps to refuse a token early. The way to anything else
-//! is [`Unverified::verify`], which gives an [`Authentic`] and is the only thing that does.
+//! is [`Unverified::verify`], which gives an [`Attested`] and is the only thing that does.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,8 @@ use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::bytes;
 use crate::clock::NumericDate;
-use crate::error::rejection::{Excerpt, Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::{Excerpt, Rejection};
 use crate::keys::algorithm::{Algorithm, AnyAlgorithm};
 use crate::keys::backend::VerifyingKey;
 use crate::keys::contents::DeadCandidate;
@@ -42,10 +43,34 @@ pub(crate) struct Compact<'t> {
     signature: Vec<u8>,
 }
 
-/// A token whose signature is that of a key of its issuer. Its claims still have to be judged.
-pub(crate) struct Authentic<'t> {
-    pub(crate) header: Cow<'t, Header>,
-    pub(crate) claims: Registered,
+/// A token that its issuer has made, and how that is known. Its claims still have to be judged.
+///
+/// Only [`Unverified::verify`] makes one.
+pub(crate) struct Attested<'t> {
+    header: Cow<'t, Header>,
+    claims: Registered,
+    by: Attestation,
+}
+
+/// What shows that an issuer has made a token.
+#[derive(Clone)]
+pub(crate) enum Attestation {
+    /// A signature of this key.
+    Signature(Signer),
+}
+
+impl Attested<'_> {
+    pub(crate) fn typ(&self) -> &TokenType {
+        self.header.typ()
+    }
+
+    pub(crate) fn claims(&self) -> &Registered {
+        &self.claims
+    }
+
+    pub(crate) fn into_parts(self) -> (Registered, Attestation) {
+        (self.claims, self.by)
+    }
 }
 
 /// A token that has the signature of no key that was tried.
@@ -56,6 +81,7 @@ pub(crate) struct Unproven {
 }
 
 /// The key whose signature a token has, and how it was found.
+#[derive(Clone)]
 pub(crate) struct Signer {
     key: Key,
     algorithm: Algorithm,
@@ -105,7 +131,7 @@ impl<'t> Unverified<'t> {
         dead: impl FnOnce(Option<&str>) -> Vec<DeadCandidate<'d>>,
         allowed: Option<&[Algorithm]>,
         headers: &Headers,
-    ) -> Result<(Authentic<'t>, Signer), Unproven> {
+    ) -> Result<Attested<'t>, Unproven> {
         let verified = self.signed.verify(candidates, allowed);
         let signer = verified.map_err(|unproven| {
             if !unproven.may_be_of_a_new_key {
@@ -118,11 +144,11 @@ impl<'t> Unverified<'t> {
             })
         })?;
         self.signed.remember_header(headers);
-        let authentic = Authentic {
+        Ok(Attested {
             header: self.signed.header,
             claims: self.claims,
-        };
-        Ok((authentic, signer))
+            by: Attestation::Signature(signer),
+        })
     }
 
     /// The rejection of a token that has the signature of one of these keys.

@@ -1,7 +1,8 @@
 //! Which claim is what, and which types it may have.
 
 use crate::clock::NumericDate;
-use crate::error::rejection::{Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
 use crate::json::Raw;
 use crate::token::text::{Collector, Span};
 
@@ -15,6 +16,8 @@ pub(super) struct Found {
     pub(super) not_before: Option<NumericDate>,
     pub(super) issued_at: Option<NumericDate>,
     pub(super) id: Option<Span>,
+    /// Empty is absent.
+    pub(super) session_id: Span,
     pub(super) client_id: Option<Span>,
     /// `azp`, `cid` and `appid`: what providers send in place of `client_id`. Empty is absent.
     pub(super) parties: [Span; PARTIES],
@@ -133,6 +136,7 @@ impl Found {
                     .lenient(Lenient::Id, texts.string(value))
                     .and_then(present)
             }
+            "sid" => self.session_id = texts.string(value).unwrap_or_default(),
             "client_id" => self.client_id = present(text("client_id")?),
             "azp" => self.party(0, texts.string(value)),
             "cid" => self.party(1, texts.string(value)),

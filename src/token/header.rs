@@ -1,6 +1,7 @@
 //! The header parameters that mean something here (RFC 7515, section 4).
 
-use crate::error::rejection::{Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
 use crate::json::{self, Raw};
 use crate::keys::algorithm::Algorithm;
 use crate::token::malformed::{malformed, shape};

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::error::rejection::{Excerpt, Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::{Excerpt, Rejection};
 use crate::json::JsonError;
 
 /// A token that is no JWT.

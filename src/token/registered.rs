@@ -152,6 +152,12 @@ impl Registered {
         self.text(self.found.id)
     }
 
+    /// `sid`.
+    pub(crate) fn session_id(&self) -> Option<&str> {
+        let id = self.found.session_id;
+        self.text((!id.is_empty()).then_some(id))
+    }
+
     /// `client_id`.
     pub(crate) fn client_id(&self) -> Option<&str> {
         self.text(self.found.client_id)

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
 use tower_jwt_auth::cache::TokenCache;
-use tower_jwt_auth::revocation::{CheckFailed, Revocation, RevocationCheck, Standing};
+use tower_jwt_auth::revocation::{Revocation, RevocationCheck, RevocationError, RevocationStatus};
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{Algorithm, Claims, Key};
 
@@ -100,16 +100,16 @@ impl Checks {
 }
 
 impl Revocation for Checks {
-    fn check(&self, token: Claims) -> RevocationCheck {
+    fn check(&self, token: &Claims) -> RevocationCheck {
         let (revoked, is_broken) = &*self.0;
         if is_broken.load(Ordering::SeqCst) {
-            return RevocationCheck::Now(Err(CheckFailed::new("no connection")));
+            return RevocationCheck::Ready(Err(RevocationError::new("no connection")));
         }
         let is_revoked = revoked.lock().unwrap().contains(token.id().unwrap());
-        RevocationCheck::Now(Ok(if is_revoked {
-            Standing::Revoked
+        RevocationCheck::Ready(Ok(if is_revoked {
+            RevocationStatus::Revoked
         } else {
-            Standing::Good
+            RevocationStatus::Active
         }))
     }
 }

@@ -13,7 +13,7 @@ use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_jwt_auth::request::{CsrfPolicy, TokenCookie, TokenSource};
 use tower_jwt_auth::response::RespondTo;
-use tower_jwt_auth::revocation::{CheckFailed, RevocationCheck, Standing};
+use tower_jwt_auth::revocation::{RevocationCheck, RevocationError, RevocationStatus};
 use tower_jwt_auth::scope::AllOf;
 use tower_jwt_auth::{
     Audience, Claims, Issuer, JwtAuth, KeyStore, NoClaims, Rejection, RejectionKind, role, scope,
@@ -158,7 +158,7 @@ fn cases() -> Vec<(RejectionKind, Option<JwtAuth>, Request<String>)> {
     .clock(fixture.clock.clone());
     cases.push((KeySourceUnavailable, Some(pending), get(&good().mint())));
 
-    let down = async |_: Claims| Err(CheckFailed::new("store is down"));
+    let down = async |_: Claims| Err(RevocationError::new("store is down"));
     let revoking = fixture.auth().revocation(down);
     cases.push((RevocationUnavailable, Some(revoking), get(&good().mint())));
     let revoking = fixture.auth().revocation(AllRevoked);
@@ -170,7 +170,7 @@ fn cases() -> Vec<(RejectionKind, Option<JwtAuth>, Request<String>)> {
 struct AllRevoked;
 
 impl tower_jwt_auth::revocation::Revocation for AllRevoked {
-    fn check(&self, _: Claims) -> RevocationCheck {
-        RevocationCheck::Now(Ok(Standing::Revoked))
+    fn check(&self, _: &Claims) -> RevocationCheck {
+        RevocationCheck::Ready(Ok(RevocationStatus::Revoked))
     }
 }

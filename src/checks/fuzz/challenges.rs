@@ -2,7 +2,8 @@
 
 use crate::checks::fuzz::readers::{lines_of, quoted, unusable};
 use crate::error::config::ConfigError;
-use crate::error::rejection::{Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
 use crate::response::challenge::Challenge;
 
 /// The parts of a challenge, one on a line: realm, parameter name, its value, error page, further

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::error::rejection::RejectionKind;
+use crate::error::kinds::RejectionKind;
 
 /// A JSON value in which an object may have a name twice.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@
 use crate::checks::fuzz::document;
 use crate::checks::fuzz::document::{Flawed, Node, member};
 use crate::checks::fuzz::readers::decoded;
-use crate::error::rejection::RejectionKind;
+use crate::error::kinds::RejectionKind;
 
 /// The trusts of a verifier, as the model needs them.
 #[derive(Clone, Debug)]

@@ -4,7 +4,8 @@ use http::Request;
 use http::header::{AUTHORIZATION, COOKIE, HeaderValue};
 
 use crate::checks::fuzz::readers::{is_token68, percent_decoded, refused};
-use crate::error::rejection::{Rejection, RejectionKind};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
 use crate::request;
 use crate::request::{Credentials, CsrfPolicy, TokenCookie, TokenSource};
 use crate::token::limits::MaxTokenSize;

@@ -22,7 +22,8 @@ use crate::issuer::{Audience, Issuer};
 use crate::keys::algorithm::Algorithm;
 use crate::keys::store::KeyStore;
 use crate::layer::JwtAuth;
-use crate::policy::{IssuerRules, Leeway, RequiredClaim};
+use crate::policy::trusted_issuer::TrustedIssuer;
+use crate::policy::{Leeway, RequiredClaim};
 use crate::token::pointer::ClaimPointer;
 
 /// Choices: a policy, tokens, and times at which they are judged.
@@ -122,8 +123,8 @@ fn policy(choices: &mut Choices<'_>) -> (JwtAuth, World) {
     }
     let audiences = choices.of(&[Some(vec![API]), Some(vec![API]), Some(vec!["x", API]), None]);
     let first = issuer(FIRST);
-    let mut auth =
-        JwtAuth::new(first, audience(&audiences), keys(0)).rules(|ours| apply(ours, &rules));
+    let first = TrustedIssuer::new(first, audience(&audiences), keys(0));
+    let mut auth = JwtAuth::from(apply(first, &rules));
     let mut trusts = vec![Trust {
         issuer: FIRST,
         audiences,
@@ -136,13 +137,8 @@ fn policy(choices: &mut Choices<'_>) -> (JwtAuth, World) {
         if choices.yes() {
             rule(&mut own, choices);
         }
-        let for_it = own.clone();
-        auth = auth.trust_with(
-            issuer(SECOND),
-            audience(&Some(vec![API])),
-            keys(1),
-            move |_| apply(IssuerRules::default(), &for_it),
-        );
+        let trusted = TrustedIssuer::new(issuer(SECOND), audience(&Some(vec![API])), keys(1));
+        auth = auth.trust(apply(trusted, &own));
         trusts.push(Trust {
             issuer: SECOND,
             audiences: Some(vec![API]),
@@ -153,13 +149,8 @@ fn policy(choices: &mut Choices<'_>) -> (JwtAuth, World) {
     if choices.yes() {
         // The first issuer once more: another audience, the keys of the second.
         let own = Rules::default();
-        let for_it = own.clone();
-        auth = auth.trust_with(
-            issuer(FIRST),
-            audience(&Some(vec![ADMIN])),
-            keys(1),
-            move |_| apply(IssuerRules::default(), &for_it),
-        );
+        let trusted = TrustedIssuer::new(issuer(FIRST), audience(&Some(vec![ADMIN])), keys(1));
+        auth = auth.trust(apply(trusted, &own));
         trusts.push(Trust {
             issuer: FIRST,
             audiences: Some(vec![ADMIN]),
@@ -202,7 +193,7 @@ fn rule(rules: &mut Rules, choices: &mut Choices<'_>) {
 }
 
 /// The rules of the model as those of a verifier.
-fn apply(mut ours: IssuerRules, rules: &Rules) -> IssuerRules {
+fn apply(mut ours: TrustedIssuer, rules: &Rules) -> TrustedIssuer {
     let duration = |seconds: f64| Duration::from_secs_f64(seconds);
     ours = ours.leeway(Leeway::new(duration(rules.leeway)).expect("300 s at most"));
     if let Some(lifetime) = rules.max_lifetime {

@@ -1,0 +1,56 @@
+//! [`TrustedIssuer`]: an issuer with an audience, keys and rules of its own.
+
+use crate::issuer::{Audience, Issuer};
+use crate::keys::store::KeyStore;
+use crate::policy::rules::{Rules, rule_setters};
+
+/// An issuer whose tokens are accepted, with its own audience, keys and rules.
+///
+/// A key of one issuer never verifies a token of another, whatever its id. A rule that is not set here
+/// is that of the layer, in whatever order they are set.
+///
+/// Give it to [`JwtAuth::trust`](crate::JwtAuth::trust).
+///
+/// # Example: one strict issuer beside a login of one's own
+///
+/// ```
+/// use tower_jwt_auth::{Algorithm, Audience, ConfigError, Issuer, JwtAuth, KeyStore, TrustedIssuer};
+///
+/// fn auth(own: KeyStore, partner: KeyStore) -> Result<JwtAuth, ConfigError> {
+///     let audience = Audience::new("calendar-api")?;
+///     let partner = TrustedIssuer::new(
+///         Issuer::new("https://login.partner.example")?,
+///         audience.clone(),
+///         partner,
+///     );
+///     Ok(JwtAuth::new(Issuer::new("https://api.example.com")?, audience, own)
+///         .trust(partner.access_token_profile().algorithms([Algorithm::ES256])))
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TrustedIssuer {
+    pub(crate) issuer: Issuer,
+    pub(crate) audience: Audience,
+    pub(crate) keys: KeyStore,
+    pub(crate) rules: Rules,
+}
+
+impl TrustedIssuer {
+    /// An issuer whose tokens are accepted if they are for this audience and signed with one of these
+    /// keys.
+    pub fn new(issuer: Issuer, audience: Audience, keys: impl Into<KeyStore>) -> Self {
+        Self {
+            issuer,
+            audience,
+            keys: keys.into(),
+            rules: Rules::default(),
+        }
+    }
+
+    rule_setters!(rules_mut);
+
+    fn rules_mut(&mut self) -> &mut Rules {
+        &mut self.rules
+    }
+}

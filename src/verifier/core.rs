@@ -1,0 +1,84 @@
+//! Everything that the clones of a verifier share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::cache::TokenCache;
+use crate::clock::{Clock, SystemClock};
+use crate::error::rejection::Rejection;
+use crate::policy::Policy;
+use crate::policy::rules::Rules;
+use crate::policy::trusted_issuer::TrustedIssuer;
+use crate::reports::Reports;
+use crate::revocation::Revocation;
+use crate::token::known_headers::Headers;
+use crate::token::limits::MaxTokenSize;
+use crate::verdicts::Verdicts;
+
+/// What is configured of a verifier.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) issuers: Vec<TrustedIssuer>,
+    /// The rules for all issuers.
+    pub(crate) rules: Rules,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) revocations: Vec<Arc<dyn Revocation>>,
+    pub(crate) cache: TokenCache,
+    pub(crate) max_token_size: MaxTokenSize,
+}
+
+/// A verifier's settings and what it has learned.
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(super) policy: Policy,
+    pub(super) known_headers: Headers,
+    pub(super) verdicts: Verdicts,
+    pub(super) reports: Reports,
+}
+
+impl Settings {
+    pub(crate) fn new(issuer: TrustedIssuer) -> Self {
+        Self {
+            issuers: vec![issuer],
+            rules: Rules::default(),
+            clock: Arc::new(SystemClock),
+            revocations: Vec::new(),
+            cache: TokenCache::default(),
+            max_token_size: MaxTokenSize::default(),
+        }
+    }
+}
+
+impl Core {
+    /// Makes everything that no request should have to wait for.
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            policy: Policy::new(&settings.issuers, &settings.rules),
+            known_headers: Headers::default(),
+            verdicts: Verdicts::new(settings.cache),
+            reports: Reports::default(),
+            settings,
+        }
+    }
+
+    /// Tells the operator of a rejection.
+    pub(crate) fn report(&self, rejection: &Rejection) {
+        self.reports.rejected(rejection, &*self.settings.clock);
+    }
+
+    /// One number for the state of all revocation checks; `None` if one of them has none.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        let mut checks = self.settings.revocations.iter();
+        // None of them ever goes back, so their sum is a new number whenever one of them is.
+        checks.try_fold(1_u64, |sum, check| Some(sum.wrapping_add(check.epoch()?)))
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("issuers", &self.issuers)
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}

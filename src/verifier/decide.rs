@@ -1,0 +1,231 @@
+//! The order of the checks of one token.
+
+use crate::claims::Claims;
+use crate::clock::NumericDate;
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
+use crate::keys::store::LookUp;
+use crate::policy::{Trust, validate};
+use crate::request::Credentials;
+use crate::token::compact::Unverified;
+use crate::token::known_headers::Known;
+use crate::verifier::core::Core;
+use crate::verifier::keys::{Chance, first_load_of, look_up_or, unknown_key};
+use crate::verifier::revoked::{Asked, Standing, standing_of};
+
+/// The order of the checks, from the cheapest to the dearest.
+pub(super) fn decide(
+    core: &Core,
+    token: &Credentials<'_>,
+    chance: Chance,
+    read_own: fn(&Claims),
+) -> Result<Decision, Rejection> {
+    let now = NumericDate::now(&core.settings.clock);
+    if let Some((claims, trust)) = core.verdicts.recall(token.octets(), &core.policy, now) {
+        return revoked_or(claims, trust, core);
+    }
+
+    let headers = core.known_headers.load();
+    // What is not even a credential is a fault of the request, and told before those of a token.
+    let unverified =
+        Unverified::parse(token.octets(), &headers).map_err(|flaw| token.flaw().unwrap_or(flaw))?;
+    let (trust, is_one_of_several) = validate::trusts_of(&core.policy, &unverified)?;
+    if is_one_of_several {
+        return decide_among(core, token, &headers, trust, now, chance, read_own);
+    }
+    decide_under(trust, unverified, core, token, now, chance, read_own)
+        .map_err(|failed| failed.rejection)
+}
+
+/// Decides on a token whose issuer is trusted several times, each time with an audience, keys and
+/// rules of its own. One trust that accepts it is enough. Else the failure that is told is that of
+/// the trust under which the token came farthest.
+fn decide_among(
+    core: &Core,
+    token: &Credentials<'_>,
+    headers: &[Known],
+    first: &Trust,
+    now: NumericDate,
+    chance: Chance,
+    read_own: fn(&Claims),
+) -> Result<Decision, Rejection> {
+    let mut told = Rejection::of(RejectionKind::IssuerMismatch);
+    let may_load = !matches!(chance, Chance::Last);
+    // Nothing is loaded for a token that the keys at hand verify.
+    for chance in [Chance::Last, chance] {
+        let (mut farthest, mut loads) = (None, Vec::new());
+        for trust in core.policy.trusts_in(first.issuer.as_str()) {
+            let unverified = Unverified::parse(token.octets(), headers)?;
+            match decide_under(trust, unverified, core, token, now, chance, read_own) {
+                Ok(Decision::Loading(load)) => loads.push(load),
+                Ok(decided) => return Ok(decided),
+                Err(failed) if farthest <= Some(failed.stage) => {
+                    farthest = Some(failed.stage);
+                    told = failed.rejection;
+                }
+                Err(_) => {}
+            }
+        }
+        if let Some(load) = LookUp::of_all(loads) {
+            return Ok(Decision::Loading(load));
+        }
+        let may_lack_a_key = farthest >= Some(Stage::Algorithm) && farthest < Some(Stage::Attested);
+        if !may_load || !may_lack_a_key {
+            break;
+        }
+    }
+    Err(told)
+}
+
+/// Why a token is not accepted under one trust, and how far it came.
+struct Failed {
+    stage: Stage,
+    rejection: Rejection,
+}
+
+/// How far a token came, from the least telling failure to the most telling one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Audience,
+    Claims,
+    Algorithm,
+    Key,
+    Signature,
+    /// Keys could not be had: whatever other keys say, it is no fault of the token.
+    Unavailable,
+    /// The signature was right.
+    Attested,
+}
+
+impl From<Rejection> for Failed {
+    fn from(rejection: Rejection) -> Self {
+        let stage = match rejection.kind() {
+            RejectionKind::AudienceMismatch => Stage::Audience,
+            RejectionKind::AlgorithmNotAllowed => Stage::Algorithm,
+            RejectionKind::UnknownKey => Stage::Key,
+            RejectionKind::BadSignature => Stage::Signature,
+            RejectionKind::KeySourceUnavailable => Stage::Unavailable,
+            RejectionKind::Revoked | RejectionKind::RevocationUnavailable => Stage::Attested,
+            _ => Stage::Claims,
+        };
+        Self { stage, rejection }
+    }
+}
+
+/// Decides on a token under one trust in its issuer.
+fn decide_under(
+    trust: &Trust,
+    unverified: Unverified<'_>,
+    core: &Core,
+    token: &Credentials<'_>,
+    now: NumericDate,
+    chance: Chance,
+    read_own: fn(&Claims),
+) -> Result<Decision, Failed> {
+    validate::refuse_hopeless(&unverified, trust, now)?;
+
+    let snapshot = trust.keys.load();
+    let allowed = trust.rules.algorithms.as_deref();
+    let dead = |id: Option<&str>| snapshot.dead_keys(id, now);
+    let Some(keys) = &snapshot.set else {
+        let flaw = unverified.flaw_of_dead(&dead(unverified.key_id()), allowed);
+        let load = flaw.map_or_else(|| first_load_of(trust, chance), Err)?;
+        return Ok(Decision::Loading(load));
+    };
+    if trust.rules.requires_key_id && unverified.key_id().is_none() {
+        return Err(
+            Rejection::because(RejectionKind::UnknownKey, "token names no key (`kid`)").into(),
+        );
+    }
+    let candidates = keys.candidates(unverified.key_id(), now);
+    if candidates.is_empty() {
+        let id = unverified.key_id();
+        let dead = dead(id);
+        // Its id is free for another key, which may be there by now.
+        let flaw = || match dead.first().filter(|_| id.is_some()) {
+            Some(dead) => Rejection::because(RejectionKind::UnknownKey, dead.to_string()),
+            None => unknown_key(id, keys, &trust.issuer),
+        };
+        if let Some(flaw) = unverified.flaw_of_dead(&dead, allowed) {
+            return Err(flaw.into());
+        }
+        // The secret that was removed is no longer here to be compared.
+        if unverified.is_symmetric() && dead.iter().any(|dead| dead.key.is_none()) {
+            return Err(flaw().into());
+        }
+        let load = look_up_or(flaw, id, trust, chance)?;
+        return Ok(Decision::Loading(load));
+    }
+    let verified = unverified.verify(&candidates, dead, allowed, &core.known_headers);
+    let attested = match verified {
+        Ok(attested) => attested,
+        Err(unproven) if unproven.may_be_of_a_new_key => {
+            let load = look_up_or(|| unproven.rejection, None, trust, chance)?;
+            return Ok(Decision::Loading(load));
+        }
+        Err(unproven) => return Err(unproven.rejection.into()),
+    };
+
+    let validated = validate::validate(attested, trust, now).map_err(|rejection| Failed {
+        stage: Stage::Attested,
+        rejection,
+    })?;
+    let mut claims = Claims::new(validated);
+    let generation = snapshot.generation;
+    core.verdicts
+        .remember(token, &mut claims, read_own, trust, generation, now);
+    Ok(revoked_or(claims, trust, core)?)
+}
+
+/// Decides with the keys that a look-up has brought, or has not.
+pub(super) async fn decide_after(
+    mut look_up: LookUp,
+    core: &Core,
+    token: &Credentials<'_>,
+    read_own: fn(&Claims),
+) -> Result<Claims, Rejection> {
+    // A load that had begun before may have missed the key: then one of its own may follow, for
+    // what is left of the patience.
+    let mut chance = if look_up.is_joined {
+        Chance::Another(Some(look_up.deadline))
+    } else {
+        Chance::Last
+    };
+    loop {
+        let has_ended = look_up.end.await;
+        if !has_ended {
+            // Of several loads one may have brought the key all the same.
+            chance = Chance::Last;
+        }
+        match decide(core, token, chance, read_own) {
+            Ok(Decision::Accepted(claims)) => return Ok(claims),
+            Ok(Decision::Asked(asked)) => return asked.answered(core).await,
+            Ok(Decision::Loading(next)) => look_up = next,
+            Err(rejection) if has_ended => return Err(rejection),
+            Err(_) => {
+                return Err(Rejection::because(
+                    RejectionKind::KeySourceUnavailable,
+                    "the keys are still being loaded",
+                ));
+            }
+        }
+        chance = Chance::Last;
+    }
+}
+
+/// What the checks that need no waiting have come to.
+pub(super) enum Decision {
+    Accepted(Claims),
+    /// Everything is right, and the revocation check has been asked.
+    Asked(Asked),
+    /// The key may be one that the issuer has published since.
+    Loading(LookUp),
+}
+
+/// The last check: whether the token was revoked.
+fn revoked_or(claims: Claims, trust: &Trust, core: &Core) -> Result<Decision, Rejection> {
+    Ok(match standing_of(claims, trust, core)? {
+        Standing::Active(claims) => Decision::Accepted(claims),
+        Standing::Asked(asked) => Decision::Asked(asked),
+    })
+}

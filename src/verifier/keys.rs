@@ -1,0 +1,88 @@
+//! What becomes of a token whose key is not there.
+
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
+use crate::issuer::Issuer;
+use crate::keys::set::KeySet;
+use crate::keys::store::{Deadline, LookUp, Prospect};
+use crate::policy::Trust;
+
+/// Whether a key that is not there may still be looked up, and until when that is waited for.
+#[derive(Clone, Copy)]
+pub(super) enum Chance {
+    Another(Option<Deadline>),
+    Last,
+}
+
+/// The load that brings the first keys, where it is not known to fail.
+pub(super) fn first_load_of(trust: &Trust, chance: Chance) -> Result<LookUp, Rejection> {
+    let load = match chance {
+        Chance::Another(deadline) => trust.keys.first_load(deadline),
+        Chance::Last => None,
+    };
+    load.ok_or_else(|| {
+        Rejection::because(
+            RejectionKind::KeySourceUnavailable,
+            format!("keys of issuer {} have not come yet", trust.issuer),
+        )
+    })
+}
+
+/// What becomes of a token whose key is not there: a load that may bring the key with this id, or
+/// without one another key for the token; else the flaw, if it is one of the token. Where nobody can
+/// ask the issuer for a key, that there is none is no fault of the token.
+pub(super) fn look_up_or(
+    flaw: impl FnOnce() -> Rejection,
+    id: Option<&str>,
+    trust: &Trust,
+    chance: Chance,
+) -> Result<LookUp, Rejection> {
+    let prospect = match chance {
+        Chance::Another(deadline) => trust.keys.look_up(id, deadline),
+        Chance::Last => Prospect::Answered,
+    };
+    let because = |reason| {
+        format!(
+            "keys of issuer {} {reason}, and none is that of the token",
+            trust.issuer
+        )
+    };
+    match prospect {
+        Prospect::Load(look_up) => Ok(look_up),
+        _ if trust.keys.is_behind() => Err(Rejection::because(
+            RejectionKind::KeySourceUnavailable,
+            because("cannot be refreshed"),
+        )),
+        // A bad signature is the usual thing to be said of a token under a key that is known.
+        Prospect::Unasked if id.is_some() => Err(Rejection::without_outage(
+            RejectionKind::KeySourceUnavailable,
+            because("may not be loaded again yet"),
+        )),
+        Prospect::Answered | Prospect::Unasked => Err(flaw()),
+    }
+}
+
+pub(super) fn unknown_key(id: Option<&str>, keys: &KeySet, issuer: &Issuer) -> Rejection {
+    let unknown = |reason| Rejection::because(RejectionKind::UnknownKey, reason);
+    let Some(id) = id else {
+        return unknown(format!(
+            "token names no key, and the key set of {issuer} has none"
+        ));
+    };
+    if let Some(skipped) = keys.skipped_key(id) {
+        return unknown(format!(
+            "the key set of {issuer} has it, and it cannot be used: {skipped}"
+        ));
+    }
+    let hint = if keys.has_unnamed_keys() {
+        "; some key was given none: see `Key::with_key_id`"
+    } else {
+        ""
+    };
+    Rejection::mismatch(
+        RejectionKind::UnknownKey,
+        "key id",
+        format_args!("the id of a key of {issuer}{hint}"),
+        id,
+    )
+}

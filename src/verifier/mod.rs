@@ -1,0 +1,186 @@
+//! Token text in, [`Claims`] out. No HTTP, no Tower.
+
+pub(crate) mod core;
+mod decide;
+mod keys;
+mod revoked;
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::claims::{Claims, NoClaims};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
+use crate::issuer::{Audience, Issuer};
+use crate::keys::store::KeyStore;
+use crate::policy::trusted_issuer::TrustedIssuer;
+use crate::request::Credentials;
+use crate::telemetry;
+use crate::verifier::core::{Core, Settings};
+use crate::verifier::decide::{Decision, decide, decide_after};
+use crate::verifier::keys::Chance;
+
+/// Verifies tokens that come without an HTTP request: in a WebSocket message, a queue, a job.
+///
+/// A cheap clone. [`JwtAuth::verifier`](crate::JwtAuth::verifier) gives one with all settings of a
+/// layer; [`new`](Self::new) one with the defaults.
+///
+/// # Example: a token from a message
+///
+/// ```
+/// # #[cfg(feature = "test-util")] {
+/// use tower_jwt_auth::{RejectionKind, Verifier, test::TestIssuer};
+///
+/// let issuer = TestIssuer::new();
+/// let verifier: Verifier = issuer.auth().verifier();
+///
+/// let claims = verifier.verify_now(&issuer.token().subject("alice").mint())?;
+/// assert_eq!(claims.subject(), Some("alice"));
+///
+/// let refused = verifier.verify_now(&issuer.token().expired().mint()).unwrap_err();
+/// assert_eq!(refused.kind(), RejectionKind::Expired);
+/// # }
+/// # Ok::<(), tower_jwt_auth::Rejection>(())
+/// ```
+pub struct Verifier<C = NoClaims> {
+    core: Arc<Core>,
+    claims: PhantomData<fn() -> C>,
+}
+
+/// What became of a token: decided, or not yet.
+pub(crate) enum Verdict<C> {
+    Accepted(Claims<C>),
+    /// What has to be waited for, and the kind of the refusal where nobody can wait.
+    Waiting(Wait<C>, RejectionKind),
+}
+
+/// The rest of a verification that has to wait for something outside of this process.
+pub(crate) type Wait<C> = Pin<Box<dyn Future<Output = Result<Claims<C>, Rejection>> + Send>>;
+
+impl Verifier {
+    /// A verifier with the default settings.
+    #[must_use]
+    pub fn new(issuer: Issuer, audience: Audience, keys: impl Into<KeyStore>) -> Self {
+        let issuer = TrustedIssuer::new(issuer, audience, keys);
+        Self::of(Arc::new(Core::new(Settings::new(issuer))))
+    }
+}
+
+impl<C> Verifier<C> {
+    pub(crate) fn of(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            claims: PhantomData,
+        }
+    }
+
+    /// The same verifier with own claims of this type.
+    #[must_use]
+    pub fn claims<D>(self) -> Verifier<D> {
+        Verifier::of(self.core)
+    }
+}
+
+impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
+    /// Verifies a token. Waits for keys that may have to be loaded for it, 5 seconds at most, and
+    /// for a revocation check that has to ask somebody.
+    ///
+    /// Works under any executor, also while the tokio runtime of a store stands still.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`]; its kind says what was wrong.
+    pub async fn verify(&self, token: &str) -> Result<Claims<C>, Rejection> {
+        match self.start(Credentials::of_text(token))? {
+            Verdict::Accepted(claims) => Ok(claims),
+            Verdict::Waiting(wait, _) => wait.await,
+        }
+    }
+
+    /// Verifies a token at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Self::verify); also [`RejectionKind::RevocationUnavailable`] if the
+    /// revocation check could not answer at once, and [`RejectionKind::KeySourceUnavailable`] if
+    /// a key is being looked up.
+    pub fn verify_now(&self, token: &str) -> Result<Claims<C>, Rejection> {
+        match self.start(Credentials::of_text(token))? {
+            Verdict::Accepted(claims) => Ok(claims),
+            Verdict::Waiting(_, kind) => Err(Rejection::without_outage(
+                kind,
+                "a revocation check or a key has to be waited for: use `verify` instead of `verify_now`"
+                    .into(),
+            ))
+            .inspect_err(|rejection| self.core.report(rejection)),
+        }
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Verifies a token as far as that is possible without waiting.
+    pub(crate) fn start(&self, token: Credentials<'_>) -> Result<Verdict<C>, Rejection> {
+        let timer = telemetry::Timer::start();
+        let read_own = Claims::read_ahead::<C>;
+        let decision = token
+            .fit(self.core.settings.max_token_size)
+            .and_then(|()| decide(&self.core, &token, Chance::Another(None), read_own));
+        timer.stop();
+        match decision {
+            Ok(Decision::Accepted(claims)) => {
+                conclude(Ok(claims), &self.core).map(Verdict::Accepted)
+            }
+            Ok(Decision::Asked(asked)) => {
+                let core = Arc::clone(&self.core);
+                let wait = async move { conclude(asked.answered(&core).await, &core) };
+                Ok(Verdict::Waiting(
+                    Box::pin(wait),
+                    RejectionKind::RevocationUnavailable,
+                ))
+            }
+            Ok(Decision::Loading(look_up)) => {
+                let (core, token) = (Arc::clone(&self.core), token.into_owned());
+                let wait = async move {
+                    conclude(decide_after(look_up, &core, &token, read_own).await, &core)
+                };
+                Ok(Verdict::Waiting(
+                    Box::pin(wait),
+                    RejectionKind::KeySourceUnavailable,
+                ))
+            }
+            Err(rejection) => conclude(Err(rejection), &self.core).map(Verdict::Accepted),
+        }
+    }
+}
+
+/// The last step of every verification: own claims, and the report.
+fn conclude<C>(verdict: Result<Claims, Rejection>, core: &Core) -> Result<Claims<C>, Rejection>
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    verdict
+        .and_then(Claims::into_type)
+        .inspect(|claims| core.reports.accepted(claims, &*core.settings.clock))
+        .inspect_err(|rejection| core.report(rejection))
+}
+
+impl<C> Clone for Verifier<C> {
+    fn clone(&self) -> Self {
+        Self::of(Arc::clone(&self.core))
+    }
+}
+
+impl<C> fmt::Debug for Verifier<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("settings", &self.core.settings)
+            .finish()
+    }
+}

@@ -1,0 +1,128 @@
+//! Whether a token that is right in every other way was revoked.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use crate::claims::Claims;
+use crate::clock::NumericDate;
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
+use crate::policy::{Trust, validate};
+use crate::revocation::{RevocationCheck, RevocationError, RevocationFuture, RevocationStatus};
+use crate::verifier::core::Core;
+
+/// What is known at once.
+pub(super) enum Standing {
+    Active(Claims),
+    Asked(Asked),
+}
+
+/// A token that is good if it is not revoked.
+pub(super) struct Asked {
+    claims: Claims,
+    pending: Vec<RevocationFuture>,
+    /// A check that has failed. It matters only if no other one says that the token is revoked.
+    failed: Option<RevocationError>,
+    epoch: Option<u64>,
+    /// From then on the token is not good any more.
+    end: NumericDate,
+}
+
+/// Asks whether a token was revoked, unless nothing has changed since it was found not to be.
+///
+/// Of several checks, one that revokes the token beats one that fails, and that beats one that finds
+/// it active.
+pub(super) fn standing_of(
+    claims: Claims,
+    trust: &Trust,
+    core: &Core,
+) -> Result<Standing, Rejection> {
+    let checks = &core.settings.revocations;
+    if checks.is_empty() {
+        return Ok(Standing::Active(claims));
+    }
+    // Read before the checks: a mark that is made meanwhile belongs to a later epoch.
+    let epoch = core.epoch();
+    if epoch.is_some_and(|epoch| claims.basis().is_active_at(epoch)) {
+        return Ok(Standing::Active(claims));
+    }
+    let (mut pending, mut failed) = (Vec::new(), None);
+    for check in checks {
+        match check.check(&claims) {
+            RevocationCheck::Ready(Ok(status)) => active(status)?,
+            RevocationCheck::Ready(Err(error)) => failed = Some(error),
+            RevocationCheck::Pending(future) => pending.push(future),
+        }
+    }
+    let end = validate::window(claims.registered(), &trust.rules).1;
+    let asked = Asked {
+        claims,
+        pending,
+        failed,
+        epoch,
+        end,
+    };
+    if asked.pending.is_empty() {
+        return asked.concluded().map(Standing::Active);
+    }
+    Ok(Standing::Asked(asked))
+}
+
+impl Asked {
+    /// The verdict when all checks have ended. That may have taken longer than the token lives.
+    pub(super) async fn answered(mut self, core: &Core) -> Result<Claims, Rejection> {
+        let mut pending = std::mem::take(&mut self.pending);
+        // Side by side, so that the slowest one is waited for and not the sum.
+        poll_fn(|context| {
+            let mut verdict = Ok(());
+            pending.retain_mut(|check| match check.as_mut().poll(context) {
+                Poll::Ready(Ok(status)) => {
+                    if let Err(rejection) = active(status) {
+                        verdict = Err(rejection);
+                    }
+                    false
+                }
+                Poll::Ready(Err(error)) => {
+                    self.failed = Some(error);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if verdict.is_ok() && !pending.is_empty() {
+                return Poll::Pending;
+            }
+            Poll::Ready(verdict)
+        })
+        .await?;
+        let end = self.end;
+        let claims = self.concluded()?;
+        if NumericDate::now(&core.settings.clock) >= end {
+            return Err(Rejection::because(
+                RejectionKind::Expired,
+                "token expired while the revocation check was waited for",
+            ));
+        }
+        Ok(claims)
+    }
+
+    fn concluded(self) -> Result<Claims, Rejection> {
+        if let Some(error) = self.failed {
+            return Err(Rejection::because(
+                RejectionKind::RevocationUnavailable,
+                error.to_string(),
+            ));
+        }
+        if let Some(epoch) = self.epoch {
+            self.claims.basis().confirm(epoch);
+        }
+        Ok(self.claims)
+    }
+}
+
+fn active(status: RevocationStatus) -> Result<(), Rejection> {
+    match status {
+        RevocationStatus::Active => Ok(()),
+        RevocationStatus::Revoked => Err(Rejection::of(RejectionKind::Revoked)),
+        RevocationStatus::Suspended => Err(Rejection::of(RejectionKind::Suspended)),
+    }
+}
