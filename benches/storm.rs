@@ -41,7 +41,7 @@ fn remote(issuer: &TestIssuer) -> (Verifier<User>, Runtime) {
         std::future::ready(Ok(Response::new(published.jwks().into_bytes())))
     };
     let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
-    let keys = runtime.block_on(keys.eager()).unwrap();
+    let keys = runtime.block_on(keys.connect()).unwrap();
     let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), keys);
     (auth.claims::<User>().verifier(), runtime)
 }

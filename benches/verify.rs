@@ -129,14 +129,14 @@ mod stages {
         // A verification hands out a fresh value, whose memory of own claims is empty.
         bencher
             .with_inputs(claims)
-            .bench_values(|claims| claims.of_type::<User>().unwrap());
+            .bench_values(|claims| claims.deserialize::<User>().unwrap());
     }
 
     #[divan::bench]
     fn own_claims_again(bencher: Bencher<'_, '_>) {
         let claims = claims();
-        let _first = claims.of_type::<User>().unwrap();
-        bencher.bench(|| black_box(&claims).of_type::<User>().unwrap());
+        let _first = claims.deserialize::<User>().unwrap();
+        bencher.bench(|| black_box(&claims).deserialize::<User>().unwrap());
     }
 
     #[divan::bench]

@@ -73,7 +73,7 @@ async fn remove(State((keys, _)): State<(KeyStore, Key)>, Path(id): Path<String>
 #[cfg(feature = "reqwest")]
 async fn remote(url: &str, audience: &str) -> Result<JwtAuth, Box<dyn Error>> {
     let issuer = Issuer::new(url)?;
-    let keys = KeyStore::discover(&issuer)?.eager().await?;
+    let keys = KeyStore::discover(&issuer)?.connect().await?;
     Ok(JwtAuth::new(issuer, Audience::new(audience)?, keys))
 }
 

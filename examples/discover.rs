@@ -100,7 +100,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let audience = arguments.next().unwrap_or("https://api.example".into());
 
     let issuer = Issuer::new(&url)?;
-    let keys = KeyStore::discover(&issuer)?.eager().await?;
+    let keys = KeyStore::discover(&issuer)?.connect().await?;
     let auth = JwtAuth::new(issuer, Audience::new(&audience)?, &keys);
     tokio::spawn(show(keys.clone()));
     let app = Router::new()

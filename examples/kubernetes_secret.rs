@@ -74,7 +74,7 @@ async fn main() -> Result<()> {
         .check_every(Duration::from_millis(100))
         .overlap(Duration::from_secs(15 * 60))
         .clock(clock.clone())
-        .eager()?;
+        .watch()?;
     let changed = Arc::new(Notify::new());
     keys.on_change({
         let changed = changed.clone();

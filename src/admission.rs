@@ -13,7 +13,7 @@ use crate::error::rejection::Rejection;
 use crate::request;
 use crate::request::TokenSource;
 use crate::require;
-use crate::response::respond::{Dress, Exchange, Maps, Provisional, RespondTo};
+use crate::response::respond::{Exchange, Maps, Presentation, Provisional, RespondTo};
 use crate::striped::Stripe;
 use crate::verifier::{Verdict, Verifier, Wait};
 
@@ -21,7 +21,7 @@ use crate::verifier::{Verdict, Verifier, Wait};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) source: TokenSource,
-    pub(crate) dress: Dress,
+    pub(crate) dress: Presentation,
     pub(crate) is_optional: bool,
     pub(crate) checks_preflights: bool,
     pub(crate) removes_credentials: bool,

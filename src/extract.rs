@@ -180,7 +180,7 @@ where
     C: DeserializeOwned + Send + Sync + 'static,
 {
     verified(&parts.extensions)?
-        .of_type()
+        .deserialize()
         .inspect_err(reports::rejected)
 }
 

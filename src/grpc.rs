@@ -48,7 +48,7 @@ pub trait RequestExt: sealed::Sealed {
 impl<T> RequestExt for Request<T> {
     fn claims<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Claims<C>, Status> {
         require::verified(self.extensions())
-            .and_then(|claims| claims.of_type().inspect_err(reports::rejected))
+            .and_then(|claims| claims.deserialize().inspect_err(reports::rejected))
             .map_err(|rejection| status(&rejection, self))
     }
 

@@ -185,7 +185,7 @@ impl<C, R> JwtAuth<C, R> {
     }
 
     /// The realm, and what else a challenge says. Default: `realm="api"`.
-    pub fn realm(mut self, challenge: Challenge) -> Self {
+    pub fn challenge(mut self, challenge: Challenge) -> Self {
         self.settings_mut().dress.set_challenge(challenge);
         self
     }

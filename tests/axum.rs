@@ -515,8 +515,8 @@ async fn refusals_of_extractors_follow_the_settings_of_the_layer() {
     let settings = |auth: JwtAuth| {
         let challenge = Challenge::new("calendar")
             .and_then(|challenge| challenge.error_uri("https://docs.example/errors"))
-            .and_then(|challenge| challenge.and_scheme("Negotiate"));
-        auth.realm(challenge.unwrap())
+            .and_then(|challenge| challenge.additional_scheme("Negotiate"));
+        auth.challenge(challenge.unwrap())
     };
     let token = fixture.token().mint();
     let app = routes().layer(settings(fixture.auth()).respond_with(ProblemDetails::new()));
@@ -792,13 +792,13 @@ async fn of_two_layers_the_inner_one_speaks_for_its_routes() {
             "/inner",
             get(async |user: RequireScope<calendar::Read>| user.issuer().to_owned()),
         )
-        .layer(fixture.auth().realm(Challenge::new("inner").unwrap()));
+        .layer(fixture.auth().challenge(Challenge::new("inner").unwrap()));
     let app = Router::new()
         .route("/outer", get(async |_: RequireScope<calendar::Read>| "in"))
         .merge(strict)
         .layer(
             both()
-                .realm(Challenge::new("outer").unwrap())
+                .challenge(Challenge::new("outer").unwrap())
                 .respond_with(ProblemDetails::new()),
         );
 
@@ -867,7 +867,7 @@ async fn own_claims_belong_to_the_token_that_was_authorized() {
     let cookie = TokenCookie::new("__Host-token", CsrfPolicy::same_origin()).unwrap();
     let inner = fixture
         .auth()
-        .token_source(TokenSource::header().or_cookie(cookie));
+        .token_source(TokenSource::header().with_cookie(cookie));
     let outer = fixture.auth().claims::<User>().remove_credentials();
     let app = Router::new().route("/", get(who)).layer(inner).layer(outer);
 

@@ -420,7 +420,7 @@ fn a_store_without_keys_yet_is_an_outage_and_then_remembers() {
 mod remote {
     use http::{Request, Response};
     use tokio::time::sleep;
-    use tower_jwt_auth::fetch::{Fetch, FetchError, Fetching};
+    use tower_jwt_auth::fetch::{Fetch, FetchError, FetchFuture};
     use tower_jwt_auth::keys::RemoteKeys;
 
     use super::*;
@@ -433,7 +433,7 @@ mod remote {
         async fn of(issuer: &TestIssuer) -> (Self, KeyStore) {
             let published = Self(Arc::new(Mutex::new(Some(issuer.jwks()))));
             let keys = RemoteKeys::jwks("https://as.example/jwks", published.clone()).unwrap();
-            (published, keys.eager().await.unwrap())
+            (published, keys.connect().await.unwrap())
         }
 
         fn becomes(&self, text: Option<String>) {
@@ -442,7 +442,7 @@ mod remote {
     }
 
     impl Fetch for Published {
-        fn fetch(&self, _: Request<()>, _: usize) -> Fetching {
+        fn fetch(&self, _: Request<()>, _: usize) -> FetchFuture {
             let text = self.0.lock().unwrap().clone();
             Box::pin(async move {
                 let text = text.ok_or_else(|| FetchError::new("connection refused"))?;

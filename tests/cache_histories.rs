@@ -602,7 +602,7 @@ type Said = Result<(String, String, String, Result<Option<u8>, RejectionKind>), 
 fn said(verifier: &Verifier, token: &str, recalled: &mut u64) -> Said {
     let claims = verifier.verify_now(token).map_err(|no| no.kind())?;
     *recalled += u64::from(has_own(&claims));
-    let own = claims.of_type::<Own>();
+    let own = claims.deserialize::<Own>();
     Ok((
         claims.issuer().to_owned(),
         claims.subject().unwrap_or_default().to_owned(),

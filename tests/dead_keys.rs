@@ -59,7 +59,7 @@ impl World {
                 })
             };
             let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
-            keys.clock(clock.clone()).eager().await.unwrap()
+            keys.clock(clock.clone()).connect().await.unwrap()
         };
         let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys);
         let verifier = auth.clock(clock.clone()).verifier();

@@ -147,7 +147,7 @@ impl Api {
 async fn is_outlived(fault: Fault, reason: &str) {
     let place = Place::KeySet;
     let mut issuer = FaultyIssuer::start().await;
-    let keys = patient(place.keys(&issuer), fault).eager().await.unwrap();
+    let keys = patient(place.keys(&issuer), fault).connect().await.unwrap();
     let api = Api::new(&issuer, &keys);
     assert_eq!(issuer.requests(), 1, "one fetch at the start");
     assert_eq!(
@@ -236,12 +236,12 @@ async fn is_told_at_the_start(place: Place, fault: Fault, reason: &str) {
     let mut issuer = FaultyIssuer::start().await;
     issuer.fails(place.paths(), fault).await;
     let keys = || patient(place.keys(&issuer), fault);
-    let error = keys().eager().await.unwrap_err().to_string();
+    let error = keys().connect().await.unwrap_err().to_string();
     let names = place.names(&issuer);
     assert!(error.contains(&names) && error.contains(reason), "{error}");
     assert_eq!(issuer.requests(), place.failing_requests(fault));
 
-    let keys = keys().lazy().unwrap();
+    let keys = keys().connect_lazy().unwrap();
     let api = Api::new(&issuer, &keys);
     keys.reload().await;
     assert!(!keys.is_ready());
@@ -412,8 +412,8 @@ mod metadata {
 }
 
 /// The keys of a good start.
-async fn eager(issuer: &FaultyIssuer) -> KeyStore {
-    Place::KeySet.keys(issuer).eager().await.unwrap()
+async fn connect(issuer: &FaultyIssuer) -> KeyStore {
+    Place::KeySet.keys(issuer).connect().await.unwrap()
 }
 
 /// DISC-D2
@@ -422,7 +422,7 @@ async fn takes_a_bounded_part_of_what_has_no_end() {
     for fault in [Fault::Endless, Fault::EndlessHead] {
         let mut issuer = FaultyIssuer::start().await;
         issuer.fails(&[JWKS], fault).await;
-        Place::KeySet.keys(&issuer).eager().await.unwrap_err();
+        Place::KeySet.keys(&issuer).connect().await.unwrap_err();
         issuer.all_closed().await;
         // The limit, and what the two ends of a connection hold back on their own.
         let taken = issuer.octets_taken();
@@ -450,7 +450,7 @@ async fn takes_odd_answers_that_are_good() {
     ] {
         let mut issuer = FaultyIssuer::start().await;
         issuer.fails(&[JWKS], fault).await;
-        let keys = eager(&issuer).await;
+        let keys = connect(&issuer).await;
         let api = Api::new(&issuer, &keys);
         assert_eq!(
             api.refusals(&issuer, "invented").await,
@@ -466,7 +466,7 @@ async fn takes_odd_answers_that_are_good() {
 async fn a_connection_that_is_closed_without_an_answer_is_tried_again_once() {
     for fault in [Fault::ClosedIfUsed, Fault::Closed] {
         let mut issuer = FaultyIssuer::start().await;
-        let keys = eager(&issuer).await;
+        let keys = connect(&issuer).await;
         issuer.fails(&[JWKS], fault).await;
         keys.reload().await;
         let failing = keys.status().failing.map(|failing| failing.reason);
@@ -485,7 +485,7 @@ async fn remembers_which_place_has_the_metadata() {
     issuer
         .fails(&[METADATA], Fault::status("404 Not Found"))
         .await;
-    let keys = Place::Metadata.keys(&issuer).eager().await.unwrap();
+    let keys = Place::Metadata.keys(&issuer).connect().await.unwrap();
     keys.reload().await;
     assert_eq!(issuer.paths(), [METADATA, OPENID, JWKS, JWKS]);
 
@@ -506,7 +506,7 @@ async fn a_place_that_hangs_does_not_hide_the_other() {
     let mut issuer = FaultyIssuer::start().await;
     issuer.fails(&[METADATA], Fault::Silent).await;
     let keys = Place::Metadata.keys(&issuer).timeout(4 * PATIENCE);
-    assert!(keys.eager().await.unwrap().is_ready());
+    assert!(keys.connect().await.unwrap().is_ready());
     assert_eq!(issuer.paths(), [METADATA, OPENID, JWKS]);
 }
 
@@ -514,7 +514,7 @@ async fn a_place_that_hangs_does_not_hide_the_other() {
 #[tokio::test]
 async fn asks_for_a_plain_body() {
     let issuer = FaultyIssuer::start().await;
-    Place::Metadata.keys(&issuer).eager().await.unwrap();
+    Place::Metadata.keys(&issuer).connect().await.unwrap();
     for asked in issuer.asked() {
         assert_eq!(asked.header("accept-encoding"), Some("identity"));
     }
@@ -528,7 +528,7 @@ async fn follows_keys_that_flap() {
     let other = TestIssuer::new().named(&issuer.url(""));
     let sets = [issuer.signer.jwks(), other.jwks().replace("key-1", "key-9")];
     issuer.publishes_in_turn(sets);
-    let keys = eager(&issuer).await;
+    let keys = connect(&issuer).await;
     let api = Api::new(&issuer, &keys);
     let of_other = other.token().header("kid", "key-9").mint();
     for round in 0..10 {
@@ -553,7 +553,7 @@ async fn follows_keys_that_flap() {
 async fn a_clock_that_jumps_changes_the_verdicts_on_tokens_and_nothing_about_keys() {
     let issuer = FaultyIssuer::start().await;
     let clock = FixedClock::at(START);
-    let keys = eager(&issuer).await.with_clock(clock.clone());
+    let keys = connect(&issuer).await.with_clock(clock.clone());
     let signer = issuer.signer.clone().with_clock(clock.clone());
     let verifier = JwtAuth::new(signer.issuer(), signer.audience(), &keys)
         .clock(clock.clone())
@@ -619,7 +619,7 @@ async fn a_client_of_ones_own_must_not_follow_redirects() {
                 Place::KeySet => RemoteKeys::jwks(&issuer.url(JWKS), client),
                 Place::Metadata => RemoteKeys::discover(&issuer.signer.issuer(), client),
             };
-            let keys = keys.unwrap().lazy().unwrap();
+            let keys = keys.unwrap().connect_lazy().unwrap();
             keys.reload().await;
             let failing = keys.status().failing.expect("the load has failed").reason;
             assert!(failing.contains(reason), "{failing}");
@@ -645,7 +645,7 @@ async fn asks_over_the_wire_whether_there_is_something_new() {
     issuer.also_sends(&format!(
         "ETag: \"1\"\r\nLast-Modified: {last_modified}\r\n"
     ));
-    let keys = eager(&issuer).await;
+    let keys = connect(&issuer).await;
     keys.reload().await;
     keys.reload().await;
     let asked = issuer.asked();
@@ -695,7 +695,7 @@ async fn keeps_to_the_pause_that_the_issuer_asks_for() {
         for place in [Place::KeySet, Place::Metadata] {
             let mut issuer = FaultyIssuer::start().await;
             issuer.fails(place.paths(), fault).await;
-            let keys = place.keys(&issuer).lazy().unwrap();
+            let keys = place.keys(&issuer).connect_lazy().unwrap();
             keys.reload().await;
             let next = keys.status().next_refresh.expect("a next time");
             let pause = next.duration_since(SystemTime::now()).unwrap_or_default();
@@ -719,7 +719,7 @@ const fn retry_after(headers: &'static str) -> Fault {
 #[tokio::test]
 async fn finds_the_second_form_of_metadata_when_the_first_fails() {
     let issuer = FaultyIssuer::start().await;
-    Place::Metadata.keys(&issuer).eager().await.unwrap();
+    Place::Metadata.keys(&issuer).connect().await.unwrap();
     assert_eq!(issuer.paths(), [METADATA, JWKS], "the first form is enough");
 
     for fault in [
@@ -733,7 +733,7 @@ async fn finds_the_second_form_of_metadata_when_the_first_fails() {
     ] {
         let mut issuer = FaultyIssuer::start().await;
         issuer.fails(&[METADATA], fault).await;
-        let keys = Place::Metadata.keys(&issuer).eager().await.unwrap();
+        let keys = Place::Metadata.keys(&issuer).connect().await.unwrap();
         let mut paths = issuer.paths();
         // A connection without an answer is tried again.
         paths.dedup();
@@ -757,7 +757,7 @@ async fn finds_the_second_form_of_metadata_when_the_first_fails() {
         .await;
     let error = Place::Metadata
         .keys(&issuer)
-        .eager()
+        .connect()
         .await
         .unwrap_err()
         .to_string();
@@ -785,7 +785,7 @@ async fn algorithms_that_metadata_list_allow_nothing() {
             .to_owned()
     });
     issuer.publishes_in_turn([format!(r#"{{"keys":[{}]}}"#, both.join(","))]);
-    let keys = Place::Metadata.keys(&issuer).eager().await.unwrap();
+    let keys = Place::Metadata.keys(&issuer).connect().await.unwrap();
     let api = Api::new(&issuer, &keys);
     assert_eq!(api.refusal(&api.good).await, None);
 
@@ -819,7 +819,7 @@ async fn algorithms_that_metadata_list_allow_nothing() {
 async fn sends_neither_cookies_nor_credentials() {
     let issuer = FaultyIssuer::start().await;
     issuer.also_sends("Set-Cookie: session=1; Path=/\r\n");
-    let keys = Place::Metadata.keys(&issuer).eager().await.unwrap();
+    let keys = Place::Metadata.keys(&issuer).connect().await.unwrap();
     keys.reload().await;
     let asked = issuer.asked();
     assert_eq!(asked.len(), 3);
@@ -855,11 +855,11 @@ async fn takes_no_proxy_from_the_environment() {
         return;
     }
     let issuer = FaultyIssuer::start().await;
-    assert!(eager(&issuer).await.is_ready());
+    assert!(connect(&issuer).await.is_ready());
     // The twin: a client that takes the proxy, which is not there.
     let client = Client::builder().redirect(Policy::none()).build().unwrap();
     let keys = RemoteKeys::jwks(&issuer.url(JWKS), client).unwrap();
-    let error = keys.eager().await.unwrap_err().to_string();
+    let error = keys.connect().await.unwrap_err().to_string();
     assert!(error.contains("onnection refused"), "{error}");
     assert_eq!(issuer.requests(), 1);
 }
@@ -872,13 +872,13 @@ async fn believes_no_certificate_that_nobody_vouches_for() {
     };
     let tls = TlsFront::start(&certificate).await;
     let name = tls.issuer.signer.issuer();
-    let keys = KeyStore::discover(&name).unwrap().lazy().unwrap();
+    let keys = KeyStore::discover(&name).unwrap().connect_lazy().unwrap();
     keys.reload().await;
     let failing = keys.status().failing.expect("the load has failed").reason;
     assert!(failing.contains("invalid peer certificate"), "{failing}");
     let error = KeyStore::discover(&name)
         .unwrap()
-        .eager()
+        .connect()
         .await
         .unwrap_err();
     assert!(
@@ -887,7 +887,7 @@ async fn believes_no_certificate_that_nobody_vouches_for() {
     );
     let error = KeyStore::remote(&tls.issuer.url(JWKS))
         .unwrap()
-        .eager()
+        .connect()
         .await
         .unwrap_err();
     assert!(
@@ -900,7 +900,7 @@ async fn believes_no_certificate_that_nobody_vouches_for() {
 
     // The twin: the user vouches for it.
     let keys = RemoteKeys::discover(&name, certificate.client()).unwrap();
-    let keys = keys.eager().await.unwrap();
+    let keys = keys.connect().await.unwrap();
     let api = Api::new(&tls.issuer, &keys);
     assert_eq!(
         api.refusals(&tls.issuer, "invented").await,
@@ -918,7 +918,7 @@ async fn believes_no_certificate_of_another_host() {
     let tls = TlsFront::start(&certificate).await;
     let name = tls.issuer.signer.issuer();
     let keys = RemoteKeys::discover(&name, certificate.client()).unwrap();
-    let error = keys.eager().await.unwrap_err().to_string();
+    let error = keys.connect().await.unwrap_err().to_string();
     assert!(error.contains("certificate not valid for name"), "{error}");
     assert_eq!(tls.issuer.requests(), 0, "nothing was asked of it");
 }
@@ -1053,7 +1053,10 @@ async fn thousands_of_stores_leave_neither_tasks_nor_connections() {
     let keys = || RemoteKeys::jwks(&issuer.url(JWKS), client.clone()).unwrap();
 
     for _ in 0..1_000 {
-        let (fetched, unborn) = (keys().eager().await.unwrap(), keys().lazy().unwrap());
+        let (fetched, unborn) = (
+            keys().connect().await.unwrap(),
+            keys().connect_lazy().unwrap(),
+        );
         assert!(fetched.is_ready());
         drop((fetched, unborn));
     }
@@ -1066,7 +1069,7 @@ async fn thousands_of_stores_leave_neither_tasks_nor_connections() {
     for _ in 0..20 {
         // Dropped in the middle of a fetch.
         let asked = issuer.requests();
-        let hanging: Vec<_> = (0..50).map(|_| keys().lazy().unwrap()).collect();
+        let hanging: Vec<_> = (0..50).map(|_| keys().connect_lazy().unwrap()).collect();
         issuer.has_been_asked(asked + hanging.len()).await;
         drop(hanging);
     }

@@ -175,9 +175,9 @@ impl World {
         let remote = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
         let remote = remote.keep_stale(KEEP_STALE).clock(clock.clone());
         let keys = if is_lazy {
-            remote.lazy().unwrap()
+            remote.connect_lazy().unwrap()
         } else {
-            remote.eager().await.unwrap()
+            remote.connect().await.unwrap()
         };
         let keys = keys.with_clock(clock.clone());
         let issuer = &POOL[0].issuer;

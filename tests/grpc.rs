@@ -172,7 +172,7 @@ fn call(authorization: Option<&str>, service: &str) -> Request<HealthCheckReques
 }
 
 fn auth(fixture: &Fixture) -> JwtAuth {
-    fixture.auth().realm(Challenge::new("health").unwrap())
+    fixture.auth().challenge(Challenge::new("health").unwrap())
 }
 
 /// `Bearer` and a good token of alice with these scopes.

@@ -468,7 +468,7 @@ async fn an_upgrade_goes_through_once_the_token_is_verified() {
             .body(Full::default());
         async { Ok::<_, Infallible>(response.unwrap()) }
     });
-    let source = TokenSource::header().insecure_or_query();
+    let source = TokenSource::header().insecure_with_query();
     let address = serve(fixture.auth().token_source(source).layer(inner)).await;
     let head = |path: &str| {
         format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: reverse\r\n\r\n")
@@ -606,7 +606,7 @@ async fn a_dropped_request_leaves_everything_as_it_was() {
 
 fn cookie() -> TokenSource {
     let cookie = TokenCookie::new("__Host-token", CsrfPolicy::same_origin()).unwrap();
-    TokenSource::header().or_cookie(cookie)
+    TokenSource::header().with_cookie(cookie)
 }
 
 /// RFC9700-4.9.3-1
@@ -732,7 +732,7 @@ mod logs {
         credentials.extend(credentials_of(&all));
 
         let fixture = Fixture::new();
-        let source = cookie().insecure_or_query();
+        let source = cookie().insecure_with_query();
         let auth = fixture.auth().token_source(source);
         for token in [
             fixture
@@ -855,7 +855,7 @@ async fn a_grpc_refusal_is_trailers_only() {
             "{kind:?}"
         );
         if let Some(challenge) = challenge.first() {
-            assert_eq!(challenge.parameter("error"), rejection.code());
+            assert_eq!(challenge.parameter("error"), rejection.oauth_error());
         }
         let own: Response<String> = rejection.clone().into_grpc();
         assert_eq!(own.headers(), headers, "{kind:?}");

@@ -44,8 +44,8 @@ fn remote(network: &Network) -> RemoteKeys {
     RemoteKeys::jwks(JWKS, network.clone()).unwrap()
 }
 
-async fn eager(network: &Network) -> KeyStore {
-    remote(network).eager().await.unwrap()
+async fn connect(network: &Network) -> KeyStore {
+    remote(network).connect().await.unwrap()
 }
 
 /// Why a token is rejected, if it is.
@@ -106,7 +106,7 @@ mod outage {
             };
             network.answers(up.clone());
             let keys = RemoteKeys::discover(&issuer.issuer(), network.clone()).unwrap();
-            let keys = keys.eager().await.unwrap();
+            let keys = keys.connect().await.unwrap();
             let verifier = verifier(&issuer, &keys);
             let good = issuer.token().mint();
             keys.reload().await;
@@ -144,7 +144,7 @@ mod outage {
         let up =
             move |request: &http::Request<()>| Ok(unless_known(request, "\"1\"", published.jwks()));
         network.answers(up.clone());
-        let keys = eager(&network).await;
+        let keys = connect(&network).await;
         network.is_down();
         keys.reload().await;
         network.answers(up);
@@ -160,7 +160,7 @@ mod outage {
     async fn keys_that_come_when_they_are_too_old_are_not_used() {
         let issuer = TestIssuer::new();
         let network = Network::of(&issuer);
-        let keys = eager(&network).await;
+        let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         let good = issuer.token().mint();
         network.answers_after(Some(3 * SECOND));
@@ -206,9 +206,9 @@ mod outage {
             keys.keep_stale(Duration::ZERO)
         };
         network.answers_after(Some(2 * SECOND));
-        let error = brief().eager().await.unwrap_err().to_string();
+        let error = brief().connect().await.unwrap_err().to_string();
         assert!(error.contains("the load took 2"), "{error}");
-        let keys = brief().lazy().unwrap();
+        let keys = brief().connect_lazy().unwrap();
         let verifier = verifier(&issuer, &keys);
         let good = issuer.token().mint();
         for _ in 0..10 {
@@ -220,7 +220,7 @@ mod outage {
         network.answers_after(Some(Duration::ZERO));
         keys.reload().await;
         assert_eq!(refusal(&verifier, &good).await, None);
-        assert!(brief().eager().await.is_ok());
+        assert!(brief().connect().await.is_ok());
     }
 
     /// JWKS-D2, KEYSRC-D1: each token that may be of a new key of the issuer's.
@@ -230,7 +230,7 @@ mod outage {
         let other = TestIssuer::with_algorithm(Algorithm::RS256);
         let hopeless = TestIssuer::with_algorithm(Algorithm::HS256);
         let network = Network::of(&issuer);
-        let keys = eager(&network).await;
+        let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         let tokens = [
             ("unknown id", invented(&issuer, 1)),
@@ -269,7 +269,7 @@ mod outage {
     async fn an_id_that_was_looked_for_before_the_outage_is_no_bad_token_either() {
         let issuer = TestIssuer::new();
         let network = Network::of(&issuer);
-        let keys = eager(&network).await;
+        let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         issuer.rotate();
         let next = issuer.token().mint();
@@ -291,7 +291,7 @@ mod allowance {
     async fn a_flood_of_invented_ids_makes_no_good_token_bad() {
         let issuer = TestIssuer::new();
         let network = Network::of(&issuer);
-        let keys = eager(&network).await;
+        let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         for at in 0..4 {
             let refused = refusal(&verifier, &invented(&issuer, at)).await;
@@ -314,7 +314,7 @@ mod allowance {
     async fn a_key_id_that_was_guessed_before_its_time_is_found_a_moment_later() {
         let issuer = TestIssuer::new();
         let network = Network::of(&issuer);
-        let keys = eager(&network).await;
+        let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         let guess = issuer.token().header("kid", "key-2").mint();
         for _ in 0..10 {
@@ -332,7 +332,7 @@ mod allowance {
     async fn a_key_id_that_is_guessed_all_the_time_is_never_a_bad_one() {
         let issuer = TestIssuer::new();
         let network = Network::of(&issuer);
-        let keys = eager(&network).await;
+        let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         let guess = issuer.token().header("kid", "key-2").mint();
         for _ in 0..20 {
@@ -356,7 +356,7 @@ mod allowance {
     async fn new_material_under_an_old_id_is_found() {
         let issuer = TestIssuer::new();
         let network = Network::of(&issuer);
-        let keys = eager(&network).await;
+        let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         assert_eq!(refusal(&verifier, &issuer.token().mint()).await, None);
         let next = successor();
@@ -377,7 +377,7 @@ mod allowance {
         let (issuer, next) = (TestIssuer::new(), successor());
         let network = Network::new(|_| Ok(status_only(500)));
         network.publishes_text(without_ids(&issuer));
-        let keys = eager(&network).await;
+        let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         let token = |of: &TestIssuer| of.token().without_header("kid").mint();
         assert_eq!(refusal(&verifier, &token(&issuer)).await, None);
@@ -393,7 +393,7 @@ mod allowance {
     async fn forged_tokens_take_nothing_from_those_of_new_keys() {
         let issuer = TestIssuer::new();
         let network = Network::of(&issuer);
-        let keys = eager(&network).await;
+        let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         for at in 0..1_000 {
             let forged = issuer.token().subject(&format!("{at}")).tampered().mint();
@@ -421,7 +421,7 @@ mod allowance {
     async fn a_hopeless_token_with_a_bad_signature_causes_no_load() {
         let issuer = TestIssuer::new();
         let network = Network::of(&issuer);
-        let keys = eager(&network).await;
+        let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         let secret = TestIssuer::with_algorithm(Algorithm::HS256);
         for token in [
@@ -456,7 +456,7 @@ mod patience {
     async fn a_request_waits_five_seconds_at_most_whatever_for() {
         let issuer = TestIssuer::new();
         let network = Network::of(&issuer);
-        let keys = eager(&network).await;
+        let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         for delay in [Some(3 * SECOND), Some(SECOND * 9 / 2), None] {
             network.answers_after(delay);
@@ -494,7 +494,7 @@ mod patience {
         let issuer = TestIssuer::new();
         let network = Network::of(&issuer);
         network.answers_after(Some(2 * SECOND));
-        let keys = remote(&network).lazy().unwrap();
+        let keys = remote(&network).connect_lazy().unwrap();
         let verifier = verifier(&issuer, &keys);
         let good = issuer.token().mint();
         assert_eq!(
@@ -512,7 +512,7 @@ mod patience {
         let issuer = TestIssuer::new();
         let network = Network::of(&issuer);
         network.answers_after(None);
-        let keys = remote(&network).lazy().unwrap();
+        let keys = remote(&network).connect_lazy().unwrap();
         let verifier = verifier(&issuer, &keys);
         let good = issuer.token().mint();
         let (refused, waited) = timed(&verifier, &good).await;
@@ -605,7 +605,7 @@ mod runtimes {
         let issuer = TestIssuer::new().with_clock(clock.clone());
         let network = Network::of(&issuer);
         let first = paused();
-        let keys = first.block_on(eager(&network));
+        let keys = first.block_on(connect(&network));
         drop(first);
         let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys).clock(clock.clone());
         let verifier = auth.verifier();
@@ -653,7 +653,7 @@ mod runtimes {
         let issuer = TestIssuer::new().with_clock(clock.clone());
         let network = Network::of(&issuer);
         let first = paused();
-        let keys = first.block_on(remote(&network).keep_stale(10 * SECOND).eager());
+        let keys = first.block_on(remote(&network).keep_stale(10 * SECOND).connect());
         let keys = keys.unwrap();
         drop(first);
         let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys).clock(clock.clone());
@@ -678,7 +678,7 @@ mod runtimes {
         let network = Network::of(&issuer);
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_time().build().unwrap();
-        let keys = runtime.block_on(eager(&network));
+        let keys = runtime.block_on(connect(&network));
         let verifier = verifier(&issuer, &keys);
         let refused = block_on(refusal(&verifier, &invented(&issuer, 1)));
         assert_eq!(refused, Some(UnknownKey));
@@ -710,7 +710,7 @@ mod runtimes {
         let network = Network::of(&issuer);
         let mut builder = Builder::new_current_thread();
         let runtime = builder.enable_time().build().unwrap();
-        let keys = runtime.block_on(remote(&network).timeout(SECOND / 10).eager());
+        let keys = runtime.block_on(remote(&network).timeout(SECOND / 10).connect());
         let keys = keys.unwrap();
         let verifier = verifier(&issuer, &keys);
         let unknown = |at: u32| invented(&issuer, at);
@@ -747,10 +747,10 @@ mod runtimes {
         let bare = Builder::new_current_thread().build().unwrap();
         let outcomes = bare.block_on(async {
             [
-                remote(&network).lazy(),
-                remote(&network).eager().await,
-                file().lazy(),
-                file().eager(),
+                remote(&network).connect_lazy(),
+                remote(&network).connect().await,
+                file().watch_lazy(),
+                file().watch(),
             ]
         });
         for outcome in outcomes {
@@ -759,10 +759,10 @@ mod runtimes {
         }
         assert_eq!(network.count(), 0);
         // Outside of any it is said that there is none.
-        let outside = block_on(remote(&network).eager());
+        let outside = block_on(remote(&network).connect());
         assert!(matches!(outside, Err(ConfigError::KeySource(_))));
         let timed = paused();
-        assert!(timed.block_on(async { file().eager() }).is_ok());
+        assert!(timed.block_on(async { file().watch() }).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -777,7 +777,7 @@ mod runtimes {
                 false => SystemTime::now(),
             }
         };
-        let keys = remote(&network).clock(clock).eager().await.unwrap();
+        let keys = remote(&network).clock(clock).connect().await.unwrap();
         let keys = keys.with_clock(SystemTime::now);
         let verifier = verifier(&issuer, &keys);
         let known = issuer.token().mint();
@@ -811,7 +811,7 @@ mod runtimes {
             secrets.map(|secret| TestIssuer::with_secret(Algorithm::HS256, secret));
         std::fs::write(&path, secrets[0]).unwrap();
         let format = KeyFormat::secret(Algorithm::HS256).with_key_id("key-1");
-        let keys = KeyFile::new(&path, format).eager().unwrap();
+        let keys = KeyFile::new(&path, format).watch().unwrap();
         let verifier = verifier(&first, &keys);
         let (old, new) = (first.token().mint(), second.token().mint());
         assert_eq!(refusal(&verifier, &old).await, None);
@@ -839,7 +839,7 @@ mod runtimes {
         let keys = KeyFile::new(&path, KeyFormat::jwks())
             .overlap(900 * SECOND)
             .clock(clock.clone())
-            .eager()
+            .watch()
             .unwrap();
         let issuer = TestIssuer::new();
         let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys);

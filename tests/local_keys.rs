@@ -180,7 +180,7 @@ mod watched {
         let directory = Directory::new("watch");
         let path = directory.path.join("secret");
         fs::write(&path, FIRST).unwrap();
-        let keys = file(&path).eager().unwrap();
+        let keys = file(&path).watch().unwrap();
         assert!(accepts(&keys, &login(FIRST)));
         look().await;
         assert_eq!(keys.generation(), 0, "the same content is no change");
@@ -198,7 +198,7 @@ mod watched {
         let directory = Directory::new("broken");
         let path = directory.path.join("secret");
         fs::write(&path, FIRST).unwrap();
-        let keys = file(&path).eager().unwrap();
+        let keys = file(&path).watch().unwrap();
         for content in [&b""[..], b"half", b"{\"keys\":["] {
             fs::write(&path, content).unwrap();
             keys.reload().await;
@@ -244,7 +244,7 @@ mod watched {
         };
         publish("..2026_11_01", FIRST);
         symlink("..data/jwt", at("jwt")).unwrap();
-        let keys = file(&at("jwt")).eager().unwrap();
+        let keys = file(&at("jwt")).watch().unwrap();
         assert!(accepts(&keys, &login(FIRST)));
 
         publish("..2026_11_25", SECOND);
@@ -259,16 +259,16 @@ mod watched {
     async fn a_pipe_in_the_place_of_the_file_stops_nothing() {
         let directory = Directory::new("piped");
         let pipe = pipe(&directory);
-        let refused = file(&pipe).eager().unwrap_err().to_string();
+        let refused = file(&pipe).watch().unwrap_err().to_string();
         assert!(refused.ends_with("it is not a regular file"), "{refused}");
-        let waiting = file(&pipe).lazy().unwrap();
+        let waiting = file(&pipe).watch_lazy().unwrap();
         look().await;
         assert!(!waiting.is_ready());
         assert!(waiting.status().failing.unwrap().reason.contains("regular"));
 
         let path = directory.path.join("secret");
         fs::write(&path, FIRST).unwrap();
-        let keys = file(&path).eager().unwrap();
+        let keys = file(&path).watch().unwrap();
         fs::rename(&pipe, &path).unwrap();
         keys.reload().await;
         assert!(keys.status().failing.unwrap().reason.contains("regular"));
@@ -285,7 +285,7 @@ mod watched {
         let directory = Directory::new("removed");
         let path = directory.path.join("secret");
         fs::write(&path, FIRST).unwrap();
-        let keys = file(&path).eager().unwrap();
+        let keys = file(&path).watch().unwrap();
         assert!(keys.remove("key-1"));
         for content in [FIRST.to_vec(), [FIRST.as_slice(), b"\n"].concat()] {
             fs::write(&path, content).unwrap();
@@ -312,7 +312,7 @@ mod watched {
         let keys = file(&path)
             .overlap(Duration::from_secs(900))
             .clock(clock.clone());
-        let keys = keys.eager().unwrap();
+        let keys = keys.watch().unwrap();
         let accepted = || {
             [FIRST, SECOND].map(|secret| {
                 let login = login(secret).with_clock(clock.clone());
@@ -334,8 +334,8 @@ mod watched {
     async fn a_file_may_come_later() {
         let directory = Directory::new("later");
         let path = directory.path.join("secret");
-        assert!(file(&path).eager().is_err());
-        let keys = file(&path).lazy().unwrap();
+        assert!(file(&path).watch().is_err());
+        let keys = file(&path).watch_lazy().unwrap();
         look().await;
         assert!(!keys.is_ready());
         assert!(!accepts(&keys, &login(FIRST)));
@@ -352,7 +352,7 @@ mod watched {
         fs::write(&path, issuer.jwks()).unwrap();
         let keys = KeyFile::new(&path, KeyFormat::jwks())
             .check_every(Duration::from_secs(3_600))
-            .eager()
+            .watch()
             .unwrap();
         let verifier = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys).verifier();
         issuer.rotate();
@@ -369,9 +369,9 @@ mod watched {
         fs::write(&path, FIRST).unwrap();
         for pause in [Duration::ZERO, Duration::MAX] {
             let keys = file(&path).check_every(pause).overlap(pause);
-            let keys = keys.eager().unwrap();
+            let keys = keys.watch().unwrap();
             assert!(accepts(&keys, &login(FIRST)));
-            let later = file(&path).check_every(pause).lazy().unwrap();
+            let later = file(&path).check_every(pause).watch_lazy().unwrap();
             later.reload().await;
             assert!(later.is_ready(), "{}", later.status());
             assert!(keys.retire("key-1", pause));
@@ -381,7 +381,7 @@ mod watched {
 
     #[test]
     fn says_that_it_needs_a_runtime() {
-        let error = file(Path::new("/none")).lazy().unwrap_err();
+        let error = file(Path::new("/none")).watch_lazy().unwrap_err();
         assert_eq!(
             error.to_string(),
             "keys cannot be loaded: /none: expected to be called inside of a tokio runtime"

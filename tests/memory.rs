@@ -55,9 +55,9 @@ fn ask_nothing<C>(_: &Claims<C>) {}
 fn ask_all<C: Send + Sync + 'static>(claims: &Claims<C>) {
     claims.scopes().iter().for_each(drop);
     claims.roles().iter().for_each(drop);
-    claims.of_type::<All>().unwrap();
-    claims.of_type::<Value>().unwrap();
-    claims.of_type::<User>().unwrap();
+    claims.deserialize::<All>().unwrap();
+    claims.deserialize::<Value>().unwrap();
+    claims.deserialize::<User>().unwrap();
 }
 
 /// Bytes that the first token of a layer makes the allocator give.

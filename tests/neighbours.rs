@@ -415,7 +415,7 @@ fn deep_nesting_is_refused_before_it_costs_a_stack() {
     for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
         // As own claims too, which another reader reads.
         let shallow = claims(&nested(open, close, 20));
-        let own = fixture.accepts(&shallow).of_type::<Value>().unwrap();
+        let own = fixture.accepts(&shallow).deserialize::<Value>().unwrap();
         assert!(own["x"].is_array() || own["x"].is_object());
         for depth in [64, 128, 1_000] {
             let deep = claims(&nested(open, close, depth));

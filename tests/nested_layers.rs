@@ -52,7 +52,7 @@ fn customers(fixture: &Fixture) -> TestIssuer {
 
 fn cookie() -> TokenSource {
     let cookie = TokenCookie::new("__Host-token", CsrfPolicy::same_origin()).unwrap();
-    TokenSource::header().or_cookie(cookie)
+    TokenSource::header().with_cookie(cookie)
 }
 
 /// Routes that look for claims in every way there is, and answer with what they found.
@@ -403,8 +403,8 @@ async fn a_method_of_tonic_believes_the_layer_inside() {
         .auth()
         .claims::<User>()
         .remove_credentials()
-        .realm(realm("outer"));
-    let inner = fixture.auth().optional().realm(realm("inner"));
+        .challenge(realm("outer"));
+    let inner = fixture.auth().optional().challenge(realm("inner"));
     let refused = |verdict: Result<String, Status>, expected: &str| {
         let status = verdict.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated);

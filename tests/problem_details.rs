@@ -59,7 +59,7 @@ async fn every_refusal_is_a_problem_whose_members_agree_with_the_response() {
         assert_eq!(members["detail"], rejection.client_text());
         assert_eq!(
             members.get("error"),
-            rejection.code().map(Value::from).as_ref()
+            rejection.oauth_error().map(Value::from).as_ref()
         );
 
         // What the challenge says of the error, the body says too.

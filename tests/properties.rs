@@ -60,7 +60,7 @@ proptest! {
                 expected.push((name, value));
             }
         }
-        let auth = FIXTURE.auth().realm(challenge);
+        let auth = FIXTURE.auth().challenge(challenge);
 
         let read = challenge_of(&answer(&auth, get_bare()));
         prop_assert_eq!(&read.scheme, "Bearer");
@@ -80,7 +80,7 @@ proptest! {
         prop_assert!(Challenge::default().parameter("name", &text).is_err());
         prop_assert!(Challenge::default().parameter(&text, "value").is_err());
         prop_assert!(Challenge::default().error_uri(&text).is_err());
-        prop_assert!(Challenge::default().and_scheme(&text).is_err());
+        prop_assert!(Challenge::default().additional_scheme(&text).is_err());
     }
 
     #[test]

@@ -703,7 +703,7 @@ async fn a_remote_store_follows_the_provider_by_itself() {
         }
     };
     let keys = RemoteKeys::discover(&provider.issuer(), fetch).unwrap();
-    let keys = keys.eager().await.unwrap();
+    let keys = keys.connect().await.unwrap();
     let both = Audience::any_of([&*resource_uri("es256"), &*resource_uri("eddsa")]).unwrap();
     let verifier = JwtAuth::new(provider.issuer(), both, keys.clone()).verifier();
     let token = |resource| provider.machine_token("calendar-batch", resource);

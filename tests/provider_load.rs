@@ -409,7 +409,7 @@ async fn no_valid_token_is_refused_while_the_provider_changes_its_keys() {
     let provider = Provider::new(&place.issuer);
     provider.forget_counts().await;
     let keys = KeyStore::discover(&issuer(&place.issuer)).unwrap();
-    let keys = keys.eager().await.unwrap();
+    let keys = keys.connect().await.unwrap();
     let address = serve(&place.issuer, &keys, Arc::default()).await;
     let (traffic, clients) = Traffic::start(&provider, address, CLIENTS, true).await;
     let mut change = Change {
@@ -451,7 +451,7 @@ async fn no_valid_token_is_refused_while_the_provider_is_away() {
     let keys = KeyStore::discover(&issuer(&process.issuer())).unwrap();
     let keys = keys.timeout(Duration::from_millis(1_500));
     let keys = keys.unknown_key_cooldown(Duration::from_millis(200));
-    let keys = keys.eager().await.unwrap();
+    let keys = keys.connect().await.unwrap();
     let address = serve(&process.issuer(), &keys, Arc::default()).await;
     let (traffic, clients) = Traffic::start(&provider, address, CLIENTS, false).await;
     let mut caller = Caller::connect(address).await;
@@ -546,7 +546,7 @@ async fn a_storm_of_unknown_key_ids_hides_neither_known_keys_nor_a_rotation() {
     provider.forget_counts().await;
     let started = Instant::now();
     let keys = KeyStore::discover(&issuer(&place.issuer)).unwrap();
-    let keys = keys.unknown_key_cooldown(COOLDOWN).eager().await.unwrap();
+    let keys = keys.unknown_key_cooldown(COOLDOWN).connect().await.unwrap();
     let arrivals = Arc::<Arrivals>::default();
     let address = serve(&place.issuer, &keys, Arc::clone(&arrivals)).await;
     let (traffic, clients) = Traffic::start(&provider, address, 8, false).await;

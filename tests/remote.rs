@@ -24,8 +24,8 @@ use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATI
 use network::{JWKS, Network, json, settle, status_only};
 use tokio::time::{Instant, advance, sleep};
 use tower_jwt_auth::fetch::FetchError;
-use tower_jwt_auth::keys::{BootFile, BootStore, RemoteKeys};
 use tower_jwt_auth::keys::{Freshness, KeyId};
+use tower_jwt_auth::keys::{KeySnapshotFile, KeySnapshotStore, RemoteKeys};
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{
     Algorithm, ConfigError, Issuer, JwtAuth, KeyStore, RejectionKind, TrustedIssuer, Verifier,
@@ -46,10 +46,10 @@ fn verifier(issuer: &TestIssuer, keys: &KeyStore) -> Verifier {
     JwtAuth::new(issuer.issuer(), issuer.audience(), keys).verifier()
 }
 
-async fn eager(network: &Network) -> KeyStore {
+async fn connect(network: &Network) -> KeyStore {
     RemoteKeys::jwks(JWKS, network.clone())
         .unwrap()
-        .eager()
+        .connect()
         .await
         .unwrap()
 }
@@ -58,7 +58,7 @@ async fn eager(network: &Network) -> KeyStore {
 async fn a_rotated_key_works_for_the_request_that_first_shows_it() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
     assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
     assert_eq!(network.count(), 1);
@@ -80,7 +80,7 @@ async fn a_rotated_key_works_for_the_request_that_first_shows_it() {
 async fn a_withdrawn_key_dies_with_the_set_that_lacks_it() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
     let old = issuer.token().mint();
     assert!(verifier.verify(&old).await.is_ok());
@@ -100,7 +100,7 @@ async fn a_withdrawn_key_dies_with_the_set_that_lacks_it() {
 async fn ten_thousand_invented_key_ids_cause_no_storm() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
     let start = Instant::now();
     for at in 0..10_000 {
@@ -132,7 +132,7 @@ async fn ten_thousand_invented_key_ids_cause_no_storm() {
 async fn an_invented_key_id_is_looked_up_once() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
     for _ in 0..100 {
         let token = issuer.token().header("kid", "invented").mint();
@@ -146,7 +146,7 @@ async fn an_invented_key_id_is_looked_up_once() {
 async fn a_hundred_requests_share_one_look_up_and_none_owns_it() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     network.answers_after(Some(Duration::from_secs(1)));
     issuer.rotate();
     let token = issuer.token().mint();
@@ -170,7 +170,7 @@ async fn a_hundred_requests_share_one_look_up_and_none_owns_it() {
 async fn a_key_that_is_published_while_a_load_runs_is_found_by_the_next() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     network.answers_after(Some(Duration::from_secs(1)));
     let running = tokio::spawn({
         let keys = keys.clone();
@@ -195,7 +195,7 @@ async fn a_key_that_is_published_while_a_load_runs_is_found_by_the_next() {
 async fn who_cannot_wait_is_told_so_and_the_key_is_there_the_next_time() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
     issuer.rotate();
     let token = issuer.token().mint();
@@ -210,7 +210,7 @@ async fn a_clock_of_ones_own_does_not_end_the_refresh() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
     let clock = tower_jwt_auth::test::FixedClock::at(1_700_000_000);
-    let keys = eager(&network).await.with_clock(clock);
+    let keys = connect(&network).await.with_clock(clock);
     assert_eq!(keys.status().freshness, Freshness::Fresh);
     let verifier = verifier(&issuer, &keys);
     issuer.rotate();
@@ -222,7 +222,7 @@ async fn a_clock_of_ones_own_does_not_end_the_refresh() {
 async fn a_hanging_issuer_delays_unknown_keys_for_a_bounded_time_and_known_ones_not_at_all() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
     network.answers_after(None);
     let (good, unknown) = (
@@ -250,7 +250,7 @@ async fn a_hanging_issuer_delays_unknown_keys_for_a_bounded_time_and_known_ones_
 async fn an_outage_keeps_the_last_good_keys_for_a_bounded_time_and_then_answers_503() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
     let (good, unknown) = (
         issuer.token().mint(),
@@ -294,7 +294,7 @@ async fn starts_while_the_issuer_is_down_and_recovers() {
     let network = Network::new(|_| Err(FetchError::new("connection refused")));
     let failed = RemoteKeys::jwks(JWKS, network.clone())
         .unwrap()
-        .eager()
+        .connect()
         .await
         .unwrap_err();
     assert_eq!(
@@ -304,7 +304,7 @@ async fn starts_while_the_issuer_is_down_and_recovers() {
 
     let keys = RemoteKeys::jwks(JWKS, network.clone())
         .unwrap()
-        .lazy()
+        .connect_lazy()
         .unwrap();
     let verifier = verifier(&issuer, &keys);
     let good = issuer.token().mint();
@@ -325,7 +325,7 @@ async fn failures_are_tried_again_ever_more_slowly() {
     let network = Network::new(|_| Ok(status_only(500)));
     let keys = RemoteKeys::jwks(JWKS, network.clone())
         .unwrap()
-        .lazy()
+        .connect_lazy()
         .unwrap();
     let mut counts = Vec::new();
     for _ in 0..600 {
@@ -348,7 +348,7 @@ async fn honours_retry_after() {
     });
     let _keys = RemoteKeys::jwks(JWKS, network.clone())
         .unwrap()
-        .lazy()
+        .connect_lazy()
         .unwrap();
     settle().await;
     advance(Duration::from_secs(290)).await;
@@ -382,7 +382,7 @@ async fn refreshes_ahead_of_the_lifetime_that_the_answer_allows() {
             }
             Ok(response)
         });
-        let _keys = eager(&network).await;
+        let _keys = connect(&network).await;
         settle().await;
         advance(Duration::from_secs(lifetime * 74 / 100)).await;
         settle().await;
@@ -426,7 +426,7 @@ async fn refreshes_ahead_of_the_lifetime_that_is_set() {
         if let Some((shortest, longest)) = bounds {
             keys = keys.lifetime_within(shortest, longest);
         }
-        let _keys = keys.eager().await.unwrap();
+        let _keys = keys.connect().await.unwrap();
         settle().await;
         advance(Duration::from_secs(lifetime) * 74 / 100).await;
         settle().await;
@@ -452,7 +452,7 @@ async fn asks_whether_there_is_something_new() {
             .insert(ETAG, "\"1\"".parse().unwrap());
         Ok(response)
     });
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let generation = keys.generation();
     for _ in 0..3 {
         keys.reload().await;
@@ -472,7 +472,7 @@ async fn asks_whether_there_is_something_new() {
 async fn the_same_keys_again_are_no_change() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     keys.reload().await;
     assert_eq!((network.count(), keys.generation()), (2, 0));
     issuer.rotate();
@@ -535,7 +535,7 @@ async fn a_faulty_answer_never_replaces_good_keys() {
         ("huge", json(vec![b' '; 256 * 1_024 + 1]), "longer than"),
     ] {
         let network = Network::of(&issuer);
-        let keys = eager(&network).await;
+        let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         network.answers(move |_| Ok(response.clone()));
         keys.reload().await;
@@ -565,7 +565,7 @@ async fn a_faulty_answer_never_replaces_good_keys() {
         let network = Network::of(&issuer);
         let jwks = issuer.jwks();
         network.answers(move |_| Ok(of_type(kind, jwks.clone())));
-        assert!(eager(&network).await.is_ready(), "{kind}");
+        assert!(connect(&network).await.is_ready(), "{kind}");
     }
 }
 
@@ -574,7 +574,7 @@ async fn usable_keys_count_beside_unusable_ones() {
     let issuer = TestIssuer::new();
     let jwk = issuer.jwk();
     let network = Network::new(move |_| Ok(json(format!(r#"{{"keys":[{{"kty":"new"}},{jwk}]}}"#))));
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     assert!(
         verifier(&issuer, &keys)
             .verify(&issuer.token().mint())
@@ -609,7 +609,7 @@ async fn finds_the_keys_through_either_form_of_metadata() {
     ] {
         let network = with_metadata(&issuer, place, GOOD_METADATA);
         let keys = RemoteKeys::discover(&issuer.issuer(), network.clone()).unwrap();
-        let keys = keys.eager().await.unwrap();
+        let keys = keys.connect().await.unwrap();
         assert!(
             verifier(&issuer, &keys)
                 .verify(&issuer.token().mint())
@@ -643,7 +643,7 @@ async fn believes_no_metadata_of_somebody_else() {
         for place in [METADATA, OPENID] {
             let network = with_metadata(&issuer, place, metadata);
             let keys = RemoteKeys::discover(&issuer.issuer(), network.clone()).unwrap();
-            let error = keys.eager().await.unwrap_err().to_string();
+            let error = keys.connect().await.unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains(place), "{error}");
             assert!(!network.addresses().contains(&JWKS.to_owned()));
         }
@@ -673,13 +673,18 @@ fn plain_http_and_odd_urls_are_refused_before_anything_is_fetched() {
     // Whether by plain http is said after the URL, so it is judged by the start.
     let plain = |issuer: &str| {
         let (issuer, network) = (Issuer::new(issuer).unwrap(), network.clone());
-        RemoteKeys::discover(&issuer, network).unwrap().lazy()
+        RemoteKeys::discover(&issuer, network)
+            .unwrap()
+            .connect_lazy()
     };
     let refused = plain("http://as.example").unwrap_err().to_string();
     assert!(refused.contains("`insecure_plain_http`"), "{refused}");
     // Outside of a runtime there is nobody to fetch.
     let keys = RemoteKeys::jwks("https://as.example/jwks", network.clone()).unwrap();
-    assert!(matches!(keys.lazy(), Err(ConfigError::KeySource(_))));
+    assert!(matches!(
+        keys.connect_lazy(),
+        Err(ConfigError::KeySource(_))
+    ));
     assert_eq!(network.count(), 0);
 }
 
@@ -690,9 +695,9 @@ async fn plain_http_is_for_this_machine_or_spelled_out() {
     let network = Network::of(&issuer);
     let jwks = |uri: &str| RemoteKeys::jwks(uri, network.clone()).unwrap();
     for uri in ["http://keycloak:8080/jwks", "http://10.0.0.1/jwks"] {
-        let refused = jwks(uri).eager().await.unwrap_err().to_string();
+        let refused = jwks(uri).connect().await.unwrap_err().to_string();
         assert!(refused.contains("`insecure_plain_http`"), "{refused}");
-        let refused = jwks(uri).lazy().unwrap_err().to_string();
+        let refused = jwks(uri).connect_lazy().unwrap_err().to_string();
         assert!(refused.contains("`insecure_plain_http`"), "{refused}");
         assert_eq!(network.count(), 0, "nothing is fetched");
     }
@@ -703,10 +708,10 @@ async fn plain_http_is_for_this_machine_or_spelled_out() {
         "http://localhost/jwks",
         "http://login.localhost:8080/jwks",
     ] {
-        assert!(jwks(uri).eager().await.is_ok(), "{uri}");
+        assert!(jwks(uri).connect().await.is_ok(), "{uri}");
     }
     let allowed = jwks("http://keycloak:8080/jwks").insecure_plain_http();
-    assert!(allowed.eager().await.is_ok());
+    assert!(allowed.connect().await.is_ok());
 }
 
 /// RFC8414-2-1: what a document that came by https names is fetched by https, so that it cannot
@@ -770,7 +775,11 @@ async fn metadata_lead_to_plain_http_only_from_plain_http() {
         } else {
             keys
         };
-        assert_eq!(keys.eager().await.is_ok(), expected, "{issuer} {jwks_uri}");
+        assert_eq!(
+            keys.connect().await.is_ok(),
+            expected,
+            "{issuer} {jwks_uri}"
+        );
         let is_asked = network.addresses().contains(&jwks_uri.to_owned());
         assert_eq!(is_asked, expected, "{issuer} {jwks_uri}");
     }
@@ -783,15 +792,15 @@ async fn an_issuer_may_be_slow_three_times() {
     let network = with_metadata(&issuer, OPENID, GOOD_METADATA);
     network.answers_after(Some(Duration::from_millis(1_800)));
     let discover = || RemoteKeys::discover(&issuer.issuer(), network.clone()).unwrap();
-    assert!(discover().eager().await.unwrap().is_ready());
-    let keys = discover().lazy().unwrap();
+    assert!(discover().connect().await.unwrap().is_ready());
+    let keys = discover().connect_lazy().unwrap();
     sleep(Duration::from_secs(6)).await;
     assert!(keys.is_ready());
 
     // One that takes longer than that for a request is told by its URL.
     network.answers_after(Some(Duration::from_millis(5_001)));
     let start = Instant::now();
-    let error = discover().eager().await.unwrap_err().to_string();
+    let error = discover().connect().await.unwrap_err().to_string();
     for place in [METADATA, OPENID] {
         assert!(
             error.contains(&format!("{place}: no answer within 5s")),
@@ -823,7 +832,7 @@ async fn metadata_are_remembered_for_longer_than_keys() {
             Ok(answer)
         });
         let keys = RemoteKeys::discover(&issuer.issuer(), network.clone());
-        let keys = keys.unwrap().lifetime(Duration::from_secs(300)).eager();
+        let keys = keys.unwrap().lifetime(Duration::from_secs(300)).connect();
         let keys = keys.await.unwrap();
         // A little less than that, and a little more.
         for _ in 0..hours * 60 - 5 {
@@ -848,7 +857,7 @@ async fn metadata_may_be_in_a_place_of_another_name() {
     let issuer = TestIssuer::new();
     let network = with_metadata(&issuer, PLACE, GOOD_METADATA);
     let keys = RemoteKeys::metadata(PLACE, &issuer.issuer(), network.clone());
-    let keys = keys.unwrap().eager().await.unwrap();
+    let keys = keys.unwrap().connect().await.unwrap();
     let token = issuer.token().mint();
     assert!(verifier(&issuer, &keys).verify(&token).await.is_ok());
     assert_eq!(network.addresses(), [PLACE, JWKS]);
@@ -857,7 +866,7 @@ async fn metadata_may_be_in_a_place_of_another_name() {
     // They still have to be of exactly this issuer.
     let other = Issuer::new("https://as.example/").unwrap();
     let keys = RemoteKeys::metadata(PLACE, &other, network.clone());
-    let error = keys.unwrap().eager().await.unwrap_err().to_string();
+    let error = keys.unwrap().connect().await.unwrap_err().to_string();
     assert!(error.contains("metadata is of issuer"), "{error}");
     assert!(error.contains(PLACE), "{error}");
 }
@@ -874,7 +883,7 @@ async fn of_a_set_with_too_many_keys_those_are_taken_that_fit() {
     let keys: Vec<_> = (0..257).map(|at| named(&format!("k{at}"))).collect();
     let set = format!(r#"{{"keys":[{{}},{{"use":"enc"}},{}]}}"#, keys.join(","));
     let network = Network::new(move |_| Ok(json(set.clone())));
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let status = keys.status();
     assert_eq!(status.keys.len(), 256, "the unusable ones take no place");
     assert_eq!(status.keys[255].as_str(), "k255");
@@ -885,7 +894,7 @@ async fn of_a_set_with_too_many_keys_those_are_taken_that_fit() {
     );
 
     let keys = RemoteKeys::jwks(JWKS, network).unwrap().max_keys(0);
-    assert_eq!(keys.eager().await.unwrap().status().keys.len(), 1);
+    assert_eq!(keys.connect().await.unwrap().status().keys.len(), 1);
 }
 
 /// JWKS-D4
@@ -896,9 +905,9 @@ async fn the_outage_of_one_issuer_does_not_touch_another() {
     let down = Network::new(|_| Err(FetchError::new("connection refused")));
     let keys_a = RemoteKeys::jwks("https://a.example/jwks", down)
         .unwrap()
-        .lazy()
+        .connect_lazy()
         .unwrap();
-    let keys_b = eager(&Network::of(&b)).await;
+    let keys_b = connect(&Network::of(&b)).await;
     let auth = JwtAuth::new(a.issuer(), a.audience(), keys_a).trust(TrustedIssuer::new(
         b.issuer(),
         b.audience(),
@@ -921,7 +930,7 @@ async fn the_outage_of_one_issuer_does_not_touch_another() {
 async fn nothing_is_fetched_because_of_what_a_token_says() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
     for token in [
         issuer
@@ -950,15 +959,15 @@ async fn thousands_of_stores_leave_no_task_behind() {
     for _ in 0..2_000 {
         let waiting = RemoteKeys::jwks(JWKS, network.clone())
             .unwrap()
-            .lazy()
+            .connect_lazy()
             .unwrap();
-        drop((eager(&network).await, waiting));
+        drop((connect(&network).await, waiting));
     }
     // One that hangs in the middle of a fetch ends too.
     network.answers_after(None);
     let hanging = RemoteKeys::jwks(JWKS, network.clone())
         .unwrap()
-        .lazy()
+        .connect_lazy()
         .unwrap();
     settle().await;
     drop(hanging);
@@ -974,7 +983,7 @@ async fn the_status_reads_like_a_table() {
     let keys = RemoteKeys::jwks(JWKS, network.clone())
         .unwrap()
         .clock(clock.clone());
-    let keys = keys.eager().await.unwrap();
+    let keys = keys.connect().await.unwrap();
     let status = keys.status();
     let (head, next) = status
         .to_string()
@@ -1017,7 +1026,7 @@ async fn the_status_reads_like_a_table() {
 async fn an_unknown_key_in_an_outage_is_no_fault_of_the_token_even_while_the_keys_are_fresh() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
     let (good, before) = (issuer.token().mint(), issuer.clone());
     let unknown = issuer.token().header("kid", "new").mint();
@@ -1044,7 +1053,7 @@ async fn an_unknown_key_in_an_outage_is_no_fault_of_the_token_even_while_the_key
 async fn unknown_keys_do_not_press_an_issuer_that_wants_to_be_left_alone() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
     network.answers(|_| {
         let mut response = status_only(429);
@@ -1081,7 +1090,7 @@ async fn tokens_of_withdrawn_keys_leave_enough_for_those_of_new_keys() {
         network.answers(move |_| Ok(json(jwks.clone())));
     };
     publish(0);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&TestIssuer::new(), &keys);
     for at in 1..signers.len() {
         publish(at);
@@ -1099,7 +1108,7 @@ async fn tokens_of_withdrawn_keys_leave_enough_for_those_of_new_keys() {
 async fn a_key_that_comes_back_is_found() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
     let (old, before) = (issuer.token().mint(), issuer.jwks());
     let next = issuer.jwks().replace("key-1", "key-2");
@@ -1116,7 +1125,7 @@ async fn a_key_that_comes_back_is_found() {
 async fn invented_key_ids_cause_no_storm_while_keys_flap_either() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
     let (jwks, fetches) = (issuer.jwks(), Mutex::new(0));
     network.answers(move |_| {
@@ -1135,7 +1144,7 @@ async fn invented_key_ids_cause_no_storm_while_keys_flap_either() {
 async fn a_reload_is_not_content_with_a_load_that_began_before_it() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     network.answers_after(None);
     let hanging = tokio::spawn({
         let keys = keys.clone();
@@ -1154,7 +1163,7 @@ async fn a_reload_is_not_content_with_a_load_that_began_before_it() {
 async fn look_ups_that_fail_do_not_put_off_the_next_try() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
     network.answers(|_| Err(FetchError::new("connection refused")));
     for at in 0..50 {
@@ -1174,7 +1183,7 @@ async fn look_ups_that_fail_do_not_put_off_the_next_try() {
 async fn a_client_that_panics_is_a_failure_like_any_other() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     network.answers(|_| panic!("in the code of the user"));
     keys.reload().await;
     let failing = keys.status().failing.unwrap();
@@ -1192,7 +1201,7 @@ async fn a_client_that_panics_is_a_failure_like_any_other() {
 async fn a_hook_hears_of_each_change_and_its_panic_harms_nobody() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
-    let keys = eager(&network).await;
+    let keys = connect(&network).await;
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     keys.on_change(|_| panic!("in the code of the user"));
     keys.on_change({
@@ -1231,7 +1240,7 @@ async fn a_hook_hears_of_each_change_and_its_panic_harms_nobody() {
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<(Option<Vec<u8>>, usize)>>);
 
-impl BootStore for Kept {
+impl KeySnapshotStore for Kept {
     fn load(&self) -> std::io::Result<Option<Vec<u8>>> {
         Ok(self.0.lock().unwrap().0.clone())
     }
@@ -1251,16 +1260,16 @@ async fn starts_with_the_keys_of_the_last_run_while_the_issuer_is_down() {
     let start = |uri: &str| {
         RemoteKeys::jwks(uri, network.clone())
             .unwrap()
-            .boot_store(kept.clone())
+            .snapshot_store(kept.clone())
             .clock(clock.clone())
     };
-    drop(start(JWKS).eager().await.unwrap());
+    drop(start(JWKS).connect().await.unwrap());
     assert_eq!(kept.0.lock().unwrap().1, 1);
 
     network.answers(|_| Err(FetchError::new("connection refused")));
     clock.advance(Duration::from_secs(23 * 3_600));
     let good = issuer.token().mint();
-    for keys in [start(JWKS).eager().await, start(JWKS).lazy()] {
+    for keys in [start(JWKS).connect().await, start(JWKS).connect_lazy()] {
         let keys = keys.unwrap();
         until(|| keys.is_ready()).await;
         assert_eq!(keys.status().freshness, Freshness::Stale);
@@ -1272,24 +1281,24 @@ async fn starts_with_the_keys_of_the_last_run_while_the_issuer_is_down() {
     }
 
     // Of another place, too old, from the future, or broken: as if there were none.
-    let other = start("https://other.example/jwks").eager().await;
+    let other = start("https://other.example/jwks").connect().await;
     assert!(other.is_err());
     clock.advance(Duration::from_secs(3_600));
-    assert!(start(JWKS).eager().await.is_err());
-    assert!(!start(JWKS).lazy().unwrap().is_ready());
+    assert!(start(JWKS).connect().await.is_err());
+    assert!(!start(JWKS).connect_lazy().unwrap().is_ready());
     clock.set(1_600_000_000);
-    assert!(start(JWKS).eager().await.is_err());
+    assert!(start(JWKS).connect().await.is_err());
     clock.set(1_700_000_000);
-    assert!(start(JWKS).eager().await.is_ok());
+    assert!(start(JWKS).connect().await.is_ok());
     kept.0.lock().unwrap().0 = Some(b"{".to_vec());
-    assert!(start(JWKS).eager().await.is_err());
+    assert!(start(JWKS).connect().await.is_err());
 
     // The issuer is back: what is kept is replaced.
     let up = issuer.clone();
     network.answers(move |_| Ok(json(up.jwks())));
-    assert!(start(JWKS).eager().await.is_ok());
+    assert!(start(JWKS).connect().await.is_ok());
     network.answers(|_| Err(FetchError::new("connection refused")));
-    assert!(start(JWKS).eager().await.is_ok());
+    assert!(start(JWKS).connect().await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -1300,13 +1309,13 @@ async fn keys_of_the_last_run_end_when_they_are_too_old() {
     let start = || {
         RemoteKeys::jwks(JWKS, network.clone())
             .unwrap()
-            .boot_store(kept.clone())
+            .snapshot_store(kept.clone())
             .clock(clock.clone())
     };
-    drop(start().eager().await.unwrap());
+    drop(start().connect().await.unwrap());
     network.answers(|_| Err(FetchError::new("connection refused")));
     clock.advance(Duration::from_secs(23 * 3_600));
-    let keys = start().lazy().unwrap();
+    let keys = start().connect_lazy().unwrap();
     until(|| keys.is_ready()).await;
     for _ in 0..62 {
         advance(Duration::from_secs(60)).await;
@@ -1329,15 +1338,15 @@ async fn a_file_keeps_keys_for_its_owner_alone() {
     let start = || {
         RemoteKeys::jwks(JWKS, network.clone())
             .unwrap()
-            .boot_store(BootFile::new(&path))
+            .snapshot_store(KeySnapshotFile::new(&path))
     };
-    drop(start().eager().await.unwrap());
+    drop(start().connect().await.unwrap());
     assert!(std::fs::read_to_string(&path).unwrap().contains("key-1"));
     let names = std::fs::read_dir(&directory.path).unwrap().count();
     assert_eq!(names, 1, "nothing is left beside it");
 
     network.answers(|_| Err(FetchError::new("connection refused")));
-    assert!(start().eager().await.is_ok());
+    assert!(start().connect().await.is_ok());
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -1345,19 +1354,20 @@ async fn a_file_keeps_keys_for_its_owner_alone() {
         let found = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(found & 0o777, 0o600);
         std::fs::set_permissions(&path, mode(0o622)).unwrap();
-        assert!(start().eager().await.is_err(), "others may write it");
+        assert!(start().connect().await.is_err(), "others may write it");
         std::fs::set_permissions(&path, mode(0o644)).unwrap();
-        assert!(start().eager().await.is_ok());
+        assert!(start().connect().await.is_ok());
     }
     std::fs::remove_file(&path).unwrap();
-    assert!(start().eager().await.is_err());
+    assert!(start().connect().await.is_err());
 
     // A directory that is not there costs the kept keys, not the keys.
     let up = issuer.clone();
     network.answers(move |_| Ok(json(up.jwks())));
     let nowhere = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
-    let nowhere = nowhere.boot_store(BootFile::new(directory.path.join("none/keys.json")));
-    assert!(nowhere.eager().await.unwrap().is_ready());
+    let nowhere =
+        nowhere.snapshot_store(KeySnapshotFile::new(directory.path.join("none/keys.json")));
+    assert!(nowhere.connect().await.unwrap().is_ready());
 }
 
 /// Whoever can put a file in the place of the kept keys can sign tokens.
@@ -1372,8 +1382,8 @@ async fn kept_keys_are_believed_only_from_a_file_that_nobody_else_can_have_put_t
     let start = |path: &std::path::Path| {
         RemoteKeys::jwks(JWKS, network.clone())
             .unwrap()
-            .boot_store(BootFile::new(path))
-            .eager()
+            .snapshot_store(KeySnapshotFile::new(path))
+            .connect()
     };
     start(&path).await.unwrap();
     network.answers(|_| Err(FetchError::new("connection refused")));
@@ -1422,7 +1432,10 @@ async fn kept_keys_are_believed_only_from_a_file_that_nobody_else_can_have_put_t
     assert!(made.unwrap().success());
     assert!(start(&path).await.is_err());
     let keys = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
-    let keys = keys.boot_store(BootFile::new(&path)).lazy().unwrap();
+    let keys = keys
+        .snapshot_store(KeySnapshotFile::new(&path))
+        .connect_lazy()
+        .unwrap();
     keys.reload().await;
     assert!(!keys.is_ready());
     std::fs::remove_file(&path).unwrap();
@@ -1456,7 +1469,7 @@ fn writers_of_one_file_do_not_take_what_the_other_has_half_written() {
         for text in &texts {
             let path = &path;
             scope.spawn(move || {
-                let file = BootFile::new(path);
+                let file = KeySnapshotFile::new(path);
                 for _ in 0..25 {
                     file.save(text).unwrap();
                     let found = file.load().unwrap().unwrap();
@@ -1481,7 +1494,7 @@ enum Wayward {
     Panics,
 }
 
-impl BootStore for Wayward {
+impl KeySnapshotStore for Wayward {
     fn load(&self) -> std::io::Result<Option<Vec<u8>>> {
         match self {
             // Panics where it must not block.
@@ -1524,7 +1537,8 @@ fn a_boot_store_runs_where_it_may_block_and_its_faults_are_not_those_of_the_star
         let kept = Kept::default();
         let start = |store: Wayward| {
             let keys = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
-            keys.timeout(Duration::from_millis(100)).boot_store(store)
+            keys.timeout(Duration::from_millis(100))
+                .snapshot_store(store)
         };
         let stores = || {
             [
@@ -1534,16 +1548,16 @@ fn a_boot_store_runs_where_it_may_block_and_its_faults_are_not_those_of_the_star
             ]
         };
         for store in stores() {
-            assert!(start(store).eager().await.unwrap().is_ready());
+            assert!(start(store).connect().await.unwrap().is_ready());
         }
         assert_eq!(kept.0.lock().unwrap().1, 1);
 
         network.answers(|_| Err(FetchError::new("connection refused")));
         for (store, expected) in stores().into_iter().zip([true, false, false]) {
-            assert_eq!(start(store).eager().await.is_ok(), expected);
+            assert_eq!(start(store).connect().await.is_ok(), expected);
         }
         for (store, expected) in stores().into_iter().zip([true, false, false]) {
-            let keys = start(store).lazy().unwrap();
+            let keys = start(store).connect_lazy().unwrap();
             if expected {
                 until(|| keys.is_ready()).await;
             }
@@ -1553,7 +1567,7 @@ fn a_boot_store_runs_where_it_may_block_and_its_faults_are_not_those_of_the_star
         // The first load does not wait for the boot store.
         let up = issuer.clone();
         network.answers(move |_| Ok(json(up.jwks())));
-        let keys = start(Wayward::Hangs).lazy().unwrap();
+        let keys = start(Wayward::Hangs).connect_lazy().unwrap();
         keys.reload().await;
         assert!(keys.is_ready());
         assert_eq!(keys.status().generation, 1);
@@ -1565,7 +1579,7 @@ fn a_boot_store_runs_where_it_may_block_and_its_faults_are_not_those_of_the_star
 /// Counts who saves, none of whom comes back.
 struct Stuck(Arc<AtomicUsize>);
 
-impl BootStore for Stuck {
+impl KeySnapshotStore for Stuck {
     fn load(&self) -> std::io::Result<Option<Vec<u8>>> {
         Ok(None)
     }
@@ -1593,7 +1607,10 @@ fn a_boot_store_that_hangs_holds_one_thread_and_no_request() {
         };
         let saves = Arc::new(AtomicUsize::new(0));
         let keys = RemoteKeys::jwks(JWKS, fetch).unwrap();
-        let keys = keys.boot_store(Stuck(Arc::clone(&saves))).lazy().unwrap();
+        let keys = keys
+            .snapshot_store(Stuck(Arc::clone(&saves)))
+            .connect_lazy()
+            .unwrap();
         until(|| saves.load(Ordering::SeqCst) == 1).await;
         assert!(keys.is_ready());
         // The time stands still while a thread blocks: whoever waits for it never comes back.
@@ -1628,7 +1645,7 @@ struct Late {
     answered: std::sync::mpsc::Sender<()>,
 }
 
-impl BootStore for Late {
+impl KeySnapshotStore for Late {
     fn load(&self) -> std::io::Result<Option<Vec<u8>>> {
         self.told.lock().unwrap().recv().unwrap();
         self.answered.send(()).unwrap();
@@ -1647,7 +1664,7 @@ async fn kept_keys_that_come_late_replace_nothing() {
     let network = Network::of(&issuer);
     let kept = Kept::default();
     let keys = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
-    drop(keys.boot_store(kept.clone()).eager().await.unwrap());
+    drop(keys.snapshot_store(kept.clone()).connect().await.unwrap());
     let old = issuer.token().mint();
     let kept = kept.load().unwrap().unwrap();
 
@@ -1662,12 +1679,12 @@ async fn kept_keys_that_come_late_replace_nothing() {
         let (tell, told) = std::sync::mpsc::channel();
         let (answered, answer) = std::sync::mpsc::channel();
         let keys = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
-        let keys = keys.boot_store(Late {
+        let keys = keys.snapshot_store(Late {
             kept: kept.clone(),
             told: Mutex::new(told),
             answered,
         });
-        let keys = keys.lazy().unwrap();
+        let keys = keys.connect_lazy().unwrap();
         keys.reload().await;
         assert_eq!(keys.is_ready(), is_up);
         tell.send(()).unwrap();
@@ -1710,9 +1727,9 @@ async fn no_setting_is_a_storm_or_a_panic() {
         network.count() - before
     };
     // A load for each second of lifetime, and one for each pause of 100 ms.
-    let found = requests_of_a_minute(with(zero).eager().await.unwrap()).await;
+    let found = requests_of_a_minute(with(zero).connect().await.unwrap()).await;
     assert!(found < 700, "{found}");
-    let keys = with(most).eager().await.unwrap();
+    let keys = with(most).connect().await.unwrap();
     let token = issuer.token().mint();
     assert!(verifier(&issuer, &keys).verify(&token).await.is_ok());
     let found = requests_of_a_minute(keys.clone()).await;
@@ -1720,7 +1737,7 @@ async fn no_setting_is_a_storm_or_a_panic() {
     println!("{}", keys.status());
     network.answers(|_| Err(FetchError::new("connection refused")));
     for value in [zero, most] {
-        let keys = with(value).lazy().unwrap();
+        let keys = with(value).connect_lazy().unwrap();
         let found = requests_of_a_minute(keys.clone()).await;
         assert!(found < 700, "{found}");
         println!("{}", keys.status());
@@ -1728,7 +1745,7 @@ async fn no_setting_is_a_storm_or_a_panic() {
     for usual in [zero, most] {
         let keys = RemoteKeys::jwks(JWKS, Network::of(&issuer)).unwrap();
         let keys = keys.lifetime(usual).lifetime_within(most, zero);
-        assert!(keys.eager().await.unwrap().is_ready());
+        assert!(keys.connect().await.unwrap().is_ready());
     }
 }
 
@@ -1744,7 +1761,7 @@ async fn in_a_set_with_encryption_keys_each_key_has_to_say_what_it_is_for() {
     let encryption = key(r#","kid":"enc","use":"enc""#);
     let load = async |text: String| {
         let keys = RemoteKeys::jwks(JWKS, Network::new(move |_| Ok(json(text.clone()))));
-        let keys = keys.unwrap().eager().await.unwrap();
+        let keys = keys.unwrap().connect().await.unwrap();
         let ids: Vec<_> = keys.status().keys.iter().map(ToString::to_string).collect();
         (ids, keys.status().skipped)
     };

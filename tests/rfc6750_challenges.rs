@@ -91,7 +91,7 @@ async fn a_challenge_has_a_parameter_and_none_of_them_twice() {
         .and_then(|challenge| challenge.parameter("authz-server", "https://as.example"))
         .and_then(|challenge| challenge.error_uri("https://docs.example/errors"))
         .unwrap();
-    let wordy = refusals(|auth| auth.realm(wordy.clone()), |_| ()).await;
+    let wordy = refusals(|auth| auth.challenge(wordy.clone()), |_| ()).await;
     for Refusal { kind, response, .. } in plain_refusals().await.into_iter().chain(wordy) {
         for challenge in challenges(response.headers()) {
             assert_eq!(challenge.scheme, "Bearer");
@@ -142,7 +142,7 @@ fn a_parameter_cannot_be_set_twice_in_any_case() {
 async fn the_realm_is_always_quoted() {
     let fixture = Fixture::new();
     for realm in ["api", "a b", "", "calendar-api", "a, b=\"c\""] {
-        let auth = fixture.auth().realm(Challenge::new(realm).unwrap());
+        let auth = fixture.auth().challenge(Challenge::new(realm).unwrap());
         for request in [get_bare(), get("abc"), get_with("Bearer a b")] {
             let challenge = challenge(&send(&auth, request).await.0);
             assert_eq!(challenge.parameter("realm"), Some(realm));
@@ -161,7 +161,7 @@ async fn the_realm_is_always_quoted() {
 async fn exactly_quote_and_backslash_are_escaped() {
     let auth = Fixture::new()
         .auth()
-        .realm(Challenge::new(r#"a"b\c"#).unwrap());
+        .challenge(Challenge::new(r#"a"b\c"#).unwrap());
     let (response, _) = send(&auth, get_bare()).await;
     assert_eq!(
         response.headers()[WWW_AUTHENTICATE],
@@ -173,7 +173,7 @@ async fn exactly_quote_and_backslash_are_escaped() {
     let both = Challenge::new(&printable)
         .and_then(|challenge| challenge.parameter("note", &printable))
         .unwrap();
-    let auth = Fixture::new().auth().realm(both);
+    let auth = Fixture::new().auth().challenge(both);
     let (response, _) = send(&auth, get_bare()).await;
     assert_eq!(
         challenge(&response).parameter("realm"),
@@ -283,7 +283,7 @@ async fn the_error_uri_is_absolute() {
     }
     let uri = "https://docs.example/errors?lang=en";
     let challenge_with = Challenge::default().error_uri(uri).unwrap();
-    let auth = Fixture::new().auth().realm(challenge_with);
+    let auth = Fixture::new().auth().challenge(challenge_with);
     let (response, _) = send(&auth, get("abc")).await;
     assert_eq!(challenge(&response).parameter("error_uri"), Some(uri));
     // Without an error there is nothing to explain (RFC 6750, section 3.1).
@@ -318,7 +318,7 @@ fn no_control_character_gets_into_a_challenge() {
         let scheme = format!("Basic realm=\"{octet}\"");
         let is_tab = octet == '\t';
         assert_eq!(
-            Challenge::default().and_scheme(&scheme).is_ok(),
+            Challenge::default().additional_scheme(&scheme).is_ok(),
             is_tab,
             "{scheme:?}"
         );
@@ -513,10 +513,10 @@ async fn what_is_forbidden_can_be_hidden() {
 #[tokio::test]
 async fn further_schemes_stand_on_lines_of_their_own_behind_bearer() {
     let several = Challenge::new("api")
-        .and_then(|challenge| challenge.and_scheme(r#"DPoP algs="ES256 PS256""#))
-        .and_then(|challenge| challenge.and_scheme("Negotiate"))
+        .and_then(|challenge| challenge.additional_scheme(r#"DPoP algs="ES256 PS256""#))
+        .and_then(|challenge| challenge.additional_scheme("Negotiate"))
         .unwrap();
-    let refusals = refusals(|auth| auth.realm(several.clone()), |_| ()).await;
+    let refusals = refusals(|auth| auth.challenge(several.clone()), |_| ()).await;
     for Refusal { kind, response, .. } in refusals {
         if kind == RejectionKind::MissingLayer {
             continue;
@@ -547,7 +547,7 @@ async fn further_schemes_stand_on_lines_of_their_own_behind_bearer() {
         "a,b c=d",
     ] {
         assert!(
-            Challenge::default().and_scheme(scheme).is_err(),
+            Challenge::default().additional_scheme(scheme).is_err(),
             "{scheme:?}"
         );
     }
@@ -569,7 +569,7 @@ async fn challenges_of_the_service_inside_stay_as_they_are() {
     let token = fixture.token().mint();
     for auth in [
         fixture.auth(),
-        fixture.auth().realm(Challenge::new("y").unwrap()),
+        fixture.auth().challenge(Challenge::new("y").unwrap()),
     ] {
         let response = auth.layer(inner).oneshot(get(&token)).await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -598,7 +598,9 @@ async fn what_others_add_to_a_refusal_stays() {
             response
         })
         .service(guarded);
-    let auth = fixture.auth().realm(Challenge::new("calendar").unwrap());
+    let auth = fixture
+        .auth()
+        .challenge(Challenge::new("calendar").unwrap());
     let token = fixture.token().mint();
     let response: Response<String> = auth.layer(between).oneshot(get(&token)).await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
@@ -639,7 +641,7 @@ async fn answers_of_an_optional_layer_vary_by_the_credentials() {
         assert_eq!(vary(response.headers()), ["authorization"]);
     }
     let cookie = TokenCookie::new("__Host-token", CsrfPolicy::same_origin()).unwrap();
-    let auth = auth.token_source(TokenSource::header().or_cookie(cookie));
+    let auth = auth.token_source(TokenSource::header().with_cookie(cookie));
     let (response, _) = send(&auth, get_bare()).await;
     assert_eq!(vary(response.headers()), ["authorization", "cookie"]);
 
@@ -776,7 +778,7 @@ async fn a_rejection_shows_the_challenge_that_is_sent() {
         assert_eq!(rejection.challenge().as_ref(), sent, "{kind:?}");
         if let Some(sent) = sent {
             let read = read_challenge(sent.to_str().unwrap());
-            assert_eq!(read.parameter("error"), rejection.code(), "{kind:?}");
+            assert_eq!(read.parameter("error"), rejection.oauth_error(), "{kind:?}");
             let needed = rejection.required_scopes().join(" ");
             let needed = Some(needed).filter(|scopes| !scopes.is_empty());
             assert_eq!(

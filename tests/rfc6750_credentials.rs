@@ -71,13 +71,13 @@ fn rejection_of(response: &Response<String>) -> &Rejection {
 
 /// A layer that reads the cookie too.
 fn auth_with_cookie(fixture: &Fixture) -> JwtAuth {
-    let source = TokenSource::header().or_cookie(cookie());
+    let source = TokenSource::header().with_cookie(cookie());
     fixture.auth().token_source(source)
 }
 
 /// A layer that reads the query too.
 fn auth_with_query(fixture: &Fixture) -> JwtAuth {
-    let source = TokenSource::header().insecure_or_query();
+    let source = TokenSource::header().insecure_with_query();
     fixture.auth().token_source(source)
 }
 
@@ -285,8 +285,8 @@ async fn refuses_a_request_with_tokens_in_two_places() {
     let with_cookie = auth_with_cookie(&fixture);
     let with_both = fixture.auth().token_source(
         TokenSource::header()
-            .or_cookie(cookie())
-            .insecure_or_query(),
+            .with_cookie(cookie())
+            .insecure_with_query(),
     );
 
     let mut header_and_query = get_path(&format!("/events?access_token={token}"));
@@ -366,8 +366,8 @@ async fn a_form_token_is_not_read_and_the_form_arrives_intact() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
     let everything_on = TokenSource::header()
-        .or_cookie(cookie())
-        .insecure_or_query();
+        .with_cookie(cookie())
+        .insecure_with_query();
     let form = format!("title=dinner&access_token={token}");
     let post = |authorization: Option<&str>, content_type: &str| {
         let mut request = Request::post("/events").header(CONTENT_TYPE, content_type);
@@ -506,8 +506,8 @@ async fn a_repeated_parameter_or_cookie_is_malformed() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
     let source = TokenSource::header()
-        .insecure_or_query()
-        .or_cookie(cookie());
+        .insecure_with_query()
+        .with_cookie(cookie());
     let auth = fixture.auth().token_source(source);
     for query in [
         "access_token=a&access_token=b".to_owned(),
@@ -570,7 +570,7 @@ async fn a_cookie_token_is_ignored_unless_switched_on() {
     let other = TokenCookie::new("__Secure-token", CsrfPolicy::same_origin()).unwrap();
     let other = fixture
         .auth()
-        .token_source(TokenSource::header().or_cookie(other));
+        .token_source(TokenSource::header().with_cookie(other));
     assert_unauthenticated(&send(&other, request()).await.0, "another name");
     let (response, _) = send(&auth, with_cookie(Method::GET, "\"a\"", &[])).await;
     assert_malformed(&response, "quoted");
@@ -662,12 +662,12 @@ async fn a_policy_can_trust_the_origin_of_the_page() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
     let csrf = CsrfPolicy::same_origin()
-        .and_origin("https://app.example")
+        .trusted_origin("https://app.example")
         .unwrap();
     let cookie = TokenCookie::new("__Host-token", csrf).unwrap();
     let auth = fixture
         .auth()
-        .token_source(TokenSource::header().or_cookie(cookie));
+        .token_source(TokenSource::header().with_cookie(cookie));
     let from = |origin| [("sec-fetch-site", "same-site"), (ORIGIN.as_str(), origin)];
 
     let request = with_cookie(Method::POST, &token, &from("https://app.example"));
@@ -688,7 +688,9 @@ async fn a_policy_can_trust_the_origin_of_the_page() {
         "",
     ] {
         assert_eq!(
-            CsrfPolicy::same_origin().and_origin(origin).unwrap_err(),
+            CsrfPolicy::same_origin()
+                .trusted_origin(origin)
+                .unwrap_err(),
             ConfigError::Origin(origin.to_owned())
         );
     }
@@ -714,11 +716,11 @@ async fn a_cookie_token_opens_no_connection_for_other_sites() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
     let csrf = CsrfPolicy::same_origin()
-        .and_origin("https://app.example")
+        .trusted_origin("https://app.example")
         .unwrap();
     let trusting = TokenCookie::new("__Host-token", csrf).unwrap();
     let auth = |cookie| {
-        let source = TokenSource::header().or_cookie(cookie);
+        let source = TokenSource::header().with_cookie(cookie);
         fixture.auth().token_source(source)
     };
     let (auth, trusting) = (auth(cookie()), auth(trusting));
@@ -836,12 +838,12 @@ async fn two_lines_of_an_origin_or_of_the_site_are_rejected() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
     let csrf = CsrfPolicy::same_origin()
-        .and_origin("https://app.example")
+        .trusted_origin("https://app.example")
         .unwrap();
     let cookie = TokenCookie::new("__Host-token", csrf).unwrap();
     let auth = fixture
         .auth()
-        .token_source(TokenSource::header().or_cookie(cookie));
+        .token_source(TokenSource::header().with_cookie(cookie));
     for headers in [
         [
             ("origin", "https://app.example"),
@@ -879,7 +881,7 @@ fn with_cookies(value: &[u8]) -> Request<String> {
 async fn a_neighbours_cookie_hides_no_token() {
     let fixture = Fixture::new();
     let (good, expired) = (fixture.token().mint(), fixture.token().expired().mint());
-    let source = TokenSource::header().or_cookie(cookie());
+    let source = TokenSource::header().with_cookie(cookie());
     let auth = fixture.auth().token_source(source);
     let optional = auth.clone().optional();
     let neighbours: [&[u8]; 7] = [
@@ -941,8 +943,8 @@ async fn a_bad_token_is_never_none() {
     let expired = fixture.token().expired().mint();
     let auth = fixture.auth().optional().token_source(
         TokenSource::header()
-            .or_cookie(cookie())
-            .insecure_or_query(),
+            .with_cookie(cookie())
+            .insecure_with_query(),
     );
     for value in [
         format!("Bearer {expired}"),
@@ -1067,7 +1069,7 @@ async fn a_header_of_the_provider_may_have_the_token() {
 
     // Beside a cookie it counts, as `Authorization` does.
     let cookie = TokenCookie::insecure_unprefixed("CF_Authorization", CsrfPolicy::same_origin());
-    let auth = auth.token_source(source().or_cookie(cookie.unwrap()));
+    let auth = auth.token_source(source().with_cookie(cookie.unwrap()));
     let cookie = format!("CF_Authorization={expired}");
     let both = [(&ASSERTION, good.as_str()), (&COOKIE, &cookie)];
     assert_accepted(&send(&auth, with_headers(&both)).await.0, "both");
@@ -1085,7 +1087,7 @@ async fn a_cookie_without_a_prefix_has_the_same_rules() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
     let named = TokenCookie::insecure_unprefixed("CF_Authorization", CsrfPolicy::same_origin());
-    let source = TokenSource::header().or_cookie(named.unwrap());
+    let source = TokenSource::header().with_cookie(named.unwrap());
     let auth = fixture.auth().token_source(source);
     let request = |method, headers: &[(&str, &str)]| {
         let mut request = with_cookie(method, "x", headers);
@@ -1199,7 +1201,7 @@ async fn a_subprotocol_may_have_the_token_and_is_taken_away() {
     let bearer = format!("Bearer {good}");
     let request = handshake(&[&entry], &[("authorization", &bearer)]);
     assert_malformed(&send(&auth, request).await.0, "header");
-    let auth = fixture.auth().token_source(source().or_cookie(cookie()));
+    let auth = fixture.auth().token_source(source().with_cookie(cookie()));
     let pair = format!("__Host-token={expired}");
     let request = handshake(&["chat", &entry], &[("cookie", &pair)]);
     assert_accepted(&send(&auth, request).await.0, "cookie");
@@ -1211,7 +1213,7 @@ async fn a_subprotocol_token_opens_no_connection_for_other_sites() {
     let fixture = Fixture::new();
     let entry = format!("bearer.{}", fixture.token().mint());
     let csrf = CsrfPolicy::same_origin()
-        .and_origin("HTTPS://App.example:443")
+        .trusted_origin("HTTPS://App.example:443")
         .unwrap();
     let subprotocol = TokenSubprotocol::new("bearer.", csrf).unwrap();
     let source = TokenSource::header().with_subprotocol(subprotocol);
@@ -1250,9 +1252,9 @@ async fn credentials_of_a_preflight_are_removed_or_marked_too() {
     let fixture = Fixture::new();
     let source = TokenSource::header()
         .with_header(ASSERTION)
-        .or_cookie(cookie())
+        .with_cookie(cookie())
         .with_subprotocol(subprotocol())
-        .insecure_or_query();
+        .insecure_with_query();
     let keeping = fixture.auth().token_source(source);
     let removing = keeping.clone().remove_credentials();
     let preflight = |headers: &[(HeaderName, &str)]| {
@@ -1305,9 +1307,9 @@ async fn credentials_are_removed_from_every_place() {
     let token = fixture.token().mint();
     let source = TokenSource::header()
         .with_header(ASSERTION)
-        .or_cookie(cookie())
+        .with_cookie(cookie())
         .with_subprotocol(subprotocol())
-        .insecure_or_query();
+        .insecure_with_query();
     let keeping = fixture.auth().token_source(source);
     let removing = keeping.clone().remove_credentials();
     let pass = async |auth: &JwtAuth, request: &Request<String>| {
@@ -1449,8 +1451,8 @@ async fn a_credential_beyond_the_limit_is_refused_by_its_length() {
     let (fits, too_long) = (padded(11_000), padded(13_000));
     assert!(fits.len() < LIMIT && too_long.len() > LIMIT);
     let source = TokenSource::header()
-        .insecure_or_query()
-        .or_cookie(cookie());
+        .insecure_with_query()
+        .with_cookie(cookie());
     let auth = auth.token_source(source);
     for (token, is_accepted) in [(&fits, true), (&too_long, false)] {
         for request in [
@@ -1505,8 +1507,8 @@ async fn the_limit_can_be_raised_to_64_kib() {
     let source = TokenSource::header()
         .with_header(ASSERTION)
         .with_subprotocol(subprotocol())
-        .insecure_or_query()
-        .or_cookie(cookie());
+        .insecure_with_query()
+        .with_cookie(cookie());
     let auth = fixture.auth().token_source(source);
     let raised = auth.clone().max_token_size(largest);
     let lowered = auth.clone().max_token_size(MaxTokenSize::new(500).unwrap());

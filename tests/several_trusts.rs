@@ -167,7 +167,7 @@ fn the_most_telling_failure_is_told() {
 
 fn remote(network: &Network) -> KeyStore {
     let keys = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
-    keys.lazy().unwrap()
+    keys.connect_lazy().unwrap()
 }
 
 /// A login that moves from a secret to a published key: its store may be down, and then the tokens

@@ -627,7 +627,7 @@ fn skipped_keys_of_a_fetched_set_are_told_when_the_set_changes() {
     };
     let told = events(async || {
         let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
-        let keys = keys.eager().await.unwrap();
+        let keys = keys.connect().await.unwrap();
         for text in ["", broken, &many] {
             *published.lock().unwrap() = set(text);
             for _ in 0..5 {
@@ -703,7 +703,9 @@ async fn send_everywhere(fixture: &Fixture, token: &str) {
     send_without_a_layer(get(token)).await;
 
     let cookie = TokenCookie::new("__Host-session", CsrfPolicy::same_origin()).unwrap();
-    let anywhere = TokenSource::header().or_cookie(cookie).insecure_or_query();
+    let anywhere = TokenSource::header()
+        .with_cookie(cookie)
+        .insecure_with_query();
     let anywhere = fixture.auth().token_source(anywhere);
     let in_query = Request::get(format!("/events?access_token={token}"));
     send(&anywhere, in_query.body(String::new()).unwrap()).await;
@@ -972,12 +974,12 @@ mod remote {
     use std::sync::atomic::AtomicUsize;
 
     use tower_jwt_auth::fetch::FetchError;
-    use tower_jwt_auth::keys::{BootStore, RemoteKeys};
+    use tower_jwt_auth::keys::{KeySnapshotStore, RemoteKeys};
     use tower_jwt_auth::test::{FixedClock, TestIssuer};
 
     struct Broken;
 
-    impl BootStore for Broken {
+    impl KeySnapshotStore for Broken {
         fn load(&self) -> io::Result<Option<Vec<u8>>> {
             Err(io::Error::other("no disk"))
         }
@@ -1002,8 +1004,8 @@ mod remote {
         };
         let keys = RemoteKeys::jwks("https://as.example/jwks", fetch)
             .unwrap()
-            .boot_store(Broken);
-        let keys = keys.eager().await.unwrap();
+            .snapshot_store(Broken);
+        let keys = keys.connect().await.unwrap();
         for _ in 0..4 {
             keys.reload().await;
         }
@@ -1021,7 +1023,7 @@ mod remote {
             let jwks = TestIssuer::new().jwks().into_bytes();
             let fetch = move |_: Request<()>, _| ready(Ok(Response::new(jwks.clone())));
             let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
-            block_on(keys.eager()).unwrap()
+            block_on(keys.connect()).unwrap()
         };
         std::thread::spawn(start).join().unwrap()
     }
@@ -1036,7 +1038,7 @@ mod remote {
             let jwks = issuer.jwks().into_bytes();
             let fetch = move |_: Request<()>, _| ready(Ok(Response::new(jwks.clone())));
             let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
-            let keys = keys.eager().await.unwrap();
+            let keys = keys.connect().await.unwrap();
             let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys).clock(clock.clone());
             for round in 0..2 {
                 for at in 0..100 {
@@ -1111,7 +1113,7 @@ mod remote {
         };
         let events = events(async || {
             let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
-            let keys = keys.eager().await.unwrap();
+            let keys = keys.connect().await.unwrap();
             for _ in 0..52 {
                 keys.reload().await;
             }

@@ -709,7 +709,9 @@ fn a_limit_inside_holds_back_and_lets_go() {
 #[tokio::test]
 async fn a_guard_inside_answers_in_the_layers_name() {
     let fixture = Fixture::new();
-    let auth = fixture.auth().realm(Challenge::new("calendar").unwrap());
+    let auth = fixture
+        .auth()
+        .challenge(Challenge::new("calendar").unwrap());
     let guarded = ServiceBuilder::new()
         .layer(auth)
         .layer(JwtAuth::require::<scope!("write")>());

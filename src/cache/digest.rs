@@ -10,7 +10,7 @@ static KEY: OnceLock<Arc<Key>> = OnceLock::new();
 
 /// What is left of a token: enough to tell whether another text is this token, and not to send it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Print {
+pub(super) struct Fingerprint {
     /// Of all characters but the last [`TAIL`]. Words, and not a number of 128 bits, which would
     /// leave gaps.
     pub(super) sum: [u64; 2],
@@ -39,7 +39,7 @@ pub(super) struct Place {
     pub(super) tag: u8,
 }
 
-impl Print {
+impl Fingerprint {
     /// The print of a token that was accepted. `None` if the token is too long or too short, or has
     /// a signature that is too short.
     pub(super) fn of_accepted(token: &[u8], key: &Key) -> Option<Self> {
@@ -246,7 +246,7 @@ mod tests {
     fn the_tail_is_kept_by_the_hash_and_not_by_the_sum() {
         let zero = |_: &mut [u8]| Some(());
         let key = Key::filled_by(zero).unwrap();
-        let print = |token: &[u8]| Print::of_accepted(token, &key).unwrap();
+        let print = |token: &[u8]| Fingerprint::of_accepted(token, &key).unwrap();
         let token = [b'a'; 200];
         let known = print(&token);
         for at in 0..token.len() {

@@ -110,7 +110,7 @@ use std::sync::OnceLock;
 use crate::clock::NumericDate;
 use crate::sync::{Arc, AtomicU64, Ordering};
 pub(crate) use budget::{Grow, Growth};
-use digest::{Key, Print};
+use digest::{Fingerprint, Key};
 pub use settings::TokenCache;
 use table::Table;
 
@@ -164,7 +164,7 @@ impl Lifetime {
 
 /// What is kept of a token.
 pub(crate) struct Entry<V> {
-    print: Print,
+    print: Fingerprint,
     lifetime: Lifetime,
     /// The time of the last use, to the second, as the bits of a number; 0 if there was none.
     used: AtomicU64,
@@ -264,7 +264,7 @@ impl<V: Grow> Cache<V> {
         let Some(place) = place.filter(|place| table.admits(*place, held, now)) else {
             return;
         };
-        let Some(print) = Print::of_accepted(token, key) else {
+        let Some(print) = Fingerprint::of_accepted(token, key) else {
             return;
         };
         let entry = Arc::new(Entry {

@@ -12,7 +12,7 @@ pub(super) struct Table<V> {
     /// How many entries there may be.
     entries: usize,
     budget: Arc<Budget>,
-    books: Mutex<Books>,
+    books: Mutex<Accounts>,
     /// When some buckets were last looked through for entries past their end, as the bits of a
     /// number.
     swept: AtomicU64,
@@ -30,7 +30,7 @@ pub(super) struct Bucket<V> {
 
 /// What is in the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Books {
+pub(super) struct Accounts {
     pub(super) entries: usize,
     /// The bucket that gives up an entry next.
     hand: usize,
@@ -63,7 +63,7 @@ impl<V: Grow> Table<V> {
             buckets: (0..buckets).map(|_| Bucket::empty()).collect(),
             entries: limits.entries,
             budget: Arc::new(Budget::new(limits.bytes)),
-            books: Mutex::new(Books::default()),
+            books: Mutex::new(Accounts::default()),
             swept: AtomicU64::new(0),
         }
     }
@@ -171,7 +171,7 @@ impl<V: Grow> Table<V> {
         &self,
         weight: usize,
         now: NumericDate,
-        books: &mut Books,
+        books: &mut Accounts,
         gone: &mut Vec<Arc<Entry<V>>>,
     ) -> bool {
         for _ in 0..SEARCH {
@@ -191,7 +191,7 @@ impl<V: Grow> Table<V> {
     }
 
     /// Whether there is room for one more entry, or for one in place of another.
-    fn fits(&self, books: &Books, weight: usize, replaced: Option<&Entry<V>>) -> bool {
+    fn fits(&self, books: &Accounts, weight: usize, replaced: Option<&Entry<V>>) -> bool {
         let others = books.entries.saturating_sub(replaced.iter().count());
         let given_back = replaced.map_or(0, Entry::held);
         others < self.entries && self.budget.fits(weight, given_back)
@@ -204,7 +204,7 @@ impl<V: Grow> Table<V> {
         way: usize,
         tag: u8,
         kept: Option<Arc<Entry<V>>>,
-        books: &mut Books,
+        books: &mut Accounts,
     ) -> Option<Arc<Entry<V>>> {
         if let Some(new) = &kept {
             books.entries = books.entries.saturating_add(1);

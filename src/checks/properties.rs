@@ -75,7 +75,7 @@ proptest! {
             if is_encoded { format!("%{octet:02x}") } else { char::from(octet).to_string() }
         }).collect();
         let request = http::Request::get(format!("/?x=1&access_token={value}&y=%zz")).body(()).unwrap();
-        let source = TokenSource::header().insecure_or_query();
+        let source = TokenSource::header().insecure_with_query();
         let found = request::read(&request, &source, MaxTokenSize::default()).unwrap().unwrap();
         prop_assert_eq!(found.octets(), token.as_bytes());
         prop_assert!(request::read(&request, &TokenSource::header(), MaxTokenSize::default()).unwrap().is_none());
@@ -84,13 +84,13 @@ proptest! {
     #[test]
     fn a_broken_percent_encoding_is_refused(before in "[a-z]{0,5}", broken in "%([g-z!][0-9a-f]|[0-9a-f][g-z!]|[0-9a-f]?|\\+1|-1)", after in "(&[a-z]{0,5})?") {
         let request = http::Request::get(format!("/?access_token={before}{broken}{after}")).body(()).unwrap();
-        prop_assert!(request::read(&request, &TokenSource::header().insecure_or_query(), MaxTokenSize::default()).is_err());
+        prop_assert!(request::read(&request, &TokenSource::header().insecure_with_query(), MaxTokenSize::default()).is_err());
     }
 
     #[test]
     fn a_token_cookie_is_found_among_others(token in "[A-Za-z0-9._-]{1,40}", before in "([a-z]{1,5}=[a-z\"]{0,5}; ){0,3}", after in "(; [a-z]{1,5}=?[a-z]{0,5}){0,3}") {
         let cookie = TokenCookie::new("__Host-t", CsrfPolicy::same_origin()).unwrap();
-        let source = TokenSource::header().or_cookie(cookie);
+        let source = TokenSource::header().with_cookie(cookie);
         let with = |line: String| http::Request::get("/").header("cookie", line).body(()).unwrap();
         let request = with(format!("{before}__Host-t={token}{after}"));
         let found = request::read(&request, &source, MaxTokenSize::default()).unwrap().unwrap();

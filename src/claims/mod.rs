@@ -1,9 +1,9 @@
 //! What a verified token says: [`Claims`], and the registered claims behind it.
 
 mod basis;
-mod memo;
 pub(crate) mod names;
 pub(crate) mod own;
+mod type_map;
 mod weight;
 
 use std::any::{Any, TypeId};
@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 
 use crate::cache::Growth;
 pub(crate) use crate::claims::basis::Basis;
-use crate::claims::memo::{Entry, Memo};
 pub use crate::claims::names::NameSet;
+use crate::claims::type_map::{Entry, TypeMap};
 use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
@@ -124,7 +124,7 @@ impl fmt::Debug for SubjectId {
 #[repr(C)]
 pub(crate) struct Token {
     /// Own claims, in each type that was asked for.
-    own: Memo,
+    own: TypeMap,
     registered: Registered,
     is_client: bool,
     basis: Basis,
@@ -137,7 +137,7 @@ impl Claims {
     pub(crate) fn new(validated: Validated) -> Self {
         let (registered, is_client, attestation, trust) = validated.into_parts();
         Self::of_token(Arc::new(Token {
-            own: Memo::default(),
+            own: TypeMap::default(),
             registered,
             is_client,
             basis: Basis::new(trust, attestation),
@@ -344,7 +344,7 @@ impl<C: Send + Sync + 'static> Claims<C> {
     /// # Errors
     ///
     /// [`RejectionKind::InvalidClaim`] (401) if the claims do not fit the type.
-    pub fn of_type<D>(&self) -> Result<Claims<D>, Rejection>
+    pub fn deserialize<D>(&self) -> Result<Claims<D>, Rejection>
     where
         D: DeserializeOwned + Send + Sync + 'static,
     {
@@ -421,7 +421,7 @@ impl Token {
             return Ok(None);
         }
         let copy = Self {
-            own: Memo::default(),
+            own: TypeMap::default(),
             registered: self.registered.clone(),
             is_client: self.is_client,
             basis: self.basis.clone(),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// A value of this type in a box, without what it points to.
 pub(crate) const fn of_type<T>() -> usize {
-    // The box in its memo, and its two words there.
+    // The box in its map, and its two words there.
     size_of::<T>().saturating_add(BLOCK)
 }
 

@@ -163,7 +163,7 @@ impl Rejection {
     ///
     /// [RFC 6750, section 3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
     #[must_use]
-    pub fn code(&self) -> Option<&'static str> {
+    pub fn oauth_error(&self) -> Option<&'static str> {
         self.kind.row().oauth_error
     }
 

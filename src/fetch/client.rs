@@ -1,4 +1,4 @@
-//! Fetching through `reqwest`: the user's own client, or one of ours with the fewest surprises.
+//! FetchFuture through `reqwest`: the user's own client, or one of ours with the fewest surprises.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -8,7 +8,7 @@ use http::{Request, Response};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
-use crate::fetch::{Fetch, FetchError, Fetching};
+use crate::fetch::{Fetch, FetchError, FetchFuture};
 
 /// A client that checks certificates against the roots of the system, follows no redirects, and reads
 /// no proxy from the environment.
@@ -33,7 +33,7 @@ pub(crate) fn client() -> Result<Client, FetchError> {
 /// but a client that follows redirects has sent a GET request to wherever it was led by then, to
 /// an address inside of your network too.
 impl Fetch for Client {
-    fn fetch(&self, request: Request<()>, limit: usize) -> Fetching {
+    fn fetch(&self, request: Request<()>, limit: usize) -> FetchFuture {
         let client = self.clone();
         Box::pin(async move {
             let url = Url::parse(&request.uri().to_string()).map_err(FetchError::new)?;

@@ -36,18 +36,18 @@ use http::{Request, Response};
 /// ```
 pub trait Fetch: Send + Sync + 'static {
     /// Sends the request and reads at most `limit` bytes of the body; a longer one is an error.
-    fn fetch(&self, request: Request<()>, limit: usize) -> Fetching;
+    fn fetch(&self, request: Request<()>, limit: usize) -> FetchFuture;
 }
 
 /// The answer to a [`Fetch::fetch`], still to come.
-pub type Fetching = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, FetchError>> + Send>>;
+pub type FetchFuture = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, FetchError>> + Send>>;
 
 impl<F, A> Fetch for F
 where
     F: Fn(Request<()>, usize) -> A + Send + Sync + 'static,
     A: Future<Output = Result<Response<Vec<u8>>, FetchError>> + Send + 'static,
 {
-    fn fetch(&self, request: Request<()>, limit: usize) -> Fetching {
+    fn fetch(&self, request: Request<()>, limit: usize) -> FetchFuture {
         Box::pin(self(request, limit))
     }
 }

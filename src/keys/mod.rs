@@ -27,5 +27,5 @@ pub use source::local::KeyFormat;
 #[cfg(feature = "remote")]
 pub use source::remote::RemoteKeys;
 #[cfg(feature = "remote")]
-pub use source::snapshot::{BootFile, BootStore};
-pub use status::{ChangeCause, DeadKey, Failing, Freshness, KeyChange, KeyStatus, RetiringKey};
+pub use source::snapshot::{KeySnapshotFile, KeySnapshotStore};
+pub use status::{ChangeCause, DeadKey, Freshness, KeyChange, KeyStatus, LoadFailure, RetiringKey};

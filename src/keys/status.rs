@@ -46,7 +46,7 @@ pub struct KeyStatus {
     /// The keys that were left out, with reasons.
     pub skipped: Vec<SkippedKey>,
     /// Why the newest load failed, if it did, and since when loading fails.
-    pub failing: Option<Failing>,
+    pub failing: Option<LoadFailure>,
     /// When keys will be loaded again, if they come from elsewhere.
     #[serde(serialize_with = "seconds_if_any")]
     pub next_refresh: Option<SystemTime>,
@@ -102,7 +102,7 @@ pub enum Freshness {
 /// A source of keys that fails.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct Failing {
+pub struct LoadFailure {
     /// Since when.
     #[serde(serialize_with = "seconds")]
     pub since: SystemTime,
@@ -288,7 +288,7 @@ impl fmt::Display for KeyStatus {
         for skipped in &self.skipped {
             writeln!(f, "  skipped {skipped}")?;
         }
-        if let Some(Failing { since, reason }) = &self.failing {
+        if let Some(LoadFailure { since, reason }) = &self.failing {
             writeln!(f, "  failing for {} s: {reason}", seconds(*since))?;
         }
         Ok(())

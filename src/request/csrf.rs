@@ -23,7 +23,7 @@ use crate::error::config::ConfigError;
 ///    WebSocket handshake is such a `GET`: it is judged like a `POST`. Over HTTP/2 and HTTP/3 it is
 ///    a `CONNECT`, which is not safe either.
 /// 2. A request with two lines of `Origin` or of `Sec-Fetch-Site` is rejected. No browser sends one.
-/// 3. An `Origin` that the policy [names](Self::and_origin) passes.
+/// 3. An `Origin` that the policy [names](Self::trusted_origin) passes.
 /// 4. `Sec-Fetch-Site` decides if it is there: `same-origin` and `none` pass.
 /// 5. Otherwise `Origin` decides if it is there: it must be `https`, with the host and port of the
 ///    request. `http` passes for a loopback host alone, such as `localhost`.
@@ -53,7 +53,7 @@ impl CsrfPolicy {
     /// # Errors
     ///
     /// [`ConfigError::Origin`] if it is not of the form `scheme://host[:port]`.
-    pub fn and_origin(self, origin: &str) -> Result<Self, ConfigError> {
+    pub fn trusted_origin(self, origin: &str) -> Result<Self, ConfigError> {
         let unusable = || ConfigError::Origin(origin.to_owned());
         let uri: Uri = origin.parse().map_err(|_| unusable())?;
         let is_bare = uri.path() == "/" && uri.query().is_none() && !origin.ends_with('/');

@@ -53,7 +53,7 @@ impl TokenSource {
     }
 
     /// Also the cookie.
-    pub fn or_cookie(mut self, cookie: TokenCookie) -> Self {
+    pub fn with_cookie(mut self, cookie: TokenCookie) -> Self {
         self.cookie = Some(cookie);
         self
     }
@@ -73,7 +73,7 @@ impl TokenSource {
     /// that a browser starts. Successful answers get `Cache-Control: private`.
     ///
     /// [RFC 6750, section 2.3]: https://www.rfc-editor.org/rfc/rfc6750#section-2.3
-    pub fn insecure_or_query(mut self) -> Self {
+    pub fn insecure_with_query(mut self) -> Self {
         self.is_query_on = true;
         self
     }

@@ -103,7 +103,7 @@ impl Challenge {
     /// # Errors
     ///
     /// [`ConfigError::Challenge`] if it does not begin with a scheme, or is no header value.
-    pub fn and_scheme(mut self, challenge: &str) -> Result<Self, ConfigError> {
+    pub fn additional_scheme(mut self, challenge: &str) -> Result<Self, ConfigError> {
         let scheme = challenge.split(' ').next().unwrap_or_default();
         let is_scheme = !scheme.is_empty()
             && scheme.bytes().all(bytes::is_token_character)
@@ -132,11 +132,11 @@ impl Challenge {
 
     fn bearer(&self, rejection: &Rejection) -> Option<HeaderValue> {
         let mut text = self.head.clone();
-        if rejection.code().is_none() && text == USUAL {
+        if rejection.oauth_error().is_none() && text == USUAL {
             // Each copy of another value counts in a place that all threads write to.
             return Some(HeaderValue::from_static(USUAL));
         }
-        if let Some(code) = rejection.code() {
+        if let Some(code) = rejection.oauth_error() {
             let description = rejection.client_text();
             // Writing to a string does not fail.
             let _ = write!(

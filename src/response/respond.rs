@@ -163,7 +163,7 @@ impl<B: From<String>> RespondTo<B> for ProblemDetails {
             HeaderValue::from_static("application/problem+json"),
         );
         let code = rejection
-            .code()
+            .oauth_error()
             .filter(|_| head.status != StatusCode::NOT_FOUND);
         let name = code.unwrap_or(match head.status.as_u16() {
             401 => "authentication_required",
@@ -256,7 +256,7 @@ fn grpc_type(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// How a rejection is dressed: everything but the body.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Dress {
+pub(crate) struct Presentation {
     challenge: Challenge,
     pub(crate) hides_forbidden: bool,
     ready: Ready,
@@ -289,7 +289,7 @@ impl Clone for Ready {
     }
 }
 
-impl Dress {
+impl Presentation {
     pub(crate) fn challenge(&self) -> &Challenge {
         &self.challenge
     }
@@ -408,7 +408,7 @@ pub(crate) struct Provisional(pub(crate) Rejection);
 impl Provisional {
     pub(crate) fn response<B: Default>(rejection: Rejection, exchange: &Exchange) -> Response<B> {
         let mut response =
-            Dress::default().response(&rejection, exchange, Maps::default(), &EmptyBody);
+            Presentation::default().response(&rejection, exchange, Maps::default(), &EmptyBody);
         response.extensions_mut().insert(Self(rejection));
         response
     }
@@ -517,7 +517,7 @@ pub(crate) mod tests {
     #[test]
     fn headers_that_are_ready_are_those_of_the_kind() {
         let exchange = Exchange::default();
-        let mut dress = Dress::default();
+        let mut dress = Presentation::default();
         for realm in ["api", "calendar"] {
             dress.set_challenge(Challenge::new(realm).unwrap());
             for rejection in every_kind().chain(every_kind()) {

@@ -57,7 +57,7 @@ pub fn fixture_time() -> SystemTime {
 
 pub fn has_own(claims: &Claims) -> bool {
     let before = READ.get();
-    claims.of_type::<Counted>().unwrap();
+    claims.deserialize::<Counted>().unwrap();
     READ.get() == before
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{Request, Response};
 use tokio::time::sleep;
-use tower_jwt_auth::fetch::{Fetch, FetchError, Fetching};
+use tower_jwt_auth::fetch::{Fetch, FetchError, FetchFuture};
 use tower_jwt_auth::test::TestIssuer;
 
 /// Where the key set of the issuer `https://as.example` stands.
@@ -104,7 +104,7 @@ impl Network {
 }
 
 impl Fetch for Network {
-    fn fetch(&self, request: Request<()>, _: usize) -> Fetching {
+    fn fetch(&self, request: Request<()>, _: usize) -> FetchFuture {
         let answer = self.answer_to(&request);
         let delay = *self.delay.lock().unwrap();
         self.asked.lock().unwrap().push(request);

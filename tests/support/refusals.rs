@@ -147,7 +147,7 @@ fn cases() -> Vec<(RejectionKind, Option<JwtAuth>, Request<String>)> {
         .unwrap();
     let with_cookie = fixture
         .auth()
-        .token_source(TokenSource::header().or_cookie(cookie));
+        .token_source(TokenSource::header().with_cookie(cookie));
     cases.push((CrossSiteRequest, Some(with_cookie), cross_site));
 
     let pending = JwtAuth::new(
@@ -161,16 +161,21 @@ fn cases() -> Vec<(RejectionKind, Option<JwtAuth>, Request<String>)> {
     let down = async |_: Claims| Err(RevocationError::new("store is down"));
     let revoking = fixture.auth().revocation(down);
     cases.push((RevocationUnavailable, Some(revoking), get(&good().mint())));
-    let revoking = fixture.auth().revocation(AllRevoked);
-    cases.push((Revoked, Some(revoking), get(&good().mint())));
+    for (kind, status) in [
+        (Revoked, RevocationStatus::Revoked),
+        (Suspended, RevocationStatus::Suspended),
+    ] {
+        let revoking = fixture.auth().revocation(All(status));
+        cases.push((kind, Some(revoking), get(&good().mint())));
+    }
     cases
 }
 
 /// Everything is revoked, and known at once.
-struct AllRevoked;
+struct All(RevocationStatus);
 
-impl tower_jwt_auth::revocation::Revocation for AllRevoked {
+impl tower_jwt_auth::revocation::Revocation for All {
     fn check(&self, _: &Claims) -> RevocationCheck {
-        RevocationCheck::Ready(Ok(RevocationStatus::Revoked))
+        RevocationCheck::Ready(Ok(self.0))
     }
 }

@@ -175,11 +175,12 @@ fn keeps_no_text_of_a_token() {
     let kept = slots.find_map(|(_, slot)| (*slot.load()).clone()).unwrap();
     // Every field, so that a new one has to come past here: numbers, and the caller's value.
     let Entry {
-        print: Print {
-            sum: _,
-            digest: _,
-            length: 148,
-        },
+        print:
+            Fingerprint {
+                sum: _,
+                digest: _,
+                length: 148,
+            },
         lifetime: ALWAYS,
         used: _,
         generation: _,

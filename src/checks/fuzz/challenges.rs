@@ -31,7 +31,7 @@ pub fn challenge(parts: &[u8]) {
             .chars()
             .all(|one| one == '\t' || matches!(one, ' '..='~'));
     let faults = [(is_bad, other, "a challenge of another scheme")];
-    if let Some(challenge) = confirmed(challenge.and_scheme(other), &faults) {
+    if let Some(challenge) = confirmed(challenge.additional_scheme(other), &faults) {
         assert_eq!(lines_of(&challenge, &missing), [&*expected, other]);
     }
 }

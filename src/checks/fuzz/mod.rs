@@ -198,7 +198,7 @@ pub fn settings(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let refusals = [
         Audience::new(&text).err(),
-        CsrfPolicy::same_origin().and_origin(&text).err(),
+        CsrfPolicy::same_origin().trusted_origin(&text).err(),
         Issuer::new(&text).err(),
         TokenCookie::new(&text, CsrfPolicy::same_origin()).err(),
     ];

@@ -372,7 +372,8 @@ impl Judgement {
             if !rules.accepts_id_tokens {
                 self.fault(RejectionKind::WrongType);
             }
-        } else if text("token_use").is_some_and(|kind| kind != "access" && kind != "id") {
+        }
+        if text("token_use").is_some_and(|kind| kind != "access" && kind != "id") {
             self.fault(RejectionKind::WrongType);
         }
         let strange = ["events", "status_list", "token_introspection", "htm", "htu"];

@@ -52,8 +52,8 @@ pub fn request(parts: &[u8]) {
     let policy = CsrfPolicy::same_origin();
     let token_cookie = TokenCookie::new("__Host-token", policy).expect("a good name");
     let source = TokenSource::header()
-        .or_cookie(token_cookie)
-        .insecure_or_query();
+        .with_cookie(token_cookie)
+        .insecure_with_query();
 
     let in_header = if authorization.is_empty() {
         Found::Nothing

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::keys::key::KeyId;
 
 /// Who may cause a load by a token whose key is not there.
-pub(crate) struct Gate {
+pub(crate) struct Budget {
     /// A load runs, or is about to.
     is_pending: bool,
     /// When the newest load began.
@@ -41,7 +41,7 @@ pub(crate) struct Gate {
     hasher: RandomState,
 }
 
-impl Gate {
+impl Budget {
     pub(crate) fn new(cooldown: Duration) -> Self {
         let now = Instant::now();
         Self {
@@ -217,12 +217,12 @@ mod tests {
 
     const COOLDOWN: Duration = Duration::from_secs(30);
 
-    fn gate() -> Gate {
-        Gate::new(COOLDOWN)
+    fn gate() -> Budget {
+        Budget::new(COOLDOWN)
     }
 
     /// Asks, and answers the load at once if one begins: nothing new.
-    fn look(gate: &mut Gate, id: impl AsRef<str>) -> Admission {
+    fn look(gate: &mut Budget, id: impl AsRef<str>) -> Admission {
         let admission = gate.admit(Some(id.as_ref()));
         if admission == Begin {
             gate.close_answered(&[], &[]);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     /// The same for a bad signature.
-    fn forge(gate: &mut Gate) -> Admission {
+    fn forge(gate: &mut Budget) -> Admission {
         let admission = gate.admit(None);
         if admission == Begin {
             gate.close_answered(&[], &[]);
@@ -239,7 +239,7 @@ mod tests {
         admission
     }
 
-    fn loads(gate: &mut Gate, ids: std::ops::Range<u32>) -> usize {
+    fn loads(gate: &mut Budget, ids: std::ops::Range<u32>) -> usize {
         ids.filter(|id| look(gate, format!("id-{id}")) == Begin)
             .count()
     }
@@ -283,7 +283,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_cooldown_is_no_division_by_it() {
-        let mut gate = Gate::new(Duration::ZERO);
+        let mut gate = Budget::new(Duration::ZERO);
         assert_eq!(loads(&mut gate, 0..10), 10);
     }
 
@@ -370,7 +370,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_found_is_paid_back_up_to_a_bound() {
         let mut gate = gate();
-        let found = |gate: &mut Gate| {
+        let found = |gate: &mut Budget| {
             (0..250)
                 .take_while(|at| {
                     let id = format!("found-{at}");
@@ -412,7 +412,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_remembered_is_bounded() {
-        let mut gate = Gate::new(Duration::ZERO);
+        let mut gate = Budget::new(Duration::ZERO);
         let bound = u32::try_from(REMEMBERED).unwrap();
         loads(&mut gate, 0..bound + 10);
         assert!(gate.missed.len() <= REMEMBERED);

@@ -1,4 +1,4 @@
-//! Fetching one document, within its time and its size.
+//! FetchFuture one document, within its time and its size.
 
 use std::fmt;
 use std::sync::Arc;

@@ -26,7 +26,7 @@ use crate::keys::store::KeyStore;
 /// Keys in a file that is read again when it changes: a mounted secret, a key set that something
 /// else writes.
 ///
-/// Start with [`eager`](Self::eager) or [`lazy`](Self::lazy), inside of a tokio runtime. The path
+/// Start with [`watch`](Self::watch) or [`watch_lazy`](Self::watch_lazy), inside of a tokio runtime. The path
 /// is resolved anew for each look, so a Kubernetes volume, whose symbolic links are swapped, needs
 /// nothing special. A file that is missing, half written or broken changes nothing: the last good
 /// keys serve on, [`status`](KeyStore::status) has the reason, and the next look may find a better
@@ -42,7 +42,7 @@ use crate::keys::store::KeyStore;
 /// # fn example() -> Result<(), tower_jwt_auth::ConfigError> {
 /// let keys = KeyFile::new("/etc/secrets/jwt", KeyFormat::secret(Algorithm::HS256))
 ///     .overlap(Duration::from_secs(900))
-///     .eager()?;
+///     .connect()?;
 /// # drop(keys);
 /// # Ok(())
 /// # }
@@ -91,14 +91,14 @@ impl KeyFile {
     }
 
     /// A store with the keys that the file has now. The calling thread waits for the file, 5 seconds
-    /// at most; where its file system is slow, use [`lazy`](Self::lazy).
+    /// at most; where its file system is slow, use [`watch_lazy`](Self::watch_lazy).
     ///
     /// # Errors
     ///
     /// [`ConfigError::KeySource`] with the path and the reason if the file has no keys, is not a
     /// regular file or cannot be read in that time, and outside of a tokio runtime or in one without
     /// timers.
-    pub fn eager(mut self) -> Result<KeyStore, ConfigError> {
+    pub fn watch(mut self) -> Result<KeyStore, ConfigError> {
         let began = Instant::now();
         let content = read_file_in_time(&self.source.path).map_err(ConfigError::KeySource)?;
         let loaded = self.source.take(&content);
@@ -112,7 +112,7 @@ impl KeyFile {
     /// # Errors
     ///
     /// [`ConfigError::KeySource`] outside of a tokio runtime, or in one without timers.
-    pub fn lazy(self) -> Result<KeyStore, ConfigError> {
+    pub fn watch_lazy(self) -> Result<KeyStore, ConfigError> {
         self.start(Start::Empty)
     }
 

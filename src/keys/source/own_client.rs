@@ -11,8 +11,8 @@ impl KeyStore {
     ///
     /// That client checks certificates against the roots of the system, follows no redirects, and
     /// reads no proxy from the environment. For a proxy or a private authority give your own to
-    /// [`RemoteKeys::jwks`]. Start with [`lazy`](RemoteKeys::lazy) or
-    /// [`eager`](RemoteKeys::eager).
+    /// [`RemoteKeys::jwks`]. Start with [`connect_lazy`](RemoteKeys::connect_lazy) or
+    /// [`connect`](RemoteKeys::connect).
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl KeyStore {
     /// use tower_jwt_auth::{Audience, Issuer, JwtAuth, KeyStore};
     ///
     /// let issuer = Issuer::new("https://login.example.com")?;
-    /// let keys = KeyStore::discover(&issuer)?.eager().await?;
+    /// let keys = KeyStore::discover(&issuer)?.connect().await?;
     /// let auth = JwtAuth::new(issuer, Audience::new("calendar-api")?, keys);
     /// # drop(auth);
     /// # Ok(())

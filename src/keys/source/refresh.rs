@@ -23,11 +23,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
 use crate::error::config::ConfigError;
-use crate::keys::source::budget::{Admission, Gate};
+use crate::keys::source::budget::{Admission, Budget};
 use crate::keys::source::load::{Load, Schedule, Start};
 use crate::keys::source::loading::Task;
 use crate::keys::source::patience::Patience;
-use crate::keys::status::{Failing, Freshness, KeyChange, KeyStatus};
+use crate::keys::status::{Freshness, KeyChange, KeyStatus, LoadFailure};
 #[cfg(feature = "remote")]
 use crate::keys::store::Shared;
 use crate::keys::store::{Deadline, KeyStore, LookUp, Prospect};
@@ -46,7 +46,7 @@ pub(crate) struct Refresher {
 /// What store and task share.
 pub(crate) struct Link {
     source: String,
-    gate: Mutex<Gate>,
+    gate: Mutex<Budget>,
     finished: watch::Sender<u64>,
     progress: Mutex<Progress>,
     has_ended: AtomicBool,
@@ -95,7 +95,7 @@ impl Refresher {
         let (wanted, receiver) = mpsc::channel(1);
         let link = Arc::new(Link {
             source: source.to_string(),
-            gate: Mutex::new(Gate::new(schedule.cooldown)),
+            gate: Mutex::new(Budget::new(schedule.cooldown)),
             finished: watch::Sender::new(0),
             progress: Mutex::default(),
             has_ended: AtomicBool::new(false),
@@ -268,7 +268,7 @@ impl Refresher {
         status.loads = progress.loads;
         status.fresh_until = progress.fresh_until.map(on_wall);
         status.next_refresh = progress.next.map(on_wall);
-        status.failing = progress.failing.map(|(since, reason)| Failing {
+        status.failing = progress.failing.map(|(since, reason)| LoadFailure {
             since: on_wall(since),
             reason,
         });
@@ -285,7 +285,7 @@ impl Refresher {
 }
 
 impl Link {
-    pub(crate) fn gate(&self) -> MutexGuard<'_, Gate> {
+    pub(crate) fn gate(&self) -> MutexGuard<'_, Budget> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -19,14 +19,14 @@ use crate::keys::source::documents::Documents;
 use crate::keys::source::freshness::{Lifetimes, Validators, checked};
 use crate::keys::source::load::{Load, LoadError, Loaded, Schedule, Start};
 use crate::keys::source::refresh::{Refresher, runtime_for};
-use crate::keys::source::snapshot::{BootKeys, BootStore};
+use crate::keys::source::snapshot::{BootKeys, KeySnapshotStore};
 use crate::keys::store::KeyStore;
 use crate::telemetry;
 
 /// Keys to be fetched from an issuer, and again whenever that is due.
 ///
 /// Every setting has a default with a reason in [the guide](crate::guide::defaults). Start with
-/// [`lazy`](Self::lazy) or [`eager`](Self::eager), inside of a tokio runtime.
+/// [`connect_lazy`](Self::connect_lazy) or [`connect`](Self::connect), inside of a tokio runtime.
 ///
 /// What the application decides outlasts every fetch: a key that it
 /// [removed](KeyStore::remove) or [retired](KeyStore::retire) stays dead though the issuer still
@@ -44,7 +44,7 @@ use crate::telemetry;
 /// use tower_jwt_auth::{Audience, Issuer, JwtAuth};
 ///
 /// let issuer = Issuer::new("https://login.example.com")?;
-/// let keys = RemoteKeys::discover(&issuer, client)?.lazy()?;
+/// let keys = RemoteKeys::discover(&issuer, client)?.connect_lazy()?;
 /// let auth = JwtAuth::new(issuer, Audience::new("calendar-api")?, keys.clone());
 /// println!("{}", keys.status());
 /// # drop(auth);
@@ -223,14 +223,14 @@ impl RemoteKeys {
     ///
     /// ```no_run
     /// # async fn example(keys: tower_jwt_auth::keys::RemoteKeys) -> Result<(), tower_jwt_auth::ConfigError> {
-    /// use tower_jwt_auth::keys::BootFile;
+    /// use tower_jwt_auth::keys::KeySnapshotFile;
     ///
-    /// let keys = keys.boot_store(BootFile::new("/var/lib/calendar/keys.json")).eager().await?;
+    /// let keys = keys.snapshot_store(KeySnapshotFile::new("/var/lib/calendar/keys.json")).connect().await?;
     /// # drop(keys);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn boot_store(mut self, store: impl BootStore) -> Self {
+    pub fn snapshot_store(mut self, store: impl KeySnapshotStore) -> Self {
         self.source.boot = Some(Arc::new(store));
         self
     }
@@ -246,13 +246,13 @@ impl RemoteKeys {
     /// 5 seconds at most, unless [kept keys](Self::boot_store) are there, which are read in the
     /// background too. If it fails, tokens are answered with 503 until a later one succeeds.
     ///
-    /// Fetching ends with the runtime that this is called in, and [`KeyStore::status`] says so.
+    /// FetchFuture ends with the runtime that this is called in, and [`KeyStore::status`] says so.
     ///
     /// # Errors
     ///
     /// [`ConfigError::KeySource`] outside of a tokio runtime, in one without timers, and for plain
     /// `http` that is not [allowed](Self::insecure_plain_http).
-    pub fn lazy(self) -> Result<KeyStore, ConfigError> {
+    pub fn connect_lazy(self) -> Result<KeyStore, ConfigError> {
         self.source.check_places()?;
         let start = match self.source.boot_keys() {
             Some(kept) => Start::Keeping(Box::pin(kept.load())),
@@ -267,8 +267,8 @@ impl RemoteKeys {
     /// # Errors
     ///
     /// [`ConfigError::KeySource`] with the URL and the reason if there are none, and as for
-    /// [`lazy`](Self::lazy).
-    pub async fn eager(mut self) -> Result<KeyStore, ConfigError> {
+    /// [`connect_lazy`](Self::connect_lazy).
+    pub async fn connect(mut self) -> Result<KeyStore, ConfigError> {
         self.source.check_places()?;
         runtime_for(&self.source)?;
         let began = Instant::now();
@@ -341,7 +341,7 @@ struct RemoteSource {
     validators: Option<Validators>,
     /// The newest set whose skipped keys were reported.
     reported: Option<KeySet>,
-    boot: Option<Arc<dyn BootStore>>,
+    boot: Option<Arc<dyn KeySnapshotStore>>,
     /// The text of the newest key set, for the boot store.
     newest: Option<String>,
     /// The last save of the boot store. On a disk that hangs it does not come back, and one more

@@ -17,7 +17,7 @@ use crate::json;
 use crate::keys::set::KeySet;
 use crate::telemetry;
 
-/// Where the last good key set is kept between two runs; [`BootFile`] is one.
+/// Where the last good key set is kept between two runs; [`KeySnapshotFile`] is one.
 ///
 /// What is kept is text of public keys: no secret, but whoever can change it can sign tokens that
 /// this service accepts.
@@ -27,7 +27,7 @@ use crate::telemetry;
 /// ([`timeout`](crate::keys::RemoteKeys::timeout)), and goes on without it then. Nothing else waits
 /// for a [`save`](Self::save), and while one has not come back no other begins. A panic counts as an
 /// error.
-pub trait BootStore: Send + Sync + 'static {
+pub trait KeySnapshotStore: Send + Sync + 'static {
     /// What was saved last; `None` if nothing was.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ pub trait BootStore: Send + Sync + 'static {
     fn save(&self, kept: &[u8]) -> Result<()>;
 }
 
-/// A [`BootStore`] in a file, which only its owner may read and write.
+/// A [`KeySnapshotStore`] in a file, which only its owner may read and write.
 ///
 /// The file is written beside its place and then moved there, so that instances that share it never
 /// see a part of it. On Unix it gets the permissions 0600.
@@ -56,11 +56,11 @@ pub trait BootStore: Send + Sync + 'static {
 /// write the directory: its members can take the file away, and a file of theirs is not believed. Of
 /// a link in the place of the file the same is asked: its owner, and its directory.
 #[derive(Clone, Debug)]
-pub struct BootFile {
+pub struct KeySnapshotFile {
     path: PathBuf,
 }
 
-impl BootFile {
+impl KeySnapshotFile {
     /// Keeps the keys in this file. Its directory has to be there, and each issuer needs a file of
     /// its own.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -118,7 +118,7 @@ impl BootFile {
     }
 }
 
-impl BootStore for BootFile {
+impl KeySnapshotStore for KeySnapshotFile {
     fn load(&self) -> Result<Option<Vec<u8>>> {
         // Asked before the file is opened: opening a pipe would wait for its other end.
         match fs::metadata(&self.path) {
@@ -218,7 +218,7 @@ mod unix {
 
 /// What is kept of the keys of one source.
 pub(crate) struct BootKeys {
-    pub(crate) store: Arc<dyn BootStore>,
+    pub(crate) store: Arc<dyn KeySnapshotStore>,
     pub(crate) source: String,
     pub(crate) clock: Arc<dyn Clock>,
     /// Older ones are not used.

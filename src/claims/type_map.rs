@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use http::Extensions;
 
-/// A value that a [`Memo`] keeps.
+/// A value that a [`TypeMap`] keeps.
 pub(crate) trait Entry: Any + Send + Sync {
     /// Removes what is in the extensions of a request because of this value.
     fn withdraw_from(&self, extensions: &mut Extensions);
@@ -16,12 +16,12 @@ pub(crate) trait Entry: Any + Send + Sync {
 ///
 /// Most programs ask for one: which type the first value has is known without following a pointer.
 #[derive(Default)]
-pub(crate) struct Memo {
+pub(crate) struct TypeMap {
     first: OnceLock<Box<dyn Entry>>,
     others: OnceLock<Box<Self>>,
 }
 
-impl Memo {
+impl TypeMap {
     pub(crate) fn get<T: 'static>(&self) -> Option<&T> {
         self.find().ok()
     }
@@ -39,26 +39,26 @@ impl Memo {
 
     /// Removes what is in the extensions of a request because of one of the values.
     pub(crate) fn withdraw_from(&self, extensions: &mut Extensions) {
-        let mut memo = Some(self);
-        while let Some(Self { first, others }) = memo {
+        let mut map = Some(self);
+        while let Some(Self { first, others }) = map {
             if let Some(value) = first.get() {
                 value.withdraw_from(extensions);
             }
-            memo = others.get().map(|others| &**others);
+            map = others.get().map(|others| &**others);
         }
     }
 
-    /// The value of this type, or a memo behind all values, in which none has been seen.
+    /// The value of this type, or a map behind all values, in which none has been seen.
     fn find<T: 'static>(&self) -> Result<&T, &Self> {
-        let mut memo = self;
-        while let Some(value) = memo.first.get() {
+        let mut map = self;
+        while let Some(value) = map.first.get() {
             let any: &dyn Any = &**value;
             if let Some(value) = any.downcast_ref() {
                 return Ok(value);
             }
-            memo = memo.others.get_or_init(Box::default);
+            map = map.others.get_or_init(Box::default);
         }
-        Err(memo)
+        Err(map)
     }
 }
 
@@ -79,27 +79,27 @@ mod tests {
 
     #[test]
     fn memo_withdraws_each_of_its_values_and_nothing_else() {
-        let memo = Memo::default();
-        memo.put(1_u8);
-        memo.put("two");
+        let map = TypeMap::default();
+        map.put(1_u8);
+        map.put("two");
         let mut extensions = Extensions::new();
         extensions.insert(7_u8);
         extensions.insert(7_u16);
         extensions.insert("seven");
-        memo.withdraw_from(&mut extensions);
+        map.withdraw_from(&mut extensions);
         assert_eq!(extensions.len(), 1);
         assert_eq!(extensions.get(), Some(&7_u16));
     }
 
     #[test]
     fn memo_keeps_one_value_per_type() {
-        let memo = Memo::default();
-        assert!(memo.get::<u8>().is_none());
-        assert_eq!(memo.put(1_u8), &1);
-        assert_eq!(memo.put("two"), &"two");
-        assert_eq!(memo.put(3_u8), &1, "the first one stays");
-        assert_eq!(memo.get::<u8>(), Some(&1));
-        assert_eq!(memo.get::<&str>(), Some(&"two"));
-        assert!(memo.get::<u16>().is_none());
+        let map = TypeMap::default();
+        assert!(map.get::<u8>().is_none());
+        assert_eq!(map.put(1_u8), &1);
+        assert_eq!(map.put("two"), &"two");
+        assert_eq!(map.put(3_u8), &1, "the first one stays");
+        assert_eq!(map.get::<u8>(), Some(&1));
+        assert_eq!(map.get::<&str>(), Some(&"two"));
+        assert!(map.get::<u16>().is_none());
     }
 }
