@@ -3,6 +3,9 @@
 //! | page | answers |
 //! |---|---|
 //! | [`start`] | how do I protect my axum, tonic or hyper service? |
+//! | [`rejections`] | why was my token rejected? |
+//! | [`placement`] | where does the layer go, and what does an unknown path get? |
+//! | [`recipes`] | how do I do it with tenants, users, spans, WebSockets, metrics? |
 //! | [`mistakes`] | which four mistakes hurt people, and what prevents each? |
 //! | [`keys`] | where do keys come from, and how do they change without a restart? |
 //! | [`providers`] | which settings fit the tokens of Auth0, Okta, Entra ID and others? |
@@ -27,6 +30,9 @@ macro_rules! page {
 }
 
 page!(start);
+page!(rejections);
+page!(placement);
+page!(recipes);
 page!(mistakes);
 page!(keys);
 page!(providers);
