@@ -119,7 +119,13 @@ mod verdicts;
 mod verifier;
 
 /// The code of the README, compiled where everything that it uses is there.
-#[cfg(all(doctest, feature = "axum", feature = "grpc", feature = "test-util"))]
+#[cfg(all(
+    doctest,
+    feature = "axum",
+    feature = "grpc",
+    feature = "reqwest",
+    feature = "test-util"
+))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 

@@ -105,7 +105,9 @@ impl From<Rejection> for Failed {
             RejectionKind::UnknownKey => Stage::Key,
             RejectionKind::BadSignature => Stage::Signature,
             RejectionKind::KeySourceUnavailable => Stage::Unavailable,
-            RejectionKind::Revoked | RejectionKind::RevocationUnavailable => Stage::Attested,
+            RejectionKind::Revoked
+            | RejectionKind::RevocationUnavailable
+            | RejectionKind::Suspended => Stage::Attested,
             _ => Stage::Claims,
         };
         Self { stage, rejection }

@@ -243,7 +243,7 @@ impl RemoteKeys {
     }
 
     /// A store that begins to fetch in the background. The first requests wait for the first fetch,
-    /// 5 seconds at most, unless [kept keys](Self::boot_store) are there, which are read in the
+    /// 5 seconds at most, unless [kept keys](Self::snapshot_store) are there, which are read in the
     /// background too. If it fails, tokens are answered with 503 until a later one succeeds.
     ///
     /// FetchFuture ends with the runtime that this is called in, and [`KeyStore::status`] says so.
@@ -261,7 +261,7 @@ impl RemoteKeys {
         self.start(start)
     }
 
-    /// A store with the issuer's keys, fetched now; with [kept keys](Self::boot_store) if that
+    /// A store with the issuer's keys, fetched now; with [kept keys](Self::snapshot_store) if that
     /// fails and they are there.
     ///
     /// # Errors
