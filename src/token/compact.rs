@@ -348,11 +348,16 @@ fn flaw_of_text(token: &[u8]) -> Option<Rejection> {
             "token is the word `undefined` or `null`: the client had no token when it made the request",
         ));
     }
+    let dots = memchr_iter(b'.', token).count();
+    // Whatever its characters are, this is no JWT. Opaque tokens are long, and looking at each
+    // character takes longer than the rest of the answer.
+    if dots == 0 {
+        return Some(parts_expected(1));
+    }
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if !bytes::all(token, legal) {
         return Some(shape("token has characters that no compact JWT has"));
     }
-    let dots = memchr_iter(b'.', token).count();
     (dots != 2).then(|| parts_expected(dots.saturating_add(1)))
 }
 
