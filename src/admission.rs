@@ -1,5 +1,5 @@
-//! What layer and service share: the settings, the verdict on a request, and what remains to be done
-//! to its response.
+//! What layer and service share: the settings, the verdict on a request, and the last changes to its
+//! response.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::response::respond::{Exchange, Maps, Presentation, Provisional, Respon
 use crate::striped::Stripe;
 use crate::verifier::{Verdict, Verifier, Wait};
 
-/// What concerns HTTP alone.
+/// The settings that concern only HTTP.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) source: TokenSource,
@@ -27,14 +27,14 @@ pub(crate) struct Settings {
     pub(crate) removes_credentials: bool,
 }
 
-/// What all clones of a service share.
+/// The state that all clones of a service share.
 pub(crate) struct Shared<C, R> {
     pub(crate) verifier: Verifier<C>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) responder: R,
 }
 
-/// What is to become of a request.
+/// The verdict on a request.
 pub(crate) enum Admission<C> {
     Accepted(Claims<C>),
     Anonymous,
@@ -77,7 +77,7 @@ impl<C, R> Shared<C, R> {
         response
     }
 
-    /// Says which request headers the verdict depends on.
+    /// Adds `Vary`: the request headers on which the verdict depends.
     fn mark(&self, headers: &mut HeaderMap) {
         if self.settings.is_optional {
             for name in self.settings.source.header_names() {
@@ -87,7 +87,7 @@ impl<C, R> Shared<C, R> {
     }
 }
 
-/// What remains to be done to a request that is let through, and to its response.
+/// The last changes to a request that is passed on, and to its response.
 pub(crate) struct Finish<C, R> {
     shared: Arc<Stripe<Shared<C, R>>>,
     exchange: Exchange,
@@ -115,19 +115,19 @@ impl<C: 'static, R> Finish<C, R> {
         self.prepare(request);
     }
 
-    /// Says in the extensions that nobody was verified.
+    /// Notes in the extensions that no token was verified.
     pub(crate) fn leave_anonymous<B>(&self, request: &mut Request<B>) {
         require::leave_anonymous(request.extensions_mut());
         self.prepare(request);
     }
 
-    /// Hides the token from what comes behind, as the settings say.
+    /// Hides the token from the inner service, according to the settings.
     pub(crate) fn conceal<B>(&self, request: &mut Request<B>) {
         let settings = &self.shared.settings;
         request::conceal(request, &settings.source, settings.removes_credentials);
     }
 
-    /// Gives tonic methods the challenge for their own refusals.
+    /// Gives tonic methods the challenge for their own rejections.
     fn prepare<B>(&self, request: &mut Request<B>) {
         if self.exchange.is_grpc() {
             request
@@ -144,7 +144,7 @@ impl<C: 'static, R> Finish<C, R> {
             .reject(rejection, &self.exchange, Maps::default())
     }
 
-    /// Gives a response of the inner service what HTTP asks of this layer.
+    /// Adds the headers that HTTP requires from this layer to a response of the inner service.
     pub(crate) fn finish<ResBody>(&self, mut response: Response<ResBody>) -> Response<ResBody>
     where
         R: RespondTo<ResBody>,
@@ -184,8 +184,8 @@ fn make_private(headers: &mut HeaderMap) {
     }
 }
 
-/// A request that a browser sends before another, and never with credentials (Fetch standard,
-/// CORS-preflight fetch).
+/// Whether this is a CORS preflight, which a browser sends before another request and always without
+/// credentials (Fetch standard, CORS-preflight fetch).
 fn is_preflight<B>(request: &Request<B>) -> bool {
     request.method() == Method::OPTIONS
         && request.headers().contains_key(ORIGIN)

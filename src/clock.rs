@@ -1,24 +1,26 @@
-//! Where the time comes from.
+//! The source of the current time.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Source of the current time.
 ///
-/// The verifier reads it once for each verdict, so that all checks of a token see the same moment.
-/// Tokens are judged by what the clock says at that moment. If the clock is set back, a token that
-/// had expired is valid again until its `exp` has passed once more, and one whose `nbf` or `iat` now
-/// lies in the future is rejected, cached or not.
+/// The verifier reads the clock once for all checks of a token, so that they see the same moment. It
+/// reads the clock again if it had to wait for keys or for a revocation check.
+///
+/// If the clock is set back, a token that had expired is valid again until its `exp` has passed once
+/// more. A token whose `nbf` or `iat` now lies in the future is rejected. Both hold for cached tokens
+/// too.
 ///
 /// Implemented for closures, so a test can write
-/// `.clock(|| UNIX_EPOCH + Duration::from_secs(1_700_000_000))`; the `test-util` feature has a
+/// `.clock(|| UNIX_EPOCH + Duration::from_secs(1_700_000_000))`. The `test-util` feature has a
 /// clock that can be moved while requests run.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> SystemTime;
 }
 
-/// Clock of the operating system: the default.
+/// Clock of the operating system. This is the default.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemClock;
@@ -52,12 +54,12 @@ impl NumericDate {
         Self(self.0 - duration.as_secs_f64())
     }
 
-    /// Before the year 10000. What lies behind it was not meant in seconds.
+    /// Whether the time is before the year 10000. A later time was probably not given in seconds.
     pub(crate) fn is_in_calendar(self) -> bool {
         self.0 < CALENDAR_END
     }
 
-    /// The same moment for the standard library; what it cannot hold becomes the nearest end.
+    /// The same moment as a [`SystemTime`], limited to the range from the epoch to the year 9999.
     pub(crate) fn to_system_time(self) -> SystemTime {
         let far = Duration::from_secs(FAR_FUTURE);
         let since = Duration::try_from_secs_f64(self.0.max(0.0))
@@ -77,7 +79,7 @@ impl From<SystemTime> for NumericDate {
     }
 }
 
-/// The begin of the year 10000.
+/// The start of the year 10000.
 const CALENDAR_END: f64 = 253_402_300_800.0;
 /// The last second of the year 9999.
 const FAR_FUTURE: u64 = 253_402_300_799;

@@ -1,4 +1,4 @@
-//! [`ResponseFuture`]: rejected, waiting, or the inner service's own.
+//! [`ResponseFuture`]: a rejection, a wait, or the future of the inner service.
 
 use std::fmt;
 use std::future::Future;
@@ -18,7 +18,7 @@ pin_project! {
     pub struct ResponseFuture<S: Service<Request<B>>, B, C, R> {
         #[pin]
         state: State<S, B, S::Future, C, S::Response>,
-        // Nothing is left to do to a response that is there.
+        // `None` for a rejection, which is complete.
         finish: Option<Finish<C, R>>,
     }
 }
@@ -27,10 +27,10 @@ pin_project! {
     #[project = StateProjection]
     enum State<S, B, F, C, O> {
         Rejected { response: Option<O> },
-        /// A verdict that is still to come, and the call to make then. It is in a box for the
-        /// sake of those who do not wait: they would have to carry its room along.
+        /// A verification that waits, and the call to make afterwards. The call is boxed, so that the
+        /// futures of requests that do not wait stay small.
         Waiting { wait: Wait<C>, call: Option<Box<(S, Request<B>)>> },
-        /// The verdict is there, and the inner service has to be ready once more.
+        /// The token was accepted, and the inner service must become ready again.
         Accepted { call: Option<Box<(S, Request<B>)>> },
         Inner { #[pin] future: F },
     }
@@ -46,7 +46,7 @@ impl<S: Service<Request<B>>, B, C, R> ResponseFuture<S, B, C, R> {
         }
     }
 
-    /// `service` is asked whether it is ready when the verdict is there.
+    /// `service` is polled for readiness after the verification has ended.
     pub(crate) fn waiting(
         finish: Finish<C, R>,
         wait: Wait<C>,

@@ -1,4 +1,4 @@
-//! [`JwtAuth`]: what is configured.
+//! [`JwtAuth`]: the configuration of the layer.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -27,19 +27,19 @@ use crate::verifier::{self, Verifier};
 
 /// Layer that verifies the access token of each request except a CORS preflight (`OPTIONS`).
 ///
-/// It puts the [`Claims`] of a good token into the extensions of the request, and answers every
-/// other request itself. A [preflight](Self::check_preflights) passes without claims, because
-/// browsers never send a token with it.
+/// A request with a valid token gets the [`Claims`] of the token in its extensions and is passed
+/// on. The layer answers every other request itself. A [preflight](Self::check_preflights) passes
+/// without claims, because browsers never send a token with it.
 ///
-/// Issuer, audience and keys are the three things that cannot be left out. Everything else has a
-/// [default](crate::guide::defaults) and a setter. A clone is cheap.
+/// Issuer, audience and keys are required. Everything else has a [default](crate::guide::defaults)
+/// and a setter. Clones are cheap.
 ///
-/// Put it around the routes that need a token, and a CORS layer around it: a browser shows its
-/// page a rejection only if that has CORS headers too.
+/// Put this layer around the routes that need a token, and put a CORS layer around this layer. A
+/// browser shows a rejection to the page only if the response has CORS headers.
 ///
-/// Two layers may stand one inside the other. Each verifies the request by its own settings. The
-/// service sees the verdict of the inner one alone: that layer removes the claims that the outer
-/// one has put into the extensions.
+/// Layers can be nested. Each layer verifies the request by its own settings. The service sees the
+/// claims of the inner layer only, because the inner layer removes the claims that the outer layer
+/// added.
 ///
 /// # Example: protect a service
 ///
@@ -67,9 +67,9 @@ use crate::verifier::{self, Verifier};
 /// let response = service.clone().oneshot(request.body(String::new()).unwrap()).await.unwrap();
 /// assert_eq!(response.body(), "hello alice");
 ///
-/// let refused = service.oneshot(Request::new(String::new())).await.unwrap();
-/// assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-/// assert_eq!(refused.headers()["www-authenticate"], r#"Bearer realm="api""#);
+/// let rejected = service.oneshot(Request::new(String::new())).await.unwrap();
+/// assert_eq!(rejected.status(), StatusCode::UNAUTHORIZED);
+/// assert_eq!(rejected.headers()["www-authenticate"], r#"Bearer realm="api""#);
 /// # });
 /// # }
 /// # Ok::<(), tower_jwt_auth::ConfigError>(())
@@ -79,22 +79,23 @@ use crate::verifier::{self, Verifier};
 #[must_use]
 pub struct JwtAuth<C = NoClaims, R = EmptyBody> {
     verification: Arc<verifier::core::Settings>,
-    /// The verifier, made when it is first asked for.
+    /// The verifier, created on first use.
     core: Arc<OnceLock<Arc<Core>>>,
     settings: Arc<Settings>,
     responder: R,
-    /// What all services of this layer share, made with the first of them: a router may wrap its
-    /// routes anew for each request.
+    /// State shared by all services of this layer, created with the first service. A router may
+    /// wrap its routes again for each request.
     shared: Arc<OnceLock<Striped<Shared<C, R>>>>,
 }
 
 impl JwtAuth {
-    /// A layer that accepts tokens of this issuer, for this audience, signed with these keys.
+    /// Creates a layer that accepts tokens from this issuer, for this audience, signed with one of
+    /// these keys.
     pub fn new(issuer: Issuer, audience: Audience, keys: impl Into<KeyStore>) -> Self {
         Self::from(TrustedIssuer::new(issuer, audience, keys))
     }
 
-    /// Layer for routes inside of this one, which lets those requests through whose token grants
+    /// Creates a layer for routes inside this layer. It passes on only requests whose token grants
     /// `R`.
     ///
     /// # Example: a route that needs a scope
@@ -108,21 +109,21 @@ impl JwtAuth {
     ///     .route_layer(JwtAuth::require::<scope!("calendar:write")>());
     /// ```
     ///
-    /// If the body of the responses has no default, give the guard the responder of the layer with
-    /// [`RequireLayer::respond_with`].
+    /// If the response body does not implement [`Default`], give the guard the same responder as
+    /// the layer, with [`RequireLayer::respond_with`].
     pub fn require<R: Requirement>() -> RequireLayer<R> {
         RequireLayer::new()
     }
 }
 
 impl<C, R> JwtAuth<C, R> {
-    /// Trusts a further issuer, with its own audience, keys and rules. A key of one issuer never
-    /// verifies a token of another, whatever its id.
+    /// Trusts another issuer, with its own audience, keys and rules. A key of one issuer never
+    /// verifies a token of another issuer, even if both use the same key id.
     ///
-    /// An issuer that is trusted already gets a second trust beside the first: two tenants of one
-    /// issuer, say, or a secret beside a remote key set while a login moves to a new algorithm. Each
-    /// has its own audience, keys and rules. A token is accepted if one of them accepts it whole; the
-    /// keys of the one never serve for the audience of the other.
+    /// The same issuer can be added more than once: for two tenants of one issuer, for example, or
+    /// for a secret beside a remote key set while a login moves to a new algorithm. Each entry has
+    /// its own audience, keys and rules. A token is accepted if it passes every check of one entry.
+    /// The keys of one entry are never used for the audience of another.
     ///
     /// The order of the calls does not matter.
     pub fn trust(mut self, issuer: TrustedIssuer) -> Self {
@@ -136,8 +137,8 @@ impl<C, R> JwtAuth<C, R> {
         &mut self.verification_mut().rules
     }
 
-    /// Deserializes own claims of this type in the layer, and refuses tokens whose claims do not
-    /// fit it with 401. Handlers can ask for other types all the same.
+    /// Deserializes the claims of each token into this type in the layer. A token whose claims do
+    /// not fit the type is rejected with 401. Handlers can still ask for other types.
     pub fn claims<D>(self) -> JwtAuth<D, R> {
         JwtAuth {
             verification: self.verification,
@@ -148,9 +149,10 @@ impl<C, R> JwtAuth<C, R> {
         }
     }
 
-    /// Answers rejections with a body, such as [`ProblemDetails`](crate::response::ProblemDetails).
-    /// Default: [`EmptyBody`]. A service whose body has no default needs a responder that makes
-    /// one; see [`RespondTo`](crate::response::RespondTo).
+    /// Sets the responder, which creates the body of each rejection, such as
+    /// [`ProblemDetails`](crate::response::ProblemDetails). Default: [`EmptyBody`]. A service whose
+    /// body does not implement [`Default`] needs a responder that creates one; see
+    /// [`RespondTo`](crate::response::RespondTo).
     pub fn respond_with<T>(self, responder: T) -> JwtAuth<C, T> {
         JwtAuth {
             verification: self.verification,
@@ -161,93 +163,96 @@ impl<C, R> JwtAuth<C, R> {
         }
     }
 
-    /// Asks this check whether a token was revoked, after every other check. Default: none.
+    /// Adds a revocation check. It runs after all other checks of the token. Default: none.
     ///
-    /// Called again, it adds a check. A token is accepted if every check finds it active. One that
-    /// revokes it beats one that fails, so that the answer is 401 and not 503.
+    /// Each call adds a check. A token is accepted if every check finds it active. If one check
+    /// finds the token revoked and another check fails, the answer is 401 and not 503.
     pub fn revocation(mut self, revocation: impl Revocation) -> Self {
         let revocations = &mut self.verification_mut().revocations;
         revocations.push(Arc::new(revocation));
         self
     }
 
-    /// Where the time comes from. Default: the clock of the operating system.
+    /// Sets the source of the current time. Default: the clock of the operating system.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.verification_mut().clock = Arc::new(clock);
         self
     }
 
-    /// How many verified tokens are remembered, and for how long. Default: 10 000 for 5 minutes;
-    /// [`TokenCache::off`] for none.
+    /// Sets how many verified tokens are cached, and for how long. Default: 10 000 tokens, for
+    /// 5 minutes. [`TokenCache::off`] turns the cache off.
     pub fn cache(mut self, cache: TokenCache) -> Self {
         self.verification_mut().cache = cache;
         self
     }
 
-    /// The realm, and what else a challenge says. Default: `realm="api"`.
+    /// Sets the realm and the other parameters of the challenge in `WWW-Authenticate`. Default:
+    /// `realm="api"`.
     pub fn challenge(mut self, challenge: Challenge) -> Self {
         self.settings_mut().dress.set_challenge(challenge);
         self
     }
 
-    /// The maximum size of a token. Default: 16 KiB; up to 64 KiB.
+    /// Sets the maximum size of a token. Default: 16 KiB; up to 64 KiB.
     pub fn max_token_size(mut self, size: MaxTokenSize) -> Self {
         self.verification_mut().max_token_size = size;
         self
     }
 
-    /// Where a request may carry its token. Default: the `Authorization` header alone.
+    /// Sets where a request may carry its token. Default: only the `Authorization` header.
     pub fn token_source(mut self, source: TokenSource) -> Self {
         self.settings_mut().source = source;
         self
     }
 
-    /// Lets requests without a token through, without claims. Default: they are answered with 401.
+    /// Passes on requests without a token, without claims. Default: such requests are rejected with
+    /// 401.
     ///
-    /// A token that is there must be good: a bad one is refused, never taken for none. Handlers
-    /// take `Option<Claims>`; one that takes `Claims` still refuses a request without a token.
-    /// Responses get `Vary: Authorization`.
+    /// A token that is present must be valid. An invalid token is rejected; it is never treated as a
+    /// missing one. Handlers take `Option<Claims>`. A handler that takes `Claims` still rejects a
+    /// request without a token. Responses get `Vary: Authorization`.
     pub fn optional(mut self) -> Self {
         self.settings_mut().is_optional = true;
         self
     }
 
-    /// Answers 404 instead of 403, so that a client does not learn what exists. Default: 403 with
-    /// the scope that is needed. A gRPC client gets `NOT_FOUND` from a
-    /// [guard](Self::require), while a tonic method answers with what it returns.
+    /// Answers 404 instead of 403, so that a client does not learn what exists. Default: 403, with
+    /// the required scope. A gRPC client gets `NOT_FOUND` from a [guard](Self::require). A tonic
+    /// method answers with the status that it returns itself.
     pub fn hide_forbidden(mut self) -> Self {
         self.settings_mut().dress.hides_forbidden = true;
         self
     }
 
-    /// Requires a token of CORS preflights too. No browser sends one with them.
+    /// Requires a token for CORS preflights too. Browsers never send one with a preflight.
     ///
     /// Default: a preflight (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) passes
-    /// without claims, whatever credentials it carries. Everything inside that answers `OPTIONS`
-    /// sees it: a CORS layer, a route for every method (`any`), a fallback, a proxy, a plain Tower
-    /// service. Its headers are those of the client, and nobody has verified an `Authorization`
-    /// among them; [`remove_credentials`](Self::remove_credentials) takes it off here too. A CORS
-    /// layer outside answers preflights before they come here.
+    /// without claims, whatever credentials it carries. It reaches everything inside this layer that
+    /// answers `OPTIONS`: a CORS layer, a route for every method (`any`), a fallback, a proxy, a plain
+    /// Tower service. Its headers come from the client, and an `Authorization` header among them is
+    /// not verified; [`remove_credentials`](Self::remove_credentials) removes it from a preflight
+    /// too. A CORS layer outside this layer answers preflights before they get here.
     pub fn check_preflights(mut self) -> Self {
         self.settings_mut().checks_preflights = true;
         self
     }
 
-    /// Takes the token off each request that is let through, so that no handler passes it on by
-    /// mistake. Default: it stays, and its header is marked as sensitive.
+    /// Removes the token from each request that is passed on, so that no handler forwards it by
+    /// mistake. Default: the token stays, and its header is marked as sensitive.
     ///
-    /// The token goes from every place that the [`TokenSource`] reads: the `Authorization` header
-    /// and the other headers as a whole, from `Cookie` the token cookie alone, from the URI the
-    /// parameter `access_token` alone. Other cookies and parameters stay byte for byte. A subprotocol
-    /// that carries the token goes in any case. Copies that were made outside of the layer, such as
-    /// the `OriginalUri` of axum, are not changed. A [preflight](Self::check_preflights) is let through
-    /// without them as well, although its token is not verified.
+    /// The token is removed from every place that the [`TokenSource`] reads. The `Authorization`
+    /// header and the other configured headers are removed as a whole. Only the token cookie is
+    /// removed from `Cookie`, and only the parameter `access_token` from the URI. Other cookies and
+    /// parameters stay byte for byte. A subprotocol that carries the token is always removed, even
+    /// without this setting. Copies made outside this layer, such as the `OriginalUri` of axum, are
+    /// not changed. A [preflight](Self::check_preflights) is passed on without credentials as well,
+    /// although its token is not verified.
     pub fn remove_credentials(mut self) -> Self {
         self.settings_mut().removes_credentials = true;
         self
     }
 
-    /// The verifier of this layer, for tokens that do not come with a request.
+    /// Returns the verifier of this layer, for tokens that do not come with a request.
     #[must_use]
     pub fn verifier(&self) -> Verifier<C> {
         let core = self.core.get_or_init(|| {
@@ -257,7 +262,7 @@ impl<C, R> JwtAuth<C, R> {
         Verifier::of(Arc::clone(core))
     }
 
-    /// Changes the first issuer that is trusted, for a test.
+    /// Changes the first trusted issuer, for a test.
     #[cfg(feature = "test-util")]
     pub(crate) fn with_first_issuer(
         mut self,
@@ -271,7 +276,8 @@ impl<C, R> JwtAuth<C, R> {
         self
     }
 
-    /// For a change. The verifier that is made after it has accepted nothing yet.
+    /// Gives the settings for a change, and drops the verifier: the next one starts with an empty
+    /// cache.
     fn verification_mut(&mut self) -> &mut verifier::core::Settings {
         self.core = Arc::default();
         self.shared = Arc::default();
@@ -284,7 +290,7 @@ impl<C, R> JwtAuth<C, R> {
     }
 }
 
-/// A layer that accepts tokens of this issuer.
+/// Creates a layer that accepts tokens from this issuer.
 impl From<TrustedIssuer> for JwtAuth {
     fn from(issuer: TrustedIssuer) -> Self {
         Self {
@@ -315,8 +321,8 @@ impl<S, C, R: Clone> Layer<S> for JwtAuth<C, R> {
 
 impl<C, R: Clone> Clone for JwtAuth<C, R> {
     fn clone(&self) -> Self {
-        // A router takes a clone for each route that it is put around, and may wrap the first one
-        // when the first request comes. That request must not wait for random bytes.
+        // A router clones the layer for each of its routes, and may wrap the first route when the
+        // first request arrives. That request must not wait for random bytes.
         self.verification.cache.draw_key();
         Self {
             verification: Arc::clone(&self.verification),

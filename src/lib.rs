@@ -42,24 +42,31 @@
 //! |---|---|
 //! | protect an axum, tonic or hyper service | [`guide::start`] |
 //! | know what can go wrong, and what prevents it | [`guide::mistakes`] |
-//! | load keys and rotate them | [`KeyStore`], [`guide::keys`] |
+//! | load and rotate keys | [`KeyStore`], [`guide::keys`] |
 //! | trust an authorization server by its URL | [`KeyStore::discover`], [`keys`] |
 //! | require scopes and roles | [`mod@scope`], [`scope!`], [`RequireScope`] |
-//! | read claims, the registered ones and your own | [`Claims`] |
-//! | change a setting, or know why it is so | [`JwtAuth`], [`policy`], [`guide::defaults`] |
-//! | end a token before it expires | [`revocation`] |
+//! | read registered claims and your own claims | [`Claims`] |
+//! | change a setting, or know the reason for a default | [`JwtAuth`], [`policy`], [`guide::defaults`] |
+//! | revoke a token before it expires | [`revocation`] |
 //! | verify a token that comes without a request | [`Verifier`] |
-//! | answer refusals with a body | [`response`] |
+//! | answer rejections with a body | [`response`] |
 //! | test your routes | [`mod@test`] |
 //!
 //! # The way of a request
 //!
-//! Credentials are read from the headers; a token that was accepted a moment ago, under a key that
-//! still counts, goes on to the revocation check. Another one is taken apart; what no signature
-//! could save is refused; one snapshot of the issuer's keys is taken; the signature is verified;
-//! the claims are validated; the revocation check is asked; the claims go into the extensions of
-//! the request; the handler's requirement is compared with what they grant. Every refusal on the
-//! way is a [`Rejection`] and leaves through one table.
+//! 1. The layer reads the credentials of the request.
+//! 2. A token that is in the cache, and whose key is still in use, continues with step 7.
+//! 3. The token is parsed. A token that no signature could make valid is rejected: it is malformed,
+//!    for example, or expired, or for another audience.
+//! 4. The layer takes one snapshot of the issuer's keys. If the key is missing, the request can
+//!    wait up to 5 seconds for one load of the keys.
+//! 5. The signature is verified.
+//! 6. The claims are validated.
+//! 7. The revocation checks run.
+//! 8. The claims are put into the extensions of the request.
+//! 9. The requirement of the handler is compared with the scopes and roles that the token grants.
+//!
+//! Every failure on the way is a [`Rejection`], and one table maps it to a response.
 //!
 //! # Features
 //!
@@ -69,13 +76,13 @@
 //! | `grpc` | | [`grpc::RequestExt`] for tonic |
 //! | `metrics` | | counters and a histogram through the `metrics` facade |
 //! | `pem` | yes | keys from PEM and DER |
-//! | `remote` | | [`keys::RemoteKeys`]: keys that are fetched, and again when that is due |
-//! | `reqwest` | | [`KeyStore::discover`]: a client for them, with rustls |
+//! | `remote` | | [`keys::RemoteKeys`]: keys that are fetched from a URL and refreshed |
+//! | `reqwest` | | [`KeyStore::discover`]: an HTTP client for remote keys, with rustls |
 //! | `test-util` | | [`mod@test`]: an issuer and a clock for tests |
 //! | `tracing` | yes | events for verdicts and for changes of keys |
 //! | `watch` | | [`keys::KeyFile`]: keys in a file that is read again when it changes |
 //!
-//! Features only add; none changes what code without it does.
+//! Features are additive. No feature changes the behaviour of code that does not use it.
 //!
 #![doc = include_str!("events.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -118,7 +125,7 @@ pub mod token;
 mod verdicts;
 mod verifier;
 
-/// The code of the README, compiled where everything that it uses is there.
+/// The code of the README, compiled if all the features that it uses are on.
 #[cfg(all(
     doctest,
     feature = "axum",

@@ -1,4 +1,4 @@
-//! The way of a request.
+//! [`JwtAuthService`]: the middleware.
 
 use std::fmt;
 use std::task::{Context, Poll};
@@ -12,7 +12,7 @@ use crate::future::ResponseFuture;
 use crate::response::respond::{Exchange, Maps, RespondTo};
 use crate::striped::Striped;
 
-/// Middleware that verifies the token of each request; made by [`JwtAuth`](crate::JwtAuth).
+/// Middleware that verifies the token of each request. Created by [`JwtAuth`](crate::JwtAuth).
 pub struct JwtAuthService<S, C, R> {
     inner: S,
     shared: Striped<Shared<C, R>>,
@@ -43,7 +43,8 @@ where
         let admission = match shared.admit(&request) {
             Ok(admission) => admission,
             Err(rejection) => {
-                // Nobody calls the ready service now: what it holds, such as a permit, goes back.
+                // The ready service is not called. Drop it, so that it releases what it holds, such
+                // as a permit.
                 self.inner = self.inner.clone();
                 let exchange = Exchange::of(&request);
                 let response = shared.reject(&rejection, &exchange, Maps::of(request));
@@ -61,15 +62,16 @@ where
                 ResponseFuture::inner(finish, self.inner.call(request))
             }
             Admission::Preflight => {
-                // Nobody has looked at what it carries, and nobody inside should take it for a token
-                // that somebody has verified.
+                // The credentials of a preflight are not verified, so a service inside must not take
+                // them for verified ones.
                 finish.conceal(&mut request);
                 finish.leave_anonymous(&mut request);
                 ResponseFuture::inner(finish, self.inner.call(request))
             }
             Admission::Waiting(wait) => {
-                // Nobody calls the ready service for a while. What it holds, such as a permit, goes
-                // back: a request whose token is not verified must not keep it from others.
+                // The ready service is not called for a while. Drop it, so that it releases what it
+                // holds, such as a permit: a request whose token is not verified yet must not keep
+                // the permit from other requests.
                 self.inner = self.inner.clone();
                 ResponseFuture::waiting(finish, wait, self.inner.clone(), request)
             }

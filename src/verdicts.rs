@@ -1,8 +1,8 @@
-//! The cache of verified tokens as the verifier uses it: what is asked before an entry counts.
+//! The cache of verified tokens as the verifier uses it: the checks before an entry is used.
 //!
-//! [`cache`](crate::cache) finds the entry of a token. Everything that a verdict depends on is part of
-//! the settings, which each verifier has for itself, or is asked again here: the time, and the key.
-//! Revocation is asked by the verifier.
+//! [`cache`](crate::cache) finds the entry of a token. A verdict depends on the settings, which are
+//! fixed for each verifier, on the time and on the key. Time and key are checked again here. The
+//! verifier runs the revocation checks.
 
 use crate::cache::{Cache, Entry, Grow, Growth, Lifetime, TokenCache};
 use crate::claims::Claims;
@@ -28,15 +28,16 @@ impl Grow for Accepted {
 }
 
 impl Verdicts {
-    /// Draws the random key of the cache and makes its table, so that no request has to wait for it.
+    /// Draws the random key of the cache and allocates its table, so that no request has to wait for
+    /// them.
     pub(crate) fn new(settings: TokenCache) -> Self {
         let cache = Cache::new(settings.limits);
         cache.prepare();
         Self { settings, cache }
     }
 
-    /// The claims of a token that was accepted before and would be again, and the trust in its
-    /// issuer.
+    /// The claims of a token that was accepted before and is still valid, and the trust under which
+    /// it was accepted.
     pub(crate) fn recall<'p>(
         &self,
         token: &[u8],
@@ -65,7 +66,7 @@ impl Verdicts {
             return;
         }
         let (from, until) = validate::window(claims.registered(), &trust.rules);
-        // No longer than the keys are, if nobody loads them again.
+        // No longer than the keys are valid if they are not refreshed.
         let longest = self.settings.longest;
         let limit = now.plus(trust.keys.rest().map_or(longest, |rest| rest.min(longest)));
         let lifetime = Lifetime {
@@ -88,8 +89,8 @@ impl Verdicts {
     }
 }
 
-/// Whether the keys of the issuer would verify the token now. In the generation in which they did
-/// nothing has changed, and nothing has to be looked up.
+/// Whether the keys of the issuer would verify the token now. If the generation of the key set is
+/// unchanged, no look-up is needed.
 fn is_signed_by_live_key(entry: &Entry<Accepted>, trust: &Trust, now: NumericDate) -> bool {
     if trust.keys.is_still(entry.generation()) {
         return true;
@@ -117,5 +118,6 @@ fn is_live(signer: &Signer, entry: &Entry<Accepted>, trust: &Trust, now: Numeric
     }
 }
 
-/// The generation of no set: the key retires at some time, so it is looked up each time.
+/// The generation of no key set. It is used for a key that will retire, so that the key is looked up
+/// each time.
 const NO_GENERATION: u64 = u64::MAX;

@@ -1,18 +1,25 @@
-//! [`TokenCache`]: how much a verifier may remember.
+//! [`TokenCache`]: the limits of the cache.
 
 use std::time::Duration;
 
 use super::Limits;
 use super::digest::Key;
 
-/// How many verified tokens a verifier remembers, and for how long.
+/// Limits of the cache of verified tokens: how many tokens it holds, how many bytes, and for how
+/// long.
 ///
-/// A client sends the same token for minutes, and each time the signature would be checked again.
-/// Only accepted tokens are remembered, in a form that nobody can send: the signature is kept as a
-/// keyed digest. Once there are as many as may be, a new one is remembered if it soon comes a second
-/// time. A token is forgotten with its `exp`, with its key, and with the time limit; a
-/// [revocation check](crate::JwtAuth::revocation) is asked on every request all the same. What the
-/// cache costs and protects is in [the guide](crate::guide::performance).
+/// A client sends the same token for minutes. With the cache, its signature is verified once. Only
+/// accepted tokens are cached. The text of a token is not stored: the signature is kept as a keyed
+/// digest, which cannot be used as a token. When the cache is full, a new token is cached only if it
+/// soon comes a second time.
+///
+/// An entry is not used after the `exp` of its token (plus the [leeway](crate::JwtAuth::leeway)),
+/// after its key is no longer accepted, or after [`max_age`](Self::max_age). The
+/// [revocation checks](crate::JwtAuth::revocation) apply to cached tokens too. A check runs for each
+/// request, unless its [`epoch`](crate::revocation::Revocation::epoch) shows that no answer has
+/// changed.
+///
+/// [The guide](crate::guide::performance) describes the cost and the security of the cache.
 ///
 /// # Example: no cache
 ///
@@ -32,32 +39,34 @@ pub struct TokenCache {
 }
 
 impl TokenCache {
-    /// Every request pays for its signature.
+    /// No cache: the signature of every request is verified.
     pub fn off() -> Self {
         Self::default().max_tokens(0)
     }
 
-    /// Tokens at most. Default: 10 000; more than 4 194 304 are not held.
+    /// Sets the maximum number of cached tokens. Default: 10 000; capped at 4 194 304.
     ///
-    /// The table for them, 32 bytes for each, is made with the layer or the verifier.
+    /// The table of the cache takes 32 bytes for each token. It is allocated when the layer or the
+    /// verifier is created.
     pub fn max_tokens(mut self, tokens: usize) -> Self {
         self.limits.entries = tokens;
         self
     }
 
-    /// Maximum bytes of what is remembered. Default: 64 MiB.
+    /// Sets the maximum size of all cached tokens in bytes. Default: 64 MiB.
     ///
-    /// A token counts with its claims, and with own claims in each type that somebody asks for. What
-    /// these take up is estimated by the size of the type and the JSON text that it has read; a type
-    /// that makes more of its text than `serde_json::Value` does counts for less than it takes up. If
-    /// there is no room for own claims, they are read again for each request. The table of
-    /// [`max_tokens`](Self::max_tokens) does not count.
+    /// Each token counts with its claims, and with its own claims in each type that the program asks
+    /// for. The size of own claims is estimated from the size of the type and the JSON text that was
+    /// read. A type that takes up more memory than a `serde_json::Value` of the same text is
+    /// underestimated. If there is no room for own claims, they are deserialized again for each
+    /// request. The table of [`max_tokens`](Self::max_tokens) does not count.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;
         self
     }
 
-    /// How long a verdict is believed. Default: 5 minutes.
+    /// Sets the maximum time that a token stays in the cache after it was verified. Default: 5
+    /// minutes.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.longest = age;
         self
@@ -86,9 +95,9 @@ impl Default for TokenCache {
     }
 }
 
-/// The cache that a run of all tests asks for with the variable `TOWER_JWT_AUTH_CACHE`, as the
-/// verdicts have to be the same with every one: none (`off`), two tokens (`tiny`), or 20 000
-/// (`huge`). Only the tests have this feature.
+/// The cache that a test run selects with the variable `TOWER_JWT_AUTH_CACHE`: none (`off`), two
+/// tokens (`tiny`), or 20 000 (`huge`). The verdicts must be the same with each of them. Only the
+/// tests have this feature.
 #[cfg(feature = "_fuzz")]
 fn of_the_test_run() -> Option<TokenCache> {
     static ENTRIES: std::sync::OnceLock<Option<usize>> = std::sync::OnceLock::new();
@@ -98,7 +107,7 @@ fn of_the_test_run() -> Option<TokenCache> {
             "off" => 0,
             "tiny" => 2,
             "huge" => 20_000,
-            // Else a run would seem to show what it does not.
+            // A typo must not run the tests with the default cache.
             _ => panic!("TOWER_JWT_AUTH_CACHE is off, tiny or huge, not {name:?}"),
         })
     });

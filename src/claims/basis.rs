@@ -1,11 +1,11 @@
-//! [`Basis`]: what a verdict rests on.
+//! [`Basis`]: the basis of a verdict.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::token::compact::Attestation;
 
-/// What a verdict on a token rests on. It rides with the claims, so that a cached token can be judged
-/// again when one of these things has changed.
+/// The basis of the verdict on a token. It is stored with the claims, so that a cached token can be
+/// checked again when one of these things has changed.
 pub(crate) struct Basis {
     /// The position in the policy of the trust under which the token was accepted.
     trust: usize,

@@ -1,4 +1,4 @@
-//! What a verified token says: [`Claims`], and the registered claims behind it.
+//! The claims of a verified token: [`Claims`].
 
 mod basis;
 pub(crate) mod names;
@@ -28,12 +28,12 @@ use crate::token::registered::Registered;
 
 /// The claims of a verified token.
 ///
-/// Only the verifier makes one, so having it is the proof that signature, issuer, audience and
-/// time were checked. It derefs to your own claims type `C`; the registered claims have methods.
-/// A clone is one reference count.
+/// Only the verifier can create this type, so a value proves that signature, issuer, audience and
+/// time were checked. It derefs to your own claims type `C`, and has methods for the registered
+/// claims. Cloning increments one reference count.
 ///
-/// `C` can be any type that deserializes from the claims, also `serde_json::Map<String, Value>`
-/// for all of them as they are. Claims that `C` does not name are ignored.
+/// `C` can be any type that deserializes from the claims. `serde_json::Map<String, Value>` gets all
+/// claims as they are. Claims that `C` does not name are ignored.
 ///
 /// # Example: own claims in a handler
 ///
@@ -54,7 +54,7 @@ use crate::token::registered::Registered;
 /// }
 /// ```
 ///
-/// There is no way to make one from a payload that nobody checked:
+/// Claims cannot be created from a payload that was not verified:
 ///
 /// ```compile_fail,E0451
 /// use tower_jwt_auth::{Claims, NoClaims};
@@ -65,18 +65,18 @@ use crate::token::registered::Registered;
 /// ```
 pub struct Claims<C = NoClaims> {
     token: Arc<Token>,
-    /// That the token has them, or that `C` is `NoClaims`.
+    /// The token has own claims of this type, or `C` is `NoClaims`.
     own: PhantomData<C>,
 }
 
-/// The claims type of those who need none of their own.
+/// The claims type for programs without own claims. This is the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct NoClaims {}
 
-/// The subject together with its issuer: what identifies somebody across issuers.
+/// The subject together with its issuer, which identifies a subject across issuers.
 ///
-/// `sub` alone does not: two issuers may give the same one to different people
+/// The `sub` claim alone does not, because two issuers may use the same `sub` for different people
 /// ([RFC 7519, section 4.1.2](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.2)).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubjectId {
@@ -85,8 +85,8 @@ pub struct SubjectId {
 }
 
 impl SubjectId {
-    /// This subject of this issuer, for a caller that has no token of theirs: to
-    /// [revoke](crate::revocation::Denylist::revoke_subject) all of them.
+    /// Creates the id of this subject of this issuer, for code that has no token of the subject. It
+    /// can be used to [revoke](crate::revocation::Denylist::revoke_subject) all tokens of the subject.
     #[must_use]
     pub fn new(issuer: &str, subject: &str) -> Self {
         Self {
@@ -95,13 +95,13 @@ impl SubjectId {
         }
     }
 
-    /// The issuer that knows the subject.
+    /// The issuer of the subject: `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// The subject, as its issuer calls it.
+    /// The subject: `sub`.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
@@ -117,13 +117,14 @@ impl fmt::Debug for SubjectId {
     }
 }
 
-/// Everything that is kept of a verified token, once for all [`Claims`] of it. Its text is not.
+/// Everything that is kept of a verified token, shared by all [`Claims`] of the token. The text of
+/// the token is not kept.
 ///
-/// In this order because a request with a token that was seen before needs nothing of it but the
-/// count of references and the own claims: the two are in one line of the processor's cache.
+/// The order of the fields matters: a request with a cached token needs only the reference count and
+/// the own claims, and these two share one line of the processor's cache.
 #[repr(C)]
 pub(crate) struct Token {
-    /// Own claims, in each type that was asked for.
+    /// Own claims, in each requested type.
     own: TypeMap,
     registered: Registered,
     is_client: bool,
@@ -133,7 +134,7 @@ pub(crate) struct Token {
 }
 
 impl Claims {
-    /// The one constructor. What it takes only the policy can make.
+    /// The only constructor. Its argument can be created only by the policy.
     pub(crate) fn new(validated: Validated) -> Self {
         let (registered, is_client, attestation, trust) = validated.into_parts();
         Self::of_token(Arc::new(Token {
@@ -145,7 +146,7 @@ impl Claims {
         }))
     }
 
-    /// What the verdict on the token rests on.
+    /// The basis of the verdict on the token.
     pub(crate) fn basis(&self) -> &Basis {
         &self.token.basis
     }
@@ -159,28 +160,28 @@ impl Claims {
         Ok(Claims::of_token(copy.unwrap_or(self.token)))
     }
 
-    /// Reads own claims of a type before anybody asks for them, if they fit it.
+    /// Reads own claims of a type in advance, if they fit the type.
     pub(crate) fn read_ahead<C>(&self)
     where
         C: DeserializeOwned + Send + Sync + 'static,
     {
-        // What is wrong is said to who asks for them.
+        // An error is reported when the claims are requested.
         let _ = self.token.read_own_claims::<C>();
     }
 
-    /// The bytes of own claims, which may become more.
+    /// The size of own claims in bytes, which may grow.
     pub(crate) fn growth(&self) -> &Growth {
         &self.token.growth
     }
 
-    /// Gives back the memory that reading the token has left over, if nobody else has it yet.
+    /// Frees the spare memory that reading the token has left, if the token is not shared yet.
     pub(crate) fn shrink(&mut self) {
         if let Some(token) = Arc::get_mut(&mut self.token) {
             token.registered.shrink();
         }
     }
 
-    /// The bytes that these claims take up at most, without own claims.
+    /// The maximum size of these claims in bytes, without own claims.
     pub(crate) fn weight(&self) -> usize {
         // Two counts stand before the token.
         let token = size_of::<[usize; 2]>().saturating_add(size_of::<Token>());
@@ -195,35 +196,37 @@ impl<C> Claims<C> {
         self.registered().issuer().unwrap_or_default()
     }
 
-    /// The subject: `sub`; `None` if it is absent or empty. Unique within its issuer only; see
+    /// The subject: `sub`. `None` if it is absent or empty. It is unique only within its issuer; see
     /// [`subject_id`](Self::subject_id).
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.registered().subject()
     }
 
-    /// The subject together with its issuer, fit for the key of a map or a table.
+    /// The subject together with its issuer, for use as the key of a map or a table. `None` if the
+    /// token has no subject.
     #[must_use]
     pub fn subject_id(&self) -> Option<SubjectId> {
         self.subject()
             .map(|subject| SubjectId::new(self.issuer(), subject))
     }
 
-    /// The audiences: `aud`, one of which is this API.
+    /// The audiences: `aud`. One of them is this API.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
         self.registered().audience()
     }
 
-    /// The client that got the token: `client_id`, or what providers send in its place, the first
-    /// of `azp`, `cid` and `appid` that is there and not empty.
+    /// The client to which the token was issued: `client_id`. Some providers send another claim
+    /// instead, so this is the first of `client_id`, `azp`, `cid` and `appid` that is present and not
+    /// empty.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         self.token.client_id()
     }
 
-    /// Whether the client acts for itself and not for a person: the `sub` is one of the names of the
-    /// client (`client_id`, `azp`, `cid`, `appid`), the token has no `sub`, or `idtyp` or `gty` say
-    /// so. A [configured claim](crate::JwtAuth::client_when) can say it too.
+    /// Whether the client acts for itself and not for a person. This is so if `sub` is one of the ids
+    /// of the client (`client_id`, `azp`, `cid`, `appid`), if the token has no `sub`, or if `idtyp` or
+    /// `gty` says so. A [configured claim](crate::JwtAuth::client_when) can say it too.
     ///
     /// A client that can choose its own id must not be taken for a user of the same name
     /// ([RFC 9068, section 5](https://www.rfc-editor.org/rfc/rfc9068#section-5)).
@@ -232,15 +235,16 @@ impl<C> Claims<C> {
         self.token.is_client
     }
 
-    /// The scopes that were granted; empty where the token names none.
+    /// The granted scopes. Empty if the token names none.
     #[must_use]
     pub fn scopes(&self) -> NameSet<'_> {
         self.token.scopes()
     }
 
-    /// Whether this scope was granted, compared exactly. A
-    /// [requirement](mod@crate::scope) rejects a request without it with the right challenge; this is
-    /// for code that only wants to know.
+    /// Whether this scope was granted. Names are compared exactly.
+    ///
+    /// Use this for code that only needs to know. To reject a request without the scope, use a
+    /// [requirement](mod@crate::scope), which sends the right challenge.
     ///
     /// ```
     /// use tower_jwt_auth::Claims;
@@ -254,14 +258,15 @@ impl<C> Claims<C> {
         self.scopes().contains(scope)
     }
 
-    /// The roles, entitlements and permissions that were granted; groups only if
-    /// [`roles_from`](crate::JwtAuth::roles_from) names them.
+    /// The granted roles, entitlements and permissions. Groups are included only if
+    /// [`roles_from`](crate::JwtAuth::roles_from) names their claim.
     #[must_use]
     pub fn roles(&self) -> NameSet<'_> {
         self.token.roles()
     }
 
-    /// When the token expires: `exp`. `None` only where the configuration lets such tokens in.
+    /// When the token expires: `exp`. `None` only if the configuration
+    /// [accepts such tokens](crate::JwtAuth::insecure_allow_missing_expiry).
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.registered()
@@ -269,7 +274,7 @@ impl<C> Claims<C> {
             .map(NumericDate::to_system_time)
     }
 
-    /// Since when the token is valid: `nbf`.
+    /// When the token becomes valid: `nbf`.
     #[must_use]
     pub fn not_before(&self) -> Option<SystemTime> {
         self.registered()
@@ -285,21 +290,21 @@ impl<C> Claims<C> {
             .map(NumericDate::to_system_time)
     }
 
-    /// The id of the token: `jti`; `None` if it is absent, empty or no text. Unique within its
-    /// issuer only.
+    /// The id of the token: `jti`. `None` if it is absent, empty or not a string. It is unique only
+    /// within its issuer.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.registered().id()
     }
 
-    /// The id of the login that the token belongs to: `sid`; `None` if it is absent, empty or no text.
-    /// Unique within its issuer only.
+    /// The id of the login session that the token belongs to: `sid`. `None` if it is absent, empty or
+    /// not a string. It is unique only within its issuer.
     #[must_use]
     pub fn session_id(&self) -> Option<&str> {
         self.registered().session_id()
     }
 
-    /// When the person signed in: `auth_time`; `None` if it is absent or no number.
+    /// When the person signed in: `auth_time`. `None` if it is absent or not a number.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<SystemTime> {
         self.registered()
@@ -307,14 +312,15 @@ impl<C> Claims<C> {
             .map(NumericDate::to_system_time)
     }
 
-    /// How the person signed in, as a class: `acr`; `None` if it is absent or no text.
+    /// The authentication context class, which says how the person signed in: `acr`. `None` if it is
+    /// absent or not a string.
     #[must_use]
     pub fn authentication_context(&self) -> Option<&str> {
         self.registered().acr()
     }
 
-    /// By which means the person signed in: `amr`, such as `pwd` and `otp` (RFC 8176). Empty if it
-    /// is absent or anything but an array of texts.
+    /// The authentication methods with which the person signed in: `amr`, such as `pwd` and `otp`
+    /// (RFC 8176). Empty if it is absent or not an array of strings.
     #[must_use]
     pub fn authentication_methods(&self) -> NameSet<'_> {
         NameSet::of(self.registered().amr())
@@ -337,9 +343,9 @@ impl<C> Claims<C> {
 }
 
 impl<C: Send + Sync + 'static> Claims<C> {
-    /// The same token with own claims of another type.
+    /// Returns the same token with own claims of another type.
     ///
-    /// They are read once for the token: asking again costs a look-up.
+    /// The claims are deserialized once for each token and type. Further calls cost one look-up.
     ///
     /// # Errors
     ///
@@ -353,8 +359,8 @@ impl<C: Send + Sync + 'static> Claims<C> {
 }
 
 impl<C: Send + Sync + 'static> Claims<C> {
-    /// Puts the claims where handlers look for them: in this type, and in the general one, from
-    /// which every other type is had.
+    /// Puts the claims into the extensions, where handlers look for them: in this type, and as
+    /// `Claims<NoClaims>`, from which every other type can be read.
     pub(crate) fn insert_into(self, extensions: &mut http::Extensions) {
         if TypeId::of::<C>() != TypeId::of::<NoClaims>() {
             extensions.insert(Claims::<NoClaims>::of_token(Arc::clone(&self.token)));
@@ -362,7 +368,7 @@ impl<C: Send + Sync + 'static> Claims<C> {
         extensions.insert(self);
     }
 
-    /// Takes the claims of this token out again, in every type that it was asked for.
+    /// Removes the claims of this token from the extensions, in every requested type.
     pub(crate) fn withdraw_from(&self, extensions: &mut http::Extensions) {
         extensions.remove::<Claims>();
         self.token.own.withdraw_from(extensions);
@@ -399,8 +405,8 @@ impl Token {
         NameSet::of(self.registered.roles())
     }
 
-    /// Reads own claims of a type if nobody has asked for them before. The token keeps them, unless
-    /// a cache holds it and has no room for them: then a copy does, which is given.
+    /// Reads own claims of a type, unless they were read before. The token keeps them. If the token is
+    /// in a cache that has no room for them, a copy of the token keeps them and is returned.
     fn read_own_claims<C>(&self) -> Result<Option<Arc<Self>>, Rejection>
     where
         C: DeserializeOwned + Send + Sync + 'static,
@@ -431,7 +437,7 @@ impl Token {
         Ok(Some(Arc::new(copy)))
     }
 
-    /// Own claims of a type that were read before. Of none there is nothing to read.
+    /// Own claims of a type that were read before. `NoClaims` needs no reading.
     fn known_claims<C: 'static>(&self) -> Option<&C> {
         let none: &dyn Any = &NoClaims {};
         none.downcast_ref()

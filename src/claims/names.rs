@@ -1,12 +1,12 @@
-//! [`NameSet`]: the names that a token grants.
+//! [`NameSet`]: a set of names in a token.
 
 use std::fmt;
 
 use crate::token::text::Span;
 
-/// A set of names that a token grants: scopes, roles, authentication methods.
+/// A set of names in a token: scopes, roles or authentication methods.
 ///
-/// Names compare exactly: `calendar:readonly` and `Calendar:Read` are not `calendar:read`.
+/// Names are compared exactly: `calendar:readonly` and `Calendar:Read` are not `calendar:read`.
 #[derive(Clone, Copy)]
 pub struct NameSet<'a> {
     buffer: &'a str,
@@ -21,10 +21,10 @@ impl<'a> NameSet<'a> {
     /// Whether the name is in the set.
     #[must_use]
     pub fn contains(self, name: &str) -> bool {
-        let (octets, name) = (self.buffer.as_bytes(), Some(name.as_bytes()));
+        let (bytes, name) = (self.buffer.as_bytes(), Some(name.as_bytes()));
         self.names
             .iter()
-            .any(|candidate| octets.get(candidate.range()) == name)
+            .any(|candidate| bytes.get(candidate.range()) == name)
     }
 
     /// The names, in the order of the token.
@@ -32,13 +32,13 @@ impl<'a> NameSet<'a> {
         self.names.iter().map(move |name| name.text(self.buffer))
     }
 
-    /// How many there are.
+    /// The number of names.
     #[must_use]
     pub fn len(self) -> usize {
         self.names.len()
     }
 
-    /// Whether there is none.
+    /// Whether the set has no names.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.names.is_empty()
@@ -51,9 +51,9 @@ impl fmt::Debug for NameSet<'_> {
     }
 }
 
-/// The names separated by spaces, the form of the `scope` parameter. A name that has a space itself
-/// (no scope has, a role may) or a control character is printed in quotes, so that it never reads as
-/// two.
+/// Prints the names separated by spaces, which is the form of the `scope` parameter. A name with a
+/// space or a control character is printed in quotes, so that it does not look like two names. Only
+/// roles can have such names; scopes cannot.
 impl fmt::Display for NameSet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.iter().enumerate().try_for_each(|(at, name)| {

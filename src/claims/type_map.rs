@@ -1,4 +1,4 @@
-//! Own claims of a token in several types, each deserialized once.
+//! Own claims of a token in several types. Each type is deserialized once.
 
 use std::any::Any;
 use std::sync::OnceLock;
@@ -7,14 +7,14 @@ use http::Extensions;
 
 /// A value that a [`TypeMap`] keeps.
 pub(crate) trait Entry: Any + Send + Sync {
-    /// Removes what is in the extensions of a request because of this value.
+    /// Removes from the extensions of a request what was inserted for this value.
     fn withdraw_from(&self, extensions: &mut Extensions);
 }
 
-/// Values by type: written once, then read without a lock. It grows with the number of types that
-/// a program asks for, not with the number of requests.
+/// Values by type, written once and then read without a lock. The map grows with the number of types
+/// that a program asks for, not with the number of requests.
 ///
-/// Most programs ask for one: which type the first value has is known without following a pointer.
+/// Most programs ask for one type, so the first value is found without following a pointer to others.
 #[derive(Default)]
 pub(crate) struct TypeMap {
     first: OnceLock<Box<dyn Entry>>,
@@ -26,7 +26,7 @@ impl TypeMap {
         self.find().ok()
     }
 
-    /// The value of this type: this one, or that of another thread that was faster.
+    /// Stores a value, unless another thread was faster. Returns the stored value of this type.
     pub(crate) fn put<T: Entry>(&self, value: T) -> &T {
         let mut value: Option<Box<dyn Entry>> = Some(Box::new(value));
         loop {
@@ -37,7 +37,7 @@ impl TypeMap {
         }
     }
 
-    /// Removes what is in the extensions of a request because of one of the values.
+    /// Removes from the extensions of a request what was inserted for any of the values.
     pub(crate) fn withdraw_from(&self, extensions: &mut Extensions) {
         let mut map = Some(self);
         while let Some(Self { first, others }) = map {
@@ -48,7 +48,7 @@ impl TypeMap {
         }
     }
 
-    /// The value of this type, or a map behind all values, in which none has been seen.
+    /// The value of this type, or the empty map at the end of the chain.
     fn find<T: 'static>(&self) -> Result<&T, &Self> {
         let mut map = self;
         while let Some(value) = map.first.get() {

@@ -1,17 +1,17 @@
-//! How many bytes own claims take up, which nobody can ask them.
+//! Estimates of the memory that own claims take up, since a type cannot report its own size.
 
 use serde_json::Value;
 
-/// A value of this type in a box, without what it points to.
+/// The size of a value of this type in a box, without the memory that it points to.
 pub(crate) const fn of_type<T>() -> usize {
     // The box in its map, and its two words there.
     size_of::<T>().saturating_add(BLOCK)
 }
 
-/// What a value points to that was read from this JSON text.
+/// The size of the memory that a value points to, if the value was read from this JSON text.
 ///
-/// It is what a `serde_json::Value` holds of it, at most and nearly. Strings, lists and maps of the
-/// standard library hold as much or less, unless their items are larger than such a value.
+/// This is a close upper bound for a `serde_json::Value`. Strings, lists and maps of the standard
+/// library take up the same or less, unless their items are larger than a `Value`.
 pub(crate) fn of_json(text: &str) -> usize {
     let weigh = |sum: usize, byte: &u8| {
         sum.saturating_add(match byte {
@@ -25,18 +25,18 @@ pub(crate) fn of_json(text: &str) -> usize {
     text.as_bytes().iter().fold(BLOCK, weigh)
 }
 
-/// A map of so many members, without what these point to.
+/// The size of a map with this number of members, without the memory that these point to.
 pub(crate) fn of_map(members: usize) -> usize {
     let entries = members.saturating_mul(ENTRY.saturating_add(ITEM));
     NODE.saturating_add(entries)
 }
 
-/// A list of so many items, without what these point to.
+/// The size of a list with this number of items, without the memory that these point to.
 pub(crate) fn of_list(items: usize) -> usize {
     LIST.saturating_add(items.saturating_mul(ITEM))
 }
 
-/// What a string or a box costs the allocator beside its bytes.
+/// The overhead of the allocator for a string or a box.
 const BLOCK: usize = 24;
 /// One more item of a list that doubles when it grows, with a string of its own.
 const ITEM: usize = 2 * size_of::<Value>() + BLOCK;

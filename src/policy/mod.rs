@@ -1,4 +1,4 @@
-//! What a verifier insists on: issuers, audiences, and the rules for each issuer.
+//! What a verifier requires of a token: issuer, audience, and the rules for each issuer.
 
 mod grants;
 pub(crate) mod rules;
@@ -13,8 +13,8 @@ use crate::policy::rules::Rules;
 pub use rules::{Leeway, RequiredClaim};
 use trusted_issuer::TrustedIssuer;
 
-/// One issuer with everything that is its own: nothing here is ever used for another, and nothing of
-/// another trust in the same issuer either.
+/// One trusted issuer with its own audience, keys and rules. Nothing here is ever used for another
+/// issuer, or for another trust in the same issuer.
 pub(crate) struct Trust {
     /// Its position in the policy.
     pub(crate) index: usize,
@@ -30,7 +30,7 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// A policy of these issuers. `rules` are for all of them.
+    /// A policy of these issuers. `rules` apply to all of them.
     pub(crate) fn new(issuers: &[TrustedIssuer], rules: &Rules) -> Self {
         let trusts = issuers.iter().enumerate().map(|(index, trusted)| Trust {
             index,
@@ -48,7 +48,7 @@ impl Policy {
         self.trusts.iter().map(|trust| &trust.issuer)
     }
 
-    /// The trust in this position.
+    /// The trust at this position.
     pub(crate) fn trust(&self, index: usize) -> Option<&Trust> {
         self.trusts.get(index)
     }

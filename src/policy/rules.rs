@@ -1,4 +1,4 @@
-//! The rules for the tokens of one issuer, and the words that they are made of.
+//! The rules for the tokens of one issuer, their setters, and the types of their values.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,20 +8,21 @@ use crate::keys::algorithm::Algorithm;
 use crate::token::header::is_same_media_type;
 use crate::token::pointer::ClaimPointer;
 
-/// How far clocks may be apart: 60 seconds unless said otherwise, and 300 at most.
+/// Maximum difference between the clocks of the issuer and of this machine. Default: 60 seconds;
+/// maximum: 300 seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Leeway(Duration);
 
 impl Leeway {
-    /// No leeway at all.
+    /// No leeway.
     pub const ZERO: Self = Self(Duration::ZERO);
 
-    /// A leeway of so much.
+    /// Creates a leeway of this duration.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Leeway`] above 300 seconds: that is no difference between clocks but a
-    /// longer life for every token.
+    /// [`ConfigError::Leeway`] above 300 seconds: a larger leeway would not correct clocks, but
+    /// extend the lifetime of every token.
     pub fn new(leeway: Duration) -> Result<Self, ConfigError> {
         if leeway > Duration::from_secs(300) {
             return Err(ConfigError::Leeway(leeway));
@@ -40,7 +41,7 @@ impl Default for Leeway {
     }
 }
 
-/// A claim that can be required beyond `iss`, `aud` and `exp`, which always are.
+/// A claim that can be required in addition to `iss`, `aud` and `exp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequiredClaim {
@@ -56,7 +57,7 @@ pub enum RequiredClaim {
     Subject,
 }
 
-/// Rules for the tokens of one issuer, or of all of them. What is `None` or empty here is not set.
+/// Rules for the tokens of one issuer, or of all issuers. A rule that is `None` or empty is not set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     pub(crate) algorithms: Option<Arc<[Algorithm]>>,
@@ -77,7 +78,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// The rules of one issuer: what it does not set is as it is for `all`.
+    /// The rules of one issuer: a rule that is not set here is taken from `all`.
     pub(crate) fn within(self, all: &Self) -> Self {
         fn set<T>(own: Arc<[T]>, all: &Arc<[T]>) -> Arc<[T]> {
             if own.is_empty() { Arc::clone(all) } else { own }
@@ -105,7 +106,7 @@ impl Rules {
         self.leeway.unwrap_or_default().duration()
     }
 
-    /// The further types that are accepted.
+    /// The additional accepted types.
     pub(crate) fn types(&self) -> impl Iterator<Item = &str> {
         self.types.iter().map(AsRef::as_ref)
     }
@@ -118,7 +119,7 @@ impl Rules {
                 .any(|accepted| is_same_media_type(accepted, typ))
     }
 
-    /// The claims that are required beyond `iss`, `aud` and `exp`.
+    /// The claims that are required in addition to `iss`, `aud` and `exp`.
     pub(crate) fn required(&self) -> impl Iterator<Item = RequiredClaim> {
         let profile: &[_] = if self.is_access_token_profile {
             &PROFILE
@@ -132,14 +133,15 @@ impl Rules {
     }
 }
 
-/// The setters of rules, which [`JwtAuth`](crate::JwtAuth) has for all issuers, and
+/// The setters of rules: on [`JwtAuth`](crate::JwtAuth) for all issuers, on
 /// [`TrustedIssuer`](crate::TrustedIssuer) for one. `$rules` names a method that gives the [`Rules`].
 macro_rules! rule_setters {
     ($rules:ident) => {
-        /// The algorithms that are accepted; default: those of the keys.
+        /// Sets the accepted signature algorithms. Default: the algorithms of the keys.
         ///
-        /// An algorithm that no key fits stays refused. A key without an algorithm of its own (a JWK
-        /// without `alg`) serves each of these that its type allows, instead of the usual one alone.
+        /// An algorithm is accepted only if a key fits it. A key without an algorithm (a JWK without
+        /// `alg`) verifies only the usual algorithm of its type by default. With this setting it
+        /// verifies every listed algorithm that its type allows.
         pub fn algorithms(
             mut self,
             algorithms: impl IntoIterator<Item = crate::Algorithm>,
@@ -149,36 +151,39 @@ macro_rules! rule_setters {
             self
         }
 
-        /// How far clocks may be apart; default: 60 s.
+        /// Sets the maximum difference between the clocks of the issuer and of this machine.
+        /// Default: 60 s.
         pub fn leeway(mut self, leeway: crate::policy::Leeway) -> Self {
             let rules = self.$rules();
             rules.leeway = Some(leeway);
             self
         }
 
-        /// Maximum lifetime of a token, from `iat` to `exp`. Default: none.
+        /// Sets the maximum lifetime of a token, from `iat` to `exp`. Default: no limit.
         ///
-        /// Both are times of the issuer, so the [leeway](Self::leeway) does not count. A token without
-        /// `iat` is taken as issued now; the leeway then counts, because that compares two clocks.
+        /// Both times come from the issuer, so no [leeway](Self::leeway) is added. A token without
+        /// `iat` is treated as issued now. In that case the leeway is added, because two clocks are
+        /// compared.
         pub fn max_lifetime(mut self, lifetime: std::time::Duration) -> Self {
             let rules = self.$rules();
             rules.max_lifetime = Some(lifetime);
             self
         }
 
-        /// The longest time since `iat`, which is then required; default: any.
+        /// Sets the maximum age of a token, counted from `iat`. A token without `iat` is then
+        /// rejected. Default: no limit.
         pub fn max_age(mut self, age: std::time::Duration) -> Self {
             let rules = self.$rules();
             rules.max_age = Some(age);
             self
         }
 
-        /// Requires the profile for access tokens of [RFC 9068]: `typ` is `at+jwt`; `sub`, `client_id`,
-        /// `iat` and `jti` are present; `scope` is a string; `auth_time`, `acr` and `amr` have the types
-        /// of section 2.2.1 where they are present. Default: off.
+        /// Requires the access token profile of [RFC 9068]: `typ` is `at+jwt`; `sub`, `client_id`,
+        /// `iat` and `jti` are present; `scope` is a string; `auth_time`, `acr` and `amr`, if present,
+        /// have the types of section 2.2.1. Default: off.
         ///
-        /// [`optional_claims`](Self::optional_claims) is for an issuer that leaves out one of the
-        /// claims.
+        /// If an issuer leaves out one of these claims, name it with
+        /// [`optional_claims`](Self::optional_claims).
         ///
         /// [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
         pub fn access_token_profile(mut self) -> Self {
@@ -187,9 +192,10 @@ macro_rules! rule_setters {
             self
         }
 
-        /// The claims that are required beyond `iss`, `aud` and `exp`, and beyond those of
-        /// [`access_token_profile`](Self::access_token_profile); replaces those named before. An empty
-        /// `sub`, `client_id` or `jti` is absent. Default: none.
+        /// Sets the claims that are required in addition to `iss`, `aud`, `exp` and the claims of
+        /// [`access_token_profile`](Self::access_token_profile). Default: none.
+        ///
+        /// Each call replaces the list. An empty `sub`, `client_id` or `jti` counts as absent.
         pub fn required_claims(
             mut self,
             claims: impl IntoIterator<Item = crate::policy::RequiredClaim>,
@@ -199,9 +205,11 @@ macro_rules! rule_setters {
             self
         }
 
-        /// The claims of [`access_token_profile`](Self::access_token_profile) that this issuer may leave
-        /// out; replaces those named before. One that [`required_claims`](Self::required_claims) names
-        /// stays required. Default: none.
+        /// Sets the claims of [`access_token_profile`](Self::access_token_profile) that a token may
+        /// leave out. Default: none.
+        ///
+        /// Each call replaces the list. A claim in [`required_claims`](Self::required_claims) stays
+        /// required.
         pub fn optional_claims(
             mut self,
             claims: impl IntoIterator<Item = crate::policy::RequiredClaim>,
@@ -211,15 +219,15 @@ macro_rules! rule_setters {
             self
         }
 
-        /// Accepts this further value of the header parameter `typ`, such as `JOSE`; called again, it
-        /// adds one. Default: absent, `JWT` and `at+jwt` are accepted, every other value is rejected.
+        /// Accepts another value of the header parameter `typ`, such as `JOSE`. Default: a token
+        /// without `typ` and the types `JWT` and `at+jwt` are accepted; every other type is rejected.
         ///
-        /// It is for one issuer that is known to send it, so set it with
-        /// a [`TrustedIssuer`](crate::TrustedIssuer) where other issuers are trusted too. Case does not
-        /// count, and neither does the prefix `application/`
+        /// Each call adds a value. Use this for an issuer that is known to send this type. If several
+        /// issuers are trusted, set it on the [`TrustedIssuer`](crate::TrustedIssuer) concerned. Case
+        /// and the prefix `application/` are ignored
         /// ([RFC 7515, section 4.1.9](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.9)). Such a
-        /// token is still rejected if its claims mark it as a token of another kind, and under
-        /// [`access_token_profile`](Self::access_token_profile) no other type is accepted.
+        /// token is still rejected if its claims mark it as another kind of token. With
+        /// [`access_token_profile`](Self::access_token_profile) no additional type is accepted.
         pub fn accept_type(mut self, typ: &str) -> Self {
             let rules = self.$rules();
             rules.types = rules
@@ -231,53 +239,55 @@ macro_rules! rule_setters {
             self
         }
 
-        /// Refuses tokens that name no key. Default: such a token is tried with the keys that its
-        /// algorithm fits, 8 at most.
+        /// Rejects tokens without a key id (`kid`). Default: such a token is tried with up to 8 keys
+        /// that fit its algorithm.
         pub fn require_key_id(mut self) -> Self {
             let rules = self.$rules();
             rules.requires_key_id = true;
             self
         }
 
-        /// Reads scopes from this claim, a string of words or an array; default: `scope`, else `scp`.
-        /// Called again, it adds a claim. A claim that is read and has another shape rejects the token.
+        /// Reads scopes from this claim. Default: `scope`, or `scp` if there is no `scope`.
+        ///
+        /// Each call adds a claim. The claim must be a string of names separated by spaces, or an
+        /// array of strings. `null` counts as absent. Any other shape rejects the token.
         pub fn scopes_from(mut self, claim: crate::token::ClaimPointer) -> Self {
             let rules = self.$rules();
             rules.scopes_from = rules.scopes_from.iter().cloned().chain([claim]).collect();
             self
         }
 
-        /// Reads roles from this claim, a string or an array; default: `roles`, `entitlements`,
-        /// `permissions`, `cognito:groups`, Keycloak's `realm_access.roles` and
-        /// `resource_access.<audience>.roles`. Called again, it adds a claim.
+        /// Reads roles from this claim. Default: `roles`, `entitlements`, `permissions`,
+        /// `cognito:groups`, Keycloak's `realm_access.roles` and `resource_access.<audience>.roles`.
         ///
-        /// `groups` is read only if it is named here, because some products let their users make groups:
-        /// then whoever makes a group called `admin` would be one.
+        /// Each call adds a claim. `groups` is read only if it is named here. Some products let their
+        /// users create groups, and a user who creates a group called `admin` must not get that role.
         ///
-        /// A claim that is read has to be a string, or an array of strings or of objects with a `value`
-        /// (SCIM). Another shape rejects the token, and `null` is absent. If an issuer sends something
-        /// else under one of the default names, name the claim that has the roles.
+        /// The claim must be a string, an array of strings, or an array of objects with a `value`
+        /// (SCIM). `null` counts as absent. Any other shape rejects the token. If an issuer sends
+        /// something else under one of the default names, name the claim that has the roles.
         pub fn roles_from(mut self, claim: crate::token::ClaimPointer) -> Self {
             let rules = self.$rules();
             rules.roles_from = rules.roles_from.iter().cloned().chain([claim]).collect();
             self
         }
 
-        /// Says that a token whose claim has this text is a client's own, and nobody's in person; see
-        /// [`Claims::is_client`](crate::Claims::is_client). A claim that is there and is no string rejects
-        /// the token.
+        /// Treats a token as the client's own, and not a person's, if this claim has this text; see
+        /// [`Claims::is_client`](crate::Claims::is_client). Default: none.
+        ///
+        /// `null` counts as absent. Any other value that is not a string rejects the token.
         pub fn client_when(mut self, claim: crate::token::ClaimPointer, text: &str) -> Self {
             let rules = self.$rules();
             rules.client_mark = Some((claim, text.into()));
             self
         }
 
-        /// Lets tokens in that have no `exp`.
+        /// Accepts tokens without `exp`. Default: such tokens are rejected.
         ///
         /// # Security
         ///
-        /// Such a token opens the API forever, to whoever finds it. What must replace the check:
-        /// [`max_age`](Self::max_age), or a revocation check.
+        /// A token without `exp` stays valid forever, also for an attacker who finds it. Replace the
+        /// check with [`max_age`](Self::max_age) or a revocation check.
         pub fn insecure_allow_missing_expiry(mut self) -> Self {
             let rules = self.$rules();
             rules.is_expiry_optional = true;
@@ -285,14 +295,15 @@ macro_rules! rule_setters {
         }
 
         /// Accepts tokens with the marks of an ID token: `nonce`, `at_hash`, `c_hash`, Cognito's
-        /// `token_use`, Keycloak's `typ`. The marks of every other kind are rejected all the same: logout
-        /// tokens, refresh tokens, DPoP proofs, status lists, introspection answers.
+        /// `token_use`, Keycloak's `typ`. Default: such tokens are rejected. Tokens with the marks of
+        /// any other kind are always rejected: logout tokens, refresh tokens, DPoP proofs, status
+        /// lists, introspection responses.
         ///
         /// # Security
         ///
-        /// An ID token tells a client who signed in; it is no permission to call an API, and every
-        /// client of the issuer has some. What must replace the check: an audience that only this
-        /// API's own client has.
+        /// An ID token tells a client who signed in. It is not a permission to call an API, and every
+        /// client of the issuer can get one. Replace the check with an audience that only this API's
+        /// own client has.
         pub fn insecure_accept_id_tokens(mut self) -> Self {
             let rules = self.$rules();
             rules.accepts_id_tokens = true;
@@ -303,7 +314,7 @@ macro_rules! rule_setters {
 
 pub(crate) use rule_setters;
 
-/// The claims that RFC 9068, section 2.2, requires beyond `iss`, `aud` and `exp`.
+/// The claims that RFC 9068, section 2.2, requires in addition to `iss`, `aud` and `exp`.
 const PROFILE: [RequiredClaim; 4] = [
     RequiredClaim::Subject,
     RequiredClaim::ClientId,

@@ -1,4 +1,4 @@
-//! [`TrustedIssuer`]: an issuer with an audience, keys and rules of its own.
+//! [`TrustedIssuer`]: an issuer with its own audience, keys and rules.
 
 use crate::issuer::{Audience, Issuer};
 use crate::keys::store::KeyStore;
@@ -6,12 +6,12 @@ use crate::policy::rules::{Rules, rule_setters};
 
 /// An issuer whose tokens are accepted, with its own audience, keys and rules.
 ///
-/// A key of one issuer never verifies a token of another, whatever its id. A rule that is not set here
-/// is that of the layer, in whatever order they are set.
+/// Pass it to [`JwtAuth::trust`](crate::JwtAuth::trust).
 ///
-/// Give it to [`JwtAuth::trust`](crate::JwtAuth::trust).
+/// A key of one issuer never verifies a token of another issuer, even if both use the same key id.
+/// A rule that is not set here is taken from the layer. The order of the calls does not matter.
 ///
-/// # Example: one strict issuer beside a login of one's own
+/// # Example: a strict partner beside your own login
 ///
 /// ```
 /// use tower_jwt_auth::{Algorithm, Audience, ConfigError, Issuer, JwtAuth, KeyStore, TrustedIssuer};
@@ -37,8 +37,8 @@ pub struct TrustedIssuer {
 }
 
 impl TrustedIssuer {
-    /// An issuer whose tokens are accepted if they are for this audience and signed with one of these
-    /// keys.
+    /// Trusts this issuer: its tokens are accepted if they are for this audience and signed with one
+    /// of these keys.
     pub fn new(issuer: Issuer, audience: Audience, keys: impl Into<KeyStore>) -> Self {
         Self {
             issuer,

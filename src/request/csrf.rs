@@ -1,4 +1,4 @@
-//! Which sites may make a browser send a token.
+//! [`CsrfPolicy`]: the sites from which a browser may send a token.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -12,26 +12,29 @@ use http::{HeaderMap, Method, Request, Uri};
 use crate::bytes;
 use crate::error::config::ConfigError;
 
-/// Which sites may make requests that are authorized by a cookie.
+/// The sites that may make requests whose token is in a cookie or in a WebSocket subprotocol.
 ///
-/// # What is let through
+/// # Rules
 ///
-/// The rules apply to a request whose token came in a cookie, or in a WebSocket subprotocol. They
-/// are asked in this order:
+/// The rules apply only to a request whose token came in a cookie or in a WebSocket subprotocol. The
+/// first rule that matches decides:
 ///
-/// 1. A `GET`, `HEAD` or `OPTIONS` is safe and passes, unless it upgrades the connection. A
-///    WebSocket handshake is such a `GET`: it is judged like a `POST`. Over HTTP/2 and HTTP/3 it is
-///    a `CONNECT`, which is not safe either.
-/// 2. A request with two lines of `Origin` or of `Sec-Fetch-Site` is rejected. No browser sends one.
-/// 3. An `Origin` that the policy [names](Self::trusted_origin) passes.
-/// 4. `Sec-Fetch-Site` decides if it is there: `same-origin` and `none` pass.
-/// 5. Otherwise `Origin` decides if it is there: it must be `https`, with the host and port of the
-///    request. `http` passes for a loopback host alone, such as `localhost`.
-/// 6. A request with neither header passes. Browsers that are in use send one of the two with every
-///    unsafe request. Other clients cannot be misled by a page.
+/// 1. A `GET`, `HEAD` or `OPTIONS` request is safe and passes, unless it upgrades the connection. A
+///    WebSocket handshake is a `GET` that upgrades the connection, so it is checked like a `POST`.
+///    Over HTTP/2 and HTTP/3 the handshake is a `CONNECT`, which is not safe either.
+/// 2. A request with two lines of `Origin` or two lines of `Sec-Fetch-Site` is rejected. No browser
+///    sends such a request.
+/// 3. A request with a [trusted](Self::trusted_origin) `Origin` passes.
+/// 4. A request with `Sec-Fetch-Site` passes if the value is `same-origin` or `none`, and is rejected
+///    otherwise.
+/// 5. A request with `Origin` passes if the origin is `https` with the host and port of the request,
+///    and is rejected otherwise. An `http` origin passes only for a loopback host, such as
+///    `localhost`.
+/// 6. A request with neither header passes. All current browsers send one of the two headers with
+///    every unsafe request, and other clients do not run the page of an attacker.
 ///
-/// Browsers send no `Sec-Fetch-Site` to a host that is reached over plain http. An API there has to
-/// name its own origin.
+/// Browsers do not send `Sec-Fetch-Site` to a host that is reached over plain http. An API there has
+/// to trust its own origin explicitly.
 ///
 /// A rejected request is answered with 403.
 #[derive(Clone, Debug)]
@@ -41,14 +44,14 @@ pub struct CsrfPolicy {
 }
 
 impl CsrfPolicy {
-    /// The API's own origin alone.
+    /// Trusts only the API's own origin.
     pub fn same_origin() -> Self {
         Self {
             origins: Arc::new([]),
         }
     }
 
-    /// Another origin too, such as `https://app.example.com`.
+    /// Also trusts this origin, such as `https://app.example.com`.
     ///
     /// # Errors
     ///
@@ -98,15 +101,15 @@ impl CsrfPolicy {
                 };
                 host.is_some_and(|host| is_own_origin(origin, host))
             }
-            // No browser that could be misled: those send one of the two.
+            // Not from a browser, which would send one of the two.
             (None, None) => true,
         }
     }
 }
 
-/// Whether a request asks for another protocol on its connection, whatever its method: by the
-/// fields of HTTP/1.1 (RFC 9110, section 7.8), or by those of a WebSocket handshake, which are all
-/// that is left of it behind some proxies. Over HTTP/2 its method is `CONNECT` (RFC 8441).
+/// Whether a request asks to upgrade its connection, whatever its method. It does so with the fields
+/// of HTTP/1.1 (RFC 9110, section 7.8), or with those of a WebSocket handshake, because some proxies
+/// forward only the latter. Over HTTP/2 the method is `CONNECT` (RFC 8441).
 fn upgrades(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE)
         || WEBSOCKET.iter().any(|name| headers.contains_key(name))
@@ -114,7 +117,7 @@ fn upgrades(headers: &HeaderMap) -> bool {
         || has_word(headers, &SEC_FETCH_MODE, b"websocket")
 }
 
-/// Whether a word stands in the list of this field.
+/// Whether the list of this field contains a word.
 fn has_word(headers: &HeaderMap, name: &HeaderName, word: &[u8]) -> bool {
     let lines = headers.get_all(name).into_iter();
     lines
@@ -131,8 +134,8 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h [u8]
     }
 }
 
-/// Whether an origin is that of the host to which the request was sent. A page that came over plain
-/// http may be anybody's, so its origin is another one.
+/// Whether an origin is that of the host to which the request was sent. A page that was loaded over
+/// plain http may come from an attacker, so its origin counts as another one.
 fn is_own_origin(origin: &[u8], host: &[u8]) -> bool {
     let Some((scheme, rest)) = bytes::split_once(origin, b':') else {
         return false;
@@ -178,7 +181,7 @@ fn is_loopback(host: &[u8]) -> bool {
             .is_ok_and(|address: Ipv4Addr| address.is_loopback())
 }
 
-/// Where a browser says that a request comes from, and what it is for (Fetch Metadata).
+/// The site from which a request comes, and its purpose, as a browser reports them (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// Fields of a handshake, which a page cannot set by itself (RFC 6455, section 11.3).

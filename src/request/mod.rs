@@ -1,4 +1,4 @@
-//! The credential of a request: from the `Authorization` header, and if switched on from another
+//! Where a request carries its token: in the `Authorization` header and, if configured, in another
 //! header, a cookie, a WebSocket subprotocol or the query (RFC 6750, section 2).
 
 mod conceal;
@@ -20,7 +20,7 @@ pub use csrf::CsrfPolicy;
 pub(crate) use places::parse_authorization;
 pub use source::{TokenCookie, TokenSource, TokenSubprotocol};
 
-/// The one credential of a request; `None` if it offers none that is understood here.
+/// The only credential of a request; `None` if it has no credential that is understood here.
 pub(crate) fn read<'r, B>(
     request: &'r Request<B>,
     source: &TokenSource,
@@ -31,7 +31,7 @@ pub(crate) fn read<'r, B>(
     if source.is_authorization_alone() {
         return Ok(authorization);
     }
-    // A bad token here matters before those in other places are looked at.
+    // A malformed token here is reported before other places are read.
     let mut found = authorization.map(places::checked).transpose()?;
     for name in &source.headers {
         found = one_of(found, places::header(headers, name, largest)?)?;
@@ -43,8 +43,8 @@ pub(crate) fn read<'r, B>(
         }
         found = one_of(found, token)?;
     }
-    // Another site can make a browser send a cookie, and none of those above. So the cookie is the
-    // one that does not count.
+    // Another site can make a browser send a cookie, but none of the tokens above. So the cookie is
+    // ignored if there is another token.
     let cookie = source.cookie.as_ref().filter(|_| found.is_none());
     if source.is_query_on {
         let query = request.uri().query().unwrap_or_default();

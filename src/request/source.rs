@@ -8,11 +8,12 @@ use crate::bytes;
 use crate::error::config::ConfigError;
 use crate::request::csrf::CsrfPolicy;
 
-/// Where a request may carry its token: the `Authorization` header, always, and more if asked for.
+/// Where a request may carry its token. The `Authorization` header is always read; other places are
+/// read only if they are added here.
 ///
-/// A request with tokens in two places is rejected with 400 ([RFC 6750, section 2]), and so is one
-/// with two tokens in one place. The cookie alone is an exception: a browser sends it without being
-/// asked, so it is not looked at if a header or a subprotocol has a token.
+/// A request with tokens in two places is rejected with 400 ([RFC 6750, section 2]). So is a request
+/// with two tokens in one place. The cookie is an exception: a browser sends it automatically, so the
+/// cookie is ignored if a header or a subprotocol has a token.
 ///
 /// # Example: the header of a proxy that logs people in
 ///
@@ -35,16 +36,16 @@ pub struct TokenSource {
 }
 
 impl TokenSource {
-    /// The `Authorization` header alone: the default.
+    /// Only the `Authorization` header. This is the default.
     pub fn header() -> Self {
         Self::default()
     }
 
-    /// Also this header, which has the bare token as its value; `Bearer` before it is accepted.
+    /// Also reads this header. Its value is the bare token; a leading `Bearer` is accepted.
     ///
-    /// This is for a proxy that logs people in and hands their token on in a header of its own, such
-    /// as `Cf-Access-Jwt-Assertion` or `X-Goog-IAP-JWT-Assertion`. The token is verified like any
-    /// other. May be called several times.
+    /// This is for a proxy that logs people in and forwards their token in its own header, such as
+    /// `Cf-Access-Jwt-Assertion` or `X-Goog-IAP-JWT-Assertion`. The token is verified like any other.
+    /// Each call adds a header.
     pub fn with_header(mut self, name: HeaderName) -> Self {
         if name != AUTHORIZATION && !self.headers.contains(&name) {
             self.headers.push(name);
@@ -52,25 +53,28 @@ impl TokenSource {
         self
     }
 
-    /// Also the cookie.
+    /// Also reads this cookie. Each call replaces the cookie.
     pub fn with_cookie(mut self, cookie: TokenCookie) -> Self {
         self.cookie = Some(cookie);
         self
     }
 
-    /// Also a subprotocol that a browser offers when it opens a WebSocket.
+    /// Also reads a subprotocol that a browser offers when it opens a WebSocket. Each call replaces
+    /// the subprotocol.
     pub fn with_subprotocol(mut self, subprotocol: TokenSubprotocol) -> Self {
         self.subprotocol = Some(subprotocol);
         self
     }
 
-    /// Also the query parameter `access_token` ([RFC 6750, section 2.3]).
+    /// Also reads the query parameter `access_token` ([RFC 6750, section 2.3]).
+    ///
+    /// Successful responses to a request with a query get `Cache-Control: private`, unless they have
+    /// `private` or `no-store` already.
     ///
     /// # Security
     ///
-    /// URLs end up in logs, histories and `Referer` headers, and the token with them. What must
-    /// replace the header's safety: tokens that live for seconds, as for a WebSocket or a download
-    /// that a browser starts. Successful answers get `Cache-Control: private`.
+    /// URLs end up in logs, histories and `Referer` headers, and the token with them. Only use tokens
+    /// that live for seconds, for a WebSocket or a download that a browser starts, for example.
     ///
     /// [RFC 6750, section 2.3]: https://www.rfc-editor.org/rfc/rfc6750#section-2.3
     pub fn insecure_with_query(mut self) -> Self {
@@ -82,7 +86,7 @@ impl TokenSource {
         self.is_query_on
     }
 
-    /// Whether `Authorization` is the only place that is looked at.
+    /// Whether `Authorization` is the only place that is read.
     pub(super) fn is_authorization_alone(&self) -> bool {
         self.headers.is_empty()
             && self.cookie.is_none()
@@ -102,10 +106,10 @@ impl TokenSource {
     }
 }
 
-/// A cookie that carries the token, with its protection against requests from other sites.
+/// A cookie that carries the token, and its protection against requests from other sites.
 ///
-/// A browser sends cookies with whatever another site makes it request. The [`CsrfPolicy`] says
-/// which of those requests are rejected with 403. The `__Host-` or `__Secure-` prefix keeps the
+/// A browser also sends the cookie with requests that another site triggers. The [`CsrfPolicy`] says
+/// which of these requests are rejected with 403. The `__Host-` or `__Secure-` prefix keeps the
 /// cookie off unencrypted connections
 /// ([RFC 6265bis, section 4.1.3](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-4.1.3)).
 #[derive(Clone, Debug)]
@@ -116,11 +120,12 @@ pub struct TokenCookie {
 }
 
 impl TokenCookie {
-    /// The cookie of this name, under this policy.
+    /// Creates a cookie with this name and this policy.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::CookieName`] without one of the two prefixes.
+    /// [`ConfigError::CookieName`] if the name does not begin with `__Host-` or `__Secure-`, or is not
+    /// a valid cookie name.
     pub fn new(name: &str, csrf: CsrfPolicy) -> Result<Self, ConfigError> {
         let bare = name
             .strip_prefix("__Host-")
@@ -131,20 +136,20 @@ impl TokenCookie {
         Self::insecure_unprefixed(name, csrf)
     }
 
-    /// The cookie of this name, which needs no prefix: for a provider that chooses the name, such as
-    /// `CF_Authorization`. The policy is the same.
+    /// Creates a cookie whose name needs no prefix. This is for a provider that chooses the name, such
+    /// as `CF_Authorization`. The policy applies in the same way.
     ///
     /// # Security
     ///
-    /// A cookie without a prefix may be sent over an unencrypted connection, and a neighbouring
-    /// host, or anybody on the network, can set it. So another person's token can be put in the
-    /// place of the user's. What must replace the prefix: the provider sets the cookie with `Secure`
-    /// and `HttpOnly`, every host of the domain is trusted, and the host answers over https alone,
-    /// with HSTS.
+    /// A cookie without a prefix may be sent over an unencrypted connection. A neighbouring host, or
+    /// an attacker on the network, can set it, and so replace the token of the user by the token of
+    /// another person. Make sure instead that the provider sets the cookie with `Secure` and
+    /// `HttpOnly`, that every host of the domain is trusted, and that the host answers only over
+    /// https, with HSTS.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::CookieName`] if it is not the name of a cookie.
+    /// [`ConfigError::CookieName`] if it is not a valid cookie name.
     pub fn insecure_unprefixed(name: &str, csrf: CsrfPolicy) -> Result<Self, ConfigError> {
         if name.is_empty() || !name.bytes().all(bytes::is_token_character) {
             return Err(ConfigError::CookieName(name.to_owned()));
@@ -156,13 +161,15 @@ impl TokenCookie {
     }
 }
 
-/// A WebSocket subprotocol that carries the token, as browsers cannot set a header there.
+/// A WebSocket subprotocol that carries the token, because browsers cannot set the `Authorization`
+/// header of a WebSocket handshake.
 ///
-/// The page offers the token beside the subprotocol that it speaks:
-/// `new WebSocket(url, ["chat", "bearer." + token])` for the prefix `bearer.`. The entry with the
-/// token is taken out of `Sec-WebSocket-Protocol` before the inner service sees the request, so it
-/// can neither be selected nor sent back ([RFC 6455, section 4.2.2]). A browser closes the
-/// connection if it offered subprotocols and none is selected: offer one that the service selects.
+/// The page offers the token beside the subprotocol that it uses:
+/// `new WebSocket(url, ["chat", "bearer." + token])` for the prefix `bearer.`. The layer removes the
+/// entry with the token from `Sec-WebSocket-Protocol` before the inner service sees the request. So
+/// the service can neither select the token nor send it back ([RFC 6455, section 4.2.2]). A browser
+/// closes the connection if it offered subprotocols and none is selected, so the page must offer one
+/// that the service selects.
 ///
 /// The [`CsrfPolicy`] applies to the handshake as it does to a cookie ([RFC 6455, section 10.2]).
 ///
@@ -176,12 +183,12 @@ pub struct TokenSubprotocol {
 }
 
 impl TokenSubprotocol {
-    /// The subprotocol that begins with this prefix, such as `bearer.`, and goes on with the token.
+    /// Creates a subprotocol that consists of this prefix, such as `bearer.`, and the token.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Subprotocol`] if the prefix is empty, or has a character that no subprotocol
-    /// has ([RFC 6455, section 4.1]).
+    /// [`ConfigError::Subprotocol`] if the prefix is empty, or has a character that is not allowed in
+    /// a subprotocol ([RFC 6455, section 4.1]).
     ///
     /// [RFC 6455, section 4.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.1
     pub fn new(prefix: &str, csrf: CsrfPolicy) -> Result<Self, ConfigError> {

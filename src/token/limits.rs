@@ -1,21 +1,21 @@
-//! [`MaxTokenSize`]: how long a token may be.
+//! [`MaxTokenSize`]: the maximum size of a token.
 
 use crate::error::config::ConfigError;
 
 /// Maximum size of a token in bytes. Default: 16 KiB (16 384 bytes).
 ///
-/// A longer token is rejected before any of it is decoded: with 400 if it came with a request. The
-/// limit is meant for the compact form, as it stands behind `Bearer`.
+/// The limit applies to the compact form of the token, the text after `Bearer`. A longer token is
+/// rejected before any part of it is decoded, with 400 if it came with a request.
 ///
-/// Some issuers write every role of a person into the token, and so exceed the default. Everything
-/// between the client and this layer has a limit of its own, too: nginx and many load balancers
-/// accept 8 KiB for one header field, and an HTTP/2 server of hyper accepts 16 KiB for all of them
+/// Some issuers write every role of a person into the token and so exceed the default. Everything
+/// between the client and this layer has its own limit, too: nginx and many load balancers accept
+/// 8 KiB for one header field, and an HTTP/2 server of hyper accepts 16 KiB for all header fields
 /// (`max_header_list_size`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MaxTokenSize(usize);
 
 impl MaxTokenSize {
-    /// A maximum of this many bytes.
+    /// Creates a maximum of this many bytes.
     ///
     /// # Errors
     ///
@@ -38,5 +38,5 @@ impl Default for MaxTokenSize {
     }
 }
 
-/// No setting accepts a longer token than this.
+/// The largest size that can be configured.
 pub(crate) const LARGEST: usize = 64 * 1024;

@@ -1,26 +1,27 @@
-//! [`ClaimPointer`]: where a claim stands in the payload.
+//! [`ClaimPointer`]: the place of a claim in the payload.
 
 use std::sync::Arc;
 
 use crate::error::config::ConfigError;
 
-/// Where a claim stands in the payload: a JSON pointer
+/// The place of a claim in the payload: a JSON pointer
 /// ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)) through objects, such as
 /// `/resource_access/calendar/roles`.
 ///
-/// A `/` within a name is written `~1`, a `~` is `~0`: `/https:~1~1example.com~1roles`.
+/// Write a `/` within a name as `~1` and a `~` as `~0`: `/https:~1~1example.com~1roles`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimPointer(Arc<[String]>);
 
 impl ClaimPointer {
-    /// A pointer from its text.
+    /// Creates a pointer from its text.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::ClaimPointer`] if it does not begin with `/` or has a `~` that escapes nothing.
+    /// [`ConfigError::ClaimPointer`] if it does not begin with `/`, or has a `~` that is not followed
+    /// by `0` or `1`.
     pub fn new(pointer: &str) -> Result<Self, ConfigError> {
-        let refused = || ConfigError::ClaimPointer(pointer.to_owned());
-        let names = pointer.strip_prefix('/').ok_or_else(refused)?;
+        let invalid = || ConfigError::ClaimPointer(pointer.to_owned());
+        let names = pointer.strip_prefix('/').ok_or_else(invalid)?;
         let unescape = |name: &str| {
             let mut escapes = name.split('~').skip(1);
             escapes
@@ -32,7 +33,7 @@ impl ClaimPointer {
             .map(unescape)
             .collect::<Option<_>>()
             .map(Self)
-            .ok_or_else(refused)
+            .ok_or_else(invalid)
     }
 
     pub(crate) fn names(&self) -> &[String] {

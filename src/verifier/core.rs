@@ -1,4 +1,4 @@
-//! Everything that the clones of a verifier share.
+//! The state that the clones of a verifier share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::token::known_headers::Headers;
 use crate::token::limits::MaxTokenSize;
 use crate::verdicts::Verdicts;
 
-/// What is configured of a verifier.
+/// The settings of a verifier.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) issuers: Vec<TrustedIssuer>,
@@ -27,7 +27,7 @@ pub(crate) struct Settings {
     pub(crate) max_token_size: MaxTokenSize,
 }
 
-/// A verifier's settings and what it has learned.
+/// The settings of a verifier, and the state that it has gathered.
 pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(super) policy: Policy,
@@ -50,7 +50,7 @@ impl Settings {
 }
 
 impl Core {
-    /// Makes everything that no request should have to wait for.
+    /// Creates everything in advance, so that no request has to wait for it.
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             policy: Policy::new(&settings.issuers, &settings.rules),
@@ -61,7 +61,7 @@ impl Core {
         }
     }
 
-    /// Tells the operator of a rejection.
+    /// Reports a rejection to the operator.
     pub(crate) fn report(&self, rejection: &Rejection) {
         self.reports.rejected(rejection, &*self.settings.clock);
     }
@@ -69,7 +69,7 @@ impl Core {
     /// One number for the state of all revocation checks; `None` if one of them has none.
     pub(super) fn epoch(&self) -> Option<u64> {
         let mut checks = self.settings.revocations.iter();
-        // None of them ever goes back, so their sum is a new number whenever one of them is.
+        // No epoch ever goes back, so the sum is a new number whenever one of them changes.
         checks.try_fold(1_u64, |sum, check| Some(sum.wrapping_add(check.epoch()?)))
     }
 }

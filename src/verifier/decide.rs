@@ -26,7 +26,7 @@ pub(super) fn decide(
     }
 
     let headers = core.known_headers.load();
-    // What is not even a credential is a fault of the request, and told before those of a token.
+    // A flaw of the credentials is a fault of the request. It is reported before a flaw of the token.
     let unverified =
         Unverified::parse(token.octets(), &headers).map_err(|flaw| token.flaw().unwrap_or(flaw))?;
     let (trust, is_one_of_several) = validate::trusts_of(&core.policy, &unverified)?;
@@ -37,9 +37,9 @@ pub(super) fn decide(
         .map_err(|failed| failed.rejection)
 }
 
-/// Decides on a token whose issuer is trusted several times, each time with an audience, keys and
-/// rules of its own. One trust that accepts it is enough. Else the failure that is told is that of
-/// the trust under which the token came farthest.
+/// Decides on a token whose issuer is trusted several times, each time with its own audience, keys
+/// and rules. One trust that accepts the token is enough. If none does, the rejection comes from the
+/// trust under which the token passed the most checks.
 fn decide_among(
     core: &Core,
     token: &Credentials<'_>,
@@ -51,7 +51,7 @@ fn decide_among(
 ) -> Result<Decision, Rejection> {
     let mut told = Rejection::of(RejectionKind::IssuerMismatch);
     let may_load = !matches!(chance, Chance::Last);
-    // Nothing is loaded for a token that the keys at hand verify.
+    // First without loading: the keys at hand may verify the token.
     for chance in [Chance::Last, chance] {
         let (mut farthest, mut loads) = (None, Vec::new());
         for trust in core.policy.trusts_in(first.issuer.as_str()) {
@@ -77,13 +77,13 @@ fn decide_among(
     Err(told)
 }
 
-/// Why a token is not accepted under one trust, and how far it came.
+/// Why a token is not accepted under one trust, and which checks it passed.
 struct Failed {
     stage: Stage,
     rejection: Rejection,
 }
 
-/// How far a token came, from the least telling failure to the most telling one.
+/// The stage at which a token failed, from the least informative failure to the most informative.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Audience,
@@ -91,7 +91,7 @@ enum Stage {
     Algorithm,
     Key,
     Signature,
-    /// Keys could not be had: whatever other keys say, it is no fault of the token.
+    /// Keys were not available. This is no fault of the token, whatever the other keys say.
     Unavailable,
     /// The signature was right.
     Attested,
@@ -143,7 +143,7 @@ fn decide_under(
     if candidates.is_empty() {
         let id = unverified.key_id();
         let dead = dead(id);
-        // Its id is free for another key, which may be there by now.
+        // The key with this id was removed. Another key with the same id may be published by now.
         let flaw = || match dead.first().filter(|_| id.is_some()) {
             Some(dead) => Rejection::because(RejectionKind::UnknownKey, dead.to_string()),
             None => unknown_key(id, keys, &trust.issuer),
@@ -151,7 +151,7 @@ fn decide_under(
         if let Some(flaw) = unverified.flaw_of_dead(&dead, allowed) {
             return Err(flaw.into());
         }
-        // The secret that was removed is no longer here to be compared.
+        // A removed secret is no longer in memory, so the signature cannot be compared with it.
         if unverified.is_symmetric() && dead.iter().any(|dead| dead.key.is_none()) {
             return Err(flaw().into());
         }
@@ -179,15 +179,15 @@ fn decide_under(
     Ok(revoked_or(claims, trust, core)?)
 }
 
-/// Decides with the keys that a look-up has brought, or has not.
+/// Decides after a look-up of keys has ended, whether it brought the key or not.
 pub(super) async fn decide_after(
     mut look_up: LookUp,
     core: &Core,
     token: &Credentials<'_>,
     read_own: fn(&Claims),
 ) -> Result<Claims, Rejection> {
-    // A load that had begun before may have missed the key: then one of its own may follow, for
-    // what is left of the patience.
+    // A load that had started earlier may have missed the key. Then one more load may follow, within
+    // the rest of the timeout.
     let mut chance = if look_up.is_joined {
         Chance::Another(Some(look_up.deadline))
     } else {
@@ -196,7 +196,7 @@ pub(super) async fn decide_after(
     loop {
         let has_ended = look_up.end.await;
         if !has_ended {
-            // Of several loads one may have brought the key all the same.
+            // One of several loads may have brought the key even so.
             chance = Chance::Last;
         }
         match decide(core, token, chance, read_own) {
@@ -215,12 +215,12 @@ pub(super) async fn decide_after(
     }
 }
 
-/// What the checks that need no waiting have come to.
+/// The result of the checks that do not wait.
 pub(super) enum Decision {
     Accepted(Claims),
-    /// Everything is right, and the revocation check has been asked.
+    /// All other checks have passed, and a revocation check is still running.
     Asked(Asked),
-    /// The key may be one that the issuer has published since.
+    /// The issuer may have published the key in the meantime, so the keys are loaded.
     Loading(LookUp),
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of a token whose key is not there.
+//! The decision on a token whose key is missing.
 
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
@@ -7,14 +7,14 @@ use crate::keys::set::KeySet;
 use crate::keys::store::{Deadline, LookUp, Prospect};
 use crate::policy::Trust;
 
-/// Whether a key that is not there may still be looked up, and until when that is waited for.
+/// Whether a missing key may still be looked up, and the deadline of the wait.
 #[derive(Clone, Copy)]
 pub(super) enum Chance {
     Another(Option<Deadline>),
     Last,
 }
 
-/// The load that brings the first keys, where it is not known to fail.
+/// The load of the first keys, unless it is known to fail.
 pub(super) fn first_load_of(trust: &Trust, chance: Chance) -> Result<LookUp, Rejection> {
     let load = match chance {
         Chance::Another(deadline) => trust.keys.first_load(deadline),
@@ -28,9 +28,10 @@ pub(super) fn first_load_of(trust: &Trust, chance: Chance) -> Result<LookUp, Rej
     })
 }
 
-/// What becomes of a token whose key is not there: a load that may bring the key with this id, or
-/// without one another key for the token; else the flaw, if it is one of the token. Where nobody can
-/// ask the issuer for a key, that there is none is no fault of the token.
+/// The decision on a token whose key is missing. It is a load that may bring the key with this id
+/// (or, without an id, another key for the token). If no load is possible, it is a rejection: 503 if
+/// the issuer cannot be asked for the key, because then the token may be valid, else the flaw of the
+/// token.
 pub(super) fn look_up_or(
     flaw: impl FnOnce() -> Rejection,
     id: Option<&str>,
@@ -53,7 +54,7 @@ pub(super) fn look_up_or(
             RejectionKind::KeySourceUnavailable,
             because("cannot be refreshed"),
         )),
-        // A bad signature is the usual thing to be said of a token under a key that is known.
+        // Without an id the usual rejection applies: with a known key, this is a bad signature.
         Prospect::Unasked if id.is_some() => Err(Rejection::without_outage(
             RejectionKind::KeySourceUnavailable,
             because("may not be loaded again yet"),

@@ -25,10 +25,10 @@ use crate::verifier::core::{Core, Settings};
 use crate::verifier::decide::{Decision, decide, decide_after};
 use crate::verifier::keys::Chance;
 
-/// Verifies tokens that come without an HTTP request: in a WebSocket message, a queue, a job.
+/// Verifier for tokens that come without an HTTP request: in a WebSocket message, a queue, a job.
 ///
-/// A cheap clone. [`JwtAuth::verifier`](crate::JwtAuth::verifier) gives one with all settings of a
-/// layer; [`new`](Self::new) one with the defaults.
+/// [`JwtAuth::verifier`](crate::JwtAuth::verifier) returns a verifier with all settings of a layer.
+/// [`new`](Self::new) creates one with the default settings. Clones are cheap.
 ///
 /// # Example: a token from a message
 ///
@@ -42,8 +42,8 @@ use crate::verifier::keys::Chance;
 /// let claims = verifier.verify_now(&issuer.token().subject("alice").mint())?;
 /// assert_eq!(claims.subject(), Some("alice"));
 ///
-/// let refused = verifier.verify_now(&issuer.token().expired().mint()).unwrap_err();
-/// assert_eq!(refused.kind(), RejectionKind::Expired);
+/// let rejection = verifier.verify_now(&issuer.token().expired().mint()).unwrap_err();
+/// assert_eq!(rejection.kind(), RejectionKind::Expired);
 /// # }
 /// # Ok::<(), tower_jwt_auth::Rejection>(())
 /// ```
@@ -52,18 +52,18 @@ pub struct Verifier<C = NoClaims> {
     claims: PhantomData<fn() -> C>,
 }
 
-/// What became of a token: decided, or not yet.
+/// The result of a verification, or the part of it that has to wait.
 pub(crate) enum Verdict<C> {
     Accepted(Claims<C>),
-    /// What has to be waited for, and the kind of the refusal where nobody can wait.
+    /// The future to wait for, and the kind of the rejection if the caller cannot wait.
     Waiting(Wait<C>, RejectionKind),
 }
 
-/// The rest of a verification that has to wait for something outside of this process.
+/// The rest of a verification that waits for keys or for a revocation check.
 pub(crate) type Wait<C> = Pin<Box<dyn Future<Output = Result<Claims<C>, Rejection>> + Send>>;
 
 impl Verifier {
-    /// A verifier with the default settings.
+    /// Creates a verifier with the default settings.
     #[must_use]
     pub fn new(issuer: Issuer, audience: Audience, keys: impl Into<KeyStore>) -> Self {
         let issuer = TrustedIssuer::new(issuer, audience, keys);
@@ -79,7 +79,7 @@ impl<C> Verifier<C> {
         }
     }
 
-    /// The same verifier with own claims of this type.
+    /// Returns the same verifier with own claims of this type.
     #[must_use]
     pub fn claims<D>(self) -> Verifier<D> {
         Verifier::of(self.core)
@@ -87,14 +87,16 @@ impl<C> Verifier<C> {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
-    /// Verifies a token. Waits for keys that may have to be loaded for it, 5 seconds at most, and
-    /// for a revocation check that has to ask somebody.
+    /// Verifies a token.
     ///
-    /// Works under any executor, also while the tokio runtime of a store stands still.
+    /// Waits up to 5 seconds if keys have to be loaded for the token. Also waits for a revocation
+    /// check that does not answer at once; that wait has no timeout here.
+    ///
+    /// Works with any executor, even while the tokio runtime of a key store is not running.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`]; its kind says what was wrong.
+    /// Returns a [`Rejection`]. Its [kind](Rejection::kind) says what was wrong.
     pub async fn verify(&self, token: &str) -> Result<Claims<C>, Rejection> {
         match self.start(Credentials::of_text(token))? {
             Verdict::Accepted(claims) => Ok(claims),
@@ -102,13 +104,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
         }
     }
 
-    /// Verifies a token at once.
+    /// Verifies a token without waiting.
     ///
     /// # Errors
     ///
-    /// As [`verify`](Self::verify); also [`RejectionKind::RevocationUnavailable`] if the
-    /// revocation check could not answer at once, and [`RejectionKind::KeySourceUnavailable`] if
-    /// a key is being looked up.
+    /// The same as [`verify`](Self::verify). Also [`RejectionKind::RevocationUnavailable`] if a
+    /// revocation check does not answer at once, and [`RejectionKind::KeySourceUnavailable`] if
+    /// keys have to be loaded first.
     pub fn verify_now(&self, token: &str) -> Result<Claims<C>, Rejection> {
         match self.start(Credentials::of_text(token))? {
             Verdict::Accepted(claims) => Ok(claims),

@@ -1,4 +1,4 @@
-//! Whether a token that is right in every other way was revoked.
+//! The revocation checks of a token that has passed all other checks.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -11,27 +11,26 @@ use crate::policy::{Trust, validate};
 use crate::revocation::{RevocationCheck, RevocationError, RevocationFuture, RevocationStatus};
 use crate::verifier::core::Core;
 
-/// What is known at once.
+/// The result of the revocation checks that is known at once.
 pub(super) enum Standing {
     Active(Claims),
     Asked(Asked),
 }
 
-/// A token that is good if it is not revoked.
+/// A token that is valid unless a pending check finds it revoked.
 pub(super) struct Asked {
     claims: Claims,
     pending: Vec<RevocationFuture>,
-    /// A check that has failed. It matters only if no other one says that the token is revoked.
+    /// A check that failed. It matters only if no other check finds the token revoked.
     failed: Option<RevocationError>,
     epoch: Option<u64>,
-    /// From then on the token is not good any more.
+    /// The time from which the token is no longer valid.
     end: NumericDate,
 }
 
-/// Asks whether a token was revoked, unless nothing has changed since it was found not to be.
+/// Runs the revocation checks, unless nothing has changed since they last found the token active.
 ///
-/// Of several checks, one that revokes the token beats one that fails, and that beats one that finds
-/// it active.
+/// Of several results, "revoked" takes precedence over a failure, and a failure over "active".
 pub(super) fn standing_of(
     claims: Claims,
     trust: &Trust,
@@ -41,7 +40,7 @@ pub(super) fn standing_of(
     if checks.is_empty() {
         return Ok(Standing::Active(claims));
     }
-    // Read before the checks: a mark that is made meanwhile belongs to a later epoch.
+    // Read before the checks: a mark that is set in the meantime belongs to a later epoch.
     let epoch = core.epoch();
     if epoch.is_some_and(|epoch| claims.basis().is_active_at(epoch)) {
         return Ok(Standing::Active(claims));
@@ -69,10 +68,10 @@ pub(super) fn standing_of(
 }
 
 impl Asked {
-    /// The verdict when all checks have ended. That may have taken longer than the token lives.
+    /// Waits for all checks. The token may expire in the meantime.
     pub(super) async fn answered(mut self, core: &Core) -> Result<Claims, Rejection> {
         let mut pending = std::mem::take(&mut self.pending);
-        // Side by side, so that the slowest one is waited for and not the sum.
+        // The checks run concurrently, so the wait is that of the slowest check and not the sum.
         poll_fn(|context| {
             let mut verdict = Ok(());
             pending.retain_mut(|check| match check.as_mut().poll(context) {
