@@ -118,5 +118,6 @@ pub(super) fn too_long(
 
 /// Whether a byte is one of `token68` before its padding.
 fn is_legal(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-'..=b'/' | b'_' | b'~' | b'+')
+    // Letters of either case, then digits with `-`, `.` and `/`, which stand before them.
+    matches!(byte | 0x20, b'a'..=b'z') || matches!(byte, b'-'..=b'9' | b'_' | b'~' | b'+')
 }
