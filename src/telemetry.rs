@@ -5,10 +5,6 @@
 
 use std::fmt;
 
-use crate::error::config::ConfigError;
-use crate::keys::set::{KeySet, SkippedKey};
-use crate::keys::status::KeyChange;
-
 /// An event. Its name begins the message too: subscribers print the message and seldom the name.
 #[cfg(feature = "tracing")]
 macro_rules! event {
@@ -92,8 +88,13 @@ pub(crate) fn short(reason: &impl fmt::Display) -> String {
     text
 }
 
-pub(crate) fn keys_changed(change: &KeyChange) {
-    let cause = change.cause.as_str();
+pub(crate) fn keys_changed(
+    cause: &'static str,
+    generation: u64,
+    count: usize,
+    added: usize,
+    removed: usize,
+) {
     // The level of an event is a constant, so there is a call for each of the two.
     macro_rules! changed {
         ($level:ident, $message:literal) => {
@@ -102,14 +103,14 @@ pub(crate) fn keys_changed(change: &KeyChange) {
                 "jwt_keys_changed",
                 $message,
                 change = cause,
-                generation = change.generation,
-                keys = change.count,
-                added = change.added.len(),
-                removed = change.removed.len()
+                generation = generation,
+                keys = count,
+                added = added,
+                removed = removed
             )
         };
     }
-    match change.count {
+    match count {
         0 => changed!(warn, "no keys are left"),
         _ => changed!(info, "keys changed"),
     }
@@ -124,8 +125,8 @@ pub(crate) fn hook_panicked() {
     );
 }
 
-pub(crate) fn keys_refused(error: &ConfigError) {
-    let reason = short(error);
+pub(crate) fn keys_refused(reason: &impl fmt::Display) {
+    let reason = short(reason);
     event!(
         warn,
         "jwt_keys_refused",
@@ -135,12 +136,19 @@ pub(crate) fn keys_refused(error: &ConfigError) {
     count!("jwt_auth_key_updates_refused_total");
 }
 
-/// The keys of a set that something is wrong with: the first ones, then how many more there are.
-pub(crate) fn keys_skipped(set: &KeySet) {
-    let defects = set.skipped().iter().filter(|key| key.is_defect());
-    defects.clone().take(SKIPPED_MAX).for_each(key_skipped);
-    let unlisted = set.skipped_count().saturating_sub(set.skipped().len());
-    let more = defects.skip(SKIPPED_MAX).count().saturating_add(unlisted);
+/// The keys of a set that cannot be used: the first ones, then how many more there are. Those that
+/// are `unlisted` are not among them.
+pub(crate) fn keys_skipped(mut keys: impl Iterator<Item = impl fmt::Display>, unlisted: usize) {
+    keys.by_ref().take(SKIPPED_MAX).for_each(|key| {
+        let reason = short(&key);
+        event!(
+            warn,
+            "jwt_key_skipped",
+            "key of a set cannot be used",
+            reason = reason.as_str()
+        );
+    });
+    let more = keys.count().saturating_add(unlisted);
     if more > 0 {
         let reason = format!("{more} more keys of the set");
         event!(
@@ -150,16 +158,6 @@ pub(crate) fn keys_skipped(set: &KeySet) {
             reason = reason.as_str()
         );
     }
-}
-
-fn key_skipped(key: &SkippedKey) {
-    let reason = short(key);
-    event!(
-        warn,
-        "jwt_key_skipped",
-        "key of a set cannot be used",
-        reason = reason.as_str()
-    );
 }
 
 /// Skipped keys of one set that have an event of their own.

@@ -1,4 +1,4 @@
-//! FetchFuture through `reqwest`: the user's own client, or one of ours with the fewest surprises.
+//! Fetching through `reqwest`: the user's own client, or one of ours with the fewest surprises.
 
 use std::error::Error;
 use std::fmt::Write;

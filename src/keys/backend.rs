@@ -13,7 +13,6 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
     RSA_PSS_2048_8192_SHA512, RsaParameters, RsaPublicKeyComponents,
 };
-use zeroize::Zeroizing;
 
 use crate::error::config::KeyError;
 use crate::keys::algorithm::Algorithm;
@@ -98,23 +97,6 @@ impl fmt::Debug for VerifyingKey {
             .field(&self.algorithm)
             .finish()
     }
-}
-
-/// SHA-256 of `data`.
-pub(crate) fn sha256(data: &[u8]) -> Vec<u8> {
-    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data)
-        .as_ref()
-        .to_vec()
-}
-
-/// A name for a secret that does not disclose it: a MAC over a fixed label.
-pub(crate) fn secret_fingerprint(secret: &Zeroizing<Vec<u8>>) -> Vec<u8> {
-    hmac::sign(
-        &hmac::Key::new(hmac::HMAC_SHA256, secret),
-        b"tower-jwt-auth key id",
-    )
-    .as_ref()
-    .to_vec()
 }
 
 fn hmac_parameters(algorithm: Algorithm) -> Option<hmac::Algorithm> {

@@ -5,17 +5,13 @@
 //! application decided: a key that it removed stays dead, and a key that it added stays.
 
 use std::fmt;
-#[cfg(feature = "_refresh")]
-use std::time::Duration;
-
-#[cfg(feature = "_refresh")]
-use tokio::time::Instant;
+use std::time::Instant;
 
 use crate::clock::NumericDate;
 use crate::error::rejection::Excerpt;
+use crate::keys::change::ChangeCause;
 use crate::keys::key::{Key, KeyId};
 use crate::keys::set::{Entry, KeySet};
-use crate::keys::status::ChangeCause;
 
 /// Everything that decides which keys verify.
 #[derive(Clone, Default)]
@@ -30,7 +26,6 @@ pub(super) struct Contents {
     #[cfg(feature = "_refresh")]
     fetched: Option<KeySet>,
     /// When the base is given up unless a load succeeds before; `None` if the source did not give it.
-    #[cfg(feature = "_refresh")]
     fetched_end: Option<Instant>,
     /// Keys that the base no longer has, each with its end.
     leaving: Vec<Entry>,
@@ -128,17 +123,9 @@ impl Contents {
         self.base.is_some()
     }
 
-    /// For how long the base may still be used if no load succeeds; `None` where that has no end.
-    #[cfg(feature = "_refresh")]
-    pub(super) fn rest(&self) -> Option<Duration> {
-        let end = self.fetched_end?;
-        Some(end.saturating_duration_since(Instant::now()))
-    }
-
-    /// Whether the base is older than an outage may last.
-    #[cfg(feature = "_refresh")]
-    pub(super) fn is_over(&self) -> bool {
-        self.fetched_end.is_some_and(|end| end <= Instant::now())
+    /// When the base is given up unless a load succeeds before; `None` if the source did not give it.
+    pub(super) fn fetched_end(&self) -> Option<Instant> {
+        self.fetched_end
     }
 
     /// The source says that it still has what it gave last. `false` if that was given up.
@@ -164,10 +151,7 @@ impl Contents {
         self.leaving.clear();
         self.base = Some(set.clone());
         self.is_published = true;
-        #[cfg(feature = "_refresh")]
-        {
-            self.fetched_end = None;
-        }
+        self.fetched_end = None;
     }
 
     /// Takes a loaded set, which is given up at `end`. Keys that it no longer has verify until
@@ -208,10 +192,12 @@ impl Contents {
     }
 
     /// Gives up what was loaded; what the application decided stays.
-    #[cfg(feature = "_refresh")]
     pub(super) fn give_up(&mut self) {
         self.base = None;
-        self.fetched = None;
+        #[cfg(feature = "_refresh")]
+        {
+            self.fetched = None;
+        }
         self.fetched_end = None;
         self.leaving.clear();
     }

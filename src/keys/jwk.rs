@@ -17,8 +17,27 @@ pub(super) struct Entry {
     pub(super) key: Result<Key, KeyError>,
 }
 
+impl Key {
+    /// One JSON Web Key ([RFC 7517]), public or symmetric.
+    ///
+    /// A key without `alg` may be used with the one algorithm that is usual for its type: `RS256`
+    /// for RSA, the curve's own for EC, `EdDSA` and `Ed25519` for OKP, the longest that fits for a
+    /// secret. [`JwtAuth::algorithms`] can say otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`] with the reason why the key cannot be used. A secret meets the same
+    /// checks as in [`from_secret`](Self::from_secret).
+    ///
+    /// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517
+    /// [`JwtAuth::algorithms`]: crate::JwtAuth::algorithms
+    pub fn from_jwk(jwk: &[u8]) -> Result<Self, ConfigError> {
+        Ok(parse(jwk)?)
+    }
+}
+
 /// One key by itself: public, or a secret.
-pub(super) fn parse(text: &[u8]) -> Result<Key, KeyError> {
+fn parse(text: &[u8]) -> Result<Key, KeyError> {
     let text =
         std::str::from_utf8(text).map_err(|_| KeyError::Format("a JSON Web Key: not UTF-8"))?;
     let mut members = Vec::new();

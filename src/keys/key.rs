@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use crate::error::config::{ConfigError, KeyError};
 use crate::keys::algorithm::Algorithm;
 use crate::keys::backend::VerifyingKey;
-use crate::keys::jwk;
 use crate::keys::material::Material;
+use crate::keys::thumbprint::thumbprint;
 
 /// A key that verifies signatures, parsed once, with the algorithm that it may be used with.
 ///
@@ -156,55 +156,6 @@ impl Key {
         Ok(Self::build(None, Some(algorithm), &material)?)
     }
 
-    /// A public key in PEM: `PUBLIC KEY` (SPKI), `RSA PUBLIC KEY` (PKCS #1) or `CERTIFICATE`.
-    ///
-    /// Of a certificate only the key is taken; its validity and its issuer are not looked at.
-    /// PEM does not say which algorithm the key is for, so the caller does.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Key`] if this is not exactly one such key, if it is a private key, too
-    /// short, or not one for the algorithm.
-    #[cfg(feature = "pem")]
-    pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, ConfigError> {
-        Ok(Self::build(
-            None,
-            Some(algorithm),
-            &super::pem::from_pem(pem)?,
-        )?)
-    }
-
-    /// A public key in DER: SPKI, PKCS #1 or a certificate.
-    ///
-    /// # Errors
-    ///
-    /// As [`from_pem`](Self::from_pem).
-    #[cfg(feature = "pem")]
-    pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, ConfigError> {
-        Ok(Self::build(
-            None,
-            Some(algorithm),
-            &super::pem::from_der(der)?,
-        )?)
-    }
-
-    /// One JSON Web Key ([RFC 7517]), public or symmetric.
-    ///
-    /// A key without `alg` may be used with the one algorithm that is usual for its type: `RS256`
-    /// for RSA, the curve's own for EC, `EdDSA` and `Ed25519` for OKP, the longest that fits for a
-    /// secret. [`JwtAuth::algorithms`] can say otherwise.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Key`] with the reason why the key cannot be used. A secret meets the same
-    /// checks as in [`from_secret`](Self::from_secret).
-    ///
-    /// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517
-    /// [`JwtAuth::algorithms`]: crate::JwtAuth::algorithms
-    pub fn from_jwk(jwk: &[u8]) -> Result<Self, ConfigError> {
-        Ok(jwk::parse(jwk)?)
-    }
-
     /// Names the key; tokens that carry this `kid` are verified with it.
     #[must_use]
     pub fn with_key_id(self, id: impl Into<KeyId>) -> Self {
@@ -280,7 +231,7 @@ impl Key {
                     .collect::<Result<_, _>>()?
             }
         };
-        let thumbprint = material.thumbprint();
+        let thumbprint = thumbprint(material);
         Ok(Self(Arc::new(Inner {
             named: id.is_some(),
             id: id.unwrap_or_else(|| KeyId::new(&thumbprint)),

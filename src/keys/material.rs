@@ -1,12 +1,10 @@
 //! Key material of every format, in one checked form.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use crate::error::config::KeyError;
 use crate::keys::algorithm::Algorithm;
-use crate::keys::{backend, strength};
+use crate::keys::strength;
 
 /// Checked material: sizes are within the limits, encodings canonical.
 ///
@@ -185,37 +183,6 @@ impl Material {
             } => &[ES512],
             Self::Ed25519 { .. } => &[EdDSA, Ed25519],
         }
-    }
-
-    /// The RFC 7638 thumbprint of a public key; for a secret a name that does not disclose it.
-    pub(crate) fn thumbprint(&self) -> String {
-        let encode = |octets: &[u8]| URL_SAFE_NO_PAD.encode(octets);
-        let digest = match self {
-            Self::Secret(secret) => backend::secret_fingerprint(secret),
-            Self::Rsa { modulus, exponent } => backend::sha256(
-                format!(
-                    r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#,
-                    encode(exponent),
-                    encode(modulus)
-                )
-                .as_bytes(),
-            ),
-            Self::Ec { curve, point } => {
-                let (x, y) = point
-                    .get(1..)
-                    .unwrap_or_default()
-                    .split_at_checked(curve.length())
-                    .unwrap_or_default();
-                let (crv, x, y) = (curve.name(), encode(x), encode(y));
-                backend::sha256(
-                    format!(r#"{{"crv":"{crv}","kty":"EC","x":"{x}","y":"{y}"}}"#).as_bytes(),
-                )
-            }
-            Self::Ed25519 { point } => backend::sha256(
-                format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode(point)).as_bytes(),
-            ),
-        };
-        encode(&digest)
     }
 }
 

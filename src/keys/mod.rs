@@ -7,18 +7,25 @@
 
 pub(crate) mod algorithm;
 pub(crate) mod backend;
+mod change;
 pub(crate) mod contents;
+mod generation;
 mod jwk;
 pub(crate) mod key;
+pub(crate) mod key_source;
+#[cfg(feature = "_refresh")]
+mod loaded;
 mod material;
 #[cfg(feature = "pem")]
 mod pem;
 pub(crate) mod set;
 pub(crate) mod source;
-pub(crate) mod status;
+mod status;
 pub(crate) mod store;
 mod strength;
+mod thumbprint;
 
+pub use change::{ChangeCause, KeyChange};
 pub use key::KeyId;
 pub use set::SkippedKey;
 #[cfg(feature = "watch")]
@@ -28,4 +35,4 @@ pub use source::local::KeyFormat;
 pub use source::remote::RemoteKeys;
 #[cfg(feature = "remote")]
 pub use source::snapshot::{KeySnapshotFile, KeySnapshotStore};
-pub use status::{ChangeCause, DeadKey, Freshness, KeyChange, KeyStatus, LoadFailure, RetiringKey};
+pub use status::{DeadKey, Freshness, KeyStatus, LoadFailure, RetiringKey};

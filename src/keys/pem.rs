@@ -5,11 +5,37 @@ use der::{Decode, Reader, SliceReader};
 use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 use x509_cert::Certificate;
 
-use crate::error::config::KeyError;
+use crate::error::config::{ConfigError, KeyError};
+use crate::keys::algorithm::Algorithm;
+use crate::keys::key::Key;
 use crate::keys::material::{Curve, Material};
 
+impl Key {
+    /// A public key in PEM: `PUBLIC KEY` (SPKI), `RSA PUBLIC KEY` (PKCS #1) or `CERTIFICATE`.
+    ///
+    /// Of a certificate only the key is taken; its validity and its issuer are not looked at.
+    /// PEM does not say which algorithm the key is for, so the caller does.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`] if this is not exactly one such key, if it is a private key, too
+    /// short, or not one for the algorithm.
+    pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, ConfigError> {
+        Ok(Self::build(None, Some(algorithm), &read_pem(pem)?)?)
+    }
+
+    /// A public key in DER: SPKI, PKCS #1 or a certificate.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_pem`](Self::from_pem).
+    pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, ConfigError> {
+        Ok(Self::build(None, Some(algorithm), &read_der(der)?)?)
+    }
+}
+
 /// The one key in a PEM text.
-pub(super) fn from_pem(text: &[u8]) -> Result<Material, KeyError> {
+fn read_pem(text: &[u8]) -> Result<Material, KeyError> {
     if text.windows(2).any(|pair| pair == b"\\n") {
         return Err(KeyError::Format(
             "PEM text: it has the two characters `\\n` in the place of line ends",
@@ -41,7 +67,7 @@ pub(super) fn from_pem(text: &[u8]) -> Result<Material, KeyError> {
 }
 
 /// The one key in a DER text, whichever of the three forms it has.
-pub(super) fn from_der(der: &[u8]) -> Result<Material, KeyError> {
+fn read_der(der: &[u8]) -> Result<Material, KeyError> {
     match spki(der) {
         Err(KeyError::Format(_)) => {}
         decided => return decided,

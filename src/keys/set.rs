@@ -183,7 +183,7 @@ impl KeySet {
     /// [RFC 7517, section 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
     pub fn from_jwks(jwks: &[u8]) -> Result<Self, ConfigError> {
         let set = Self::parse(jwks, jwk::Mixed::Allowed, usize::MAX)?;
-        telemetry::keys_skipped(&set);
+        set.report_skipped();
         Ok(set)
     }
 
@@ -242,6 +242,12 @@ impl KeySet {
     #[must_use]
     pub fn skipped_count(&self) -> usize {
         self.0.skipped.len().saturating_add(self.0.unlisted)
+    }
+
+    /// Writes an event for the keys that something is wrong with.
+    pub(super) fn report_skipped(&self) {
+        let defects = self.0.skipped.iter().filter(|key| key.is_defect());
+        telemetry::keys_skipped(defects, self.0.unlisted);
     }
 
     fn of(entries: Vec<Entry>, skipped: Vec<SkippedKey>) -> Self {

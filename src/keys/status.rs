@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Serialize, Serializer};
 
 use crate::clock::NumericDate;
-use crate::keys::key::{Key, KeyId};
+use crate::keys::change::ChangeCause;
+use crate::keys::generation::Snapshot;
+use crate::keys::key::KeyId;
 use crate::keys::set::{KeySet, SkippedKey};
-use crate::keys::store::Snapshot;
 
 /// How the keys of one [`KeyStore`](crate::KeyStore) are doing. Prints as a few lines, and
 /// serializes for an admin page: the fields by their names, times in seconds since 1970.
@@ -108,85 +109,6 @@ pub struct LoadFailure {
     pub since: SystemTime,
     /// Why, at the last try.
     pub reason: String,
-}
-
-/// A change of the keys, for the hook of [`KeyStore::on_change`](crate::KeyStore::on_change).
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct KeyChange {
-    /// What has caused it.
-    pub cause: ChangeCause,
-    /// The generation that it made.
-    pub generation: u64,
-    /// Keys that were not there before, or another key under the same id.
-    pub added: Vec<KeyId>,
-    /// Keys that are no longer there. Their tokens are refused.
-    pub removed: Vec<KeyId>,
-    /// How many there are now.
-    pub count: usize,
-}
-
-/// What has changed the keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ChangeCause {
-    /// They were older than an outage may last, and are given up.
-    Expire,
-    /// Another set was loaded.
-    Refresh,
-    /// [`KeyStore::reinstate`](crate::KeyStore::reinstate).
-    Reinstate,
-    /// [`KeyStore::remove`](crate::KeyStore::remove).
-    Remove,
-    /// [`KeyStore::replace`](crate::KeyStore::replace).
-    Replace,
-    /// [`KeyStore::retire`](crate::KeyStore::retire).
-    Retire,
-    /// [`KeyStore::rotate`](crate::KeyStore::rotate).
-    Rotate,
-}
-
-impl ChangeCause {
-    /// The name in events and metrics: `"refresh"`, for example.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Expire => "expire",
-            Self::Refresh => "refresh",
-            Self::Reinstate => "reinstate",
-            Self::Remove => "remove",
-            Self::Replace => "replace",
-            Self::Retire => "retire",
-            Self::Rotate => "rotate",
-        }
-    }
-}
-
-impl KeyChange {
-    pub(super) fn between(before: &Snapshot, after: &Snapshot, cause: ChangeCause) -> Self {
-        let missing_in = |others: &Snapshot, those: &Snapshot| -> Vec<KeyId> {
-            let same = |key: &&Key| {
-                !keys(others)
-                    .any(|other| other.id() == key.id() && other.thumbprint() == key.thumbprint())
-            };
-            keys(those)
-                .filter(same)
-                .map(|key| key.id().clone())
-                .collect()
-        };
-        Self {
-            cause,
-            generation: after.generation,
-            added: missing_in(before, after),
-            removed: missing_in(after, before),
-            count: keys(after).count(),
-        }
-    }
-}
-
-fn keys(snapshot: &Snapshot) -> impl Iterator<Item = &Key> {
-    snapshot.set.iter().flat_map(KeySet::keys)
 }
 
 impl KeyStatus {

@@ -1,26 +1,23 @@
 //! The store: one set at a time, swapped while requests run.
 
 use std::fmt;
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
-#[cfg(feature = "_refresh")]
-use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-#[cfg(feature = "_refresh")]
-use tokio::time::Instant;
 
 use crate::clock::{Clock, NumericDate, SystemClock};
 use crate::error::config::ConfigError;
 use crate::keys::algorithm::Algorithm;
-use crate::keys::contents::{Contents, DeadCandidate};
+use crate::keys::change::{ChangeCause, KeyChange};
+use crate::keys::contents::Contents;
+use crate::keys::generation::Snapshot;
 use crate::keys::key::{Key, KeyId};
+use crate::keys::key_source::{Deadline, KeySource, LookUp, Prospect};
 use crate::keys::set::KeySet;
-use crate::keys::status::{ChangeCause, KeyChange, KeyStatus};
+use crate::keys::status::KeyStatus;
 use crate::telemetry;
 
 /// The keys of one issuer, changed while requests run.
@@ -47,92 +44,21 @@ use crate::telemetry;
 /// ```
 #[derive(Clone)]
 pub struct KeyStore {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Where this handle reads the time for [`retire`](Self::retire) from.
     clock: Arc<dyn Clock>,
 }
 
 pub(super) struct Shared {
-    current: ArcSwap<Snapshot>,
+    pub(super) current: ArcSwap<Snapshot>,
     /// The generation of `current`, or a later one that is about to come.
     generation: AtomicU64,
     hooks: ArcSwap<Vec<Hook>>,
-    #[cfg(feature = "_refresh")]
-    refresher: Option<crate::keys::source::refresh::Refresher>,
+    /// `None` if the keys come from the application alone.
+    source: Option<Box<dyn KeySource>>,
 }
 
 type Hook = Arc<dyn Fn(&KeyChange) + Send + Sync>;
-
-/// A load of keys that a request waits for.
-pub(crate) struct LookUp {
-    /// Gives whether the load has come to an end, or only the patience with it.
-    pub(crate) end: Pin<Box<dyn Future<Output = bool> + Send>>,
-    /// The load had begun before it was asked for, so it may have been too early for the key.
-    pub(crate) is_joined: bool,
-    /// When the patience ends: for this load, and for one behind it.
-    pub(crate) deadline: Deadline,
-}
-
-impl LookUp {
-    /// All of these loads, which run side by side.
-    pub(crate) fn of_all(loads: Vec<Self>) -> Option<Self> {
-        loads.into_iter().reduce(|one, other| Self {
-            end: Box::pin(async move {
-                let has_ended = one.end.await;
-                other.end.await && has_ended
-            }),
-            is_joined: one.is_joined || other.is_joined,
-            deadline: one.deadline.min(other.deadline),
-        })
-    }
-}
-
-/// Until when a request waits.
-pub(crate) type Deadline = std::time::Instant;
-
-/// Whether a key that is not there may come.
-#[cfg_attr(
-    not(feature = "_refresh"),
-    expect(dead_code, reason = "what nobody loads does not come")
-)]
-pub(crate) enum Prospect {
-    /// Where the keys come from there is no such key, as far as is known there.
-    Answered,
-    /// A load may bring it.
-    Load(LookUp),
-    /// Nobody has asked, and nobody may now.
-    Unasked,
-}
-
-/// What one request sees.
-pub(crate) struct Snapshot {
-    /// `None` until keys were had for the first time.
-    pub(crate) set: Option<KeySet>,
-    pub(crate) generation: u64,
-    /// What the set was made of.
-    pub(super) contents: Contents,
-}
-
-impl Snapshot {
-    fn first(contents: Contents, clock: &Arc<dyn Clock>) -> Self {
-        Self {
-            set: contents.set(NumericDate::now(clock)),
-            generation: 0,
-            contents,
-        }
-    }
-
-    /// The keys that a token with this id may be of and that the application ended. Without an id,
-    /// all whose signatures can be known.
-    pub(crate) fn dead_keys(&self, id: Option<&str>, now: NumericDate) -> Vec<DeadCandidate<'_>> {
-        self.contents.dead(id, now)
-    }
-
-    /// The keys that verify at this time; `None` if there are none.
-    fn live(&self, now: NumericDate) -> Option<KeySet> {
-        self.set.as_ref().and_then(|set| set.live(now))
-    }
-}
 
 impl KeyStore {
     /// A store with the public keys of a JSON Web Key Set.
@@ -178,14 +104,21 @@ impl KeyStore {
     }
 
     fn of(set: Option<KeySet>) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let first = Snapshot::first(Contents::given(set), &clock);
+        Self::first(Contents::given(set), None, Arc::new(SystemClock))
+    }
+
+    /// A store in its first generation.
+    pub(super) fn first(
+        contents: Contents,
+        source: Option<Box<dyn KeySource>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let first = Snapshot::of(contents, 0, NumericDate::now(&clock));
         let shared = Arc::new(Shared {
             current: ArcSwap::from_pointee(first),
             generation: AtomicU64::new(0),
             hooks: ArcSwap::default(),
-            #[cfg(feature = "_refresh")]
-            refresher: None,
+            source,
         });
         Self::from_shared(shared, clock)
     }
@@ -323,55 +256,49 @@ impl KeyStore {
         });
     }
 
+    /// Loads the keys again now, for a signal handler or an operator.
+    ///
+    /// Comes back when that is done or has failed; [`status`](Self::status) tells which. A store
+    /// whose keys come from the application alone stays as it is, and so does one whose loading has
+    /// ended with its runtime.
+    pub async fn reload(&self) {
+        if let Some(source) = &self.shared.source {
+            source.reload().await;
+        }
+    }
+
     /// How the keys are doing.
     #[must_use]
     pub fn status(&self) -> KeyStatus {
-        let current = self.load();
-        let now = self.clock.now();
-        let status = KeyStatus::of(&current, now);
-        #[cfg(feature = "_refresh")]
-        if let Some(refresher) = &self.shared.refresher {
-            return refresher.describe(status);
+        let status = KeyStatus::of(&self.load(), self.clock.now());
+        match &self.shared.source {
+            Some(source) => source.describe(status),
+            None => status,
         }
-        status
     }
 
     /// Loads the keys again that have no key with this id, or without an id none that verifies a
     /// token, if the store has somewhere to load them from and the allowance is not used up.
     pub(crate) fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> Prospect {
-        #[cfg(feature = "_refresh")]
-        if let Some(refresher) = &self.shared.refresher {
-            return refresher.look_up(id, deadline);
-        }
-        let _ = (id, deadline);
-        Prospect::Answered
+        let source = self.shared.source.as_ref();
+        source.map_or(Prospect::Answered, |source| source.look_up(id, deadline))
     }
 
     /// The load that brings keys to a store that has none, unless it is known to fail.
     pub(crate) fn first_load(&self, deadline: Option<Deadline>) -> Option<LookUp> {
-        #[cfg(feature = "_refresh")]
-        if let Some(refresher) = &self.shared.refresher {
-            return refresher.first_load(deadline);
-        }
-        let _ = deadline;
-        None
+        self.shared.source.as_ref()?.first_load(deadline)
     }
 
     /// For how long the keys may still be used if no load succeeds; `None` where that has no end.
     pub(crate) fn rest(&self) -> Option<Duration> {
-        #[cfg(feature = "_refresh")]
-        return self.load().contents.rest();
-        #[cfg(not(feature = "_refresh"))]
-        None
+        let end = self.load().contents.fetched_end();
+        self.shared.source.as_ref()?.rest(end)
     }
 
     /// Whether there may be newer keys, which cannot be had.
     pub(crate) fn is_behind(&self) -> bool {
-        #[cfg(feature = "_refresh")]
-        if let Some(refresher) = &self.shared.refresher {
-            return refresher.is_behind();
-        }
-        false
+        let mut source = self.shared.source.iter();
+        source.any(|source| source.is_behind())
     }
 
     /// The one read of a request. Not to be held across an `.await`.
@@ -379,9 +306,26 @@ impl KeyStore {
     /// Keys that are too old are given up here, so that this needs no task that does it in time.
     pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
         let current = self.shared.current.load();
-        #[cfg(feature = "_refresh")]
-        let current = self.without_outlived_keys(current);
-        current
+        let Some(source) = &self.shared.source else {
+            return current;
+        };
+        let is_over = |contents: &Contents| {
+            let rest = source.rest(contents.fetched_end());
+            rest.is_some_and(|rest| rest.is_zero())
+        };
+        if !is_over(&current.contents) {
+            return current;
+        }
+        drop(current);
+        self.change(ChangeCause::Expire, |contents, _| {
+            // Asked once more: a load may have been quicker.
+            let is_over = is_over(contents);
+            if is_over {
+                contents.give_up();
+            }
+            is_over
+        });
+        self.shared.current.load()
     }
 
     /// Whether the set is still that of this generation. Costs less than [`load`](Self::load), and
@@ -391,7 +335,7 @@ impl KeyStore {
     }
 
     /// Changes the contents, whatever comes of it.
-    fn change_all(
+    pub(super) fn change_all(
         &self,
         cause: ChangeCause,
         change: impl Fn(&mut Contents, NumericDate),
@@ -405,7 +349,7 @@ impl KeyStore {
     }
 
     /// Changes the contents if `change` says so; else everything stays as it was.
-    fn change(
+    pub(super) fn change(
         &self,
         cause: ChangeCause,
         change: impl Fn(&mut Contents, NumericDate) -> bool,
@@ -434,121 +378,22 @@ impl KeyStore {
             self.shared
                 .generation
                 .fetch_max(generation, Ordering::AcqRel);
-            *next = Arc::new(Snapshot {
-                set: contents.set(now),
-                generation,
-                contents,
-            });
+            *next = Arc::new(Snapshot::of(contents, generation, now));
             Arc::clone(next)
         })
     }
 
     /// Tells of a change.
     fn changed(&self, before: &Snapshot, after: &Snapshot, cause: ChangeCause) -> KeyChange {
-        let change = KeyChange::between(before, after, cause);
-        telemetry::keys_changed(&change);
+        let (old, new) = (before.set.as_ref(), after.set.as_ref());
+        let change = KeyChange::between(old, new, after.generation, cause);
+        change.report();
         for hook in self.shared.hooks.load().iter() {
             if catch_unwind(AssertUnwindSafe(|| hook(&change))).is_err() {
                 telemetry::hook_panicked();
             }
         }
         change
-    }
-}
-
-#[cfg(feature = "_refresh")]
-impl KeyStore {
-    /// A store whose keys are loaded again by a task.
-    pub(super) fn refreshing(
-        first: Option<(KeySet, Instant)>,
-        refresher: crate::keys::source::refresh::Refresher,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let first = Snapshot::first(Contents::fetched(first), &clock);
-        let shared = Arc::new(Shared {
-            current: ArcSwap::from_pointee(first),
-            generation: AtomicU64::new(0),
-            hooks: ArcSwap::default(),
-            refresher: Some(refresher),
-        });
-        Self::from_shared(shared, clock)
-    }
-
-    pub(super) fn downgrade(&self) -> Weak<Shared> {
-        Arc::downgrade(&self.shared)
-    }
-
-    /// Loads the keys again now, for a signal handler or an operator. Comes back when that is
-    /// done or has failed; [`status`](Self::status) tells which. A store without a source stays
-    /// as it is, and so does one whose loading has ended with its runtime.
-    pub async fn reload(&self) {
-        if let Some(refresher) = &self.shared.refresher {
-            refresher.reload().await;
-        }
-    }
-
-    /// Whether this set was loaded last. What the application decided does not count.
-    pub(super) fn has_same_keys(&self, set: &KeySet) -> bool {
-        self.load().contents.is_base(set)
-    }
-
-    /// Takes a loaded set, which is given up at `end` unless a load succeeds before. Keys that it no
-    /// longer has verify for `overlap` more.
-    pub(super) fn refreshed(&self, set: &KeySet, end: Instant, overlap: Duration) -> KeyChange {
-        self.change_all(ChangeCause::Refresh, |contents, now| {
-            let overlap_end = (!overlap.is_zero()).then(|| now.plus(overlap));
-            contents.refresh(set, end, now, overlap_end);
-        })
-    }
-
-    /// Puts off the end of the loaded keys, which the source still has. The keys are the same, and
-    /// so is the generation. `false` if they were given up meanwhile.
-    pub(super) fn extend(&self, end: Instant) -> bool {
-        let mut is_there = false;
-        self.shared.current.rcu(|current| {
-            let mut contents = current.contents.clone();
-            is_there = contents.extend(end);
-            Snapshot {
-                set: current.set.clone(),
-                generation: current.generation,
-                contents,
-            }
-        });
-        is_there
-    }
-
-    /// Takes the keys of an earlier run until this end, if none were loaded yet; says whether it has.
-    #[cfg(feature = "remote")]
-    pub(super) fn begin_with(&self, kept: &KeySet, end: Instant) -> bool {
-        let change = self.change(ChangeCause::Refresh, |contents, now| {
-            contents.begin_with(kept, end, now)
-        });
-        change.is_some()
-    }
-
-    /// What there is when loaded keys are forgotten that have outlived what an outage may last.
-    fn without_outlived_keys(&self, current: Guard<Arc<Snapshot>>) -> Guard<Arc<Snapshot>> {
-        if let Some(refresher) = &self.shared.refresher {
-            refresher.tell_if_ended();
-        }
-        if !current.contents.is_over() {
-            return current;
-        }
-        drop(current);
-        self.change(ChangeCause::Expire, |contents, _| {
-            // Asked once more: a load may have been quicker.
-            let is_over = contents.is_over();
-            if is_over {
-                contents.give_up();
-            }
-            is_over
-        });
-        self.shared.current.load()
-    }
-
-    /// Whether there is a set that was loaded.
-    pub(super) fn has_loaded_keys(&self) -> bool {
-        self.load().contents.has_base()
     }
 }
 

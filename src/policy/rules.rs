@@ -153,7 +153,7 @@ macro_rules! rule_setters {
 
         /// Sets the maximum difference between the clocks of the issuer and of this machine.
         /// Default: 60 s.
-        pub fn leeway(mut self, leeway: crate::policy::Leeway) -> Self {
+        pub fn leeway(mut self, leeway: crate::policy::rules::Leeway) -> Self {
             let rules = self.$rules();
             rules.leeway = Some(leeway);
             self
@@ -198,7 +198,7 @@ macro_rules! rule_setters {
         /// Each call replaces the list. An empty `sub`, `client_id` or `jti` counts as absent.
         pub fn required_claims(
             mut self,
-            claims: impl IntoIterator<Item = crate::policy::RequiredClaim>,
+            claims: impl IntoIterator<Item = crate::policy::rules::RequiredClaim>,
         ) -> Self {
             let rules = self.$rules();
             rules.required = Some(claims.into_iter().collect());
@@ -212,7 +212,7 @@ macro_rules! rule_setters {
         /// required.
         pub fn optional_claims(
             mut self,
-            claims: impl IntoIterator<Item = crate::policy::RequiredClaim>,
+            claims: impl IntoIterator<Item = crate::policy::rules::RequiredClaim>,
         ) -> Self {
             let rules = self.$rules();
             rules.optional = Some(claims.into_iter().collect());

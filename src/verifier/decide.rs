@@ -4,7 +4,7 @@ use crate::claims::Claims;
 use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
-use crate::keys::store::LookUp;
+use crate::keys::key_source::LookUp;
 use crate::policy::{Trust, validate};
 use crate::request::Credentials;
 use crate::token::compact::Unverified;

@@ -3,8 +3,8 @@
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::issuer::Issuer;
+use crate::keys::key_source::{Deadline, LookUp, Prospect};
 use crate::keys::set::KeySet;
-use crate::keys::store::{Deadline, LookUp, Prospect};
 use crate::policy::Trust;
 
 /// Whether a missing key may still be looked up, and the deadline of the wait.

@@ -4,51 +4,12 @@
 use crate::checks::fuzz::curves::Curve;
 use crate::checks::fuzz::document;
 use crate::checks::fuzz::document::{MAX_MEMBERS, Node, member};
+use crate::checks::fuzz::faults::{ALGORITHMS, Fault};
 use crate::checks::fuzz::material::Material;
 use crate::checks::fuzz::readers::well_formed;
 use crate::error::config::{ConfigError, KeyError};
 use crate::keys::key::Key;
 use crate::keys::set::KeySet;
-
-/// One reason to reject a key.
-#[derive(Debug, PartialEq)]
-pub(super) enum Fault {
-    Algorithm,
-    Encryption,
-    Excess,
-    /// No object, or no point of its curve.
-    Form,
-    Member(String),
-    Missing(String),
-    Private,
-    Size(usize),
-    Symmetric,
-    Unsupported(String),
-    Usage,
-    Weak(&'static str),
-}
-
-impl From<&KeyError> for Fault {
-    fn from(error: &KeyError) -> Self {
-        match error {
-            KeyError::Algorithm { .. } => Self::Algorithm,
-            KeyError::Encryption => Self::Encryption,
-            KeyError::Excess(_) => Self::Excess,
-            KeyError::Format(_) => Self::Form,
-            KeyError::Member { name, .. } => Self::Member((*name).to_owned()),
-            KeyError::MissingMember(name) => Self::Missing((*name).to_owned()),
-            KeyError::Private => Self::Private,
-            KeyError::Size { bits, .. } => Self::Size(*bits),
-            KeyError::Symmetric => Self::Symmetric,
-            KeyError::Unsupported(what) => Self::Unsupported(what.clone()),
-            KeyError::Usage(_) => Self::Usage,
-            KeyError::Weak(why) => {
-                let known = WEAKNESSES.iter().find(|weakness| why.contains(**weakness));
-                Self::Weak(known.unwrap_or(&SECRET))
-            }
-        }
-    }
-}
 
 /// Where a key stands.
 #[derive(Clone, Copy, PartialEq)]
@@ -446,20 +407,6 @@ const ENCRYPTION: [&str; 6] = [
     "deriveKey",
     "deriveBits",
 ];
-
-/// Those for secrets, then those for RSA, then the others.
-pub(super) const ALGORITHMS: [&str; 14] = [
-    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
-    "ES384", "ES512", "EdDSA", "Ed25519",
-];
-
-const WEAKNESSES: [&str; 4] = [
-    "the RSA modulus is even",
-    "the RSA exponent is even or 1",
-    "ROCA",
-    "the Ed25519 point has a small order",
-];
-const SECRET: &str = "a secret";
 
 const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

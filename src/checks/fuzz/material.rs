@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::checks::fuzz::curves;
 use crate::checks::fuzz::curves::Curve;
-use crate::checks::fuzz::keys::{ALGORITHMS, Fault};
+use crate::checks::fuzz::faults::{ALGORITHMS, Fault};
 use crate::keys::key::Key;
 
 /// The material of a key, whatever form it had.

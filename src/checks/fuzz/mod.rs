@@ -9,6 +9,7 @@
 mod challenges;
 mod curves;
 mod document;
+mod faults;
 #[cfg(feature = "remote")]
 mod fetched;
 mod keys;

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::checks::fuzz::curves::Curve;
-use crate::checks::fuzz::keys::Fault;
+use crate::checks::fuzz::faults::Fault;
 use crate::checks::fuzz::material::Material;
 use crate::checks::fuzz::readers::{unusable, well_formed};
 use crate::error::config::{ConfigError, KeyError};

@@ -1,4 +1,4 @@
-//! FetchFuture one document, within its time and its size.
+//! Fetches one document, within its time and its size.
 
 use std::fmt;
 use std::sync::Arc;

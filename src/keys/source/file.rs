@@ -18,9 +18,9 @@ use zeroize::Zeroizing;
 use crate::clock::{Clock, SystemClock};
 use crate::error::config::ConfigError;
 use crate::keys::set::KeySet;
-use crate::keys::source::load::{Load, LoadError, Loaded, Schedule, Start};
+use crate::keys::source::load::{FAR, Load, LoadError, Loaded, Schedule, Start};
 use crate::keys::source::local::{KeyFormat, READ_TIMEOUT, read_file, read_file_in_time};
-use crate::keys::source::refresh::{FAR, Refresher};
+use crate::keys::source::refresh::Refresher;
 use crate::keys::store::KeyStore;
 
 /// Keys in a file that is read again when it changes: a mounted secret, a key set that something
@@ -42,7 +42,7 @@ use crate::keys::store::KeyStore;
 /// # fn example() -> Result<(), tower_jwt_auth::ConfigError> {
 /// let keys = KeyFile::new("/etc/secrets/jwt", KeyFormat::secret(Algorithm::HS256))
 ///     .overlap(Duration::from_secs(900))
-///     .connect()?;
+///     .watch()?;
 /// # drop(keys);
 /// # Ok(())
 /// # }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::keys::set::KeySet;
-use crate::keys::source::refresh::after;
 
 /// Where keys come from.
 pub(crate) trait Load: fmt::Display + Send + 'static {
@@ -112,3 +111,11 @@ impl Schedule {
         )))
     }
 }
+
+/// That much later, within reason.
+pub(super) fn after(now: Instant, pause: Duration) -> Instant {
+    now.checked_add(pause.min(FAR)).unwrap_or(now)
+}
+
+/// Beyond any time that matters.
+pub(super) const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);

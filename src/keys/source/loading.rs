@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clock::Clock;
 use crate::keys::set::KeySet;
-use crate::keys::source::load::{Load, LoadError, Loaded, Schedule};
-use crate::keys::source::refresh::{Link, Outcome, after};
+use crate::keys::source::link::{Link, Outcome};
+use crate::keys::source::load::{Load, LoadError, Loaded, Schedule, after};
 use crate::keys::store::{KeyStore, Shared};
 use crate::telemetry;
 
@@ -58,7 +58,7 @@ impl<L: Load> Task<L> {
             None => false,
         };
         loop {
-            self.link.gate().open();
+            self.link.budget().open();
             let began = Instant::now();
             let Some(outcome) = unless_closed(self.load(), &mut wanted).await else {
                 return;

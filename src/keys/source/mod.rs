@@ -12,6 +12,8 @@ pub(crate) mod file;
 #[cfg(feature = "remote")]
 pub(crate) mod freshness;
 #[cfg(feature = "_refresh")]
+mod link;
+#[cfg(feature = "_refresh")]
 mod load;
 #[cfg(feature = "_refresh")]
 mod loading;

@@ -10,11 +10,12 @@
 //! the status and an event say, nobody waits, and the keys serve for as long as stale ones do: who
 //! reads them asks for the time.
 
+use std::future::Future;
 use std::panic::catch_unwind;
+use std::pin::Pin;
+use std::sync::Arc;
 #[cfg(feature = "remote")]
 use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -23,14 +24,16 @@ use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
 use crate::error::config::ConfigError;
-use crate::keys::source::budget::{Admission, Budget};
-use crate::keys::source::load::{Load, Schedule, Start};
+use crate::keys::key_source::{Deadline, KeySource, LookUp, Prospect};
+use crate::keys::source::budget::Admission;
+use crate::keys::source::link::Link;
+use crate::keys::source::load::{Load, Schedule, Start, after};
 use crate::keys::source::loading::Task;
 use crate::keys::source::patience::Patience;
-use crate::keys::status::{Freshness, KeyChange, KeyStatus, LoadFailure};
+use crate::keys::status::{Freshness, KeyStatus, LoadFailure};
+use crate::keys::store::KeyStore;
 #[cfg(feature = "remote")]
 use crate::keys::store::Shared;
-use crate::keys::store::{Deadline, KeyStore, LookUp, Prospect};
 use crate::telemetry;
 
 /// The store's end of the task.
@@ -41,26 +44,6 @@ pub(crate) struct Refresher {
     /// What one load may take, and a little.
     longest_load: Duration,
     patience: Patience,
-}
-
-/// What store and task share.
-pub(crate) struct Link {
-    source: String,
-    gate: Mutex<Budget>,
-    finished: watch::Sender<u64>,
-    progress: Mutex<Progress>,
-    has_ended: AtomicBool,
-    /// Whether the end was told.
-    is_told: AtomicBool,
-}
-
-/// How the loads have gone.
-#[derive(Clone, Default)]
-pub(crate) struct Progress {
-    pub(crate) fresh_until: Option<Instant>,
-    pub(crate) failing: Option<(Instant, String)>,
-    pub(crate) next: Option<Instant>,
-    pub(crate) loads: u64,
 }
 
 /// The runtime that this is called in, if it can run the task.
@@ -93,14 +76,7 @@ impl Refresher {
     ) -> Result<KeyStore, ConfigError> {
         let runtime = runtime_for(&source)?;
         let (wanted, receiver) = mpsc::channel(1);
-        let link = Arc::new(Link {
-            source: source.to_string(),
-            gate: Mutex::new(Budget::new(schedule.cooldown)),
-            finished: watch::Sender::new(0),
-            progress: Mutex::default(),
-            has_ended: AtomicBool::new(false),
-            is_told: AtomicBool::new(false),
-        });
+        let link = Arc::new(Link::new(source.to_string(), schedule.cooldown));
         let refresher = Self {
             link: Arc::clone(&link),
             wanted,
@@ -133,7 +109,7 @@ impl Refresher {
         let mut task = Task::new(source, schedule, link, store.downgrade(), clock);
         let next = loaded.map(|(began, lifetime)| task.succeeded(began, lifetime));
         if next.is_none() {
-            alive.0.gate().open();
+            alive.0.budget().open();
         }
         alive.0.progress().next = next;
         #[cfg(feature = "remote")]
@@ -146,37 +122,6 @@ impl Refresher {
             task.run(receiver, next).await;
         });
         Ok(store)
-    }
-
-    /// A load that may bring the key with this id, or without one another key than those that do
-    /// not verify a token: one that is under way, or that begins for it.
-    pub(crate) fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> Prospect {
-        // Listens before it asks, so that no end is missed.
-        let finished = self.link.finished.subscribe();
-        if self.has_ended() {
-            return Prospect::Unasked;
-        }
-        let admission = self.link.gate().admit(id);
-        match admission {
-            Admission::Answered => Prospect::Answered,
-            Admission::Begin | Admission::Join => {
-                Prospect::Load(self.wait(admission, finished, deadline))
-            }
-            Admission::Spent => {
-                telemetry::key_id_refused();
-                Prospect::Unasked
-            }
-        }
-    }
-
-    /// The first load of all, unless it is known to fail.
-    pub(crate) fn first_load(&self, deadline: Option<Deadline>) -> Option<LookUp> {
-        let finished = self.link.finished.subscribe();
-        if self.has_ended() || self.link.progress().failing.is_some() {
-            return None;
-        }
-        let admission = self.link.gate().admit_first();
-        Some(self.wait(admission, finished, deadline))
     }
 
     fn wait(
@@ -199,24 +144,6 @@ impl Refresher {
         }
     }
 
-    /// Loads as soon as possible, whatever the allowance says, and waits for the end. A load that
-    /// runs already may have asked too early, so it is followed by another one.
-    pub(crate) async fn reload(&self) {
-        let finished = self.link.finished.subscribe();
-        if self.has_ended() {
-            return;
-        }
-        if self.link.gate().is_pending() {
-            self.end_of_load(finished).await;
-        }
-        let finished = self.link.finished.subscribe();
-        if self.has_ended() {
-            return;
-        }
-        self.wake();
-        self.end_of_load(finished).await;
-    }
-
     async fn end_of_load(&self, finished: watch::Receiver<u64>) {
         let deadline = after(Instant::now(), self.longest_load);
         self.patience.end_by(finished, deadline).await;
@@ -226,19 +153,66 @@ impl Refresher {
         // A full channel means that the task has been told already.
         let _ = self.wanted.try_send(());
     }
+}
 
-    /// Whether nothing is loaded any more. Who sees it first tells it.
-    fn has_ended(&self) -> bool {
-        let has_ended = self.link.has_ended.load(Ordering::Acquire);
-        if has_ended {
-            self.link.tell_end();
+impl KeySource for Refresher {
+    fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> Prospect {
+        // Listens before it asks, so that no end is missed.
+        let finished = self.link.subscribe();
+        if self.link.has_ended() {
+            return Prospect::Unasked;
         }
-        has_ended
+        let admission = self.link.budget().admit(id);
+        match admission {
+            Admission::Answered => Prospect::Answered,
+            Admission::Begin | Admission::Join => {
+                Prospect::Load(self.wait(admission, finished, deadline))
+            }
+            Admission::Spent => {
+                telemetry::key_id_refused();
+                Prospect::Unasked
+            }
+        }
     }
 
-    /// Whether there may be newer keys, which cannot be had.
-    pub(crate) fn is_behind(&self) -> bool {
-        if self.has_ended() {
+    fn first_load(&self, deadline: Option<Deadline>) -> Option<LookUp> {
+        let finished = self.link.subscribe();
+        if self.link.has_ended() || self.link.progress().failing.is_some() {
+            return None;
+        }
+        let admission = self.link.budget().admit_first();
+        Some(self.wait(admission, finished, deadline))
+    }
+
+    /// Whatever the allowance says. A load that runs already may have asked too early, so it is
+    /// followed by another one.
+    fn reload(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            let finished = self.link.subscribe();
+            if self.link.has_ended() {
+                return;
+            }
+            if self.link.budget().is_pending() {
+                self.end_of_load(finished).await;
+            }
+            let finished = self.link.subscribe();
+            if self.link.has_ended() {
+                return;
+            }
+            self.wake();
+            self.end_of_load(finished).await;
+        })
+    }
+
+    fn rest(&self, end: Option<std::time::Instant>) -> Option<Duration> {
+        // Whoever reads the keys hears here that nothing loads them any more.
+        self.link.has_ended();
+        let now = Instant::now().into_std();
+        Some(end?.saturating_duration_since(now))
+    }
+
+    fn is_behind(&self) -> bool {
+        if self.link.has_ended() {
             return true;
         }
         let progress = self.link.progress();
@@ -248,13 +222,8 @@ impl Refresher {
                 .is_none_or(|until| until <= Instant::now())
     }
 
-    pub(crate) fn tell_if_ended(&self) {
-        self.has_ended();
-    }
-
-    /// A status with what is known of the loads.
-    pub(crate) fn describe(&self, mut status: KeyStatus) -> KeyStatus {
-        self.has_ended();
+    fn describe(&self, mut status: KeyStatus) -> KeyStatus {
+        self.link.has_ended();
         let progress = self.link.progress().clone();
         let (now, present) = (status.at, Instant::now());
         let on_wall = |at: Instant| {
@@ -264,7 +233,7 @@ impl Refresher {
                 .and_then(|ahead| ahead.checked_sub(back))
                 .unwrap_or(now)
         };
-        status.source = Some(self.link.source.clone());
+        status.source = Some(self.link.source().to_owned());
         status.loads = progress.loads;
         status.fresh_until = progress.fresh_until.map(on_wall);
         status.next_refresh = progress.next.map(on_wall);
@@ -284,54 +253,6 @@ impl Refresher {
     }
 }
 
-impl Link {
-    pub(crate) fn gate(&self) -> MutexGuard<'_, Budget> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn finish(&self, outcome: Outcome) {
-        match outcome {
-            Outcome::Changed(change) => self.gate().close_answered(&change.added, &change.removed),
-            Outcome::Failed(not_before) => self.gate().close_failed(not_before),
-            Outcome::Same => self.gate().close_answered(&[], &[]),
-        }
-        self.wake_all();
-    }
-
-    fn wake_all(&self) {
-        self.finished
-            .send_modify(|rounds| *rounds = rounds.wrapping_add(1));
-    }
-
-    /// The task is no more.
-    fn end(&self, reason: &str) {
-        {
-            let now = Instant::now();
-            let mut progress = self.progress();
-            let since = progress.failing.as_ref().map_or(now, |(since, _)| *since);
-            let reason = format!("{}: nothing loads the keys any more: {reason}", self.source);
-            progress.failing = Some((since, reason));
-            progress.next = None;
-        }
-        self.has_ended.store(true, Ordering::Release);
-        self.gate().close_failed(None);
-        self.wake_all();
-    }
-
-    fn tell_end(&self) {
-        if self.is_told.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let reason = self.progress().failing.clone();
-        let reason = reason.map(|(_, reason)| reason).unwrap_or_default();
-        telemetry::keys_abandoned(&self.source, &reason);
-    }
-}
-
 /// Lives as long as the task, whatever ends it.
 struct Alive(Arc<Link>);
 
@@ -345,15 +266,6 @@ impl Drop for Alive {
             self.0.end("its tokio runtime has ended");
         }
     }
-}
-
-/// What a load has come to.
-pub(crate) enum Outcome {
-    /// Other keys.
-    Changed(KeyChange),
-    /// Nothing, and the other side may want to be left alone until then.
-    Failed(Option<Instant>),
-    Same,
 }
 
 /// Gives a store the keys of an earlier run, unless the first load was quicker.
@@ -376,12 +288,6 @@ async fn begin_with(
     }
 }
 
-pub(crate) fn after(now: Instant, pause: Duration) -> Instant {
-    now.checked_add(pause.min(FAR)).unwrap_or(now)
-}
-
-/// Beyond any time that matters.
-pub(crate) const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 /// What is waited longer than the load itself may take.
 const GRACE: Duration = Duration::from_millis(500);
 /// What a request waits at most, however many loads it waits for.

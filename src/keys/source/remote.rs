@@ -21,7 +21,6 @@ use crate::keys::source::load::{Load, LoadError, Loaded, Schedule, Start};
 use crate::keys::source::refresh::{Refresher, runtime_for};
 use crate::keys::source::snapshot::{BootKeys, KeySnapshotStore};
 use crate::keys::store::KeyStore;
-use crate::telemetry;
 
 /// Keys to be fetched from an issuer, and again whenever that is due.
 ///
@@ -246,7 +245,7 @@ impl RemoteKeys {
     /// 5 seconds at most, unless [kept keys](Self::snapshot_store) are there, which are read in the
     /// background too. If it fails, tokens are answered with 503 until a later one succeeds.
     ///
-    /// FetchFuture ends with the runtime that this is called in, and [`KeyStore::status`] says so.
+    /// Fetching ends with the runtime that this is called in, and [`KeyStore::status`] says so.
     ///
     /// # Errors
     ///
@@ -438,7 +437,7 @@ impl RemoteSource {
     fn report(&mut self, set: &KeySet) {
         let is_new = self.reported.as_ref().is_none_or(|old| !old.is_same(set));
         if is_new {
-            telemetry::keys_skipped(set);
+            set.report_skipped();
             self.reported = Some(set.clone());
         }
     }

@@ -1,0 +1,122 @@
+//! What a store's end of the refreshing and the task of it share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::keys::change::KeyChange;
+use crate::keys::source::budget::Budget;
+use crate::telemetry;
+
+/// What store and task share.
+pub(super) struct Link {
+    source: String,
+    budget: Mutex<Budget>,
+    /// Counts the loads that have come to an end.
+    finished: watch::Sender<u64>,
+    progress: Mutex<Progress>,
+    has_ended: AtomicBool,
+    /// Whether the end was told.
+    is_told: AtomicBool,
+}
+
+/// How the loads have gone.
+#[derive(Clone, Default)]
+pub(super) struct Progress {
+    pub(super) fresh_until: Option<Instant>,
+    pub(super) failing: Option<(Instant, String)>,
+    pub(super) next: Option<Instant>,
+    pub(super) loads: u64,
+}
+
+/// What a load has come to.
+pub(super) enum Outcome {
+    /// Other keys.
+    Changed(KeyChange),
+    /// Nothing, and the other side may want to be left alone until then.
+    Failed(Option<Instant>),
+    Same,
+}
+
+impl Link {
+    pub(super) fn new(source: String, cooldown: Duration) -> Self {
+        Self {
+            source,
+            budget: Mutex::new(Budget::new(cooldown)),
+            finished: watch::Sender::new(0),
+            progress: Mutex::default(),
+            has_ended: AtomicBool::new(false),
+            is_told: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub(super) fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn finish(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Changed(change) => {
+                self.budget().close_answered(&change.added, &change.removed)
+            }
+            Outcome::Failed(not_before) => self.budget().close_failed(not_before),
+            Outcome::Same => self.budget().close_answered(&[], &[]),
+        }
+        self.wake_all();
+    }
+
+    /// Comes back at the end of the next load.
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.finished.subscribe()
+    }
+
+    /// Wakes whoever waits for the end of a load.
+    pub(super) fn wake_all(&self) {
+        self.finished
+            .send_modify(|rounds| *rounds = rounds.wrapping_add(1));
+    }
+
+    /// The task is no more.
+    pub(super) fn end(&self, reason: &str) {
+        {
+            let now = Instant::now();
+            let mut progress = self.progress();
+            let since = progress.failing.as_ref().map_or(now, |(since, _)| *since);
+            let reason = format!("{}: nothing loads the keys any more: {reason}", self.source);
+            progress.failing = Some((since, reason));
+            progress.next = None;
+        }
+        self.has_ended.store(true, Ordering::Release);
+        self.budget().close_failed(None);
+        self.wake_all();
+    }
+
+    /// Whether nothing is loaded any more. Who sees it first tells it.
+    pub(super) fn has_ended(&self) -> bool {
+        let has_ended = self.has_ended.load(Ordering::Acquire);
+        if has_ended {
+            self.tell_end();
+        }
+        has_ended
+    }
+
+    pub(super) fn tell_end(&self) {
+        if self.is_told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let reason = self.progress().failing.clone();
+        let reason = reason.map(|(_, reason)| reason).unwrap_or_default();
+        telemetry::keys_abandoned(&self.source, &reason);
+    }
+}
