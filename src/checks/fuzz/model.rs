@@ -364,14 +364,12 @@ impl Judgement {
         let is_there = |name: &&str| parts.claim(name).is_some();
         let is_of_client = ["scope", "scp"].iter().any(is_there)
             || text("client_id").is_some_and(|id| !id.is_empty());
-        if ["at_hash", "c_hash"].iter().any(is_there)
+        let is_id_token = ["at_hash", "c_hash"].iter().any(is_there)
             || (parts.claim("nonce").is_some() && !is_of_client && text("typ") != Some("Bearer"))
             || text("token_use") == Some("id")
-            || text("typ") == Some("ID")
-        {
-            if !rules.accepts_id_tokens {
-                self.fault(RejectionKind::WrongType);
-            }
+            || text("typ") == Some("ID");
+        if is_id_token && !rules.accepts_id_tokens {
+            self.fault(RejectionKind::WrongType);
         }
         if text("token_use").is_some_and(|kind| kind != "access" && kind != "id") {
             self.fault(RejectionKind::WrongType);
