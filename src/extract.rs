@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::claims::{Claims, NoClaims};
 use crate::error::rejection::Rejection;
-use crate::reports;
+use crate::reject::reported;
 use crate::require::{authorize, verified};
 use crate::scope::Requirement;
 
@@ -179,9 +179,7 @@ fn claims_in<C>(parts: &Parts) -> Result<Claims<C>, Rejection>
 where
     C: DeserializeOwned + Send + Sync + 'static,
 {
-    verified(&parts.extensions)?
-        .deserialize()
-        .inspect_err(reports::rejected)
+    verified(&parts.extensions)?.deserialize().map_err(reported)
 }
 
 fn is_anonymous(parts: &Parts) -> bool {

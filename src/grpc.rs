@@ -7,7 +7,7 @@ use tonic::{Code, Request, Status};
 
 use crate::claims::Claims;
 use crate::error::rejection::Rejection;
-use crate::reports;
+use crate::reject::reported;
 use crate::require;
 use crate::response::challenge::Challenge;
 use crate::scope::Requirement;
@@ -43,12 +43,16 @@ pub trait RequestExt: sealed::Sealed {
     ///
     /// As [`claims`](Self::claims); `PERMISSION_DENIED` if they do not.
     fn require<R: Requirement>(&self) -> Result<Claims, Status>;
+
+    /// The status for a rejection of the application, such as [`Rejection::revoked`], with the
+    /// challenge of the layer around the server.
+    fn reject(&self, rejection: Rejection) -> Status;
 }
 
 impl<T> RequestExt for Request<T> {
     fn claims<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Claims<C>, Status> {
         require::verified(self.extensions())
-            .and_then(|claims| claims.deserialize().inspect_err(reports::rejected))
+            .and_then(|claims| claims.deserialize().map_err(reported))
             .map_err(|rejection| status(&rejection, self))
     }
 
@@ -57,12 +61,16 @@ impl<T> RequestExt for Request<T> {
             .cloned()
             .map_err(|rejection| status(&rejection, self))
     }
+
+    fn reject(&self, rejection: Rejection) -> Status {
+        status(&reported(rejection), self)
+    }
 }
 
 /// With the realm `api`; [`RequestExt`] knows the one of the layer.
 impl From<Rejection> for Status {
     fn from(rejection: Rejection) -> Self {
-        with_challenge(&rejection, &Challenge::default())
+        with_challenge(&reported(rejection), &Challenge::default())
     }
 }
 

@@ -109,6 +109,7 @@ mod json;
 pub mod keys;
 mod layer;
 pub mod policy;
+mod reject;
 mod reports;
 pub mod request;
 pub mod require;

@@ -14,6 +14,7 @@ use tower_service::Service;
 use crate::claims::Claims;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
+use crate::reject::reported;
 use crate::reports;
 use crate::response::challenge::Challenge;
 use crate::response::respond::{EmptyBody, Exchange, Provisional, RespondTo, missing_layer};
@@ -181,7 +182,7 @@ pub(crate) fn is_anonymous(extensions: &Extensions) -> bool {
 /// The same, if they grant `R`.
 pub(crate) fn authorize<R: Requirement>(extensions: &Extensions) -> Result<&Claims, Rejection> {
     let claims = verified(extensions)?;
-    claims.authorize::<R>().inspect_err(reports::rejected)?;
+    claims.authorize::<R>().map_err(reported)?;
     Ok(claims)
 }
 

@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 use support::log::Log;
 use support::{Fixture, ISSUER, ReadChallenge, challenges};
 use tower::ServiceExt;
-use tower_jwt_auth::scope::{AllOf, AnyOf, Grants, Requirement, ScopeSet};
+use tower_jwt_auth::response::{Challenge, ProblemDetails};
+use tower_jwt_auth::scope::{AllOf, AnyOf, Grants, Requirement, ScopeSet, Shortfall};
 use tower_jwt_auth::test::TestToken;
 use tower_jwt_auth::token::ClaimPointer;
 use tower_jwt_auth::{
@@ -382,8 +383,10 @@ fn a_rule_of_ones_own_looks_at_what_the_token_grants() {
     struct Narrow;
 
     impl Requirement for Narrow {
-        fn is_met(grants: Grants<'_>) -> bool {
-            grants.scopes().len() == 1 && grants.roles().is_empty() && !grants.is_client()
+        fn check(grants: Grants<'_>) -> Result<(), Shortfall> {
+            let holds =
+                grants.scopes().len() == 1 && grants.roles().is_empty() && !grants.is_client();
+            Shortfall::right_unless(holds, Self::describe())
         }
 
         fn describe() -> String {
@@ -410,8 +413,9 @@ fn a_rule_of_ones_own_can_name_the_client() {
     struct OurApp;
 
     impl Requirement for OurApp {
-        fn is_met(grants: Grants<'_>) -> bool {
-            grants.client_id() == Some("our-app")
+        fn check(grants: Grants<'_>) -> Result<(), Shortfall> {
+            let holds = grants.client_id() == Some("our-app");
+            Shortfall::right_unless(holds, Self::describe())
         }
 
         fn describe() -> String {
@@ -437,12 +441,13 @@ fn a_rule_of_ones_own_can_ask_for_any_claim() {
     struct OurPipelines;
 
     impl Requirement for OurPipelines {
-        fn is_met(grants: Grants<'_>) -> bool {
-            grants.issuer() == ISSUER
+        fn check(grants: Grants<'_>) -> Result<(), Shortfall> {
+            let holds = grants.issuer() == ISSUER
                 && grants.subject() == Some("repo:acme/app")
                 && grants.audience().eq([support::AUDIENCE])
                 && grants.claim::<String>("/repository_owner").as_deref() == Some("acme")
-                && grants.claim::<u64>("/run/id") == Some(7)
+                && grants.claim::<u64>("/run/id") == Some(7);
+            Shortfall::right_unless(holds, Self::describe())
         }
 
         fn describe() -> String {
@@ -483,9 +488,10 @@ fn a_text_that_is_no_pointer_finds_nothing() {
     const POINTERS: [&str; 5] = ["/sub", "sub", "", "/", "/sub~"];
 
     impl<const AT: usize> Requirement for Found<AT> {
-        fn is_met(grants: Grants<'_>) -> bool {
+        fn check(grants: Grants<'_>) -> Result<(), Shortfall> {
             assert!(!format!("{grants:?}").contains("subject-1"));
-            grants.claim::<Value>(POINTERS[AT]).is_some()
+            let holds = grants.claim::<Value>(POINTERS[AT]).is_some();
+            Shortfall::right_unless(holds, Self::describe())
         }
 
         fn describe() -> String {
@@ -499,6 +505,162 @@ fn a_text_that_is_no_pointer_finds_nothing() {
     assert!(decide::<Found<3>>(&token()).is_err());
     assert!(decide::<Found<4>>(&token()).is_err());
     assert!(decide::<Found<3>>(&token().claim("", 1)).is_ok());
+}
+
+/// One rejection carries everything that is missing.
+#[test]
+fn one_rejection_says_all_that_is_missing() {
+    struct Fresh;
+
+    impl Requirement for Fresh {
+        fn check(grants: Grants<'_>) -> Result<(), Shortfall> {
+            let age = grants
+                .auth_time()
+                .and_then(|time| grants.now().duration_since(time).ok());
+            let is_fresh = age.is_some_and(|age| age.as_secs() <= 300);
+            Shortfall::right_unless(
+                is_fresh && grants.acr() == Some("mfa") && grants.session_id().is_some(),
+                Self::describe(),
+            )
+        }
+
+        fn describe() -> String {
+            "a login of the last five minutes".into()
+        }
+    }
+
+    type Rule = AllOf<(Both, Admin, Fresh)>;
+    let login = |at: u64| {
+        let token = token().claim("auth_time", at).claim("acr", "mfa");
+        token.claim("sid", "session-1")
+    };
+    let good = login(support::NOW - 300)
+        .scope("calendar:read calendar:write")
+        .roles(["admin"]);
+    assert!(decide::<Rule>(&good).is_ok());
+
+    let refused = decide::<Rule>(&login(support::NOW - 301).scope("calendar:read")).unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::InsufficientScope);
+    let both = ["calendar:read", "calendar:write"];
+    assert_eq!(refused.required_scopes(), both, "what the next token needs");
+    assert_eq!(
+        refused.to_string(),
+        "token does not have what is required: scope calendar:write and role admin and \
+         a login of the last five minutes"
+    );
+
+    let refused = decide::<Rule>(&good.without("acr")).unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::InsufficientRole);
+    assert!(refused.required_scopes().is_empty());
+
+    // Of alternatives the first is asked for, and the operator reads of all.
+    type Choice = AnyOf<(AllOf<(Both, Admin)>, scope!("root"))>;
+    let refused = decide::<Choice>(&token().scope("calendar:write")).unwrap_err();
+    assert_eq!(refused.required_scopes(), both);
+    let sentence = refused.to_string();
+    assert!(
+        sentence.ends_with("(scope calendar:read and role admin) or scope root"),
+        "{sentence}"
+    );
+    assert!(decide::<Choice>(&token().scope("root")).is_ok());
+}
+
+/// What only the application knows looks like a rejection of the layer, and is reported once.
+#[tokio::test]
+async fn a_rejection_of_the_application_looks_like_one_of_the_layer() {
+    let scopes = ScopeSet::parse("files:read files:write").unwrap();
+    let narrow = move |claims: Claims| {
+        let scopes = scopes.clone();
+        async move { claims.authorize_all(&scopes) }
+    };
+    let both = ScopeSet::parse("files:read files:write").unwrap();
+    let cases = [
+        (
+            get(async || Rejection::revoked("user row is gone")),
+            (401, Some("invalid_token"), None),
+            RejectionKind::Revoked,
+            "user row is gone",
+        ),
+        (
+            get(async || Rejection::suspended("user row is locked".to_owned())),
+            (401, Some("invalid_token"), None),
+            RejectionKind::Suspended,
+            "user row is locked",
+        ),
+        (
+            get(async || Rejection::forbidden("calendar of another team")),
+            (403, Some("insufficient_scope"), None),
+            RejectionKind::InsufficientRole,
+            "calendar of another team",
+        ),
+        (
+            get(async move || Rejection::insufficient_scope(&both)),
+            (
+                403,
+                Some("insufficient_scope"),
+                Some("files:read files:write"),
+            ),
+            RejectionKind::InsufficientScope,
+            "scopes files:read files:write",
+        ),
+        (
+            get(narrow),
+            (
+                403,
+                Some("insufficient_scope"),
+                Some("files:read files:write"),
+            ),
+            RejectionKind::InsufficientScope,
+            "scope files:write",
+        ),
+        (
+            get(async |claims: Claims| claims.authorize::<Admin>()),
+            (403, Some("insufficient_scope"), None),
+            RejectionKind::InsufficientRole,
+            "role admin",
+        ),
+        (
+            get(async || Rejection::unavailable("database is down")),
+            (503, None, None),
+            RejectionKind::RevocationUnavailable,
+            "database is down",
+        ),
+    ];
+    for (handler, (status, code, scope), kind, reason) in cases {
+        let log = Log::listen();
+        let auth = Fixture::new()
+            .auth()
+            .challenge(Challenge::new("files").unwrap())
+            .respond_with(ProblemDetails::new());
+        let app = Router::new().route("/", handler).layer(auth);
+        let response = call(app, Some(&token().scope("files:read"))).await;
+        assert_eq!(response.status(), status, "{kind:?}");
+        let rejection = response.extensions().get::<Rejection>().unwrap();
+        assert_eq!(rejection.kind(), kind);
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(
+            response.headers().contains_key("retry-after"),
+            status == 503
+        );
+        if status != 503 {
+            let challenge = challenge(&response);
+            assert_eq!(challenge.parameter("realm"), Some("files"));
+            assert_eq!(challenge.parameter("error"), code);
+            assert_eq!(challenge.parameter("scope"), scope);
+        }
+        let body = axum::body::to_bytes(response.into_body(), 4_096)
+            .await
+            .unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["status"], status);
+        assert!(!body.to_string().contains(reason), "{body}");
+        let text = log.text();
+        assert_eq!(text.matches("jwt_rejected").count(), 1, "{text}");
+        assert!(
+            text.contains(reason) && text.contains(kind.as_str()),
+            "{text}"
+        );
+    }
 }
 
 /// RFC6750-3-4: scopes of a configuration file.

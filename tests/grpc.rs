@@ -34,7 +34,7 @@ use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::grpc::RequestExt;
 use tower_jwt_auth::response::Challenge;
 use tower_jwt_auth::revocation::{RevocationError, RevocationStatus};
-use tower_jwt_auth::{Claims, JwtAuth, KeyStore, RejectionKind, role, scope};
+use tower_jwt_auth::{Claims, JwtAuth, KeyStore, Rejection, RejectionKind, role, scope};
 
 use support::{Fixture, ReadChallenge, challenges, read_challenge};
 
@@ -797,5 +797,30 @@ fn http_and_grpc_tell_the_same_of_a_rejection() {
             .map(|line| read_challenge(line.to_str().unwrap()))
             .collect();
         assert_eq!(lines, challenges(response.headers()));
+    }
+}
+
+/// A method rejects in the name of the layer, and the operator reads of it once.
+#[cfg(feature = "tracing")]
+#[test]
+fn a_rejection_of_a_method_is_told_to_the_caller_and_reported_once() {
+    let mut request = Request::new(());
+    request
+        .extensions_mut()
+        .insert(Challenge::new("files").unwrap());
+    let rejection = || Rejection::revoked("user row is gone");
+    for (realm, reject) in [("api", false), ("files", true)] {
+        let log = support::log::Log::listen();
+        let status = match reject {
+            true => request.reject(rejection()),
+            false => rejection().into(),
+        };
+        assert_eq!(status.code(), Code::Unauthenticated);
+        assert_eq!(status.message(), "The access token was revoked");
+        let challenge = challenge(&status);
+        assert_eq!(challenge.parameter("realm"), Some(realm));
+        assert_eq!(challenge.parameter("error"), Some("invalid_token"));
+        let text = log.text();
+        assert_eq!(text.matches("user row is gone").count(), 1, "{text}");
     }
 }

@@ -18,6 +18,7 @@ const FLOORS: &[&[&str]] = &[
     // Claims are made of what the policy has judged, and of nothing else.
     &["claims"],
     &["reports", "revocation", "scope"],
+    &["reject"],
     &["verdicts"],
     &["verifier"],
     &["require"],

@@ -27,7 +27,7 @@ use support::{
 use tower::{Layer, ServiceExt, service_fn};
 use tower_jwt_auth::request::{CsrfPolicy, TokenCookie, TokenSource};
 use tower_jwt_auth::response::{Challenge, ProblemDetails};
-use tower_jwt_auth::scope::{Grants, Requirement};
+use tower_jwt_auth::scope::{Grants, Requirement, Shortfall};
 use tower_jwt_auth::{
     Audience, Claims, ConfigError, Issuer, JwtAuth, KeyStore, Rejection, RejectionKind, role, scope,
 };
@@ -198,8 +198,8 @@ async fn exactly_quote_and_backslash_are_escaped() {
 async fn the_scope_parameter_has_scopes_and_single_spaces_only() {
     struct Odd;
     impl Requirement for Odd {
-        fn is_met(_: Grants<'_>) -> bool {
-            false
+        fn check(_: Grants<'_>) -> Result<(), Shortfall> {
+            Err(Shortfall::scopes(Self::scopes()))
         }
 
         fn describe() -> String {

@@ -20,7 +20,7 @@ use crate::cache::Growth;
 pub(crate) use crate::claims::basis::Basis;
 pub use crate::claims::names::NameSet;
 use crate::claims::type_map::{Entry, TypeMap};
-use crate::clock::NumericDate;
+use crate::clock::{Clock, NumericDate};
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::policy::validate::Validated;
@@ -131,11 +131,13 @@ pub(crate) struct Token {
     basis: Basis,
     /// The bytes of own claims.
     growth: Growth,
+    /// The clock of the verifier, for requirements that look at times.
+    clock: Arc<dyn Clock>,
 }
 
 impl Claims {
-    /// The only constructor. Its argument can be created only by the policy.
-    pub(crate) fn new(validated: Validated) -> Self {
+    /// The only constructor. Only the policy creates its first argument.
+    pub(crate) fn new(validated: Validated, clock: &Arc<dyn Clock>) -> Self {
         let (registered, is_client, attestation, trust) = validated.into_parts();
         Self::of_token(Arc::new(Token {
             own: TypeMap::default(),
@@ -143,6 +145,7 @@ impl Claims {
             is_client,
             basis: Basis::new(trust, attestation),
             growth: Growth::new(),
+            clock: Arc::clone(clock),
         }))
     }
 
@@ -354,7 +357,9 @@ impl<C: Send + Sync + 'static> Claims<C> {
     where
         D: DeserializeOwned + Send + Sync + 'static,
     {
-        Claims::<NoClaims>::of_token(Arc::clone(&self.token)).into_type()
+        Claims::<NoClaims>::of_token(Arc::clone(&self.token))
+            .into_type()
+            .map_err(Rejection::unreported)
     }
 }
 
@@ -391,6 +396,10 @@ impl Token {
 
     pub(crate) fn registered(&self) -> &Registered {
         &self.registered
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
     }
 
     pub(crate) fn client_id(&self) -> Option<&str> {
@@ -432,6 +441,7 @@ impl Token {
             is_client: self.is_client,
             basis: self.basis.clone(),
             growth: Growth::new(),
+            clock: Arc::clone(&self.clock),
         };
         copy.own.put(Own(own));
         Ok(Some(Arc::new(copy)))

@@ -25,6 +25,8 @@ use crate::error::kinds::RejectionKind;
 #[derive(Clone)]
 pub struct Rejection {
     kind: RejectionKind,
+    /// Whether the operator has to be told of it when it leaves.
+    is_unreported: bool,
     detail: Reason,
 }
 
@@ -63,21 +65,24 @@ enum Detail {
 impl Rejection {
     /// A rejection whose kind says everything.
     pub(crate) const fn of(kind: RejectionKind) -> Self {
-        let detail = Reason::Kind;
-        Self { kind, detail }
+        Self::new(kind, Reason::Kind)
+    }
+
+    const fn new(kind: RejectionKind, detail: Reason) -> Self {
+        Self {
+            kind,
+            is_unreported: false,
+            detail,
+        }
     }
 
     fn with(kind: RejectionKind, detail: Detail) -> Self {
-        let detail = Reason::Detailed(Arc::new(detail));
-        Self { kind, detail }
+        Self::new(kind, Reason::Detailed(Arc::new(detail)))
     }
 
     pub(crate) fn because(kind: RejectionKind, reason: impl Into<Cow<'static, str>>) -> Self {
         match reason.into() {
-            Cow::Borrowed(reason) => {
-                let detail = Reason::Fixed(reason);
-                Self { kind, detail }
-            }
+            Cow::Borrowed(reason) => Self::new(kind, Reason::Fixed(reason)),
             Cow::Owned(reason) => Self::with(kind, Detail::Written(reason)),
         }
     }
@@ -86,6 +91,17 @@ impl Rejection {
     /// more than there may be.
     pub(crate) fn without_outage(kind: RejectionKind, reason: String) -> Self {
         Self::with(kind, Detail::WithoutOutage(reason))
+    }
+
+    /// The same, to be reported when it leaves: it is made by the application, or for it.
+    pub(crate) fn unreported(mut self) -> Self {
+        self.is_unreported = true;
+        self
+    }
+
+    /// Whether it has to be reported; from now on it is.
+    pub(crate) fn take_unreported(&mut self) -> bool {
+        std::mem::take(&mut self.is_unreported)
     }
 
     /// Whether everything works on our side, whatever the kind says.

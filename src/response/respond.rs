@@ -217,6 +217,14 @@ impl Exchange {
         }
     }
 
+    /// A call of gRPC.
+    pub(crate) fn grpc() -> Self {
+        Self {
+            grpc: Some(Box::new(HeaderValue::from_static("application/grpc"))),
+            is_head: false,
+        }
+    }
+
     pub(crate) fn is_grpc(&self) -> bool {
         self.grpc.is_some()
     }
@@ -438,26 +446,6 @@ impl Rejection {
     #[must_use]
     pub fn challenge(&self) -> Option<HeaderValue> {
         Challenge::default().lines(self).next()
-    }
-
-    /// The HTTP response to this rejection: status, challenge, `Cache-Control: no-store`, and an
-    /// empty body. A [`JwtAuth`](crate::JwtAuth) outside of it applies its own settings to it.
-    #[must_use]
-    pub fn into_response<B: Default>(self) -> Response<B> {
-        Provisional::response(self, &Exchange::default())
-    }
-
-    /// The gRPC response to this rejection: trailers only, HTTP status 200.
-    #[must_use]
-    pub fn into_grpc<B: Default>(self) -> Response<B> {
-        let grpc = Some(Box::new(HeaderValue::from_static("application/grpc")));
-        Provisional::response(
-            self,
-            &Exchange {
-                grpc,
-                is_head: false,
-            },
-        )
     }
 
     /// The number of the gRPC status that a client gets: 7, 13, 14 or 16.

@@ -292,8 +292,10 @@ macro_rules! __requirements {
             type __Required = $crate::$macro!($($requirement)+);
 
             impl $crate::scope::Requirement for $name {
-                fn is_met(grants: $crate::scope::Grants<'_>) -> bool {
-                    <__Required as $crate::scope::Requirement>::is_met(grants)
+                fn check(
+                    grants: $crate::scope::Grants<'_>,
+                ) -> ::core::result::Result<(), $crate::scope::Shortfall> {
+                    <__Required as $crate::scope::Requirement>::check(grants)
                 }
 
                 fn describe() -> ::std::string::String {

@@ -15,7 +15,7 @@
 //! # Example: named scopes, and a rule of your own
 //!
 //! ```
-//! use tower_jwt_auth::scope::{AllOf, Grants, Requirement, ResourceOwner};
+//! use tower_jwt_auth::scope::{AllOf, Grants, Requirement, ResourceOwner, Shortfall};
 //! use tower_jwt_auth::{Claims, Rejection, scope, scopes};
 //!
 //! mod calendar {
@@ -31,8 +31,8 @@
 //! struct Narrow;
 //!
 //! impl Requirement for Narrow {
-//!     fn is_met(grants: Grants<'_>) -> bool {
-//!         grants.scopes().len() <= 3
+//!     fn check(grants: Grants<'_>) -> Result<(), Shortfall> {
+//!         Shortfall::right_unless(grants.scopes().len() <= 3, Self::describe())
 //!     }
 //!
 //!     fn describe() -> String {
@@ -47,24 +47,21 @@
 //! }
 //! ```
 
+pub(crate) mod grants;
 pub(crate) mod macros;
 pub(crate) mod set;
+pub(crate) mod shortfall;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::DeserializeOwned;
-
-use crate::bytes::is_scope;
-use crate::claims::names::NameSet;
-use crate::claims::own;
-use crate::claims::{Claims, Token};
+use crate::claims::Claims;
 use crate::error::rejection::Rejection;
+pub use crate::scope::grants::Grants;
 #[doc(hidden)]
 pub use crate::scope::macros::{Name, Text, part, role_length, scope_length};
 pub use crate::scope::set::ScopeSet;
-use crate::token::pointer::ClaimPointer;
+pub use crate::scope::shortfall::Shortfall;
 
 /// Something that a token must grant.
 ///
@@ -79,115 +76,21 @@ use crate::token::pointer::ClaimPointer;
     note = "own claims come second: `RequireScope<scope!(\"calendar:read\"), MyClaims>`"
 )]
 pub trait Requirement: 'static {
-    /// Whether the token grants it.
-    fn is_met(grants: Grants<'_>) -> bool;
+    /// Decides whether the token grants it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Shortfall`] that says what is missing.
+    fn check(grants: Grants<'_>) -> Result<(), Shortfall>;
 
-    /// The requirement in words, for the operator.
+    /// The requirement in words, for documentation and `Debug`.
     fn describe() -> String;
 
-    /// The scopes that a client should ask for to meet it: the `scope` of the challenge, where a
-    /// text that is no scope (RFC 6749, section 3.3) is left out. Default: none.
+    /// The scopes that a token needs to meet it. If the [`Shortfall`] names a missing scope, the
+    /// challenge names these too. Default: none.
     #[must_use]
     fn scopes() -> Vec<&'static str> {
         Vec::new()
-    }
-}
-
-/// What a verified token grants, for a [`Requirement`] to look at.
-#[derive(Clone, Copy)]
-pub struct Grants<'a>(&'a Token);
-
-impl<'a> Grants<'a> {
-    /// The scopes.
-    #[must_use]
-    pub fn scopes(self) -> NameSet<'a> {
-        self.0.scopes()
-    }
-
-    /// The roles; see [`Claims::roles`].
-    #[must_use]
-    pub fn roles(self) -> NameSet<'a> {
-        self.0.roles()
-    }
-
-    /// The client that got the token; see [`Claims::client_id`].
-    #[must_use]
-    pub fn client_id(self) -> Option<&'a str> {
-        self.0.client_id()
-    }
-
-    /// Whether the client acts for itself; see [`Claims::is_client`].
-    #[must_use]
-    pub fn is_client(self) -> bool {
-        self.0.is_client()
-    }
-
-    /// The issuer: a subject, a client or another claim means something only beside it, where
-    /// several issuers are trusted.
-    #[must_use]
-    pub fn issuer(self) -> &'a str {
-        self.0.registered().issuer().unwrap_or_default()
-    }
-
-    /// The subject; see [`Claims::subject`].
-    #[must_use]
-    pub fn subject(self) -> Option<&'a str> {
-        self.0.registered().subject()
-    }
-
-    /// The audiences.
-    pub fn audience(self) -> impl Iterator<Item = &'a str> {
-        self.0.registered().audience()
-    }
-
-    /// Any claim, found by a JSON pointer such as `/repository_owner`
-    /// ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901), through objects).
-    ///
-    /// `None` if the token has no such claim, if it does not fit the type, or if the text is no
-    /// pointer. The claim is read again each time.
-    ///
-    /// # Example: pipelines of one organisation alone
-    ///
-    /// ```
-    /// use tower_jwt_auth::scope::{Grants, Requirement};
-    ///
-    /// struct OurPipelines;
-    ///
-    /// impl Requirement for OurPipelines {
-    ///     fn is_met(grants: Grants<'_>) -> bool {
-    ///         grants.issuer() == "https://token.actions.githubusercontent.com"
-    ///             && grants.claim::<String>("/repository_owner").as_deref() == Some("acme")
-    ///     }
-    ///
-    ///     fn describe() -> String {
-    ///         "a pipeline of acme".into()
-    ///     }
-    /// }
-    /// # #[cfg(feature = "test-util")] {
-    /// # let issuer = tower_jwt_auth::test::TestIssuer::new().named("https://token.actions.githubusercontent.com");
-    /// # let verifier = issuer.auth().verifier();
-    /// # for (owner, may) in [("acme", true), ("mallory", false)] {
-    /// #     let claims = verifier.verify_now(&issuer.token().claim("repository_owner", owner).mint()).unwrap();
-    /// #     assert_eq!(claims.authorize::<OurPipelines>().is_ok(), may);
-    /// # }
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn claim<D: DeserializeOwned>(self, pointer: &str) -> Option<D> {
-        let pointer = ClaimPointer::new(pointer).ok()?;
-        let registered = self.0.registered();
-        let value = registered.at(pointer.names())?;
-        own::value(value.value(registered.payload()))
-    }
-}
-
-/// Prints the issuer and the client, and nothing about the person.
-impl fmt::Debug for Grants<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Grants")
-            .field("issuer", &self.issuer())
-            .field("client_id", &self.client_id())
-            .finish_non_exhaustive()
     }
 }
 
@@ -196,27 +99,20 @@ impl<C> Claims<C> {
     ///
     /// # Errors
     ///
-    /// [`InsufficientScope`] or [`InsufficientRole`] (403); the rejection names the scopes that
-    /// would have been enough.
+    /// [`InsufficientScope`] or [`InsufficientRole`] (403). One rejection says everything that the
+    /// [`Shortfall`] has: the challenge names the scopes that are needed, if one is missing, and the
+    /// operator's sentence names all that is missing.
     ///
     /// [`InsufficientScope`]: crate::RejectionKind::InsufficientScope
     /// [`InsufficientRole`]: crate::RejectionKind::InsufficientRole
     pub fn authorize<R: Requirement>(&self) -> Result<(), Rejection> {
-        let grants = Grants(self.token());
-        if R::is_met(grants) {
-            return Ok(());
-        }
-        let scopes = R::scopes().into_iter().filter(|scope| is_scope(scope));
-        let mut scopes: Vec<_> = scopes.map(Cow::Borrowed).collect();
-        if scopes.iter().all(|scope| grants.scopes().contains(scope)) {
-            // A client that asked for these scopes again would be back with the same token.
-            scopes.clear();
-        }
-        Err(Rejection::rights(scopes, R::describe()))
+        let grants = Grants::of(self.token());
+        R::check(grants).map_err(|shortfall| shortfall.into_rejection(R::scopes(), grants.scopes()))
     }
 }
 
-/// Every one of the requirements in a tuple, which can be nested.
+/// Every one of the requirements in a tuple, which can be nested. What is missing of them adds up
+/// to one [`Shortfall`].
 pub struct AllOf<T>(PhantomData<fn() -> T>);
 
 /// At least one of the requirements in a tuple, which can be nested. The challenge asks for the
@@ -229,8 +125,8 @@ pub struct ResourceOwner(PhantomData<()>);
 
 #[diagnostic::do_not_recommend]
 impl Requirement for ResourceOwner {
-    fn is_met(grants: Grants<'_>) -> bool {
-        !grants.is_client()
+    fn check(grants: Grants<'_>) -> Result<(), Shortfall> {
+        Shortfall::right_unless(!grants.is_client(), Self::describe())
     }
 
     fn describe() -> String {
@@ -274,8 +170,11 @@ pub type LiteralRole<
 
 #[diagnostic::do_not_recommend]
 impl<N: Name> Requirement for Scope<N> {
-    fn is_met(grants: Grants<'_>) -> bool {
-        grants.scopes().contains(N::TEXT)
+    fn check(grants: Grants<'_>) -> Result<(), Shortfall> {
+        if grants.scopes().contains(N::TEXT) {
+            return Ok(());
+        }
+        Err(Shortfall::scopes([N::TEXT]))
     }
 
     fn describe() -> String {
@@ -289,8 +188,11 @@ impl<N: Name> Requirement for Scope<N> {
 
 #[diagnostic::do_not_recommend]
 impl<N: Name> Requirement for Role<N> {
-    fn is_met(grants: Grants<'_>) -> bool {
-        grants.roles().contains(N::TEXT)
+    fn check(grants: Grants<'_>) -> Result<(), Shortfall> {
+        if grants.roles().contains(N::TEXT) {
+            return Ok(());
+        }
+        Err(Shortfall::right(Self::describe()))
     }
 
     fn describe() -> String {
@@ -302,8 +204,10 @@ macro_rules! tuples {
     ($first:ident $($rest:ident)*) => {
         #[diagnostic::do_not_recommend]
         impl<$first: Requirement, $($rest: Requirement),*> Requirement for AllOf<($first, $($rest,)*)> {
-            fn is_met(grants: Grants<'_>) -> bool {
-                $first::is_met(grants) $(&& $rest::is_met(grants))*
+            fn check(grants: Grants<'_>) -> Result<(), Shortfall> {
+                let checked = $first::check(grants);
+                $(let checked = both(checked, $rest::check(grants));)*
+                checked
             }
 
             fn describe() -> String {
@@ -317,8 +221,15 @@ macro_rules! tuples {
 
         #[diagnostic::do_not_recommend]
         impl<$first: Requirement, $($rest: Requirement),*> Requirement for AnyOf<($first, $($rest,)*)> {
-            fn is_met(grants: Grants<'_>) -> bool {
-                $first::is_met(grants) $(|| $rest::is_met(grants))*
+            fn check(grants: Grants<'_>) -> Result<(), Shortfall> {
+                let Err(shortfall) = $first::check(grants) else {
+                    return Ok(());
+                };
+                $(let shortfall = match $rest::check(grants) {
+                    Ok(()) => return Ok(()),
+                    Err(other) => shortfall.or(other),
+                };)*
+                Err(shortfall)
             }
 
             fn describe() -> String {
@@ -333,6 +244,15 @@ macro_rules! tuples {
         tuples!($($rest)*);
     };
     () => {};
+}
+
+/// What is missing of two requirements.
+fn both(first: Result<(), Shortfall>, second: Result<(), Shortfall>) -> Result<(), Shortfall> {
+    match (first, second) {
+        (Err(first), Err(second)) => Err(first.and(second)),
+        (first, Ok(())) => first,
+        (Ok(()), second) => second,
+    }
 }
 
 fn union<const N: usize>(sets: [Vec<&'static str>; N]) -> Vec<&'static str> {

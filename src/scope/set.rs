@@ -1,6 +1,5 @@
 //! [`ScopeSet`]: scopes that are known at run time only.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use crate::bytes::is_scope;
 use crate::claims::Claims;
 use crate::error::config::ConfigError;
 use crate::error::rejection::Rejection;
+use crate::scope::shortfall::Shortfall;
 
 /// Scopes that are known at run time only, such as those of a configuration file. Each is checked
 /// when the set is made. Scopes that are known beforehand are written with
@@ -89,36 +89,33 @@ impl<C> Claims<C> {
     ///
     /// # Errors
     ///
-    /// [`InsufficientScope`](crate::RejectionKind::InsufficientScope) (403); the rejection names
-    /// all of them.
+    /// [`InsufficientScope`](crate::RejectionKind::InsufficientScope) (403); the challenge names
+    /// all of them, and the operator's sentence those that are missing.
     pub fn authorize_all(&self, scopes: &ScopeSet) -> Result<(), Rejection> {
-        if scopes.iter().all(|scope| self.has_scope(scope)) {
+        let missing = scopes.iter().filter(|scope| !self.has_scope(scope));
+        let missing: Vec<_> = missing.map(str::to_owned).collect();
+        if missing.is_empty() {
             return Ok(());
         }
-        let names = scopes.iter().map(|scope| Cow::Owned(scope.to_owned()));
-        Err(Rejection::rights(
-            names.collect(),
-            format!("scopes {scopes}"),
-        ))
+        let needed = scopes.iter().map(str::to_owned);
+        Err(Shortfall::scopes(missing).into_rejection(needed, self.scopes()))
     }
 
     /// Decides whether the token grants at least one of these scopes.
     ///
     /// # Errors
     ///
-    /// [`InsufficientScope`](crate::RejectionKind::InsufficientScope) (403); the rejection names the
+    /// [`InsufficientScope`](crate::RejectionKind::InsufficientScope) (403); the challenge names the
     /// first of them.
     pub fn authorize_any(&self, scopes: &ScopeSet) -> Result<(), Rejection> {
         if scopes.iter().any(|scope| self.has_scope(scope)) {
             return Ok(());
         }
-        let first = scopes
+        let shortfalls = scopes
             .iter()
-            .take(1)
-            .map(|scope| Cow::Owned(scope.to_owned()));
-        Err(Rejection::rights(
-            first.collect(),
-            format!("one of the scopes {scopes}"),
-        ))
+            .map(|scope| Shortfall::scopes([scope.to_owned()]));
+        shortfalls
+            .reduce(Shortfall::or)
+            .map_or(Ok(()), |shortfall| Err(shortfall.into()))
     }
 }

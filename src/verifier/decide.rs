@@ -172,7 +172,7 @@ fn decide_under(
         stage: Stage::Attested,
         rejection,
     })?;
-    let mut claims = Claims::new(validated);
+    let mut claims = Claims::new(validated, &core.settings.clock);
     let generation = snapshot.generation;
     core.verdicts
         .remember(token, &mut claims, read_own, trust, generation, now);
