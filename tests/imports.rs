@@ -1,6 +1,13 @@
 //! Every import points down: from the edge, where requests come in, to the ground floor, which knows
 //! nothing of tokens. Within a folder there are no circles either.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panic"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;

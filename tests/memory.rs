@@ -5,13 +5,15 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::alloc::System;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower_jwt_auth::cache::TokenCache;
+use tower_jwt_auth::claims::SubjectId;
+use tower_jwt_auth::revocation::{Denylist, RevocationMark};
 use tower_jwt_auth::test::{TestIssuer, TestToken};
 use tower_jwt_auth::{Claims, JwtAuth, NoClaims};
 
@@ -74,9 +76,36 @@ fn usual() -> TokenCache {
     cache.max_age(Duration::from_secs(300))
 }
 
+/// Bytes of a list with one subject of each of 1 000 issuers, and of the same list when the
+/// suspensions of all of them were lifted.
+fn marked() -> (usize, usize) {
+    let end = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    let marks: Vec<_> = (0..1_000)
+        .map(|tenant| SubjectId::new(&format!("https://{tenant}.example"), "alice"))
+        .map(|alice| RevocationMark::subject(alice, end, end).suspension())
+        .collect();
+    let list = Denylist::default();
+    let region = Region::new(ALLOCATOR);
+    let held = || {
+        let change = region.change();
+        change
+            .bytes_allocated
+            .saturating_sub(change.bytes_deallocated)
+    };
+    marks.iter().for_each(|mark| list.mark(mark).unwrap());
+    let marked = held();
+    for mark in &marks {
+        assert!(list.lift(mark.target()));
+    }
+    (marked, held())
+}
+
 /// One test, as the counts are those of the whole process.
 #[test]
 fn a_cache_holds_no_more_bytes_than_it_may_and_makes_its_table_before_the_first_token() {
+    let (marked, lifted) = marked();
+    assert!(marked < 4_000_000, "{marked}");
+    assert!(lifted < 10_000, "{lifted}");
     let issuer = TestIssuer::new();
     // Neither the table of 32 kB nor the key of 64 kB is among them.
     assert!(first(&issuer) < 8_000, "{}", first(&issuer));

@@ -13,7 +13,7 @@ mod seed;
 mod support;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,13 +24,15 @@ use proptest::test_runner::{RngSeed, TestCaseError, TestRunner};
 use support::{Fixture, ISSUER, NOW, challenges, get, get_bare, send};
 use tokio::sync::oneshot;
 use tower::{Layer, Service, service_fn};
+use tower_jwt_auth::cache::TokenCache;
 use tower_jwt_auth::claims::SubjectId;
 use tower_jwt_auth::policy::Leeway;
 use tower_jwt_auth::revocation::{
-    Denylist, Revocation, RevocationCheck, RevocationError, RevocationStatus, RevokeError,
+    Denylist, Revocation, RevocationCheck, RevocationError, RevocationMark, RevocationStatus,
+    RevocationTarget, RevocationWriter, RevokeError,
 };
 use tower_jwt_auth::test::TestIssuer;
-use tower_jwt_auth::{Claims, JwtAuth, RejectionKind, TrustedIssuer};
+use tower_jwt_auth::{Claims, JwtAuth, RejectionKind, TrustedIssuer, Verifier};
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
@@ -274,58 +276,321 @@ fn a_list_prints_how_much_is_on_it_and_nobodys_name() {
     list.revoke_id(ISSUER, "token-77", at(NOW)).unwrap();
     let subject = SubjectId::new(ISSUER, "alice");
     list.revoke_subject(subject, at(NOW), at(NOW)).unwrap();
-    assert_eq!(format!("{list:?}"), "Denylist { tokens: 1, subjects: 1 }");
+    let end = at(NOW + 60);
+    for mark in [
+        RevocationMark::client(ISSUER, "app-9", at(NOW), end),
+        RevocationMark::issuer(ISSUER, at(NOW), end),
+        RevocationMark::issuer("https://other.example", at(NOW), end),
+        RevocationMark::session(ISSUER, "login-8", end).suspension(),
+    ] {
+        list.mark(&mark).unwrap();
+        let text = format!("{mark:?}");
+        assert!(
+            !text.contains("app-9") && !text.contains("login-8"),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        format!("{list:?}"),
+        "Denylist { clients: 1, sessions: 1, subjects: 1, tokens: 1, issuers: 2 }"
+    );
+}
+
+// The five kinds of marks.
+
+/// One mark of each kind that is about the same token, `iat` up to this time where the kind has it.
+fn marks(issued_until: u64, expires_at: u64) -> [RevocationMark; 5] {
+    let (until, end) = (at(issued_until), at(expires_at));
+    [
+        RevocationMark::token_id(ISSUER, "token-1", end),
+        RevocationMark::session(ISSUER, "login-1", end),
+        RevocationMark::subject(SubjectId::new(ISSUER, "alice"), until, end),
+        RevocationMark::client(ISSUER, "app-1", until, end),
+        RevocationMark::issuer(ISSUER, until, end),
+    ]
+}
+
+/// A token that every one of [`marks`] is about.
+fn marked(fixture: &Fixture) -> tower_jwt_auth::test::TestToken {
+    let token = fixture.token().subject("alice").claim("sid", "login-1");
+    token.claim("client_id", "app-1").claim("iat", NOW)
+}
+
+#[test]
+fn every_kind_of_mark_revokes_its_tokens_and_no_others() {
+    let fixture = Fixture::new();
+    let token = || marked(&fixture);
+    // For each kind a token that differs in nothing but that.
+    let others = [
+        token().claim("jti", "token-2").mint(),
+        token().claim("sid", "Login-1").mint(),
+        token().subject("bob").mint(),
+        token().claim("client_id", "app-2").mint(),
+    ];
+    for (which, mark) in marks(NOW, NOW + 3_600).into_iter().enumerate() {
+        let (_, list, _) = with_list(1);
+        let auth = fixture.auth().revocation(list.clone());
+        assert!(!is_revoked(&auth, &token().mint()));
+        list.mark(&mark).unwrap();
+        assert!(is_revoked(&auth, &token().mint()), "{mark:?}");
+        if let Some(other) = others.get(which) {
+            assert!(!is_revoked(&auth, other), "{mark:?}");
+        }
+    }
+    // The same names at somebody else's.
+    let elsewhere = "https://other.example";
+    let (end, until) = (at(NOW + 3_600), at(NOW));
+    let (_, list, _) = with_list(5);
+    for mark in [
+        RevocationMark::token_id(elsewhere, "token-1", end),
+        RevocationMark::session(elsewhere, "login-1", end),
+        RevocationMark::subject(SubjectId::new(elsewhere, "alice"), until, end),
+        RevocationMark::client(elsewhere, "app-1", until, end),
+        RevocationMark::issuer(elsewhere, until, end),
+    ] {
+        list.mark(&mark).unwrap();
+    }
+    assert!(!is_revoked(
+        &fixture.auth().revocation(list),
+        &token().mint()
+    ));
+}
+
+/// A client that is revoked has no way out through another name of the claim.
+#[test]
+fn a_client_is_revoked_under_every_claim_that_names_one() {
+    let (fixture, list, auth) = with_list(1);
+    let mark = RevocationMark::client(ISSUER, "app-1", at(NOW), at(NOW + 3_600));
+    list.mark(&mark).unwrap();
+    for name in ["client_id", "azp", "cid", "appid"] {
+        let token = |client: &str| fixture.token().without("client_id").claim(name, client);
+        assert!(is_revoked(&auth, &token("app-1").mint()), "{name}");
+        assert!(!is_revoked(&auth, &token("app-2").mint()), "{name}");
+        if name != "client_id" {
+            let behind = token("app-1").claim("client_id", "app-2").mint();
+            assert!(is_revoked(&auth, &behind), "{name}");
+        }
+    }
+}
+
+#[test]
+fn marks_with_a_time_mean_what_was_issued_until_then_and_what_has_no_time() {
+    let fixture = Fixture::new();
+    let token = |iat: u64| marked(&fixture).claim("iat", iat).mint();
+    let undated = marked(&fixture).without("iat").mint();
+    for mark in marks(NOW - 50, NOW + 3_600) {
+        let (_, list, _) = with_list(1);
+        let auth = fixture.auth().revocation(list.clone());
+        list.mark(&mark).unwrap();
+        assert!(is_revoked(&auth, &token(NOW - 51)), "{mark:?}");
+        assert!(is_revoked(&auth, &token(NOW - 50)), "{mark:?}");
+        assert!(is_revoked(&auth, &undated), "{mark:?}");
+        // A token and a login are revoked whenever they were issued.
+        let is_dated = mark.issued_until().is_some();
+        assert_eq!(is_revoked(&auth, &token(NOW - 49)), !is_dated, "{mark:?}");
+    }
+}
+
+#[test]
+fn each_kind_has_the_capacity_of_the_list() {
+    let (_, list, _) = with_list(1);
+    let end = at(NOW + 60);
+    let first = marks(NOW, NOW + 60);
+    let second = [
+        RevocationMark::token_id(ISSUER, "token-2", end),
+        RevocationMark::session(ISSUER, "login-2", end),
+        RevocationMark::subject(SubjectId::new(ISSUER, "bob"), at(NOW), end),
+        RevocationMark::client(ISSUER, "app-2", at(NOW), end),
+        RevocationMark::issuer("https://other.example", at(NOW), end),
+    ];
+    for mark in &first {
+        assert_eq!(list.mark(mark), Ok(()), "{mark:?}");
+    }
+    for mark in &second {
+        assert_eq!(list.mark(mark), Err(RevokeError::Full), "{mark:?}");
+    }
+    for mark in &first {
+        assert_eq!(list.mark(mark), Ok(()), "known: {mark:?}");
+    }
+}
+
+#[test]
+fn each_kind_forgets_what_has_ended() {
+    let end = |seconds| at(NOW + seconds);
+    let (fixture, list, _) = with_list(1);
+    for mark in marks(NOW, NOW + 60) {
+        list.mark(&mark).unwrap();
+    }
+    let second = [
+        RevocationMark::token_id(ISSUER, "token-2", end(900)),
+        RevocationMark::session(ISSUER, "login-2", end(900)),
+        RevocationMark::subject(SubjectId::new(ISSUER, "bob"), at(NOW), end(900)),
+        RevocationMark::client(ISSUER, "app-2", at(NOW), end(900)),
+        RevocationMark::issuer("https://other.example", at(NOW), end(900)),
+    ];
+    fixture.clock.advance(Duration::from_secs(359));
+    for mark in &second {
+        assert_eq!(list.mark(mark), Err(RevokeError::Full), "{mark:?}");
+    }
+    fixture.clock.advance(Duration::from_secs(1));
+    for mark in &second {
+        assert_eq!(list.mark(mark), Ok(()), "{mark:?}");
+    }
+    let full = "Denylist { clients: 1, sessions: 1, subjects: 1, tokens: 1, issuers: 1 }";
+    assert_eq!(format!("{list:?}"), full);
+}
+
+#[test]
+fn a_suspension_ends_when_it_is_lifted_and_a_revocation_stays() {
+    let fixture = Fixture::new();
+    let token = marked(&fixture).mint();
+    let kind = |auth: &JwtAuth| verdict(auth, &token).map(drop);
+    for mark in marks(NOW, NOW + 3_600) {
+        let (_, list, _) = with_list(1);
+        let auth = fixture.auth().revocation(list.clone());
+        let suspension = mark.clone().suspension();
+        assert!(suspension.is_suspension() && !mark.is_suspension());
+        assert!(!list.lift(mark.target()), "nothing to lift");
+        list.mark(&suspension).unwrap();
+        assert_eq!(kind(&auth), Err(RejectionKind::Suspended), "{mark:?}");
+        assert!(list.lift(mark.target()));
+        assert_eq!(kind(&auth), Ok(()), "{mark:?}");
+        assert!(!list.lift(mark.target()), "lifted");
+        assert_eq!(format!("{list:?}"), format!("{:?}", Denylist::default()));
+
+        // Whichever comes first, the revocation beats the suspension and outlives it.
+        for pair in [[&suspension, &mark], [&mark, &suspension]] {
+            for mark in pair {
+                list.mark(mark).unwrap();
+            }
+            assert_eq!(kind(&auth), Err(RejectionKind::Revoked), "{mark:?}");
+            assert!(list.lift(mark.target()));
+            assert_eq!(kind(&auth), Err(RejectionKind::Revoked), "{mark:?}");
+            assert!(!list.lift(mark.target()));
+        }
+    }
+}
+
+/// The suspension of more tokens does not become the revocation of more.
+#[test]
+fn a_suspension_and_a_revocation_of_one_target_keep_their_own_times() {
+    let (fixture, list, auth) = with_list(1);
+    let token = |iat: u64| marked(&fixture).claim("iat", iat).mint();
+    let alice = || SubjectId::new(ISSUER, "alice");
+    let revocation = RevocationMark::subject(alice(), at(NOW - 50), at(NOW + 3_600));
+    let suspension = RevocationMark::subject(alice(), at(NOW), at(NOW + 3_600)).suspension();
+    list.mark(&revocation).unwrap();
+    list.mark(&suspension).unwrap();
+    let kind = |iat| verdict(&auth, &token(iat)).map(drop);
+    assert_eq!(kind(NOW - 50), Err(RejectionKind::Revoked));
+    assert_eq!(kind(NOW), Err(RejectionKind::Suspended));
+    list.lift(&RevocationTarget::Subject(alice()));
+    assert_eq!(kind(NOW - 50), Err(RejectionKind::Revoked));
+    assert_eq!(kind(NOW), Ok(()));
+}
+
+#[tokio::test]
+async fn a_writer_stores_and_lifts_marks_whatever_list_it_is() {
+    let (fixture, list, auth) = with_list(1);
+    let writer: Arc<dyn RevocationWriter> = Arc::new(list);
+    let token = marked(&fixture).mint();
+    let [mark, ..] = marks(NOW, NOW + 60);
+    let write = |mark: RevocationMark| writer.write(mark);
+    write(mark.clone().suspension()).await.unwrap();
+    let kind = || verdict(&auth, &token).map(drop);
+    assert_eq!(kind(), Err(RejectionKind::Suspended));
+    writer.lift(mark.target().clone()).await.unwrap();
+    assert_eq!(kind(), Ok(()));
+    writer.lift(mark.target().clone()).await.unwrap();
+    write(mark).await.unwrap();
+    assert_eq!(kind(), Err(RejectionKind::Revoked));
+    let other = RevocationMark::token_id(ISSUER, "token-2", at(NOW + 60));
+    assert_eq!(write(other).await, Err(RevokeError::Full));
 }
 
 // Histories of the list.
 
-/// One step. Names are places in [`IDS`] and [`SUBJECTS`], times are seconds from [`NOW`].
+/// One step. Times are seconds from [`NOW`].
 #[derive(Clone, Debug)]
 enum Step {
     /// Revokes a token of the pool by its claims.
     Token(usize),
-    /// An id, and the end.
-    Id(usize, u64),
-    /// A subject, the latest `iat`, and the end.
-    Subject(usize, u64, u64),
+    /// Any mark.
+    Mark(Mark),
+    /// Ends the suspension of a target.
+    Lift(Target),
     Wait(u64),
 }
 
-const IDS: [&str; 4] = ["a", "b", "c", "d"];
-const SUBJECTS: [&str; 3] = ["alice", "bob", "carol"];
+/// A kind of target and a place in its row of [`NAMES`].
+type Target = (usize, usize);
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    target: Target,
+    issued: u64,
+    until: u64,
+    suspends: bool,
+}
+
+const TOKEN: usize = 0;
+const ISSUERS: usize = 4;
+const NAMES: [[&str; 3]; 5] = [
+    ["a", "b", "c"],
+    ["login-1", "login-2", "login-3"],
+    ["alice", "bob", "carol"],
+    ["app-1", "app-2", "app-3"],
+    ["https://b.example", "https://c.example", ISSUER],
+];
+/// The claims that name a target, in the order of [`NAMES`].
+const CLAIMS: [&str; 4] = ["jti", "sid", "sub", "client_id"];
 const LONGEST_LEEWAY: u64 = 300;
 
 /// A token of the pool.
 struct Known {
     text: String,
     claims: Claims,
-    id: Option<usize>,
-    subject: Option<usize>,
+    /// What it is of each kind.
+    names: [Option<usize>; 4],
     issued: Option<u64>,
     expiry: u64,
 }
 
-/// A revocation that was acknowledged.
-struct Mark {
-    step: Step,
-    until: u64,
-}
+/// What the list has to remember of one target: until when, for each sort of mark.
+type Live = HashMap<Target, [Option<u64>; 2]>;
 
 impl Mark {
-    fn covers(&self, token: &Known) -> bool {
-        match self.step {
-            Step::Id(id, _) => token.id == Some(id),
-            Step::Subject(subject, at, _) => {
-                token.subject == Some(subject) && token.issued.is_none_or(|issued| issued <= at)
-            }
-            Step::Token(_) | Step::Wait(_) => false,
+    fn real(&self) -> RevocationMark {
+        let name = NAMES[self.target.0][self.target.1];
+        let (issued, until) = (at(NOW + self.issued), at(NOW + self.until));
+        let mark = match self.target.0 {
+            TOKEN => RevocationMark::token_id(ISSUER, name, until),
+            1 => RevocationMark::session(ISSUER, name, until),
+            2 => RevocationMark::subject(SubjectId::new(ISSUER, name), issued, until),
+            3 => RevocationMark::client(ISSUER, name, issued, until),
+            _ => RevocationMark::issuer(name, issued, until),
+        };
+        if self.suspends {
+            mark.suspension()
+        } else {
+            mark
         }
+    }
+
+    fn covers(&self, token: &Known) -> bool {
+        let (kind, name) = self.target;
+        let is_meant = match token.names.get(kind) {
+            Some(own) => *own == Some(name),
+            None => NAMES[kind][name] == ISSUER,
+        };
+        is_meant && (kind < 2 || token.issued.is_none_or(|issued| issued <= self.issued))
     }
 }
 
-/// Whatever is revoked in whatever order and however small the list is: what was acknowledged holds
-/// until the token cannot be accepted any more, nothing else is rejected, and a list that is full
-/// really is.
+/// Whatever is revoked, suspended and lifted in whatever order and however small the list is: what
+/// was acknowledged holds until the token cannot be accepted any more, nothing else is rejected, and
+/// a list that is full really is. A verifier with a cache, which skips checks, says the same as one
+/// without.
 #[test]
 fn no_history_of_revocations_brings_a_token_back() {
     let config = ProptestConfig {
@@ -334,17 +599,25 @@ fn no_history_of_revocations_brings_a_token_back() {
         rng_seed: RngSeed::Fixed(seed::seed()),
         ..ProptestConfig::default()
     };
+    let target = || prop_oneof![9 => (0..4_usize, 0..3_usize), 1 => (Just(ISSUERS), 0..3_usize)];
+    let mark = (target(), 0..200_u64, 0..900_u64, any::<bool>()).prop_map(
+        |(target, issued, until, suspends)| Mark {
+            target,
+            issued,
+            until,
+            suspends,
+        },
+    );
     let step = prop_oneof![
         2 => (0..12_usize).prop_map(Step::Token),
-        2 => (0..IDS.len(), 0..900_u64).prop_map(|(id, until)| Step::Id(id, until)),
-        3 => (0..SUBJECTS.len(), 0..200_u64, 0..900_u64)
-            .prop_map(|(subject, at, until)| Step::Subject(subject, at, until)),
+        6 => mark.prop_map(Step::Mark),
+        2 => target().prop_map(Step::Lift),
         2 => (0..200_u64).prop_map(Step::Wait),
         1 => Just(Step::Wait(1)),
     ];
+    let name = || proptest::option::of(0..3_usize);
     let token = (
-        proptest::option::of(0..IDS.len()),
-        proptest::option::of(0..SUBJECTS.len()),
+        [name(), name(), name(), name()],
         proptest::option::of(0..200_u64),
         1..600_u64,
     );
@@ -355,100 +628,142 @@ fn no_history_of_revocations_brings_a_token_back() {
         let auth = auth.leeway(Leeway::new(Duration::from_secs(leeway)).unwrap());
         // `iat` may be ahead in the pool, so the first look is from its end.
         let lenient = fixture.auth().verifier();
+        let cached = auth.clone().cache(some_cache()).verifier();
+        let uncached = auth.cache(TokenCache::off()).verifier();
         fixture.clock.advance(Duration::from_secs(200));
         let tokens: Vec<Known> = tokens
             .into_iter()
-            .map(|(id, subject, issued, expiry)| {
-                let mut token = fixture.token().without("jti").without("sub").without("iat");
-                if let Some(id) = id {
-                    token = token.claim("jti", IDS[id]);
-                }
-                if let Some(subject) = subject {
-                    token = token.subject(SUBJECTS[subject]);
+            .map(|(names, issued, expiry)| {
+                let mut token = fixture.token().without("iat");
+                for ((claim, name), known) in CLAIMS.into_iter().zip(names).zip(NAMES) {
+                    token = match name {
+                        Some(name) => token.claim(claim, known[name]),
+                        None => token.without(claim),
+                    };
                 }
                 if let Some(issued) = issued {
                     token = token.claim("iat", NOW + issued);
                 }
-                let text = token.claim("exp", NOW + 200 + expiry).mint();
-                let claims = lenient.verify_now(&text).unwrap();
                 let expiry = 200 + expiry;
+                let text = token.claim("exp", NOW + expiry).mint();
+                let claims = lenient.verify_now(&text).unwrap();
                 Known {
                     text,
                     claims,
-                    id,
-                    subject,
+                    names,
                     issued,
                     expiry,
                 }
             })
             .collect();
         let mut now = 200;
-        let (mut marks, mut live) = (Vec::<Mark>::new(), HashMap::new());
+        let (mut marks, mut live) = (Vec::<Mark>::new(), Live::new());
         for step in steps {
-            let step = match step {
+            let (mark, outcome) = match step {
                 Step::Token(which) => {
                     let token = &tokens[which];
                     let outcome = list.revoke(&token.claims);
-                    let Some(id) = token.id else {
+                    let Some(id) = token.names[TOKEN] else {
                         prop_assert_eq!(outcome, Err(RevokeError::NoIdentity));
                         continue;
                     };
-                    let step = Step::Id(id, token.expiry);
-                    acknowledge(outcome, &step, now, capacity, &mut live)?
-                        .then_some((step, token.expiry))
+                    let (target, until) = ((TOKEN, id), token.expiry);
+                    (
+                        Mark {
+                            target,
+                            issued: 0,
+                            until,
+                            suspends: false,
+                        },
+                        outcome,
+                    )
                 }
-                Step::Id(id, until) => {
-                    let outcome = list.revoke_id(ISSUER, IDS[id], at(NOW + until));
-                    acknowledge(outcome, &step, now, capacity, &mut live)?.then_some((step, until))
-                }
-                Step::Subject(subject, issued, until) => {
-                    let subject = SubjectId::new(ISSUER, SUBJECTS[subject]);
-                    let outcome = list.revoke_subject(subject, at(NOW + issued), at(NOW + until));
-                    acknowledge(outcome, &step, now, capacity, &mut live)?.then_some((step, until))
+                Step::Mark(mark) => (mark, list.mark(&mark.real())),
+                Step::Lift(target) => {
+                    let mark = Mark {
+                        target,
+                        issued: 0,
+                        until: 0,
+                        suspends: true,
+                    };
+                    let lifted = list.lift(mark.real().target());
+                    let is_live = live.get_mut(&target).and_then(|sorts| sorts[1].take());
+                    if is_live.is_some_and(|until| until + LONGEST_LEEWAY > now) {
+                        prop_assert!(lifted);
+                    }
+                    let was_one = |mark: &Mark| mark.suspends && mark.target == target;
+                    prop_assert!(!lifted || marks.iter().any(was_one));
+                    marks.retain(|mark| !was_one(mark));
+                    check(&tokens, &marks, &cached, now, leeway)?;
+                    continue;
                 }
                 Step::Wait(seconds) => {
                     fixture.clock.advance(Duration::from_secs(seconds));
                     now += seconds;
-                    None
+                    check(&tokens, &marks, &cached, now, leeway)?;
+                    continue;
                 }
             };
-            marks.extend(step.map(|(step, until)| Mark { step, until }));
-            for token in &tokens {
-                let covering = || marks.iter().filter(|mark| mark.covers(token));
-                match verdict(&auth, &token.text) {
-                    Ok(_) => {
-                        prop_assert!(now < token.expiry + leeway);
-                        prop_assert!(covering().all(|mark| mark.until < token.expiry));
-                    }
-                    Err(RejectionKind::Revoked) => prop_assert!(covering().next().is_some()),
-                    Err(RejectionKind::Expired) => prop_assert!(now >= token.expiry + leeway),
-                    Err(other) => prop_assert!(false, "{other:?}"),
-                }
+            if acknowledge(outcome, &mark, now, capacity, &mut live)? {
+                marks.push(mark);
             }
+            check(&tokens, &marks, &cached, now, leeway)?;
         }
-        Ok(())
+        check(&tokens, &marks, &uncached, now, leeway)
     });
     if let Err(failure) = outcome {
         panic!("{failure}");
     }
 }
 
+/// The verdicts on all tokens are what the marks say.
+fn check(
+    tokens: &[Known],
+    marks: &[Mark],
+    verifier: &Verifier,
+    now: u64,
+    leeway: u64,
+) -> Result<(), TestCaseError> {
+    for token in tokens {
+        let covering = |suspends: bool| {
+            let marks = marks.iter().filter(move |mark| mark.suspends == suspends);
+            marks.filter(|mark| mark.covers(token))
+        };
+        let are_over = |suspends| covering(suspends).all(|mark| mark.until < token.expiry);
+        let verdict = verifier.verify_now(&token.text);
+        match verdict.map_err(|rejection| rejection.kind()) {
+            Ok(_) => {
+                prop_assert!(now < token.expiry + leeway);
+                prop_assert!(are_over(false) && are_over(true));
+            }
+            Err(RejectionKind::Revoked) => prop_assert!(covering(false).next().is_some()),
+            Err(RejectionKind::Suspended) => {
+                prop_assert!(covering(true).next().is_some() && are_over(false));
+            }
+            Err(RejectionKind::Expired) => prop_assert!(now >= token.expiry + leeway),
+            Err(other) => prop_assert!(false, "{other:?}"),
+        }
+    }
+    Ok(())
+}
+
 /// Whether the list took it. It must, unless as many others as fit are still needed.
 fn acknowledge(
     outcome: Result<(), RevokeError>,
-    step: &Step,
+    mark: &Mark,
     now: u64,
     capacity: usize,
-    live: &mut HashMap<(bool, usize), u64>,
+    live: &mut Live,
 ) -> Result<bool, TestCaseError> {
-    let (key, until) = match *step {
-        Step::Subject(subject, _, until) => ((true, subject), until),
-        Step::Id(id, until) => ((false, id), until),
-        Step::Token(_) | Step::Wait(_) => return Ok(false),
-    };
-    live.retain(|_, until| *until + LONGEST_LEEWAY > now);
-    let others = live.keys().filter(|(kind, _)| *kind == key.0).count();
-    let is_full = others >= capacity && !live.contains_key(&key);
+    live.retain(|_, sorts| {
+        let mut untils = sorts.iter().flatten();
+        untils.any(|until| *until + LONGEST_LEEWAY > now)
+    });
+    let others = live
+        .keys()
+        .filter(|(kind, _)| *kind == mark.target.0)
+        .count();
+    let is_full = others >= capacity && !live.contains_key(&mark.target);
     let expected = if is_full {
         Err(RevokeError::Full)
     } else {
@@ -456,10 +771,293 @@ fn acknowledge(
     };
     prop_assert_eq!(&outcome, &expected);
     if outcome.is_ok() {
-        let known = live.entry(key).or_insert(until);
-        *known = until.max(*known);
+        let known = &mut live.entry(mark.target).or_default()[usize::from(mark.suspends)];
+        *known = (*known).max(Some(mark.until));
     }
     Ok(outcome.is_ok())
+}
+
+// What a cached token is asked again.
+
+/// A cache of its own, whatever the other tests of this run have.
+fn some_cache() -> TokenCache {
+    TokenCache::default().max_tokens(100).max_bytes(1 << 20)
+}
+
+/// A check with an epoch that counts how often it was asked.
+#[derive(Clone, Default)]
+struct Versioned {
+    calls: Arc<AtomicUsize>,
+    epoch: Arc<AtomicU64>,
+    /// The epoch rises while the first check runs.
+    rises_in_check: bool,
+}
+
+impl Versioned {
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+impl Revocation for Versioned {
+    fn check(&self, _: &Claims) -> RevocationCheck {
+        if self.calls.fetch_add(1, Ordering::Relaxed) == 0 && self.rises_in_check {
+            self.epoch.fetch_add(1, Ordering::Relaxed);
+        }
+        RevocationCheck::Ready(Ok(RevocationStatus::Active))
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        Some(self.epoch.load(Ordering::Relaxed))
+    }
+}
+
+#[test]
+fn a_cached_token_is_checked_again_only_when_something_has_changed() {
+    let fixture = Fixture::new();
+    let token = |id: &str| fixture.token().claim("jti", id).mint();
+    let (one, two) = (token("one"), token("two"));
+    let check = Versioned::default();
+    let auth = fixture.auth().revocation(check.clone());
+    let verifier = auth.clone().cache(some_cache()).verifier();
+    let verify = |token: &str| assert!(verifier.verify_now(token).is_ok());
+    (0..5).for_each(|_| verify(&one));
+    assert_eq!(check.calls(), 1);
+    (0..5).for_each(|_| verify(&two));
+    assert_eq!(check.calls(), 2, "each token once");
+    check.epoch.fetch_add(1, Ordering::Relaxed);
+    (0..5).for_each(|_| verify(&one));
+    (0..5).for_each(|_| verify(&two));
+    assert_eq!(check.calls(), 4, "each token once more");
+
+    // Without a cache nothing is known about an earlier check.
+    let verifier = auth.cache(TokenCache::off()).verifier();
+    (0..5).for_each(|_| assert!(verifier.verify_now(&one).is_ok()));
+    assert_eq!(check.calls(), 9);
+}
+
+#[test]
+fn a_check_without_an_epoch_is_asked_every_time_and_so_are_those_beside_it() {
+    let fixture = Fixture::new();
+    let (without, with) = (Counting::default(), Versioned::default());
+    let auth = fixture.auth().cache(some_cache());
+    let auth = auth.revocation(with.clone()).revocation(without.clone());
+    let (verifier, token) = (auth.verifier(), fixture.token().mint());
+    for _ in 0..5 {
+        assert!(verifier.verify_now(&token).is_ok());
+    }
+    assert_eq!((without.0.load(Ordering::Relaxed), with.calls()), (5, 5));
+}
+
+#[test]
+fn the_epochs_of_several_checks_count_together() {
+    let fixture = Fixture::new();
+    let (one, two) = (Versioned::default(), Versioned::default());
+    let auth = fixture.auth().cache(some_cache());
+    let auth = auth.revocation(one.clone()).revocation(two.clone());
+    let (verifier, token) = (auth.verifier(), fixture.token().mint());
+    let calls = || {
+        (0..3).for_each(|_| assert!(verifier.verify_now(&token).is_ok()));
+        (one.calls(), two.calls())
+    };
+    assert_eq!(calls(), (1, 1));
+    two.epoch.fetch_add(1, Ordering::Relaxed);
+    assert_eq!(calls(), (2, 2));
+    one.epoch.fetch_add(1, Ordering::Relaxed);
+    assert_eq!(calls(), (3, 3));
+}
+
+#[test]
+fn a_mark_of_any_kind_reaches_a_cached_token_at_once() {
+    let fixture = Fixture::new();
+    let token = marked(&fixture).mint();
+    for mark in marks(NOW, NOW + 3_600) {
+        let (_, list, _) = with_list(1);
+        let auth = fixture.auth().cache(some_cache());
+        let verifier = auth.revocation(list.clone()).verifier();
+        let kind = || {
+            verifier
+                .verify_now(&token)
+                .map(drop)
+                .map_err(|error| error.kind())
+        };
+        let suspension = mark.clone().suspension();
+        assert_eq!([kind(), kind()], [Ok(()), Ok(())]);
+        list.mark(&suspension).unwrap();
+        assert_eq!([kind(), kind()], [Err(RejectionKind::Suspended); 2]);
+        list.lift(mark.target());
+        assert_eq!([kind(), kind()], [Ok(()), Ok(())]);
+        list.mark(&mark).unwrap();
+        assert_eq!([kind(), kind()], [Err(RejectionKind::Revoked); 2]);
+    }
+}
+
+#[test]
+fn a_mark_that_is_made_while_a_check_runs_is_seen_by_the_next_request() {
+    let fixture = Fixture::new();
+    let check = Versioned {
+        rises_in_check: true,
+        ..Versioned::default()
+    };
+    let auth = fixture.auth().cache(some_cache());
+    let verifier = auth.revocation(check.clone()).verifier();
+    let token = fixture.token().mint();
+    (0..5).for_each(|_| assert!(verifier.verify_now(&token).is_ok()));
+    assert_eq!(check.calls(), 2);
+}
+
+/// The same with a check that is waited for.
+#[test]
+fn a_mark_that_is_made_while_a_check_is_waited_for_is_seen_by_the_next_request() {
+    struct Slow {
+        answers: Mutex<Vec<oneshot::Receiver<RevocationStatus>>>,
+        epoch: Arc<AtomicU64>,
+    }
+    impl Revocation for Slow {
+        fn check(&self, _: &Claims) -> RevocationCheck {
+            let answer = self.answers.lock().unwrap().pop();
+            let answer = answer.expect("no further check");
+            RevocationCheck::Pending(Box::pin(async move { Ok(answer.await.unwrap()) }))
+        }
+
+        fn epoch(&self) -> Option<u64> {
+            Some(self.epoch.load(Ordering::Relaxed))
+        }
+    }
+
+    let fixture = Fixture::new();
+    let (first, second) = (oneshot::channel(), oneshot::channel());
+    let epoch = Arc::new(AtomicU64::new(7));
+    let slow = Slow {
+        answers: vec![second.1, first.1].into(),
+        epoch: epoch.clone(),
+    };
+    let auth = fixture.auth().cache(some_cache());
+    let verifier = auth.revocation(slow).verifier();
+    let token = fixture.token().mint();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut verdict = Box::pin(verifier.verify(&token));
+    assert!(verdict.as_mut().poll(&mut context).is_pending());
+    epoch.fetch_add(1, Ordering::Relaxed);
+    first.0.send(RevocationStatus::Active).unwrap();
+    assert!(matches!(
+        verdict.as_mut().poll(&mut context),
+        Poll::Ready(Ok(_))
+    ));
+    let mut verdict = Box::pin(verifier.verify(&token));
+    assert!(
+        verdict.as_mut().poll(&mut context).is_pending(),
+        "asked again"
+    );
+    second.0.send(RevocationStatus::Active).unwrap();
+    assert!(matches!(
+        verdict.as_mut().poll(&mut context),
+        Poll::Ready(Ok(_))
+    ));
+    // Nothing has changed since the second check began.
+    assert!(verifier.verify_now(&token).is_ok());
+}
+
+// Several checks.
+
+type Answer = Result<RevocationStatus, RevocationError>;
+
+/// A check with this answer, at once or by a future.
+struct Fixed(Answer, bool);
+
+impl Revocation for Fixed {
+    fn check(&self, _: &Claims) -> RevocationCheck {
+        let answer = self.0.clone();
+        if self.1 {
+            RevocationCheck::Pending(Box::pin(async { answer }))
+        } else {
+            RevocationCheck::Ready(answer)
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_several_checks_revoked_beats_suspended_beats_a_failure_beats_active() {
+    let fixture = Fixture::new();
+    let token = fixture.token().mint();
+    // From the strictest to the mildest.
+    let answers: [(Answer, Option<RejectionKind>); 4] = [
+        (Ok(RevocationStatus::Revoked), Some(RejectionKind::Revoked)),
+        (
+            Ok(RevocationStatus::Suspended),
+            Some(RejectionKind::Suspended),
+        ),
+        (
+            Err(RevocationError::new("lost")),
+            Some(RejectionKind::RevocationUnavailable),
+        ),
+        (Ok(RevocationStatus::Active), None),
+    ];
+    for (one, (first, _)) in answers.iter().enumerate() {
+        for (two, (second, _)) in answers.iter().enumerate() {
+            for (waits, also_waits) in [(false, false), (false, true), (true, false), (true, true)]
+            {
+                let auth = fixture.auth().revocation(Fixed(first.clone(), waits));
+                let auth = auth.revocation(Fixed(second.clone(), also_waits));
+                let verdict = auth.verifier().verify(&token).await;
+                let kind = verdict.err().map(|rejection| rejection.kind());
+                // What is suspended is not waited for any longer.
+                let is_early = |which, waits: bool, other: bool| which == 1 && !waits && other;
+                let expected =
+                    if is_early(one, waits, also_waits) || is_early(two, also_waits, waits) {
+                        Some(RejectionKind::Suspended)
+                    } else {
+                        answers[one.min(two)].1
+                    };
+                assert_eq!(kind, expected, "{first:?} {waits}, {second:?} {also_waits}");
+            }
+        }
+    }
+}
+
+/// The request waits for the slowest check and not for all of them in turn, and no longer than for
+/// the first one that rejects the token.
+#[test]
+fn checks_that_are_waited_for_run_side_by_side() {
+    for answers in [
+        [Some(RevocationStatus::Active); 2],
+        [None, Some(RevocationStatus::Revoked)],
+    ] {
+        let fixture = Fixture::new();
+        let mut auth = fixture.auth();
+        let (started, mut senders) = (Arc::new(AtomicUsize::new(0)), Vec::new());
+        for _ in answers {
+            let (send, receive) = oneshot::channel();
+            senders.push(send);
+            let (receive, started) = (Mutex::new(Some(receive)), started.clone());
+            auth = auth.revocation(move |_: Claims| {
+                let answer = receive.lock().unwrap().take().expect("asked once");
+                let started = started.clone();
+                async move {
+                    started.fetch_add(1, Ordering::Relaxed);
+                    answer.await.unwrap()
+                }
+            });
+        }
+        let (verifier, token) = (auth.verifier(), fixture.token().mint());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut verdict = Box::pin(verifier.verify(&token));
+        assert!(verdict.as_mut().poll(&mut context).is_pending());
+        assert_eq!(started.load(Ordering::Relaxed), 2);
+        let mut kept = Vec::new();
+        for (sender, answer) in senders.into_iter().zip(answers) {
+            assert!(verdict.as_mut().poll(&mut context).is_pending());
+            match answer {
+                Some(answer) => sender.send(Ok::<_, RevocationError>(answer)).unwrap(),
+                None => kept.push(sender),
+            }
+        }
+        let Poll::Ready(verdict) = verdict.as_mut().poll(&mut context) else {
+            panic!("the answers are there");
+        };
+        let kind = verdict.err().map(|rejection| rejection.kind());
+        assert_eq!(kind, answers[0].is_none().then_some(RejectionKind::Revoked));
+    }
 }
 
 // Hooks.

@@ -119,5 +119,5 @@ pub(super) fn too_long(
 /// Whether a byte is one of `token68` before its padding.
 fn is_legal(byte: u8) -> bool {
     // Letters of either case, then digits with `-`, `.` and `/`, which stand before them.
-    matches!(byte | 0x20, b'a'..=b'z') || matches!(byte, b'-'..=b'9' | b'_' | b'~' | b'+')
+    (byte | 0x20).is_ascii_lowercase() || matches!(byte, b'-'..=b'9' | b'_' | b'~' | b'+')
 }

@@ -5,7 +5,7 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -53,29 +53,37 @@ struct Lists {
 
 /// The marks that are about one issuer.
 struct OfIssuer {
-    all: ArcSwapOption<Mark>,
+    all: ArcSwapOption<Marks>,
     clients: Table,
     sessions: Table,
     subjects: Table,
     tokens: Table,
 }
 
-/// Marks by name, in parts, so that a change copies a small part of them.
+/// Marks by name, in parts, so that a change copies a small part of them. The first mark makes the
+/// parts: there may be many issuers with marks of one kind.
 struct Table {
     hasher: RandomState,
     len: AtomicUsize,
-    parts: Box<[ArcSwap<Part>]>,
+    parts: OnceLock<Box<[ArcSwapOption<Part>]>>,
 }
 
-type Part = HashMap<Arc<str>, Mark>;
+type Part = HashMap<Arc<str>, Marks>;
 
-#[derive(Clone, Copy, PartialEq)]
+/// The marks of one target. They are kept apart, so that the end of a suspension takes nothing from
+/// a revocation.
+#[derive(Clone, Copy, Default)]
+struct Marks {
+    revocation: Option<Mark>,
+    suspension: Option<Mark>,
+}
+
+#[derive(Clone, Copy)]
 struct Mark {
     /// Tokens that were issued up to then are meant; `None` means all.
     issued_until: Option<SystemTime>,
     /// When no such token is accepted any more.
     ends: SystemTime,
-    is_suspension: bool,
 }
 
 impl Denylist {
@@ -160,8 +168,8 @@ impl Denylist {
         self.mark(&RevocationMark::subject(subject, issued_until, expires_at))
     }
 
-    /// Stores any mark. Beside an older mark of the same target the stricter one counts: the later
-    /// times, and a revocation before a suspension.
+    /// Stores any mark. Beside an older mark of the same target the later times count. A suspension
+    /// and a revocation of one target are kept side by side, and the revocation beats the suspension.
     ///
     /// # Errors
     ///
@@ -177,13 +185,9 @@ impl Denylist {
                 return Err(RevokeError::Full);
             }
         }
-        let new = Mark {
-            issued_until: mark.issued_until,
-            ends: with_leeway(mark.expires_at),
-            is_suspension: mark.is_suspension,
-        };
         let known = lists.find(&mark.target);
-        lists.put(&mark.target, known.map_or(new, |known| known.stricter(new)));
+        let marks = known.unwrap_or_default().with(mark);
+        lists.put(&mark.target, Some(marks));
         if let (None, Some(count)) = (known, counts.get_mut(kind)) {
             *count = count.saturating_add(1);
         }
@@ -192,19 +196,23 @@ impl Denylist {
         Ok(())
     }
 
-    /// Removes the mark of this target, whatever it says. `false` if there is none.
-    #[expect(clippy::must_use_candidate, reason = "called for its effect")]
+    /// Ends the suspension of this target. `false` if there is none. A revocation stays: it is final.
     pub fn lift(&self, target: &RevocationTarget) -> bool {
         let lists = &*self.0;
         let mut counts = lists.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_there = lists.remove(target);
-        if was_there {
-            if let Some(count) = counts.get_mut(kind_of(target)) {
-                *count = count.saturating_sub(1);
-            }
-            lists.epoch.fetch_add(1, Ordering::Release);
+        let Some(mut marks) = lists.find(target) else {
+            return false;
+        };
+        if marks.suspension.take().is_none() {
+            return false;
         }
-        was_there
+        let left = marks.revocation.is_some().then_some(marks);
+        lists.put(target, left);
+        if let (None, Some(count)) = (left, counts.get_mut(kind_of(target))) {
+            *count = count.saturating_sub(1);
+        }
+        lists.epoch.fetch_add(1, Ordering::Release);
+        true
     }
 
     /// What the marks say about a token.
@@ -226,40 +234,57 @@ impl Denylist {
         let clients = token.registered().clients();
         let clients = clients.filter_map(|id| of_issuer.clients.get(id));
         let mut status = RevocationStatus::Active;
-        for mark in marks.into_iter().flatten().chain(clients) {
-            match (mark.applies_to(token), mark.is_suspension) {
-                (true, false) => return RevocationStatus::Revoked,
-                (true, true) => status = RevocationStatus::Suspended,
-                (false, _) => {}
+        for marks in marks.into_iter().flatten().chain(clients) {
+            if applies(marks.revocation, token) {
+                return RevocationStatus::Revoked;
+            }
+            if applies(marks.suspension, token) {
+                status = RevocationStatus::Suspended;
             }
         }
         status
     }
 }
 
-impl Mark {
-    fn applies_to(self, token: &Claims) -> bool {
-        let Some(until) = self.issued_until else {
-            return true;
+impl Marks {
+    /// These and one more. Two calls for one target may come in the wrong order, so the later times
+    /// count.
+    fn with(mut self, mark: &RevocationMark) -> Self {
+        let place = if mark.is_suspension {
+            &mut self.suspension
+        } else {
+            &mut self.revocation
         };
-        token.issued_at().is_none_or(|issued| issued <= until)
+        let mut new = Mark {
+            issued_until: mark.issued_until,
+            ends: with_leeway(mark.expires_at),
+        };
+        if let Some(known) = *place {
+            let until = known.issued_until.zip(new.issued_until);
+            new.issued_until = until.map(|(known, new)| known.max(new));
+            new.ends = new.ends.max(known.ends);
+        }
+        *place = Some(new);
+        self
     }
 
-    /// Two calls for one target may come in the wrong order. The stricter word counts.
-    fn stricter(self, other: Self) -> Self {
-        Self {
-            issued_until: match (self.issued_until, other.issued_until) {
-                (Some(one), Some(other)) => Some(one.max(other)),
-                _ => None,
-            },
-            ends: self.ends.max(other.ends),
-            is_suspension: self.is_suspension && other.is_suspension,
-        }
+    /// Whether no token that these marks are about is accepted any more.
+    fn have_ended(&self, now: SystemTime) -> bool {
+        let marks = [self.revocation, self.suspension];
+        marks.into_iter().flatten().all(|mark| mark.ends <= now)
     }
 }
 
+fn applies(mark: Option<Mark>, token: &Claims) -> bool {
+    let Some(mark) = mark else { return false };
+    let Some(until) = mark.issued_until else {
+        return true;
+    };
+    token.issued_at().is_none_or(|issued| issued <= until)
+}
+
 impl Lists {
-    fn find(&self, target: &RevocationTarget) -> Option<Mark> {
+    fn find(&self, target: &RevocationTarget) -> Option<Marks> {
         let issuers = self.issuers.load();
         let of_issuer = issuers.get(target.issuer())?;
         match of_issuer.table(target) {
@@ -268,22 +293,18 @@ impl Lists {
         }
     }
 
-    fn put(&self, target: &RevocationTarget, mark: Mark) {
+    /// Stores the marks of a target, or takes them away.
+    fn put(&self, target: &RevocationTarget, marks: Option<Marks>) {
         let of_issuer = self.of_issuer(target.issuer());
         match of_issuer.table(target) {
-            Some((table, name)) => table.put(name, mark),
-            None => of_issuer.all.store(Some(Arc::new(mark))),
+            Some((table, name)) => table.put(name, marks),
+            None => of_issuer.all.store(marks.map(Arc::new)),
         }
-    }
-
-    fn remove(&self, target: &RevocationTarget) -> bool {
-        let issuers = self.issuers.load();
-        let Some(of_issuer) = issuers.get(target.issuer()) else {
-            return false;
-        };
-        match of_issuer.table(target) {
-            Some((table, name)) => table.remove(name),
-            None => of_issuer.all.swap(None).is_some(),
+        if of_issuer.is_empty() {
+            let mut issuers = HashMap::clone(&self.issuers.load());
+            issuers.remove(target.issuer());
+            issuers.shrink_to_fit();
+            self.issuers.store(Arc::new(issuers));
         }
     }
 
@@ -306,7 +327,7 @@ impl Lists {
         let mut issuers = HashMap::clone(&self.issuers.load());
         issuers.retain(|_, of_issuer| {
             let all = of_issuer.all.load_full();
-            if all.as_ref().is_some_and(|mark| mark.ends <= now) {
+            if all.is_some_and(|marks| marks.have_ended(now)) {
                 of_issuer.all.store(None);
             }
             let has_all = usize::from(of_issuer.all.load().is_some());
@@ -333,6 +354,11 @@ impl OfIssuer {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        let mut tables = self.tables().into_iter();
+        self.all.load().is_none() && tables.all(|table| table.len.load(Ordering::Acquire) == 0)
+    }
+
     fn tables(&self) -> [&Table; KINDS - 1] {
         [&self.clients, &self.sessions, &self.subjects, &self.tokens]
     }
@@ -354,53 +380,58 @@ impl Table {
         Self {
             hasher: RandomState::new(),
             len: AtomicUsize::new(0),
-            parts: (0..PARTS).map(|_| ArcSwap::default()).collect(),
+            parts: OnceLock::new(),
         }
     }
 
-    fn part(&self, name: &str) -> Option<&ArcSwap<Part>> {
+    fn part<'t>(
+        &self,
+        parts: &'t [ArcSwapOption<Part>],
+        name: &str,
+    ) -> Option<&'t ArcSwapOption<Part>> {
         let hash = self.hasher.hash_one(name) % PARTS;
-        usize::try_from(hash).ok().and_then(|at| self.parts.get(at))
+        usize::try_from(hash).ok().and_then(|at| parts.get(at))
     }
 
-    fn get(&self, name: &str) -> Option<Mark> {
+    fn get(&self, name: &str) -> Option<Marks> {
         if self.len.load(Ordering::Acquire) == 0 {
             return None;
         }
-        self.part(name)?.load().get(name).copied()
+        let place = self.part(self.parts.get()?, name)?;
+        place.load().as_ref()?.get(name).copied()
     }
 
-    fn put(&self, name: &str, mark: Mark) {
-        let Some(place) = self.part(name) else { return };
-        let mut part = Part::clone(&place.load());
-        let is_new = part.insert(name.into(), mark).is_none();
-        place.store(Arc::new(part));
-        self.len.fetch_add(usize::from(is_new), Ordering::Release);
-    }
-
-    fn remove(&self, name: &str) -> bool {
-        let Some(place) = self.part(name) else {
-            return false;
+    fn put(&self, name: &str, marks: Option<Marks>) {
+        let empty = || (0..PARTS).map(|_| ArcSwapOption::empty()).collect();
+        let Some(place) = self.part(self.parts.get_or_init(empty), name) else {
+            return;
         };
-        let mut part = Part::clone(&place.load());
-        let was_there = part.remove(name).is_some();
-        if was_there {
-            place.store(Arc::new(part));
-            self.len.fetch_sub(1, Ordering::Release);
-        }
-        was_there
+        let mut part = place.load().as_deref().cloned().unwrap_or_default();
+        let before = part.len();
+        match marks {
+            Some(marks) => part.insert(name.into(), marks),
+            None => part.remove(name),
+        };
+        let added = part.len().saturating_sub(before);
+        let removed = before.saturating_sub(part.len());
+        place.store(some_unless_empty(part));
+        // Behind the marks: whoever sees the number sees them.
+        self.len.fetch_add(added, Ordering::Release);
+        self.len.fetch_sub(removed, Ordering::Release);
     }
 
     /// Gives how many marks are left.
     fn forget_ended(&self, now: SystemTime) -> usize {
         let mut left = 0_usize;
-        for place in &self.parts {
-            let part = place.load_full();
-            if part.values().any(|mark| mark.ends <= now) {
+        for place in self.parts.get().into_iter().flatten() {
+            let Some(part) = place.load_full() else {
+                continue;
+            };
+            if part.values().any(|marks| marks.have_ended(now)) {
                 let mut part = Part::clone(&part);
-                part.retain(|_, mark| mark.ends > now);
+                part.retain(|_, marks| !marks.have_ended(now));
                 left = left.saturating_add(part.len());
-                place.store(Arc::new(part));
+                place.store(some_unless_empty(part));
             } else {
                 left = left.saturating_add(part.len());
             }
@@ -408,6 +439,10 @@ impl Table {
         self.len.store(left, Ordering::Release);
         left
     }
+}
+
+fn some_unless_empty(part: Part) -> Option<Arc<Part>> {
+    (!part.is_empty()).then(|| Arc::new(part))
 }
 
 /// Prints how much is on it.

@@ -107,8 +107,8 @@ impl RevocationMark {
         Self::until(target, issued_until, expires_at)
     }
 
-    /// The same as a suspension, which [`RevocationWriter::lift`] can end. A later mark that revokes
-    /// wins over it.
+    /// The same as a suspension, which [`RevocationWriter::lift`] can end. A revocation of the same
+    /// tokens beats it, earlier or later.
     pub fn suspension(mut self) -> Self {
         self.is_suspension = true;
         self
@@ -187,10 +187,11 @@ impl fmt::Debug for RevocationTarget {
 
 /// Takes marks. When its future has ended well, the mark is stored.
 pub trait RevocationWriter: Send + Sync + 'static {
-    /// Stores a mark. Beside an older mark of the same target the stricter one counts.
+    /// Stores a mark. Beside an older mark of the same target the later times count. A suspension and
+    /// a revocation of one target stand side by side.
     fn write(&self, mark: RevocationMark) -> RevokeFuture;
 
-    /// Removes the mark of this target.
+    /// Ends the suspension of this target, if there is one. A revocation stays: it is final.
     fn lift(&self, target: RevocationTarget) -> RevokeFuture;
 }
 

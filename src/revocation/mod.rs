@@ -44,8 +44,8 @@ pub trait Revocation: Send + Sync + 'static {
     /// request does not wait.
     fn check(&self, token: &Claims) -> RevocationCheck;
 
-    /// A number that changes whenever an answer of [`check`](Self::check) may have changed, and that
-    /// never returns to an earlier value. Default: `None`.
+    /// A number that rises whenever an answer of [`check`](Self::check) may have changed, and that never
+    /// falls: the numbers of several checks are added up. Default: `None`.
     ///
     /// While the number stays the same, a cached token that was found to be active is not checked
     /// again: a request with it compares this number alone. With `None` every request is checked.

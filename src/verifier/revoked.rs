@@ -30,7 +30,8 @@ pub(super) struct Asked {
 
 /// Runs the revocation checks, unless nothing has changed since they last found the token active.
 ///
-/// Of several results, "revoked" takes precedence over a failure, and a failure over "active".
+/// Of several checks, one that revokes the token beats one that suspends it, that beats one that
+/// fails, and that beats one that finds it active.
 pub(super) fn standing_of(
     claims: Claims,
     trust: &Trust,
@@ -45,13 +46,17 @@ pub(super) fn standing_of(
     if epoch.is_some_and(|epoch| claims.basis().is_active_at(epoch)) {
         return Ok(Standing::Active(claims));
     }
-    let (mut pending, mut failed) = (Vec::new(), None);
+    let (mut pending, mut failed, mut is_suspended) = (Vec::new(), None, false);
     for check in checks {
         match check.check(&claims) {
-            RevocationCheck::Ready(Ok(status)) => active(status)?,
+            RevocationCheck::Ready(Ok(status)) => is_suspended |= is_suspension(status)?,
             RevocationCheck::Ready(Err(error)) => failed = Some(error),
             RevocationCheck::Pending(future) => pending.push(future),
         }
+    }
+    // Rejected either way: the checks that have not ended yet are not waited for.
+    if is_suspended {
+        return Err(Rejection::of(RejectionKind::Suspended));
     }
     let end = validate::window(claims.registered(), &trust.rules).1;
     let asked = Asked {
@@ -73,11 +78,12 @@ impl Asked {
         let mut pending = std::mem::take(&mut self.pending);
         // The checks run concurrently, so the wait is that of the slowest check and not the sum.
         poll_fn(|context| {
-            let mut verdict = Ok(());
+            let (mut revoked, mut is_suspended) = (Ok(()), false);
             pending.retain_mut(|check| match check.as_mut().poll(context) {
                 Poll::Ready(Ok(status)) => {
-                    if let Err(rejection) = active(status) {
-                        verdict = Err(rejection);
+                    match is_suspension(status) {
+                        Ok(suspends) => is_suspended |= suspends,
+                        Err(rejection) => revoked = Err(rejection),
                     }
                     false
                 }
@@ -87,10 +93,13 @@ impl Asked {
                 }
                 Poll::Pending => true,
             });
-            if verdict.is_ok() && !pending.is_empty() {
+            if revoked.is_ok() && is_suspended {
+                revoked = Err(Rejection::of(RejectionKind::Suspended));
+            }
+            if revoked.is_ok() && !pending.is_empty() {
                 return Poll::Pending;
             }
-            Poll::Ready(verdict)
+            Poll::Ready(revoked)
         })
         .await?;
         let end = self.end;
@@ -118,10 +127,11 @@ impl Asked {
     }
 }
 
-fn active(status: RevocationStatus) -> Result<(), Rejection> {
+/// Whether the status suspends the token; an error if it revokes it.
+fn is_suspension(status: RevocationStatus) -> Result<bool, Rejection> {
     match status {
-        RevocationStatus::Active => Ok(()),
+        RevocationStatus::Active => Ok(false),
         RevocationStatus::Revoked => Err(Rejection::of(RejectionKind::Revoked)),
-        RevocationStatus::Suspended => Err(Rejection::of(RejectionKind::Suspended)),
+        RevocationStatus::Suspended => Ok(true),
     }
 }
