@@ -13,7 +13,10 @@ use crate::error::rejection::Rejection;
 use crate::request;
 use crate::request::TokenSource;
 use crate::require;
-use crate::response::respond::{Exchange, Maps, Presentation, Provisional, RespondTo};
+use crate::response::exchange::{Exchange, Maps};
+use crate::response::presentation::Presentation;
+use crate::response::provisional::Provisional;
+use crate::response::respond::RespondTo;
 use crate::striped::Stripe;
 use crate::verifier::{Verdict, Verifier, Wait};
 
@@ -96,11 +99,15 @@ pub(crate) struct Finish<C, R> {
 }
 
 impl<C: 'static, R> Finish<C, R> {
-    pub(crate) fn new<B>(shared: &Arc<Stripe<Shared<C, R>>>, request: &Request<B>) -> Self {
+    pub(crate) fn new<B>(
+        shared: &Arc<Stripe<Shared<C, R>>>,
+        request: &Request<B>,
+        exchange: Exchange,
+    ) -> Self {
         let has_query = shared.settings.source.reads_query() && request.uri().query().is_some();
         Self {
             shared: Arc::clone(shared),
-            exchange: Exchange::of(request),
+            exchange,
             has_query,
         }
     }

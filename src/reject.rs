@@ -7,7 +7,8 @@ use http::Response;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::reports;
-use crate::response::respond::{Exchange, Provisional};
+use crate::response::exchange::Exchange;
+use crate::response::provisional::Provisional;
 use crate::scope::{ScopeSet, Shortfall};
 
 /// # Rejections of the application

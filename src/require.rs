@@ -17,7 +17,9 @@ use crate::error::rejection::Rejection;
 use crate::reject::reported;
 use crate::reports;
 use crate::response::challenge::Challenge;
-use crate::response::respond::{EmptyBody, Exchange, Provisional, RespondTo, missing_layer};
+use crate::response::exchange::Exchange;
+use crate::response::provisional::{Provisional, missing_layer};
+use crate::response::respond::{EmptyBody, RespondTo};
 use crate::scope::Requirement;
 
 /// Layer that lets those requests through whose token grants `R`; made by
@@ -121,7 +123,7 @@ where
                     self.inner = self.inner.clone();
                     State::Rejected {
                         rejection,
-                        exchange: Exchange::of(&request),
+                        exchange: Exchange::of(&request, false),
                         responder: self.responder.clone(),
                     }
                 }

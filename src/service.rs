@@ -9,7 +9,8 @@ use tower_service::Service;
 
 use crate::admission::{Admission, Finish, Shared};
 use crate::future::ResponseFuture;
-use crate::response::respond::{Exchange, Maps, RespondTo};
+use crate::response::exchange::{Exchange, Maps};
+use crate::response::respond::RespondTo;
 use crate::striped::Striped;
 
 /// Middleware that verifies the token of each request. Created by [`JwtAuth`](crate::JwtAuth).
@@ -46,12 +47,13 @@ where
                 // The ready service is not called. Drop it, so that it releases what it holds, such
                 // as a permit.
                 self.inner = self.inner.clone();
-                let exchange = Exchange::of(&request);
+                let exchange = Exchange::of(&request, R::READS_REQUEST);
                 let response = shared.reject(&rejection, &exchange, Maps::of(request));
                 return ResponseFuture::rejected(response);
             }
         };
-        let finish = Finish::new(shared, &request);
+        let exchange = Exchange::of(&request, R::READS_REQUEST);
+        let finish = Finish::new(shared, &request, exchange);
         match admission {
             Admission::Accepted(claims) => {
                 finish.enrich(&mut request, claims);

@@ -12,17 +12,20 @@
 mod refusals;
 mod support;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::response::Parts;
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use refusals::{Refusal, refusals, refusals_but};
 use serde_json::{Value, json};
 use support::{Fixture, challenges, get, get_bare, send};
-use tower_jwt_auth::response::ProblemDetails;
-use tower_jwt_auth::{JwtAuth, Rejection, RejectionKind};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_jwt_auth::response::{ProblemDetails, RequestHead, WithRequest};
+use tower_jwt_auth::test::TestToken;
+use tower_jwt_auth::{JwtAuth, Rejection, RejectionKind, scope};
 
 /// All refusals that a responder is asked for: where the layer is missing, so is the responder.
 async fn problems(problem: ProblemDetails, adjust: impl Fn(&mut Request<String>)) -> Vec<Refusal> {
@@ -250,4 +253,58 @@ async fn a_closure_answers_with_a_body_of_its_own() {
 /// A function will do as well.
 fn auth_responder(rejection: &Rejection, _: &mut Parts) -> String {
     rejection.kind().as_str().to_owned()
+}
+
+/// A responder sees the same of the request wherever it was rejected.
+#[tokio::test]
+async fn a_responder_can_see_the_head_of_the_request() {
+    fn respond(rejection: &Rejection, request: &RequestHead, head: &mut Parts) -> String {
+        assert!(head.extensions.get::<RequestHead>().is_none());
+        assert!(!format!("{request:?}").contains("secret"));
+        let id = request.request_id().map(|id| id.to_str().unwrap());
+        let trace = request.trace_parent().map(|trace| trace.to_str().unwrap());
+        let (method, path) = (request.method(), request.path());
+        format!(
+            "{} {method} {path} {id:?} {trace:?}",
+            rejection.kind().as_str()
+        )
+    }
+
+    let fixture = Fixture::new();
+    let auth = fixture.auth().respond_with(WithRequest::new(respond));
+    let guard = JwtAuth::require::<scope!("calendar:read")>();
+    let inner = service_fn(async |request: Request<String>| {
+        let rejected = request.uri().path() == "/rejected";
+        Ok::<_, Infallible>(match rejected {
+            true => Rejection::revoked("user row is gone").into_response(),
+            false => Response::new("in".to_owned()),
+        })
+    });
+    let app = auth.layer(guard.layer(inner));
+    let send = async |path: &str, token: Option<TestToken>, id: Option<&str>| {
+        let mut request = Request::post(format!("{path}?access_token=secret"));
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {}", token.mint()));
+        }
+        if let Some(id) = id {
+            request = request
+                .header("x-request-id", id)
+                .header("traceparent", "00-1");
+        }
+        let request = request.body(String::new()).unwrap();
+        app.clone().oneshot(request).await.unwrap().into_body()
+    };
+    let token = || fixture.token().scope("calendar:read");
+    for (path, token, expected) in [
+        ("/a", None, "missing_credentials POST /a"),
+        ("/b", Some(token().expired()), "expired POST /b"),
+        ("/c", Some(fixture.token()), "insufficient_scope POST /c"),
+        ("/rejected", Some(token()), "revoked POST /rejected"),
+    ] {
+        let body = send(path, token.clone(), Some("id-1")).await;
+        assert_eq!(body, format!("{expected} Some(\"id-1\") Some(\"00-1\")"));
+        let body = send(path, token, None).await;
+        assert_eq!(body, format!("{expected} None None"));
+    }
+    assert_eq!(send("/a", Some(token()), Some("id-1")).await, "in");
 }

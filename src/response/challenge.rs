@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn every_sentence_of_the_table_fits_its_parameter() {
-        for rejection in crate::response::respond::tests::every_kind() {
+        for rejection in crate::response::presentation::tests::every_kind() {
             assert!(
                 rejection.client_text().bytes().all(is_error_octet),
                 "{rejection:?}"

@@ -1,7 +1,14 @@
 //! What rejections look like on the wire.
 
 pub(crate) mod challenge;
+pub(crate) mod exchange;
+pub(crate) mod presentation;
+mod problem;
+pub(crate) mod provisional;
+mod request_head;
 pub(crate) mod respond;
 
 pub use challenge::Challenge;
-pub use respond::{EXPOSED_HEADERS, EmptyBody, ProblemDetails, RespondTo};
+pub use problem::ProblemDetails;
+pub use request_head::RequestHead;
+pub use respond::{EXPOSED_HEADERS, EmptyBody, RespondTo, WithRequest};

@@ -1,0 +1,250 @@
+//! How a rejection looks: everything but the body, in HTTP and in gRPC.
+
+use std::fmt::Write as _;
+use std::sync::OnceLock;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::response::Parts;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use crate::error::kinds::{GrpcCode, RejectionKind, Row};
+use crate::error::rejection::Rejection;
+use crate::response::challenge::Challenge;
+use crate::response::exchange::{Exchange, Maps};
+use crate::response::request_head::RequestHead;
+use crate::response::respond::RespondTo;
+
+/// How a rejection is dressed: everything but the body.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Presentation {
+    challenge: Challenge,
+    pub(crate) hides_forbidden: bool,
+    ready: Ready,
+}
+
+/// The headers of rejections that are the same each time, one place for each kind; made when they are
+/// needed first.
+#[derive(Debug)]
+struct Ready([OnceLock<HeaderMap>; KINDS]);
+
+impl Ready {
+    /// The place of a kind of rejection. The headers of the others depend on the rejection.
+    fn of(&self, kind: RejectionKind) -> Option<&OnceLock<HeaderMap>> {
+        if !is_ready(kind) {
+            return None;
+        }
+        let at = RejectionKind::ALL.iter().position(|known| *known == kind);
+        at.and_then(|at| self.0.get(at))
+    }
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self([const { OnceLock::new() }; KINDS])
+    }
+}
+
+/// Whether the headers of a kind of rejection are the same each time: the others name scopes, can be
+/// hidden, or have no challenge.
+fn is_ready(kind: RejectionKind) -> bool {
+    matches!(kind.row().status.as_u16(), 400 | 401)
+}
+
+/// A copy may be given another challenge.
+impl Clone for Ready {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Presentation {
+    pub(crate) fn challenge(&self) -> &Challenge {
+        &self.challenge
+    }
+
+    pub(crate) fn set_challenge(&mut self, challenge: Challenge) {
+        self.challenge = challenge;
+        self.ready = Ready::default();
+    }
+
+    /// Makes the headers that are the same each time.
+    pub(crate) fn prepare(&self) {
+        for kind in RejectionKind::ALL.iter().filter(|kind| is_ready(**kind)) {
+            let _ = self.ready(&Rejection::of(*kind));
+        }
+    }
+
+    /// The response to a rejection.
+    pub(crate) fn response<B>(
+        &self,
+        rejection: &Rejection,
+        exchange: &Exchange,
+        maps: Maps,
+        responder: &impl RespondTo<B>,
+    ) -> Response<B> {
+        let (mut head, ()) = Response::new(()).into_parts();
+        (head.headers, head.extensions) = (maps.headers, maps.extensions);
+        head.extensions.insert(rejection.clone());
+        let body = match exchange.grpc_type() {
+            Some(content_type) => {
+                self.grpc_head(rejection, content_type, &mut head);
+                responder.empty()
+            }
+            None => {
+                self.http_head(rejection, &mut head);
+                if let Some(request) = exchange.request() {
+                    head.extensions.insert(request.clone());
+                }
+                let full = responder.respond(rejection, &mut head);
+                head.extensions.remove::<RequestHead>();
+                // To HEAD the same fields, and no content (RFC 9110, section 9.3.2).
+                if exchange.is_head() {
+                    responder.empty()
+                } else {
+                    full
+                }
+            }
+        };
+        Response::from_parts(head, body)
+    }
+
+    fn http_head(&self, rejection: &Rejection, head: &mut Parts) {
+        let &Row { status, .. } = rejection.kind().row();
+        if let Some(ready) = self.ready(rejection) {
+            head.status = status;
+            if head.headers.capacity() == 0 {
+                head.headers = ready.clone();
+            } else {
+                for (name, value) in ready {
+                    head.headers.append(name, value.clone());
+                }
+            }
+            return;
+        }
+        head.headers.insert(CACHE_CONTROL, NO_STORE);
+        if self.hides_forbidden && status == StatusCode::FORBIDDEN {
+            head.status = StatusCode::NOT_FOUND;
+            return;
+        }
+        head.status = status;
+        self.challenges(rejection, &mut head.headers);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            head.headers
+                .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+    }
+
+    /// The headers of a rejection that are the same each time.
+    fn ready(&self, rejection: &Rejection) -> Option<&HeaderMap> {
+        let ready = self.ready.of(rejection.kind())?;
+        Some(ready.get_or_init(|| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CACHE_CONTROL, NO_STORE);
+            self.challenges(rejection, &mut headers);
+            headers
+        }))
+    }
+
+    /// A trailers-only response. Never another HTTP status than 200: clients would translate it
+    /// by a table that is not meant for servers.
+    fn grpc_head(&self, rejection: &Rejection, content_type: &HeaderValue, head: &mut Parts) {
+        let &Row { grpc, text, .. } = rejection.kind().row();
+        head.headers.insert(CONTENT_TYPE, content_type.clone());
+        // No cache keeps the response to a POST unless it is told to. A proxy may be told so.
+        head.headers.insert(CACHE_CONTROL, NO_STORE);
+        if self.hides_forbidden && grpc == GrpcCode::PermissionDenied {
+            head.headers.insert(GRPC_STATUS, GRPC_NOT_FOUND);
+            return;
+        }
+        head.headers
+            .insert(GRPC_STATUS, HeaderValue::from(grpc.number()));
+        if let Ok(message) = HeaderValue::try_from(percent_encode(text)) {
+            head.headers.insert(GRPC_MESSAGE, message);
+        }
+        self.challenges(rejection, &mut head.headers);
+    }
+
+    fn challenges(&self, rejection: &Rejection, headers: &mut HeaderMap) {
+        for line in self.challenge.lines(rejection) {
+            headers.append(WWW_AUTHENTICATE, line);
+        }
+    }
+}
+
+impl Rejection {
+    /// The `Bearer` challenge of a response to this rejection, with the realm `api`; `None` where
+    /// authentication is not the matter (500 and 503).
+    #[must_use]
+    pub fn challenge(&self) -> Option<HeaderValue> {
+        Challenge::default().lines(self).next()
+    }
+
+    /// The number of the gRPC status that a client gets: 7, 13, 14 or 16.
+    #[must_use]
+    pub fn grpc_code(&self) -> u16 {
+        self.kind().row().grpc.number()
+    }
+}
+
+/// The encoding of `grpc-message`: printable ASCII but the percent sign stands for itself.
+pub(crate) fn percent_encode(text: &str) -> String {
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut out, octet| {
+            match octet {
+                b'%' | ..b' ' | b'\x7f'.. => {
+                    // Writing to a string does not fail.
+                    let _ = write!(out, "%{octet:02X}");
+                }
+                _ => out.push(char::from(octet)),
+            }
+            out
+        })
+}
+
+const KINDS: usize = RejectionKind::ALL.len();
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(super) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_NOT_FOUND: HeaderValue = HeaderValue::from_static("5");
+/// When to come back after 503.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::response::respond::EmptyBody;
+
+    /// One rejection of every kind.
+    pub(crate) fn every_kind() -> impl Iterator<Item = Rejection> {
+        RejectionKind::ALL.iter().copied().map(Rejection::of)
+    }
+
+    /// What is kept ready is what would be made: for each kind, twice, and after a change.
+    #[test]
+    fn headers_that_are_ready_are_those_of_the_kind() {
+        let exchange = Exchange::default();
+        let mut dress = Presentation::default();
+        for realm in ["api", "calendar"] {
+            dress.set_challenge(Challenge::new(realm).unwrap());
+            for rejection in every_kind().chain(every_kind()) {
+                let response =
+                    dress.response::<()>(&rejection, &exchange, Maps::default(), &EmptyBody);
+                let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter().cloned();
+                let expected: Vec<_> = dress.challenge.lines(&rejection).collect();
+                assert_eq!(challenges.collect::<Vec<_>>(), expected, "{rejection:?}");
+                assert_eq!(response.status(), rejection.status());
+                assert_eq!(response.headers()[CACHE_CONTROL], NO_STORE);
+            }
+        }
+        let ready = dress.ready.0.iter().filter(|ready| ready.get().is_some());
+        assert_eq!(
+            ready.count(),
+            every_kind().filter(|one| is_ready(one.kind())).count()
+        );
+    }
+
+    #[test]
+    fn grpc_4_messages_are_percent_encoded() {
+        assert_eq!(percent_encode("100 % é\n~"), "100 %25 %C3%A9%0A~");
+    }
+}
