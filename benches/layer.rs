@@ -16,13 +16,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use divan::{AllocProfiler, Bencher, black_box};
 use http::{Request, Response, StatusCode};
 use tower::{Layer, Service};
+use tower_jwt_auth::revocation::{Denylist, Revocation};
 use tower_jwt_auth::test::TestIssuer;
-use tower_jwt_auth::{Algorithm, KeySet};
+use tower_jwt_auth::{Algorithm, KeySet, Verifier};
 
 use crate::support::{ALGORITHMS, Signature, User, token};
 
@@ -62,6 +63,35 @@ fn accepted_with_own_claims(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
         Some(&token),
         StatusCode::OK,
     );
+}
+
+/// As [`accepted`], with a denylist of this many marks.
+#[divan::bench(args = [0, 100_000])]
+fn accepted_with_a_denylist(bencher: Bencher<'_, '_>, marks: usize) {
+    let issuer = TestIssuer::with_algorithm(Algorithm::ES256);
+    let auth = issuer.auth().revocation(denylist(&issuer, marks));
+    let token = token(&issuer).mint();
+    run(bencher, auth.layer(Hello), Some(&token), StatusCode::OK);
+}
+
+/// What a denylist of this many marks adds to a token that was not seen before.
+#[divan::bench(args = [0, 100_000])]
+fn denylist_check(bencher: Bencher<'_, '_>, marks: usize) {
+    let issuer = TestIssuer::with_algorithm(Algorithm::ES256);
+    let list = denylist(&issuer, marks);
+    let verifier: Verifier = issuer.auth().verifier();
+    let claims = verifier.verify_now(&token(&issuer).mint()).unwrap();
+    bencher.bench(|| list.check(black_box(&claims)));
+}
+
+fn denylist(issuer: &TestIssuer, marks: usize) -> Denylist {
+    let list = Denylist::with_capacity(marks);
+    let end = SystemTime::now() + Duration::from_secs(3_600);
+    for mark in 0..marks {
+        list.revoke_id(issuer.issuer().as_str(), &format!("token-{mark}"), end)
+            .unwrap();
+    }
+    list
 }
 
 /// The floor of [`accepted`]: no layer, and the signature checked with a key that was parsed.
