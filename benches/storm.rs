@@ -37,7 +37,7 @@ fn remote(issuer: &TestIssuer) -> (Verifier<User>, Runtime) {
         .build()
         .unwrap();
     let published = issuer.clone();
-    let fetch = move |_: Request<()>, _| {
+    let fetch = move |_: Request<Vec<u8>>, _| {
         std::future::ready(Ok(Response::new(published.jwks().into_bytes())))
     };
     let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();

@@ -442,7 +442,7 @@ mod remote {
     }
 
     impl Fetch for Published {
-        fn fetch(&self, _: Request<()>, _: usize) -> FetchFuture {
+        fn fetch(&self, _: Request<Vec<u8>>, _: usize) -> FetchFuture {
             let text = self.0.lock().unwrap().clone();
             Box::pin(async move {
                 let text = text.ok_or_else(|| FetchError::new("connection refused"))?;

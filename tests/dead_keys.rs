@@ -50,7 +50,7 @@ impl World {
         let asked = Arc::new(AtomicUsize::new(0));
         let keys = {
             let (published, asked) = (published.clone(), asked.clone());
-            let fetch = move |request: Request<()>, _: usize| {
+            let fetch = move |request: Request<Vec<u8>>, _: usize| {
                 asked.fetch_add(1, Ordering::Relaxed);
                 let answer = published.lock().unwrap().clone();
                 std::future::ready(match answer {
@@ -103,7 +103,7 @@ impl World {
 }
 
 /// 304 where the client has just that text.
-fn answer_of(request: &Request<()>, jwks: String) -> Response<Vec<u8>> {
+fn answer_of(request: &Request<Vec<u8>>, jwks: String) -> Response<Vec<u8>> {
     let mut hasher = DefaultHasher::new();
     jwks.hash(&mut hasher);
     let tag = format!("\"{}\"", hasher.finish());

@@ -17,17 +17,19 @@ mod support {
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::Client;
 use reqwest::redirect::Policy;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower_jwt_auth::RejectionKind::{self, BadSignature, KeySourceUnavailable, UnknownKey};
+use tower_jwt_auth::fetch::Fetch;
 use tower_jwt_auth::keys::Freshness;
 use tower_jwt_auth::keys::RemoteKeys;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
@@ -1080,4 +1082,87 @@ async fn thousands_of_stores_leave_neither_tasks_nor_connections() {
     }
     assert_eq!(tasks(), before);
     assert!(issuer.connections() >= 2_000, "{}", issuer.connections());
+}
+
+/// The client that is implemented here sends what it is told to, and no request twice that the
+/// server may have acted on.
+#[tokio::test]
+async fn a_request_reaches_the_server_with_its_method_and_body_and_a_post_does_so_once() {
+    let (address, asked) = recorder().await;
+    let client = Client::builder().redirect(Policy::none()).no_proxy();
+    let client = client.build().unwrap();
+    let fetch = async |method: &str, path: &str, body: &str| {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("http://{address}{path}"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body.as_bytes().to_vec())
+            .unwrap();
+        client.fetch(request, 100).await
+    };
+    let take = || std::mem::take(&mut *asked.lock().unwrap());
+
+    let answer = fetch("POST", "/introspect", "token=abc").await.unwrap();
+    assert_eq!(answer.body(), b"{}");
+    let requests = take();
+    assert_eq!(requests.len(), 1);
+    assert!(requests[0].starts_with("POST /introspect HTTP/1.1\r\n"));
+    assert!(requests[0].contains("content-type: application/x-www-form-urlencoded"));
+    assert!(requests[0].ends_with("\r\n\r\ntoken=abc"));
+
+    assert!(fetch("GET", "/jwks", "").await.is_ok());
+    let requests = take();
+    assert!(requests[0].starts_with("GET /jwks HTTP/1.1\r\n"));
+    assert!(requests[0].ends_with("\r\n\r\n"));
+    assert!(!requests[0].contains("content-length"), "{}", requests[0]);
+
+    // A redirect is an answer like any other, and nobody follows it.
+    let answer = fetch("POST", "/moved", "token=abc").await.unwrap();
+    assert_eq!(answer.status(), 307);
+    assert_eq!(take().len(), 1);
+
+    // The connection is closed without an answer.
+    for (method, body, times) in [("POST", "token=abc", 1), ("GET", "", 2)] {
+        assert!(fetch(method, "/closed", body).await.is_err(), "{method}");
+        assert_eq!(take().len(), times, "{method}");
+    }
+}
+
+/// A server that notes each request: it answers `{}`, except to two paths.
+async fn recorder() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, asked) = (listener.local_addr().unwrap(), Arc::default());
+    let notes: Arc<Mutex<Vec<String>>> = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let request = read_request(&mut stream).await;
+            let path = request.split(' ').nth(1).unwrap_or_default();
+            let answer = match path {
+                "/closed" => "",
+                "/moved" => "HTTP/1.1 307 Moved\r\nlocation: /jwks\r\ncontent-length: 0\r\n\r\n",
+                _ => "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}",
+            };
+            notes.lock().unwrap().push(request.clone());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (address, asked)
+}
+
+async fn read_request(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    loop {
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
+                return text;
+            }
+        }
+        let mut part = [0; 1_024];
+        let read = stream.read(&mut part).await.unwrap();
+        assert!(read > 0, "the request has no end: {text}");
+        text.push_str(std::str::from_utf8(part.get(..read).unwrap()).unwrap());
+    }
 }

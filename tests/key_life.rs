@@ -86,7 +86,7 @@ mod outage {
     const DISCOVERED: &str =
         r#"{"issuer":"https://as.example","jwks_uri":"https://as.example/jwks"}"#;
 
-    fn is_metadata(request: &http::Request<()>) -> bool {
+    fn is_metadata(request: &http::Request<Vec<u8>>) -> bool {
         request.uri().path().contains(".well-known")
     }
 
@@ -97,7 +97,7 @@ mod outage {
             let issuer = TestIssuer::new();
             let network = Network::of(&issuer);
             let published = issuer.clone();
-            let up = move |request: &http::Request<()>| {
+            let up = move |request: &http::Request<Vec<u8>>| {
                 Ok(if is_metadata(request) {
                     json(DISCOVERED)
                 } else {
@@ -141,8 +141,9 @@ mod outage {
         let issuer = TestIssuer::new();
         let network = Network::of(&issuer);
         let published = issuer.clone();
-        let up =
-            move |request: &http::Request<()>| Ok(unless_known(request, "\"1\"", published.jwks()));
+        let up = move |request: &http::Request<Vec<u8>>| {
+            Ok(unless_known(request, "\"1\"", published.jwks()))
+        };
         network.answers(up.clone());
         let keys = connect(&network).await;
         network.is_down();

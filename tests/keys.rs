@@ -16,7 +16,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use support::{AUDIENCE, Fixture, ISSUER, NOW};
 use tower_jwt_auth::error::KeyError;
-use tower_jwt_auth::keys::KeyFormat;
+use tower_jwt_auth::keys::{KeyFormat, KeyId};
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{
     Algorithm, Audience, ConfigError, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind,
@@ -1184,4 +1184,67 @@ fn nothing_that_is_printed_has_key_material() {
     // What is printed is still of use.
     let printed = format!("{store:?}");
     assert!(printed.contains("hmac") && printed.contains("HS256"));
+}
+
+#[test]
+fn a_named_use_is_accepted_in_text_where_it_is_asked_for() {
+    let issuer = issuer(Algorithm::ES256);
+    let key: Value = serde_json::from_slice(issuer.jwks().as_ref()).unwrap();
+    let key = with(key["keys"][0].clone(), json!({"use": "jwt-svid"}));
+    let set = json!({ "keys": [key] }).to_string();
+    let token = issuer.token().mint();
+    for (format, text) in [
+        (KeyFormat::jwks(), set),
+        (KeyFormat::jwk(), key.to_string()),
+    ] {
+        assert!(format.read(text.as_bytes()).is_err());
+        let other = format.clone().accept_use("x509-svid");
+        assert!(other.read(text.as_bytes()).is_err());
+        let keys = format.accept_use("jwt-svid").read(text.as_bytes()).unwrap();
+        let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), keys);
+        let verifier = auth.clock(FixedClock::at(NOW)).verifier();
+        assert!(verifier.verify_now(&token).is_ok());
+    }
+    // Whatever is said, a key for encryption verifies nothing.
+    let key = with(key, json!({"use": "enc"})).to_string();
+    let format = KeyFormat::jwk().accept_use("enc");
+    assert!(format.read(key.as_bytes()).is_err());
+}
+
+#[test]
+fn key_ids_and_algorithms_are_words_that_configuration_can_hold() {
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Settings {
+        key_id: KeyId,
+        algorithms: Vec<Algorithm>,
+    }
+    let text = r#"{"key_id":"2026-11","algorithms":["RS256","EdDSA"]}"#;
+    let settings: Settings = serde_json::from_str(text).unwrap();
+    let expected = Settings {
+        key_id: "2026-11".parse().unwrap(),
+        algorithms: vec![Algorithm::RS256, Algorithm::EdDSA],
+    };
+    assert_eq!(settings, expected);
+    assert_eq!(serde_json::to_string(&settings).unwrap(), text);
+    // Readers that lend no text, and text with escapes.
+    let value = serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(serde_json::from_value::<Settings>(value).unwrap(), settings);
+    assert_eq!(
+        serde_json::from_slice::<Algorithm>(br#""RS\u003256""#).unwrap(),
+        Algorithm::RS256
+    );
+    for algorithm in Algorithm::ALL {
+        let name: &str = algorithm.as_ref();
+        assert_eq!(name, algorithm.to_string());
+        assert_eq!(name.parse::<Algorithm>().unwrap(), *algorithm);
+    }
+    for bad in ["none", "rs256", "RS256 ", ""] {
+        let refused = bad.parse::<Algorithm>().unwrap_err().to_string();
+        assert!(refused.contains(&format!("algorithm {bad}")), "{refused}");
+        let text = json!({"key_id": "1", "algorithms": [bad]}).to_string();
+        assert!(serde_json::from_str::<Settings>(&text).is_err(), "{bad}");
+    }
+    let id = KeyId::new("2026-11");
+    let text: &str = id.as_ref();
+    assert_eq!(text, id.to_string());
 }

@@ -692,10 +692,12 @@ async fn a_remote_store_follows_the_provider_by_itself() {
         return;
     };
     let client = provider.http.0.clone();
-    let fetch = move |request: Request<()>, limit: usize| {
+    let fetch = move |request: Request<Vec<u8>>, limit: usize| {
         let client = client.clone();
         async move {
-            let response = client.request(request.map(|()| Full::default())).await;
+            let response = client
+                .request(request.map(|body| Full::new(Bytes::from(body))))
+                .await;
             let (head, body) = response.map_err(FetchError::new)?.into_parts();
             let body = Limited::new(body, limit).collect().await;
             let body = body.map_err(FetchError::new)?.to_bytes().to_vec();

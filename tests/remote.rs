@@ -22,7 +22,7 @@ use files::Directory;
 use http::Request;
 use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use network::{JWKS, Network, json, settle, status_only};
-use tokio::time::{Instant, advance, sleep};
+use tokio::time::{Instant, advance, sleep, sleep_until};
 use tower_jwt_auth::fetch::FetchError;
 use tower_jwt_auth::keys::{Freshness, KeyId};
 use tower_jwt_auth::keys::{KeySnapshotFile, KeySnapshotStore, RemoteKeys};
@@ -357,6 +357,59 @@ async fn honours_retry_after() {
     advance(Duration::from_secs(15)).await;
     settle().await;
     assert_eq!(network.count(), 2);
+}
+
+/// What the issuer asks for is neither cut short nor made longer for a token of a new key.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_key_id_loads_again_as_soon_as_retry_after_is_over() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = connect(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    network.answers(|_| {
+        let mut response = status_only(429);
+        response.headers_mut().insert(RETRY_AFTER, 5.into());
+        Ok(response)
+    });
+    issuer.rotate();
+    let token = issuer.token().mint();
+    let begin = Instant::now();
+    assert!(verifier.verify(&token).await.is_err());
+    // The task tries again after 5, 10, 15 and about 23 s.
+    sleep_until(begin + Duration::from_secs(19)).await;
+    assert_eq!(network.count(), 5);
+    network.publishes(&issuer);
+    let refused = verifier.verify(&token).await.unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+    assert_eq!(network.count(), 5);
+    sleep_until(begin + Duration::from_secs(21)).await;
+    assert!(verifier.verify(&token).await.is_ok());
+    assert_eq!(network.count(), 6);
+    assert_eq!(begin.elapsed().as_secs(), 21);
+}
+
+/// The status says when the next load is due, after each load anew.
+#[tokio::test(start_paused = true)]
+async fn the_status_knows_the_next_load_after_each_of_them() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
+    let keys = keys.connect_lazy().unwrap();
+    assert_eq!(keys.status().next_refresh, None);
+    let ahead = |keys: &KeyStore| {
+        let status = keys.status();
+        let ahead = status.next_refresh.unwrap().duration_since(status.at);
+        ahead.unwrap().as_secs()
+    };
+    settle().await;
+    // 80 % of 10 minutes, give or take 5 %.
+    assert!((440..=512).contains(&ahead(&keys)), "{}", ahead(&keys));
+    sleep(Duration::from_secs(520)).await;
+    assert_eq!(network.count(), 2);
+    assert!((390..=512).contains(&ahead(&keys)), "{}", ahead(&keys));
+    network.is_down();
+    keys.reload().await;
+    assert!(ahead(&keys) <= 1, "{}", ahead(&keys));
 }
 
 /// RFC9111-4.2.1-1: each lifetime as the headers say, within the bounds, refreshed at 80 %.
@@ -1602,7 +1655,7 @@ fn a_boot_store_that_hangs_holds_one_thread_and_no_request() {
     runtime.block_on(async {
         let issuer = TestIssuer::new();
         let up = issuer.clone();
-        let fetch = move |_: Request<()>, _: usize| {
+        let fetch = move |_: Request<Vec<u8>>, _: usize| {
             std::future::ready(Ok::<_, FetchError>(json(up.jwks())))
         };
         let saves = Arc::new(AtomicUsize::new(0));
@@ -1633,6 +1686,13 @@ fn a_boot_store_that_hangs_holds_one_thread_and_no_request() {
             assert_eq!(saves.load(Ordering::SeqCst), 1, "{round}");
         }
         assert_eq!(keys.status().loads, 7);
+        // That the save was given up waiting for does not end it.
+        advance(Duration::from_secs(60)).await;
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        keys.reload().await;
+        assert_eq!(saves.load(Ordering::SeqCst), 1);
     });
     // Threads that hang would be waited for.
     runtime.shutdown_background();
@@ -1775,6 +1835,90 @@ async fn in_a_set_with_encryption_keys_each_key_has_to_say_what_it_is_for() {
     let (ids, skipped) = load(set(&[plain, signing])).await;
     assert_eq!(ids, ["plain", "sig"]);
     assert!(skipped.is_empty());
+}
+
+/// While the first load of a new run has not come back, the issuer may have other keys than those
+/// that were kept.
+#[test]
+fn a_token_of_an_unknown_key_is_no_bad_one_while_only_kept_keys_are_there() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let issuer = TestIssuer::new();
+        let network = Network::of(&issuer);
+        let kept = Kept::default();
+        let remote = || {
+            RemoteKeys::jwks(JWKS, network.clone())
+                .unwrap()
+                .timeout(Duration::from_secs(60))
+                .snapshot_store(kept.clone())
+        };
+        drop(remote().connect().await.unwrap());
+        until(|| kept.0.lock().unwrap().1 == 1).await;
+
+        network.answers_after(Some(Duration::from_secs(30)));
+        let keys = remote().connect_lazy().unwrap();
+        until(|| keys.is_ready()).await;
+        let verifier = verifier(&issuer, &keys);
+        assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
+        let unknown = issuer.token().header("kid", "new").mint();
+        let refused = verifier.verify(&unknown).await.unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+        assert!(keys.status().failing.is_none());
+        assert!(keys.status().fresh_until.is_none());
+
+        // The twin: the issuer has answered, and has no such key.
+        sleep(Duration::from_secs(60)).await;
+        network.answers_after(Some(Duration::ZERO));
+        assert!(keys.status().fresh_until.is_some());
+        let refused = verifier.verify(&unknown).await.unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::UnknownKey);
+    });
+}
+
+/// A trust bundle of SPIFFE: keys for two kinds of documents.
+#[tokio::test]
+async fn keys_of_a_named_use_are_for_who_asks_for_them() {
+    let key = |id: &str, public_key_use: &str| {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        format!(
+            r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}","kid":"{id}","use":"{public_key_use}"}}"#
+        )
+    };
+    let keys = [
+        key("jwt", "jwt-svid"),
+        key("x509", "x509-svid"),
+        key("sig", "sig"),
+        key("enc", "enc"),
+    ];
+    let bundle = format!(r#"{{"keys":[{}]}}"#, keys.join(","));
+    let kept = Kept::default();
+    for (accepted, expected) in [
+        (&[][..], &["sig"][..]),
+        (&["jwt-svid"], &["jwt", "sig"]),
+        (&["JWT-SVID", "jwt"], &["sig"]),
+        (&["jwt-svid", "x509-svid", "enc"], &["jwt", "x509", "sig"]),
+    ] {
+        let text = bundle.clone();
+        let network = Network::new(move |_| Ok(json(text.clone())));
+        let remote = || {
+            let remote = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
+            let remote = remote.snapshot_store(kept.clone());
+            accepted
+                .iter()
+                .fold(remote, |remote, name| remote.accept_use(*name))
+        };
+        let ids = |keys: &KeyStore| -> Vec<_> {
+            keys.status().keys.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(ids(&remote().connect().await.unwrap()), expected);
+        network.is_down();
+        // What was kept is read in the same way.
+        assert_eq!(ids(&remote().connect().await.unwrap()), expected);
+    }
 }
 
 /// The claims of the fixture with the time of the machine: `verify` reads it.

@@ -619,7 +619,7 @@ fn skipped_keys_of_a_fetched_set_are_told_when_the_set_changes() {
     let published = Arc::new(Mutex::new(set("")));
     let fetch = {
         let published = Arc::clone(&published);
-        move |_: Request<()>, _: usize| {
+        move |_: Request<Vec<u8>>, _: usize| {
             ready(Ok::<_, FetchError>(Response::new(
                 published.lock().unwrap().clone(),
             )))
@@ -994,7 +994,7 @@ mod remote {
         let issuer = TestIssuer::new();
         let jwks = issuer.jwks();
         let loads = AtomicUsize::new(0);
-        let fetch = move |_: Request<()>, _| {
+        let fetch = move |_: Request<Vec<u8>>, _| {
             let is_good = matches!(loads.fetch_add(1, Ordering::Relaxed), 0 | 1 | 3);
             ready(if is_good {
                 Ok(Response::new(jwks.clone().into_bytes()))
@@ -1021,7 +1021,7 @@ mod remote {
     fn of_an_ended_runtime() -> KeyStore {
         let start = || {
             let jwks = TestIssuer::new().jwks().into_bytes();
-            let fetch = move |_: Request<()>, _| ready(Ok(Response::new(jwks.clone())));
+            let fetch = move |_: Request<Vec<u8>>, _| ready(Ok(Response::new(jwks.clone())));
             let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
             block_on(keys.connect()).unwrap()
         };
@@ -1036,7 +1036,7 @@ mod remote {
         let good = issuer.token().mint();
         let events = events(async || {
             let jwks = issuer.jwks().into_bytes();
-            let fetch = move |_: Request<()>, _| ready(Ok(Response::new(jwks.clone())));
+            let fetch = move |_: Request<Vec<u8>>, _| ready(Ok(Response::new(jwks.clone())));
             let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
             let keys = keys.connect().await.unwrap();
             let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys).clock(clock.clone());
@@ -1103,7 +1103,7 @@ mod remote {
         let issuer = TestIssuer::new();
         let jwks = issuer.jwks();
         let loads = AtomicUsize::new(0);
-        let fetch = move |_: Request<()>, _| {
+        let fetch = move |_: Request<Vec<u8>>, _| {
             let load = loads.fetch_add(1, Ordering::Relaxed);
             ready(if matches!(load, 0 | 51 | 52) {
                 Ok(Response::new(jwks.clone().into_bytes()))

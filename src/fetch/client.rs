@@ -25,27 +25,32 @@ pub(crate) fn client() -> Result<Client, FetchError> {
 /// The user's own client, with its proxies, certificates and timeouts.
 ///
 /// A connection that is closed before it has brought an answer is tried again once, on a new one:
-/// servers close connections that have been idle for a while.
+/// servers close connections that have been idle for a while. A request whose method is not
+/// idempotent, such as POST, is sent once.
 ///
 /// # Security
 ///
 /// Build the client with [`Policy::none`]. An answer that came by way of a redirect is rejected,
-/// but a client that follows redirects has sent a GET request to wherever it was led by then, to
+/// but a client that follows redirects has sent a request to wherever it was led by then, to
 /// an address inside of your network too.
 impl Fetch for Client {
-    fn fetch(&self, request: Request<()>, limit: usize) -> FetchFuture {
+    fn fetch(&self, request: Request<Vec<u8>>, limit: usize) -> FetchFuture {
         let client = self.clone();
         Box::pin(async move {
             let url = Url::parse(&request.uri().to_string()).map_err(FetchError::new)?;
-            let (parts, ()) = request.into_parts();
+            let (parts, body) = request.into_parts();
             let ask = || {
-                client
-                    .get(url.clone())
-                    .headers(parts.headers.clone())
-                    .send()
+                let request = client.request(parts.method.clone(), url.clone());
+                let request = request.headers(parts.headers.clone());
+                if body.is_empty() {
+                    request.send()
+                } else {
+                    request.body(body.clone()).send()
+                }
             };
             let asked = match ask().await {
-                Err(error) if is_closed(&error) => ask().await,
+                // The server may have acted on the first one, and must not act twice.
+                Err(error) if parts.method.is_idempotent() && is_closed(&error) => ask().await,
                 asked => asked,
             };
             let mut response = asked.map_err(failed)?;

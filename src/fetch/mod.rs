@@ -10,14 +10,18 @@ use std::pin::Pin;
 
 use http::{Request, Response};
 
-/// Fetches a document with GET: key sets, and the metadata that name them.
+/// Sends requests to an issuer: for key sets, and for the metadata that name them.
 ///
-/// One implementation serves every fetch of a store, discovery and refresh alike. It must not
-/// follow redirects: a redirect would let whoever answers choose where keys come from, and which
-/// other servers are sent a request. Time, status and content of an answer are judged by the
-/// caller; `limit` is for the implementation to keep to while it reads, so that an endless body
-/// does not fill the memory. The request asks for a body without a content coding; an answer whose
-/// `Content-Encoding` is still there is rejected.
+/// One implementation serves every request of a store, discovery and refresh alike.
+///
+/// - Send the method, the headers and the body of the request as they are. Key sets and metadata are
+///   fetched with GET and an empty body.
+/// - Do not follow redirects. A redirect would let the server that answers choose where keys come
+///   from, and which other servers receive a request.
+/// - Read at most `limit` bytes of the body, so that an endless body does not fill the memory.
+///
+/// The caller checks time, status and content of the response. The request asks for a body without a
+/// content coding; a response that still has a `Content-Encoding` is rejected.
 ///
 /// Implemented for `reqwest::Client` by the feature `reqwest`, and for closures:
 ///
@@ -25,7 +29,7 @@ use http::{Request, Response};
 /// use http::{Request, Response};
 /// use tower_jwt_auth::fetch::FetchError;
 ///
-/// let offline = |request: Request<()>, _limit: usize| async move {
+/// let offline = |request: Request<Vec<u8>>, _limit: usize| async move {
 ///     match request.uri().path() {
 ///         "/jwks" => Ok(Response::new(br#"{"keys":[]}"#.to_vec())),
 ///         _ => Err(FetchError::new("no such document")),
@@ -35,19 +39,20 @@ use http::{Request, Response};
 /// # check(offline);
 /// ```
 pub trait Fetch: Send + Sync + 'static {
-    /// Sends the request and reads at most `limit` bytes of the body; a longer one is an error.
-    fn fetch(&self, request: Request<()>, limit: usize) -> FetchFuture;
+    /// Sends the request, and reads the response with a body of at most `limit` bytes. A longer body
+    /// is an error.
+    fn fetch(&self, request: Request<Vec<u8>>, limit: usize) -> FetchFuture;
 }
 
-/// The answer to a [`Fetch::fetch`], still to come.
+/// The future that [`Fetch::fetch`] returns.
 pub type FetchFuture = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, FetchError>> + Send>>;
 
 impl<F, A> Fetch for F
 where
-    F: Fn(Request<()>, usize) -> A + Send + Sync + 'static,
+    F: Fn(Request<Vec<u8>>, usize) -> A + Send + Sync + 'static,
     A: Future<Output = Result<Response<Vec<u8>>, FetchError>> + Send + 'static,
 {
-    fn fetch(&self, request: Request<()>, limit: usize) -> FetchFuture {
+    fn fetch(&self, request: Request<Vec<u8>>, limit: usize) -> FetchFuture {
         Box::pin(self(request, limit))
     }
 }

@@ -1,6 +1,13 @@
 //! The signature algorithms of JOSE.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::config::{ConfigError, KeyError};
 
 /// A signature algorithm of [RFC 7518, section 3.1], [RFC 8037] or [RFC 9864].
 ///
@@ -126,6 +133,44 @@ impl Algorithm {
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl AsRef<str> for Algorithm {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+/// The name in the `alg` header parameter, compared exactly.
+///
+/// ```
+/// use tower_jwt_auth::Algorithm;
+///
+/// assert_eq!("RS256".parse::<Algorithm>()?, Algorithm::RS256);
+/// assert!("none".parse::<Algorithm>().is_err());
+/// # Ok::<(), tower_jwt_auth::ConfigError>(())
+/// ```
+impl FromStr for Algorithm {
+    type Err = ConfigError;
+
+    fn from_str(name: &str) -> Result<Self, ConfigError> {
+        let unknown = || KeyError::Unsupported(format!("algorithm {name}"));
+        Self::from_name(name).ok_or_else(|| unknown().into())
+    }
+}
+
+/// As the name.
+impl Serialize for Algorithm {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Algorithm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Cow::<str>::deserialize(deserializer)?;
+        name.parse().map_err(Error::custom)
     }
 }
 

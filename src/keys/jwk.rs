@@ -32,12 +32,12 @@ impl Key {
     /// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517
     /// [`JwtAuth::algorithms`]: crate::JwtAuth::algorithms
     pub fn from_jwk(jwk: &[u8]) -> Result<Self, ConfigError> {
-        Ok(parse(jwk)?)
+        Ok(parse(jwk, &[])?)
     }
 }
 
-/// One key by itself: public, or a secret.
-fn parse(text: &[u8]) -> Result<Key, KeyError> {
+/// One key by itself: public, or a secret. `uses` as in [`Listed::read`].
+pub(super) fn parse(text: &[u8], uses: &[String]) -> Result<Key, KeyError> {
     let text =
         std::str::from_utf8(text).map_err(|_| KeyError::Format("a JSON Web Key: not UTF-8"))?;
     let mut members = Vec::new();
@@ -45,7 +45,7 @@ fn parse(text: &[u8]) -> Result<Key, KeyError> {
         members.push((name, value))
     })
     .map_err(|_| KeyError::Format("a JSON Web Key: one JSON object without duplicate members"))?;
-    Members(members).key()
+    Members(members).key(uses)
 }
 
 /// Whether keys for signing and for encryption may stand in one set without saying which they are.
@@ -64,8 +64,9 @@ pub(super) struct Listed<'a> {
 }
 
 impl Listed<'_> {
-    pub(super) fn read(&self) -> Entry {
-        let mut entry = entry(self.raw);
+    /// Reads the key, whose `use` may be one of `uses` beside `sig`.
+    pub(super) fn read(&self, uses: &[String]) -> Entry {
+        let mut entry = entry(self.raw, uses);
         if self.needs_use && public_key_use(self.raw).is_none() && entry.key.is_ok() {
             entry.key = Err(KeyError::Usage(
                 "`use` is missing, and the set has keys for encryption too",
@@ -124,7 +125,7 @@ fn public_key_use(key: Raw<'_>) -> Option<std::borrow::Cow<'_, str>> {
     found.filter(|usage| !usage.is_empty())
 }
 
-fn entry(raw: Raw<'_>) -> Entry {
+fn entry(raw: Raw<'_>, uses: &[String]) -> Entry {
     let Some(members) = raw.members().map(Members) else {
         return Entry {
             id: None,
@@ -134,7 +135,7 @@ fn entry(raw: Raw<'_>) -> Entry {
     let id = members.text("kid").ok().flatten();
     let key = match members.text("kty") {
         Ok(Some(kty)) if kty == "oct" => Err(KeyError::Symmetric),
-        _ => members.key(),
+        _ => members.key(uses),
     };
     Entry { id, key }
 }
@@ -142,9 +143,9 @@ fn entry(raw: Raw<'_>) -> Entry {
 struct Members<'a>(Vec<(std::borrow::Cow<'a, str>, Raw<'a>)>);
 
 impl<'a> Members<'a> {
-    fn key(&self) -> Result<Key, KeyError> {
+    fn key(&self, uses: &[String]) -> Result<Key, KeyError> {
         let kty = self.required("kty")?;
-        self.check_usage()?;
+        self.check_usage(uses)?;
         let algorithm = self.algorithm()?;
         let material = match kty.as_str() {
             "RSA" => Material::rsa(&self.public("n")?, &self.public("e")?)?,
@@ -172,11 +173,13 @@ impl<'a> Members<'a> {
     }
 
     /// `use` and `key_ops` (RFC 7517, sections 4.2 and 4.3).
-    fn check_usage(&self) -> Result<(), KeyError> {
+    fn check_usage(&self, uses: &[String]) -> Result<(), KeyError> {
         let public_key_use = self.text("use")?;
         let is_encryption = match public_key_use.as_deref() {
             None | Some("sig") => false,
+            // Whatever is accepted: such a key is not for signatures.
             Some("enc") => true,
+            Some(other) if uses.iter().any(|accepted| accepted == other) => false,
             Some(_) => return Err(KeyError::Usage("`use` is not `sig`")),
         };
         let Some(operations) = self.get("key_ops") else {

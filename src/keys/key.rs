@@ -1,9 +1,11 @@
 //! One key: checked, parsed, and bound to what it may be used for.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::error::config::{ConfigError, KeyError};
@@ -40,6 +42,12 @@ impl Serialize for KeyId {
     }
 }
 
+impl<'de> Deserialize<'de> for KeyId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
 impl KeyId {
     /// An id from its text.
     #[must_use]
@@ -63,6 +71,21 @@ impl From<&str> for KeyId {
 impl From<String> for KeyId {
     fn from(id: String) -> Self {
         Self(id.into())
+    }
+}
+
+/// Any text is an id.
+impl FromStr for KeyId {
+    type Err = Infallible;
+
+    fn from_str(id: &str) -> Result<Self, Infallible> {
+        Ok(Self::new(id))
+    }
+}
+
+impl AsRef<str> for KeyId {
+    fn as_ref(&self) -> &str {
+        &self.0
     }
 }
 

@@ -69,3 +69,37 @@ pub(crate) enum Prospect {
     /// Nobody has asked, and nobody may now.
     Unasked,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn look_up(has_ended: bool, is_joined: bool, deadline: Instant) -> LookUp {
+        LookUp {
+            end: Box::pin(async move { has_ended }),
+            is_joined,
+            deadline,
+        }
+    }
+
+    /// A request that waits for several loads waits no longer than for the most impatient one.
+    #[test]
+    fn several_loads_are_waited_for_until_the_first_of_their_deadlines() {
+        let (early, late) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+        for (first, second) in [(early, late), (late, early)] {
+            for (one, other) in [(true, true), (true, false), (false, true)] {
+                let loads = vec![look_up(one, false, first), look_up(other, one, second)];
+                let all = LookUp::of_all(loads).unwrap();
+                assert_eq!(all.deadline, early);
+                assert_eq!(all.is_joined, one);
+                let mut end = pin!(all.end);
+                let polled = end.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                assert_eq!(polled, Poll::Ready(one && other));
+            }
+        }
+        assert!(LookUp::of_all(Vec::new()).is_none());
+    }
+}

@@ -182,7 +182,12 @@ impl KeySet {
     ///
     /// [RFC 7517, section 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
     pub fn from_jwks(jwks: &[u8]) -> Result<Self, ConfigError> {
-        let set = Self::parse(jwks, jwk::Mixed::Allowed, usize::MAX)?;
+        Self::from_jwks_for(jwks, &[])
+    }
+
+    /// As [`from_jwks`](Self::from_jwks), with keys whose `use` is one of `uses`.
+    pub(super) fn from_jwks_for(jwks: &[u8], uses: &[String]) -> Result<Self, ConfigError> {
+        let set = Self::parse(jwks, jwk::Mixed::Allowed, usize::MAX, uses)?;
         set.report_skipped();
         Ok(set)
     }
@@ -193,15 +198,24 @@ impl KeySet {
     /// Takes the first `max_keys` usable keys. Which ones are skipped is for the caller to tell, as
     /// the same set comes again and again.
     #[cfg(feature = "remote")]
-    pub(crate) fn from_published(jwks: &[u8], max_keys: usize) -> Result<Self, ConfigError> {
-        Self::parse(jwks, jwk::Mixed::OnlyWithUse, max_keys)
+    pub(crate) fn from_published(
+        jwks: &[u8],
+        max_keys: usize,
+        uses: &[String],
+    ) -> Result<Self, ConfigError> {
+        Self::parse(jwks, jwk::Mixed::OnlyWithUse, max_keys, uses)
     }
 
-    fn parse(jwks: &[u8], mixed: jwk::Mixed, max_keys: usize) -> Result<Self, ConfigError> {
+    fn parse(
+        jwks: &[u8],
+        mixed: jwk::Mixed,
+        max_keys: usize,
+        uses: &[String],
+    ) -> Result<Self, ConfigError> {
         let (mut entries, mut skipped, mut unlisted) = (Vec::new(), Vec::new(), 0_usize);
         for (position, listed) in jwk::parse_set(jwks, mixed)?.into_iter().enumerate() {
             let entry = if entries.len() < max_keys {
-                listed.read()
+                listed.read(uses)
             } else {
                 // Not looked at any more: what fits is there.
                 jwk::Entry {

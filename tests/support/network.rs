@@ -23,18 +23,18 @@ pub const JWKS: &str = "https://as.example/jwks";
 /// What a request is answered with.
 pub type Answer = Result<Response<Vec<u8>>, FetchError>;
 
-type Answering = Arc<dyn Fn(&Request<()>) -> Answer + Send + Sync>;
+type Answering = Arc<dyn Fn(&Request<Vec<u8>>) -> Answer + Send + Sync>;
 
 /// A client whose network is this value.
 #[derive(Clone)]
 pub struct Network {
     answer: Arc<Mutex<Answering>>,
     delay: Arc<Mutex<Option<Duration>>>,
-    asked: Arc<Mutex<Vec<Request<()>>>>,
+    asked: Arc<Mutex<Vec<Request<Vec<u8>>>>>,
 }
 
 impl Network {
-    pub fn new(answer: impl Fn(&Request<()>) -> Answer + Send + Sync + 'static) -> Self {
+    pub fn new(answer: impl Fn(&Request<Vec<u8>>) -> Answer + Send + Sync + 'static) -> Self {
         Self {
             answer: Arc::new(Mutex::new(Arc::new(answer))),
             delay: Arc::new(Mutex::new(Some(Duration::ZERO))),
@@ -49,12 +49,12 @@ impl Network {
         network
     }
 
-    pub fn answers(&self, answer: impl Fn(&Request<()>) -> Answer + Send + Sync + 'static) {
+    pub fn answers(&self, answer: impl Fn(&Request<Vec<u8>>) -> Answer + Send + Sync + 'static) {
         *self.answer.lock().unwrap() = Arc::new(answer);
     }
 
     /// What a request is answered with at the time.
-    pub fn answer_to(&self, request: &Request<()>) -> Answer {
+    pub fn answer_to(&self, request: &Request<Vec<u8>>) -> Answer {
         let answer = self.answer.lock().unwrap().clone();
         answer(request)
     }
@@ -104,7 +104,7 @@ impl Network {
 }
 
 impl Fetch for Network {
-    fn fetch(&self, request: Request<()>, _: usize) -> FetchFuture {
+    fn fetch(&self, request: Request<Vec<u8>>, _: usize) -> FetchFuture {
         let answer = self.answer_to(&request);
         let delay = *self.delay.lock().unwrap();
         self.asked.lock().unwrap().push(request);
@@ -134,7 +134,7 @@ pub fn status_only(status: u16) -> Response<Vec<u8>> {
 
 /// The answer with an `ETag`, or 304 for a request that shows it.
 pub fn unless_known(
-    request: &Request<()>,
+    request: &Request<Vec<u8>>,
     tag: &str,
     text: impl Into<Vec<u8>>,
 ) -> Response<Vec<u8>> {

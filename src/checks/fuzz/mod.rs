@@ -159,7 +159,7 @@ pub fn jwks(text: &[u8]) {
     }
     keys::set(read, text, false, usize::MAX);
     #[cfg(feature = "remote")]
-    keys::set(KeySet::from_published(text, 2), text, true, 2);
+    keys::set(KeySet::from_published(text, 2, &[]), text, true, 2);
 }
 
 /// The names in a `scope` claim.

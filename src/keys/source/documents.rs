@@ -35,7 +35,7 @@ impl Documents {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let request = request.body(()).map_err(|error| failed(&error))?;
+        let request = request.body(Vec::new()).map_err(|error| failed(&error))?;
         let (limit, most) = (self.timeout, self.max_body);
         let fetched = timeout(limit, self.fetch.fetch(request, most)).await;
         let response = fetched

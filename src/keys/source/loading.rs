@@ -338,6 +338,19 @@ mod tests {
         assert_eq!(keys.generation(), generation + 1);
     }
 
+    /// A load may take all of its time, and a reload comes back with its end.
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_waits_for_a_load_that_uses_up_its_time() {
+        for (pause, took, fails) in [(70, 60, true), (15, 15, false)] {
+            let keys = store(pause);
+            sleep(Duration::from_secs(1)).await;
+            let begin = Instant::now();
+            keys.reload().await;
+            assert_eq!(begin.elapsed().as_secs(), took, "{pause} s");
+            assert_eq!(keys.status().failing.is_some(), fails, "{pause} s");
+        }
+    }
+
     /// Succeeds as the plan says, which it repeats at its end, and notes when it was asked.
     struct Planned {
         plan: Vec<bool>,

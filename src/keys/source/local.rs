@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::error::config::{ConfigError, KeyError};
 use crate::keys::algorithm::Algorithm;
+use crate::keys::jwk;
 use crate::keys::key::Key;
 use crate::keys::set::KeySet;
 use crate::keys::store::KeyStore;
@@ -34,6 +35,8 @@ use crate::keys::strength::{from_base64, from_hex};
 pub struct KeyFormat {
     form: Form,
     key_id: Option<String>,
+    /// Values of `use` that are accepted beside `sig`.
+    uses: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +104,11 @@ impl KeyFormat {
     }
 
     fn of(form: Form) -> Self {
-        Self { form, key_id: None }
+        Self {
+            form,
+            key_id: None,
+            uses: Vec::new(),
+        }
     }
 
     /// Gives the one key this id, for tokens that name it in `kid`. No meaning for a key set,
@@ -109,6 +116,27 @@ impl KeyFormat {
     #[must_use]
     pub fn with_key_id(mut self, id: impl Into<String>) -> Self {
         self.key_id = Some(id.into());
+        self
+    }
+
+    /// Also accepts JSON Web Keys whose `use` has this value, compared exactly; each call adds one.
+    /// Default: only `sig`, and keys without `use`. It has no meaning for other formats.
+    ///
+    /// A key for encryption (`enc`) is never accepted.
+    ///
+    /// # Example: a trust bundle of SPIFFE
+    ///
+    /// ```
+    /// use tower_jwt_auth::keys::KeyFormat;
+    ///
+    /// let bundle = br#"{"keys":[{"kty":"OKP","crv":"Ed25519","use":"jwt-svid","kid":"1",
+    ///     "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    /// assert!(KeyFormat::jwks().accept_use("jwt-svid").read(bundle).is_ok());
+    /// assert!(KeyFormat::jwks().read(bundle).is_err());
+    /// ```
+    #[must_use]
+    pub fn accept_use(mut self, public_key_use: impl Into<String>) -> Self {
+        self.uses.push(public_key_use.into());
         self
     }
 
@@ -120,8 +148,8 @@ impl KeyFormat {
     /// [`ConfigError::Key`] for a secret that is not in the form that was named.
     pub fn read(&self, content: &[u8]) -> Result<KeySet, ConfigError> {
         let key = match self.form {
-            Form::Jwks => return KeySet::from_jwks(content),
-            Form::Jwk => Key::from_jwk(content)?,
+            Form::Jwks => return KeySet::from_jwks_for(content, &self.uses),
+            Form::Jwk => jwk::parse(content, &self.uses)?,
             #[cfg(feature = "pem")]
             Form::Pem(algorithm) => Key::from_pem(algorithm, content)?,
             Form::Secret(algorithm) => Key::from_secret(algorithm, without_line_end(content))?,

@@ -140,6 +140,7 @@ impl RemoteKeys {
                 plain_http: PlainHttp::Loopback,
                 lifetimes: Lifetimes::default(),
                 max_keys: 256,
+                uses: Vec::new(),
                 validators: None,
                 reported: None,
                 boot: None,
@@ -199,6 +200,15 @@ impl RemoteKeys {
     /// others are [skipped](crate::KeySet::skipped). Default: 256; at least 1.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.source.max_keys = keys.max(1);
+        self
+    }
+
+    /// Also accepts keys whose `use` has this value, compared exactly; each call adds one. Default:
+    /// only `sig`, and keys without `use`.
+    ///
+    /// For key sets of SPIFFE: `jwt-svid`. A key for encryption (`enc`) is never accepted.
+    pub fn accept_use(mut self, public_key_use: impl Into<String>) -> Self {
+        self.source.uses.push(public_key_use.into());
         self
     }
 
@@ -336,6 +346,8 @@ struct RemoteSource {
     plain_http: PlainHttp,
     lifetimes: Lifetimes,
     max_keys: usize,
+    /// Values of `use` that are accepted beside `sig`.
+    uses: Vec<String>,
     /// Of the newest key set, to ask whether there is a newer one.
     validators: Option<Validators>,
     /// The newest set whose skipped keys were reported.
@@ -411,7 +423,7 @@ impl RemoteSource {
             });
         }
         let body = checked(&uri, &response)?;
-        let set = KeySet::from_published(body, self.max_keys);
+        let set = KeySet::from_published(body, self.max_keys, &self.uses);
         let set = set.map_err(|error| LoadError::new(format!("{uri}: {error}")))?;
         self.report(&set);
         if self.boot.is_some() {
@@ -470,6 +482,7 @@ impl RemoteSource {
             keep_stale: self.keep_stale,
             timeout: self.documents.timeout,
             max_keys: self.max_keys,
+            uses: self.uses.clone(),
         })
     }
 }

@@ -226,6 +226,7 @@ pub(crate) struct BootKeys {
     /// How long to wait for the store.
     pub(crate) timeout: Duration,
     pub(crate) max_keys: usize,
+    pub(crate) uses: Vec<String>,
 }
 
 impl BootKeys {
@@ -293,7 +294,7 @@ impl BootKeys {
                 "they are {age} s old, expected less than {longest} s"
             ));
         }
-        let set = KeySet::from_published(kept.jwks.as_bytes(), self.max_keys);
+        let set = KeySet::from_published(kept.jwks.as_bytes(), self.max_keys, &self.uses);
         Ok((set.map_err(|error| error.to_string())?, age))
     }
 }
