@@ -398,6 +398,19 @@ mod tests {
         assert!(!is_text_beyond_ascii(&[0xd0; 24]), "it is not UTF-8");
     }
 
+    #[test]
+    fn a_text_is_chosen_from_exactly_the_margin_on() {
+        for (text, shorter_by, is_random) in [
+            ("rivertokenxggardenkorangekorange", MARGIN, false),
+            ("tokenatokenmasterriveroxlriverro", MARGIN - 1, true),
+        ] {
+            let random = random_length(text.as_bytes()).unwrap();
+            let chosen = chosen_length(text.as_bytes()).unwrap();
+            assert_eq!(random - chosen, shorter_by, "{text}");
+            assert_eq!(check(text.as_bytes()).is_ok(), is_random, "{text}");
+        }
+    }
+
     /// As few as these 32 random hexadecimal digits may have.
     #[test]
     fn few_different_digits_are_random_enough() {
