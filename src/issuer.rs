@@ -1,9 +1,13 @@
 //! [`Issuer`] and [`Audience`]: who issued a token, and for whom it is.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
 use crate::error::config::ConfigError;
+use crate::text_form::{Texts, text_form};
 
 /// The `iss` claim: who issued a token, compared code point by code point.
 ///
@@ -39,6 +43,14 @@ impl fmt::Display for Issuer {
         f.write_str(&self.0)
     }
 }
+
+impl AsRef<str> for Issuer {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+text_form!(Issuer, Issuer::new);
 
 /// The `aud` claim: for whom a token is, that is, for this API.
 ///
@@ -95,5 +107,52 @@ impl Audience {
 
     pub(crate) fn is_any(&self) -> bool {
         self.ids.is_none()
+    }
+}
+
+/// The identifiers with a comma between them; `any` for [`Audience::insecure_any`].
+impl fmt::Display for Audience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_any() {
+            return f.write_str("any");
+        }
+        self.ids().enumerate().try_for_each(|(at, id)| {
+            let separator = if at == 0 { "" } else { ", " };
+            write!(f, "{separator}{id}")
+        })
+    }
+}
+
+/// One identifier.
+impl FromStr for Audience {
+    type Err = ConfigError;
+
+    fn from_str(id: &str) -> Result<Self, ConfigError> {
+        Self::new(id)
+    }
+}
+
+/// One identifier, or an array of them. No configuration file makes
+/// [`insecure_any`](Audience::insecure_any).
+impl<'de> Deserialize<'de> for Audience {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Texts::deserialize(deserializer)? {
+            Texts::One(id) => Self::new(&id),
+            Texts::Several(ids) => Self::any_of(ids.iter().map(String::as_str)),
+        }
+        .map_err(de::Error::custom)
+    }
+}
+
+/// One identifier, or an array of them. [`insecure_any`](Audience::insecure_any) is an error: it is
+/// written in code alone.
+impl Serialize for Audience {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut ids = self.ids();
+        match (ids.next(), ids.next()) {
+            (None, _) => Err(ser::Error::custom("any audience has no text")),
+            (Some(id), None) => serializer.serialize_str(id),
+            (Some(_), Some(_)) => serializer.collect_seq(self.ids()),
+        }
     }
 }

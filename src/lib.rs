@@ -122,6 +122,7 @@ mod sync;
 mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod test;
+mod text_form;
 pub mod token;
 mod verdicts;
 mod verifier;

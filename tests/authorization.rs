@@ -22,7 +22,7 @@ use tower::ServiceExt;
 use tower_jwt_auth::response::{Challenge, ProblemDetails};
 use tower_jwt_auth::scope::{AllOf, AnyOf, Grants, Requirement, ScopeSet, Shortfall};
 use tower_jwt_auth::test::TestToken;
-use tower_jwt_auth::token::ClaimPointer;
+use tower_jwt_auth::token::{ClaimPointer, MaxTokenSize};
 use tower_jwt_auth::{
     Audience, Claims, ConfigError, Issuer, JwtAuth, Rejection, RejectionKind, RequireRole,
     RequireScope, role, roles, scope, scopes,
@@ -1003,4 +1003,85 @@ fn a_claim_pointer_is_a_json_pointer() {
     for good in ["/roles", "/a/b", "/a~1b~0c", "/", "/a//b"] {
         assert!(ClaimPointer::new(good).is_ok(), "{good}");
     }
+}
+
+/// Words of a configuration file, in the form that each of them has there.
+#[test]
+fn configuration_files_hold_issuers_audiences_scopes_and_pointers() {
+    #[derive(Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+    struct File {
+        issuer: Issuer,
+        audience: Audience,
+        scopes: ScopeSet,
+        roles: ClaimPointer,
+        size: MaxTokenSize,
+    }
+
+    let text = json!({
+        "issuer": ISSUER,
+        "audience": "calendar",
+        "scopes": "calendar:read calendar:write",
+        "roles": "/https:~1~1example.com~1roles/~0",
+        "size": 8_192,
+    });
+    let file: File = serde_json::from_value(text.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&file).unwrap(), text);
+    assert_eq!(file.issuer, ISSUER.parse().unwrap());
+    assert_eq!(file.issuer.as_ref(), ISSUER);
+    assert_eq!(file.audience, "calendar".parse().unwrap());
+    assert_eq!(file.scopes, "calendar:read calendar:write".parse().unwrap());
+    assert_eq!(file.roles, text["roles"].as_str().unwrap().parse().unwrap());
+    assert_eq!(file.roles.to_string(), text["roles"]);
+
+    let with = |name: &str, value: Value| {
+        let mut text = text.clone();
+        text[name] = value;
+        serde_json::from_value::<File>(text)
+    };
+    let several = with("audience", json!(["a", "b"])).unwrap().audience;
+    assert_eq!(several, Audience::any_of(["a", "b"]).unwrap());
+    assert_eq!(several.to_string(), "a, b");
+    assert_eq!(serde_json::to_value(&several).unwrap(), json!(["a", "b"]));
+    let scopes = with("scopes", json!(["calendar:read", "calendar:write"]));
+    assert_eq!(scopes.unwrap(), file);
+    for (name, bad) in [
+        ("issuer", json!("")),
+        ("issuer", json!("https://a .example")),
+        ("audience", json!("")),
+        ("audience", json!([])),
+        ("audience", json!(["a", ""])),
+        ("audience", json!(null)),
+        ("audience", json!(["a", 1])),
+        ("scopes", json!("")),
+        ("scopes", json!(["a b"])),
+        ("roles", json!("roles")),
+        ("size", json!(0)),
+        ("size", json!(65_537)),
+    ] {
+        assert!(with(name, bad.clone()).is_err(), "{name}: {bad}");
+    }
+    // What is insecure is written in code alone.
+    assert!(serde_json::to_value(Audience::insecure_any()).is_err());
+    assert_eq!(Audience::insecure_any().to_string(), "any");
+}
+
+/// What a `main` prints that returns the error is a sentence.
+#[test]
+fn a_configuration_error_reads_the_same_for_debugging() {
+    let error = Issuer::new("").unwrap_err();
+    assert_eq!(format!("{error:?}"), error.to_string());
+}
+
+#[test]
+fn scopes_iterate_and_compare_as_a_set() {
+    let claims = |scope: &str| Fixture::new().accepts(&token().scope(scope).mint());
+    let [ab, ba, a] = ["a b", "b a", "a"].map(claims);
+    let mut names = Vec::new();
+    for scope in ab.scopes() {
+        names.push(scope);
+    }
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(ab.scopes(), ba.scopes());
+    assert_ne!(ab.scopes(), a.scopes());
+    assert_ne!(a.scopes(), ab.scopes());
 }

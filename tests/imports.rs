@@ -17,6 +17,7 @@ use std::path::Path;
 const FLOORS: &[&[&str]] = &[
     &["bytes", "clock", "json", "striped", "sync", "telemetry"],
     &["error"],
+    &["text_form"],
     &["fetch", "issuer"],
     &["cache", "keys"],
     &["token"],

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cache::Growth;
 pub(crate) use crate::claims::basis::Basis;
-pub use crate::claims::names::NameSet;
+pub use crate::claims::names::{NameSet, Names};
 use crate::claims::type_map::{Entry, TypeMap};
 use crate::clock::{Clock, NumericDate};
 use crate::error::kinds::RejectionKind;

@@ -1,6 +1,6 @@
 //! [`NameSet`]: a set of names in a token.
 
-use std::fmt;
+use std::{fmt, slice};
 
 use crate::token::text::Span;
 
@@ -28,8 +28,13 @@ impl<'a> NameSet<'a> {
     }
 
     /// The names, in the order of the token.
-    pub fn iter(self) -> impl Iterator<Item = &'a str> {
-        self.names.iter().map(move |name| name.text(self.buffer))
+    #[must_use]
+    pub fn iter(self) -> Names<'a> {
+        let Self { buffer, names } = self;
+        Names {
+            buffer,
+            names: names.iter(),
+        }
     }
 
     /// The number of names.
@@ -44,6 +49,52 @@ impl<'a> NameSet<'a> {
         self.names.is_empty()
     }
 }
+
+/// Iterator over the names of a [`NameSet`].
+#[derive(Clone, Debug)]
+pub struct Names<'a> {
+    buffer: &'a str,
+    names: slice::Iter<'a, Span>,
+}
+
+impl<'a> Iterator for Names<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.names.next().map(|name| name.text(self.buffer))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.names.size_hint()
+    }
+}
+
+impl<'a> IntoIterator for NameSet<'a> {
+    type Item = &'a str;
+    type IntoIter = Names<'a>;
+
+    fn into_iter(self) -> Names<'a> {
+        self.iter()
+    }
+}
+
+impl<'a> IntoIterator for &NameSet<'a> {
+    type Item = &'a str;
+    type IntoIter = Names<'a>;
+
+    fn into_iter(self) -> Names<'a> {
+        self.iter()
+    }
+}
+
+/// The same names, in whatever order.
+impl PartialEq for NameSet<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().all(|name| other.contains(name)) && other.iter().all(|name| self.contains(name))
+    }
+}
+
+impl Eq for NameSet<'_> {}
 
 impl fmt::Debug for NameSet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

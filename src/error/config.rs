@@ -9,7 +9,10 @@ use crate::error::rejection::Excerpt;
 /// A part of the configuration that cannot be used, found before the first request.
 ///
 /// Every variant carries the offending input, unless it is secret, and says what was expected.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` prints the same sentence as `Display`, because that is what a `main` prints that returns
+/// the error.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// An audience that is empty.
@@ -69,6 +72,12 @@ impl fmt::Display for ConfigError {
             Self::Origin(input) => write!(f, "origin {input:?} is not usable: expected the form \"https://app.example.com\""),
             Self::Subprotocol(input) => write!(f, "subprotocol prefix {input:?} is not usable: expected letters, digits and dots such as \"bearer.\""),
         }
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

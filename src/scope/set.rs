@@ -1,13 +1,17 @@
 //! [`ScopeSet`]: scopes that are known at run time only.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::bytes::is_scope;
 use crate::claims::Claims;
 use crate::error::config::ConfigError;
 use crate::error::rejection::Rejection;
 use crate::scope::shortfall::Shortfall;
+use crate::text_form::Texts;
 
 /// Scopes that are known at run time only, such as those of a configuration file. Each is checked
 /// when the set is made. Scopes that are known beforehand are written with
@@ -81,6 +85,33 @@ impl fmt::Debug for ScopeSet {
 impl fmt::Display for ScopeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join(" "))
+    }
+}
+
+/// The scopes with a space between them.
+impl FromStr for ScopeSet {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        Self::parse(text)
+    }
+}
+
+/// The scopes with a space between them, or an array of them.
+impl<'de> Deserialize<'de> for ScopeSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Texts::deserialize(deserializer)? {
+            Texts::One(text) => Self::parse(&text),
+            Texts::Several(scopes) => Self::new(scopes.iter().map(String::as_str)),
+        }
+        .map_err(de::Error::custom)
+    }
+}
+
+/// The scopes with a space between them.
+impl Serialize for ScopeSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

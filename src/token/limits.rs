@@ -1,5 +1,7 @@
 //! [`MaxTokenSize`]: the maximum size of a token.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 use crate::error::config::ConfigError;
 
 /// Maximum size of a token in bytes. Default: 16 KiB (16 384 bytes).
@@ -29,6 +31,20 @@ impl MaxTokenSize {
 
     pub(crate) const fn bytes(self) -> usize {
         self.0
+    }
+}
+
+/// A number of bytes.
+impl<'de> Deserialize<'de> for MaxTokenSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(usize::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// A number of bytes.
+impl Serialize for MaxTokenSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 

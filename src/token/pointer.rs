@@ -1,8 +1,10 @@
 //! [`ClaimPointer`]: the place of a claim in the payload.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::error::config::ConfigError;
+use crate::text_form::text_form;
 
 /// The place of a claim in the payload: a JSON pointer
 /// ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)) through objects, such as
@@ -40,3 +42,15 @@ impl ClaimPointer {
         &self.0
     }
 }
+
+/// The text of the pointer.
+impl fmt::Display for ClaimPointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let escape = |name: &String| name.replace('~', "~0").replace('/', "~1");
+        self.0
+            .iter()
+            .try_for_each(|name| write!(f, "/{}", escape(name)))
+    }
+}
+
+text_form!(ClaimPointer, ClaimPointer::new);
