@@ -2,7 +2,7 @@
 //! good, an unknown and a forged token before, during and after, how often the issuer is asked, and
 //! what an operator gets to read.
 //!
-//! `tests/remote.rs` has the schedule, with a clock that tests can move; this is the wire.
+//! `tests/keys/remote.rs` has the schedule, with a clock that tests can move; this is the wire.
 #![cfg(all(feature = "reqwest", feature = "test-util"))]
 #![allow(
     clippy::expect_used,

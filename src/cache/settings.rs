@@ -84,38 +84,27 @@ impl TokenCache {
 
 impl Default for TokenCache {
     fn default() -> Self {
-        #[cfg(feature = "_fuzz")]
-        if let Some(cache) = of_the_test_run() {
-            return cache;
-        }
         Self {
-            limits: Limits::default(),
+            limits: default_limits(),
             longest: Duration::from_secs(300),
         }
     }
 }
 
-/// The cache that a test run selects with the variable `TOWER_JWT_AUTH_CACHE`: none (`off`), two
-/// tokens (`tiny`), or 20 000 (`huge`). The verdicts must be the same with each of them. Only the
-/// tests have this feature.
-#[cfg(feature = "_fuzz")]
-fn of_the_test_run() -> Option<TokenCache> {
-    static ENTRIES: std::sync::OnceLock<Option<usize>> = std::sync::OnceLock::new();
-    let entries = ENTRIES.get_or_init(|| {
-        let name = std::env::var("TOWER_JWT_AUTH_CACHE").ok()?;
-        Some(match name.as_str() {
-            "off" => 0,
-            "tiny" => 2,
-            "huge" => 20_000,
-            // A typo must not run the tests with the default cache.
-            _ => panic!("TOWER_JWT_AUTH_CACHE is off, tiny or huge, not {name:?}"),
-        })
-    });
-    entries.map(|entries| TokenCache {
-        limits: Limits {
-            entries,
-            bytes: usize::MAX,
-        },
-        longest: Duration::from_secs(300),
-    })
+/// The crate's own tests are built with other caches too, because no verdict may depend on the cache:
+/// without one (`off`), with two tokens (`tiny`) and with 20 000 (`huge`). See `.ci/run`.
+fn default_limits() -> Limits {
+    let entries = if cfg!(tower_jwt_auth_cache = "off") {
+        0
+    } else if cfg!(tower_jwt_auth_cache = "tiny") {
+        2
+    } else if cfg!(tower_jwt_auth_cache = "huge") {
+        20_000
+    } else {
+        return Limits::default();
+    };
+    Limits {
+        entries,
+        bytes: usize::MAX,
+    }
 }

@@ -2,6 +2,7 @@
 //! remembered, and a revocation check that can take its word back.
 
 #![allow(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     unreachable_pub,
     reason = "helpers of tests fail as tests do"

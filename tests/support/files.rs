@@ -1,5 +1,7 @@
 //! A directory of one test.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::path::PathBuf;
 
 /// Made empty, and removed at the end.

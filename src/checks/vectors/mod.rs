@@ -1,5 +1,5 @@
 //! Published vectors against what has no public API: the signature of any payload, and the
-//! backend. What the public API shows of them is in `tests/vectors.rs`.
+//! backend. What the public API shows of them is in `tests/rfc/vectors.rs`.
 
 mod files;
 mod primitives;
@@ -55,7 +55,7 @@ fn gives_the_verdicts_of_wycheproof_on_json_web_keys() {
     assert_eq!(counts, counts.map(|_| (26, 5, 0)));
 }
 
-/// Tests 50 to 83 are encrypted: there is no signature to judge, and `tests/vectors.rs` shows
+/// Tests 50 to 83 are encrypted: there is no signature to judge, and `tests/rfc/vectors.rs` shows
 /// that they are refused.
 #[test]
 fn gives_the_verdicts_of_wycheproof_on_signatures_beside_encryption() {
@@ -163,7 +163,7 @@ fn gives_the_verdicts_of_the_rfcs_on_their_own_signatures() {
                     tally.run += 1;
                 }
                 "jwk" | "jwk-thumbprint" | "nested" => {
-                    // Need no more than the public API: see `tests/vectors.rs`.
+                    // Need no more than the public API: see `tests/rfc/vectors.rs`.
                 }
                 other @ ("ath" | "introspection" | "challenge") => {
                     tally.skip(

@@ -1,0 +1,18 @@
+//! The layer in servers: axum, tonic, plain Tower, and what stands beside it.
+
+#![cfg(feature = "test-util")]
+
+#[path = "../support/refusals.rs"]
+mod refusals;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod authorization;
+mod compare;
+mod extractors;
+mod grpc;
+mod http_integration;
+mod neighbours;
+mod nested_layers;
+mod problem_details;
+mod tower_contract;

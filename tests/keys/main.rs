@@ -1,0 +1,21 @@
+//! Keys: where they come from, how they change, and when they end.
+
+#![cfg(feature = "test-util")]
+
+#[path = "../support/files.rs"]
+mod files;
+#[cfg(feature = "remote")]
+#[path = "../support/network.rs"]
+mod network;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod dead_keys;
+mod fetched_histories;
+mod key_life;
+mod keys;
+mod load_rotation;
+mod local_keys;
+mod remote;
+mod rotation;
+mod several_trusts;

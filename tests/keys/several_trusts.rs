@@ -1,0 +1,266 @@
+//! Several trusts in one issuer: each has an audience, keys and rules of its own, all of them count,
+//! and none lends anything to another.
+
+#![cfg(all(feature = "remote", feature = "test-util"))]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers fail as tests do"
+)]
+
+use std::time::Duration;
+
+use crate::network::{JWKS, Network};
+use tower_jwt_auth::RejectionKind::{
+    AlgorithmNotAllowed, AudienceMismatch, BadSignature, Expired, InvalidClaim,
+    KeySourceUnavailable, MissingClaim, Revoked, UnknownKey,
+};
+use tower_jwt_auth::keys::RemoteKeys;
+use tower_jwt_auth::policy::RequiredClaim;
+use tower_jwt_auth::revocation::Denylist;
+use tower_jwt_auth::test::{FixedClock, TestIssuer};
+use tower_jwt_auth::{
+    Algorithm, Claims, JwtAuth, KeyStore, RejectionKind, TrustedIssuer, Verifier,
+};
+
+const NOW: u64 = 1_700_000_000;
+const SECRET: &[u8] = b"\x8f\x01\xc4\x55\x1d\xe2\x90\x3a\x77\xb8\x09\xf6\x42\xad\x6c\x13\xd8\x5e\x2b\xf1\x84\x3f\xca\x66\x0d\x97\x71\xbe\x25\xe9\x58\xa3";
+
+/// Two tenants with one name, each with an API and a key. The keys have the same id.
+fn tenants() -> [TestIssuer; 2] {
+    let clock = FixedClock::at(NOW);
+    ["a-api", "b-api"].map(|api| {
+        TestIssuer::new()
+            .for_audience(api)
+            .with_clock(clock.clone())
+    })
+}
+
+fn both(one: &TestIssuer, other: &TestIssuer) -> JwtAuth {
+    one.auth().trust(TrustedIssuer::new(
+        other.issuer(),
+        other.audience(),
+        other.keys(),
+    ))
+}
+
+#[track_caller]
+fn refuses(verifier: &Verifier, token: &str, kind: RejectionKind) {
+    let rejection = verifier.verify_now(token).expect_err("accepted");
+    assert_eq!(rejection.kind(), kind, "{rejection}");
+}
+
+#[test]
+fn both_trusts_accept_their_own_tokens_and_nothing_of_the_other() {
+    let [a, b] = tenants();
+    for auth in [both(&a, &b), both(&b, &a)] {
+        let verifier = auth.verifier();
+        // Twice, so that the cache cannot tell one for the other.
+        for _ in 0..2 {
+            for issuer in [&a, &b] {
+                assert!(verifier.verify_now(&issuer.token().mint()).is_ok());
+            }
+            refuses(&verifier, &a.token().audience("b-api").mint(), BadSignature);
+            refuses(&verifier, &b.token().audience("a-api").mint(), BadSignature);
+            refuses(
+                &verifier,
+                &a.token().audience("c-api").mint(),
+                AudienceMismatch,
+            );
+        }
+    }
+    // One alone is as before.
+    let alone = a.auth().verifier();
+    refuses(&alone, &b.token().mint(), AudienceMismatch);
+    refuses(&alone, &b.token().audience("a-api").mint(), BadSignature);
+}
+
+/// A token for both APIs is accepted under the key of either tenant, as each may issue for its API.
+#[test]
+fn the_key_decides_between_trusts_that_fit() {
+    let [a, b] = tenants();
+    let verifier = both(&a, &b).verifier();
+    for issuer in [&a, &b] {
+        let token = issuer.token().claim("aud", vec!["a-api", "b-api"]);
+        assert!(verifier.verify_now(&token.mint()).is_ok());
+        refuses(&verifier, &token.signed_by_stranger().mint(), BadSignature);
+    }
+}
+
+/// The cache knows under which trust a token was accepted: it ends with the keys of that one.
+#[test]
+fn a_remembered_token_ends_with_the_keys_of_its_own_trust() {
+    let [a, b] = tenants();
+    let verifier = both(&a, &b).verifier();
+    let [of_a, of_b] = [&a, &b].map(|issuer| issuer.token().mint());
+    for token in [&of_a, &of_b, &of_a, &of_b] {
+        assert!(verifier.verify_now(token).is_ok());
+    }
+    b.keys().remove("key-1");
+    assert!(verifier.verify_now(&of_a).is_ok());
+    refuses(&verifier, &of_b, UnknownKey);
+    a.keys().remove("key-1");
+    refuses(&verifier, &of_a, UnknownKey);
+}
+
+/// The rules are those of the trust that accepts the token, remembered or not.
+#[test]
+fn each_trust_has_rules_of_its_own() {
+    let [a, b] = tenants();
+    let auth = a.auth().trust(
+        b.trusted()
+            .required_claims([RequiredClaim::NotBefore])
+            .max_lifetime(Duration::from_secs(300)),
+    );
+    let verifier = auth.verifier();
+    assert!(verifier.verify_now(&a.token().mint()).is_ok());
+    refuses(&verifier, &b.token().mint(), MissingClaim);
+    let dated = b.token().claim("nbf", NOW);
+    for _ in 0..2 {
+        assert!(verifier.verify_now(&dated.mint()).is_ok());
+    }
+    let long = Duration::from_secs(301);
+    refuses(&verifier, &dated.expires_in(long).mint(), InvalidClaim);
+    assert!(
+        verifier
+            .verify_now(&a.token().expires_in(long).mint())
+            .is_ok()
+    );
+}
+
+/// The failure that is told is that of the trust for which the token was meant, in either order.
+#[test]
+fn the_most_telling_failure_is_told() {
+    let [a, b] = tenants();
+    let hmac = TestIssuer::with_secret(Algorithm::HS256, SECRET)
+        .for_audience("a-api")
+        .with_clock(FixedClock::at(NOW));
+    for auth in [both(&a, &b), both(&b, &a)] {
+        let verifier = auth.verifier();
+        refuses(&verifier, &a.token().expired().mint(), Expired);
+        let unknown = a.token().header("kid", "nobody").mint();
+        refuses(&verifier, &unknown, UnknownKey);
+        // The signature is right, so what is wrong behind it counts.
+        refuses(&verifier, &a.token().claim("scope", 5).mint(), InvalidClaim);
+        let denylist = Denylist::default();
+        let verifier = auth.revocation(denylist.clone()).verifier();
+        let token = a.token().mint();
+        let claims: Claims = verifier.verify_now(&token).unwrap();
+        denylist.revoke(&claims).unwrap();
+        refuses(&verifier, &token, Revoked);
+    }
+    for auth in [both(&a, &hmac), both(&hmac, &a)] {
+        let verifier = auth.verifier();
+        for issuer in [&a, &hmac] {
+            assert!(verifier.verify_now(&issuer.token().mint()).is_ok());
+            let forged = issuer.token().signed_by_stranger().mint();
+            refuses(&verifier, &forged, BadSignature);
+        }
+        let other = a.token().header("alg", "RS256").mint();
+        refuses(&verifier, &other, AlgorithmNotAllowed);
+    }
+}
+
+fn remote(network: &Network) -> KeyStore {
+    let keys = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
+    keys.connect_lazy().unwrap()
+}
+
+/// A login that moves from a secret to a published key: its store may be down, and then the tokens
+/// of the secret are served, and those that nobody can judge are no fault of the client's.
+#[tokio::test(start_paused = true)]
+async fn a_secret_serves_beside_a_remote_set_that_is_down() {
+    let old = TestIssuer::with_secret(Algorithm::HS256, SECRET);
+    let new = TestIssuer::new();
+    let network = Network::of(&new);
+    network.is_down();
+    let keys = remote(&network);
+    let auth = old
+        .auth()
+        .trust(TrustedIssuer::new(new.issuer(), new.audience(), &keys));
+    let verifier: Verifier = auth.verifier();
+    assert!(verifier.verify(&old.token().mint()).await.is_ok());
+    let rejection = verifier.verify(&new.token().mint()).await.unwrap_err();
+    assert_eq!(rejection.kind(), KeySourceUnavailable, "{rejection}");
+    assert_eq!(rejection.status(), 503);
+
+    network.publishes(&new);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    for issuer in [&old, &new] {
+        assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
+        let forged = issuer.token().signed_by_stranger().mint();
+        let rejection = verifier.verify(&forged).await.unwrap_err();
+        assert_eq!(rejection.kind(), BadSignature, "{rejection}");
+    }
+}
+
+/// A new key of either set is found, and no set is asked for a token that the other one verifies.
+#[tokio::test(start_paused = true)]
+async fn a_new_key_is_looked_for_in_every_set() {
+    let issuers = [TestIssuer::new(), TestIssuer::new()];
+    let networks = [&issuers[0], &issuers[1]].map(Network::of);
+    let [one, other] = [&networks[0], &networks[1]].map(remote);
+    let auth = JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one);
+    let auth = auth.trust(TrustedIssuer::new(
+        issuers[1].issuer(),
+        issuers[1].audience(),
+        other,
+    ));
+    let verifier: Verifier = auth.verifier();
+    for issuer in &issuers {
+        assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
+    }
+    let asked = || [&networks[0], &networks[1]].map(Network::count);
+    let before = asked();
+    for issuer in &issuers {
+        assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
+    }
+    assert_eq!(asked(), before);
+
+    for at in [1, 0] {
+        // The stores of the issuers are of the test; what counts is what they publish.
+        let next = format!("next-{at}");
+        let successor = TestIssuer::new();
+        let jwks = successor.jwks().replace("key-1", &next);
+        networks[at].publishes_text(jwks);
+        let token = successor.token().header("kid", next).mint();
+        assert!(verifier.verify(&token).await.is_ok(), "set {at}");
+        tokio::time::sleep(Duration::from_secs(120)).await;
+    }
+    let nobody = issuers[0].token().header("kid", "nobody").mint();
+    let rejection = verifier.verify(&nobody).await.unwrap_err();
+    assert_eq!(rejection.kind(), UnknownKey, "{rejection}");
+}
+
+/// One set that hangs takes no key away from tokens of the other.
+#[tokio::test(start_paused = true)]
+async fn a_new_key_of_one_set_counts_though_the_other_set_hangs() {
+    let issuers = [TestIssuer::new(), TestIssuer::new()];
+    for hanging in [0, 1] {
+        let networks = [&issuers[0], &issuers[1]].map(Network::of);
+        let [one, other] = [&networks[0], &networks[1]].map(remote);
+        one.reload().await;
+        other.reload().await;
+        let auth = JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one);
+        let auth = auth.trust(TrustedIssuer::new(
+            issuers[1].issuer(),
+            issuers[1].audience(),
+            other,
+        ));
+        let verifier: Verifier = auth.verifier();
+
+        let successor = TestIssuer::new();
+        networks[1 - hanging].publishes_text(successor.jwks().replace("key-1", "next"));
+        networks[hanging].answers_after(None);
+        let begin = tokio::time::Instant::now();
+        let token = successor.token().header("kid", "next").mint();
+        let verdict = verifier.verify(&token).await;
+        assert!(verdict.is_ok(), "{hanging}: {verdict:?}");
+        // What neither has may still be a key of the one that hangs.
+        let nobody = successor.token().header("kid", "nobody").mint();
+        let rejection = verifier.verify(&nobody).await.unwrap_err();
+        assert_eq!(rejection.kind(), KeySourceUnavailable, "{rejection}");
+        assert!(begin.elapsed() <= Duration::from_secs(11));
+    }
+}

@@ -1,0 +1,19 @@
+//! Rows of the RFCs, published vectors, and readers of tokens that know nothing of this one.
+
+#![cfg(feature = "test-util")]
+
+#[path = "../support/refusals.rs"]
+mod refusals;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod differential;
+mod properties;
+mod rfc6750_challenges;
+mod rfc6750_credentials;
+mod rfc7515_parsing;
+mod rfc7518_algorithms;
+mod rfc7519_claims;
+mod rfc8725_attacks;
+mod rfc9068_profile;
+mod vectors;
