@@ -59,7 +59,7 @@
 //! 3. The token is parsed. A token that no signature could make valid is rejected: it is malformed,
 //!    for example, or expired, or for another audience.
 //! 4. The layer takes one snapshot of the issuer's keys. If the key is missing, the request can
-//!    wait up to 5 seconds for one load of the keys.
+//!    wait up to 5 seconds until the keys are loaded again.
 //! 5. The signature is verified.
 //! 6. The claims are validated.
 //! 7. The revocation checks run.

@@ -1,4 +1,4 @@
-//! How many rejections get into the log: a client must not be able to fill it.
+//! The limits of rejections in the log. A client must not be able to fill the log.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,20 +9,21 @@ use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::telemetry::{count, event, is_heard, short};
 
-/// What a layer has written about its verdicts, and what it has left out.
+/// What a layer has logged about its verdicts, and what it has omitted.
 ///
-/// Everything here is a few counters. A request takes no lock, and nothing grows.
+/// This is a fixed number of counters. A request takes no lock.
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
-    /// One for each kind of rejection.
+    /// One budget for each kind of rejection.
     budgets: [Budget; KINDS],
     /// Outages of the keys, and of the revocation check.
     outages: [Outage; 2],
-    /// Whether there is an outage that has not been reported to have ended.
+    /// Whether there is an outage whose end has not been reported yet.
     is_out: Apart<AtomicBool>,
 }
 
-/// What each accepted request reads, away from what rejected ones write.
+/// A value that each accepted request reads, in another cache line than those that rejected requests
+/// write.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Apart<T>(T);
@@ -48,7 +49,7 @@ impl Reports {
             return;
         }
         match kind {
-            // Else invented key ids would make an outage whenever somebody likes.
+            // Without the guard, any client could report an outage by inventing key ids.
             RejectionKind::KeySourceUnavailable if !rejection.is_without_outage() => {
                 self.outage(0, rejection, seconds(clock.now()));
                 tell_quietly(rejection);
@@ -57,7 +58,7 @@ impl Reports {
                 self.outage(1, rejection, seconds(clock.now()));
                 tell_quietly(rejection);
             }
-            // What a client without a token causes is no news.
+            // Any client can cause this, so it is never logged at a higher level.
             RejectionKind::MissingCredentials => tell_quietly(rejection),
             kind => match self.spend(kind, seconds(clock.now())) {
                 Some(suppressed) => tell(rejection, suppressed),
@@ -66,7 +67,7 @@ impl Reports {
         }
     }
 
-    /// Takes one line from the budget of a kind. Gives the number of lines that were left out since
+    /// Takes one line from the budget of a kind. Returns the number of lines that were omitted since
     /// the last one.
     fn spend(&self, kind: RejectionKind, now: u64) -> Option<u64> {
         let kinds = RejectionKind::ALL.iter().zip(&self.budgets);
@@ -74,7 +75,7 @@ impl Reports {
         budget.spend(now)
     }
 
-    /// Reports the begin of an outage, once.
+    /// Reports the start of an outage, once.
     fn outage(&self, at: usize, rejection: &Rejection, now: u64) {
         let Some(outage) = self.outages.get(at) else {
             return;
@@ -92,7 +93,7 @@ impl Reports {
         );
     }
 
-    /// Reports the end of outages in which nobody was rejected for a while.
+    /// Reports the end of outages during which no request was rejected for a while.
     fn end_outages(&self, now: u64) {
         let kinds = [
             RejectionKind::KeySourceUnavailable,
@@ -115,7 +116,7 @@ impl Reports {
         }
         if !is_out {
             self.is_out.0.store(false, Ordering::SeqCst);
-            // One that has begun meanwhile has perhaps set it before.
+            // An outage that has started in the meantime may have set the flag before the line above.
             if self.outages.iter().any(Outage::is_on) {
                 self.is_out.0.store(true, Ordering::SeqCst);
             }
@@ -123,7 +124,7 @@ impl Reports {
     }
 }
 
-/// The event of a rejection. Level and message are constants, so there is a call for each of them.
+/// The event of a rejection. Level and message must be constants, so each pair needs its own call.
 macro_rules! with_message {
     ($message:literal, $level:ident, $rejection:ident, $suppressed:expr) => {
         event!(
@@ -156,7 +157,7 @@ macro_rules! of_rejection {
     };
 }
 
-/// One line at the level that is on by default.
+/// Logs one line at the level that is on by default.
 fn tell(rejection: &Rejection, suppressed: u64) {
     of_rejection!(info, error, rejection, suppressed);
 }
@@ -165,8 +166,8 @@ fn tell_quietly(rejection: &Rejection) {
     of_rejection!(debug, debug, rejection, 0_u64);
 }
 
-/// Whether there is a request, and something else about it than its token was to blame. A token may
-/// come without one: a verifier gets its text alone.
+/// Whether something about the request was wrong, and not the token itself. A verifier gets only the
+/// text of a token, so there may be no request.
 fn is_of_request(kind: RejectionKind) -> bool {
     matches!(
         kind,
@@ -178,17 +179,17 @@ fn is_of_request(kind: RejectionKind) -> bool {
     )
 }
 
-/// Reports a rejection by an extractor or a guard, which knows nothing of the layer outside. Each
-/// thread counts for itself, so that they do not wait for one another's memory.
+/// Reports a rejection by an extractor or a guard, which does not know the layer outside. Each thread
+/// has its own counters, so that threads do not contend for memory.
 pub(crate) fn rejected(rejection: &Rejection) {
     thread_local! {
         static OF_GUARDS: Reports = Reports::default();
     }
-    // While a thread ends, nobody listens.
+    // The counters are gone while a thread ends. Then nothing is reported.
     let _ = OF_GUARDS.try_with(|reports| reports.rejected(rejection, &SystemClock));
 }
 
-/// The lines that one kind of rejection may have in a window of time.
+/// The number of lines that one kind of rejection may write in a window of time.
 #[derive(Debug, Default)]
 struct Budget {
     window: AtomicU64,
@@ -197,10 +198,10 @@ struct Budget {
 }
 
 impl Budget {
-    /// Two requests at the turn of a window may both begin it: then there are a few lines more.
+    /// Two requests at the start of a window may both reset the count. Then there are a few more lines.
     fn spend(&self, now: u64) -> Option<u64> {
         let window = now / WINDOW.as_secs();
-        // Any other window is a new one, so that a clock that is set back does not silence the log.
+        // Any other window counts as new, so that a clock that is set back does not silence the log.
         if self.window.swap(window, Ordering::Relaxed) != window {
             self.spent.store(0, Ordering::Relaxed);
         }
@@ -213,7 +214,7 @@ impl Budget {
     }
 }
 
-/// A time in which requests are answered with 503. Zero means that there is none.
+/// A period in which requests are answered with 503. Zero means that there is none.
 #[derive(Debug, Default)]
 struct Outage {
     since: AtomicU64,
@@ -228,7 +229,7 @@ enum State {
 }
 
 impl Outage {
-    /// Counts a request; says whether the outage had begun before it.
+    /// Counts a request. Returns whether the outage had started before it.
     fn goes_on(&self, now: u64) -> bool {
         self.last.store(now, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -242,7 +243,7 @@ impl Outage {
         self.since.load(Ordering::SeqCst) != 0
     }
 
-    /// Ends an outage in which no request was rejected for a while.
+    /// Ends an outage during which no request was rejected for a while.
     fn end(&self, now: u64) -> State {
         let since = self.since.load(Ordering::Relaxed);
         if since == 0 {
@@ -272,11 +273,11 @@ fn seconds(time: SystemTime) -> u64 {
 }
 
 const KINDS: usize = RejectionKind::ALL.len();
-/// Lines of one kind in a window, and how long that is.
+/// Maximum number of lines of one kind in a window, and the length of the window.
 const LINES: u64 = 10;
 const WINDOW: Duration = Duration::from_secs(10);
-/// An outage has ended when nobody was rejected for so long. Requests that need no new key are
-/// accepted during an outage, so one of them does not end it.
+/// An outage has ended when no request was rejected for this time. Requests that need no new key are
+/// accepted during an outage, so an accepted request alone does not end it.
 const QUIET: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

@@ -56,10 +56,10 @@ use crate::keys::store::KeyStore;
 use crate::layer::JwtAuth;
 use crate::policy::trusted_issuer::TrustedIssuer;
 
-/// Issuer for tests, with keys of its own.
+/// Issuer for tests, with its own keys.
 ///
-/// It is called `https://as.example` and issues for `https://api.example`, unless told otherwise.
-/// Clones share their keys.
+/// Default: its issuer is `https://as.example`, and its audience is `https://api.example`. Clones share
+/// their keys.
 #[derive(Clone)]
 #[must_use]
 pub struct TestIssuer {
@@ -68,28 +68,28 @@ pub struct TestIssuer {
     clock: Arc<dyn Clock>,
     keys: KeyStore,
     signers: Arc<RwLock<Vec<Arc<Signer>>>>,
-    /// Tokens with an id of their own, for the next id.
+    /// The number of tokens with a generated id, for the next id.
     minted: Arc<AtomicU64>,
 }
 
 impl TestIssuer {
-    /// An issuer that signs with ES256.
+    /// Creates an issuer that signs with ES256.
     pub fn new() -> Self {
         Self::with_algorithm(Algorithm::ES256)
     }
 
-    /// An issuer that signs with this algorithm, with a fresh key.
+    /// Creates an issuer that signs with this algorithm, with a new key.
     pub fn with_algorithm(algorithm: Algorithm) -> Self {
         Self::of(Signer::generate(algorithm, "key-1"))
     }
 
-    /// An issuer that shares a secret with the API: a login of one's own. The secret may be any text
-    /// that is long enough, also a pass phrase.
+    /// Creates an issuer that shares a secret with the API, for a login of your own. The secret can be
+    /// any text that is long enough, even a pass phrase.
     ///
     /// # Panics
     ///
-    /// If the algorithm is not symmetric, or the secret too short for it: at least 32, 48 or 64
-    /// bytes for `HS256`, `HS384` or `HS512`.
+    /// If the algorithm is not symmetric, or if the secret is too short for it. The minimum length is
+    /// 32, 48 or 64 bytes for `HS256`, `HS384` or `HS512`.
     pub fn with_secret(algorithm: Algorithm, secret: &[u8]) -> Self {
         Self::of(Signer::from_secret(algorithm, secret, "key-1"))
     }
@@ -105,16 +105,17 @@ impl TestIssuer {
         }
     }
 
-    /// An issuer in the place of the first one that a layer trusts, and the layer with its keys.
+    /// Replaces the keys of the first issuer that a layer trusts. Returns a test issuer with the new
+    /// keys, and the changed layer.
     ///
-    /// The issuer has the name and the audience of that one, and signs with an algorithm that the
-    /// layer accepts from it: the first of its [`algorithms`](JwtAuth::algorithms), else ES256.
-    /// The layer keeps all its settings. The issuer reads the time from the clock of the layer.
-    /// Other issuers that the layer trusts stay as they are.
+    /// The test issuer has the name and the audience of the replaced issuer. It signs with an algorithm
+    /// that the layer accepts from this issuer: the first of its [`algorithms`](JwtAuth::algorithms), or
+    /// ES256 if none are set. It reads the time from the clock of the layer. The layer keeps all its
+    /// settings and its other issuers.
     ///
     /// # Panics
     ///
-    /// If the layer accepts no algorithm at all.
+    /// If the layer accepts no algorithm.
     ///
     /// # Example: the settings of production
     ///
@@ -175,24 +176,24 @@ impl TestIssuer {
         (issuer, auth)
     }
 
-    /// This issuer for [`JwtAuth::trust`], beside another one.
+    /// Returns this issuer as an argument of [`JwtAuth::trust`].
     pub fn trusted(&self) -> TrustedIssuer {
         TrustedIssuer::new(self.issuer(), self.audience(), self.keys())
     }
 
-    /// Names the issuer, the `iss` of its tokens.
+    /// Sets the name of the issuer, which is the `iss` of its tokens.
     pub fn named(mut self, issuer: &str) -> Self {
         self.issuer = issuer.into();
         self
     }
 
-    /// Names the API, the `aud` of its tokens.
+    /// Sets the audience, which is the `aud` of its tokens.
     pub fn for_audience(mut self, audience: &str) -> Self {
         self.audience = audience.into();
         self
     }
 
-    /// Reads the time from this clock, for its tokens and for [`auth`](Self::auth).
+    /// Sets the clock of the issuer, which is used for its tokens and for [`auth`](Self::auth).
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         let time = Arc::clone(&self.clock);
@@ -200,45 +201,45 @@ impl TestIssuer {
         self
     }
 
-    /// Its name.
+    /// The name of the issuer.
     ///
     /// # Panics
     ///
-    /// If it was given one that no issuer can have.
+    /// If [`named`](Self::named) was called with an invalid name.
     #[must_use]
     pub fn issuer(&self) -> Issuer {
         Issuer::new(&self.issuer).expect("`named` was given the name of an issuer")
     }
 
-    /// The API that it issues for.
+    /// The audience of its tokens.
     ///
     /// # Panics
     ///
-    /// If it was given an empty one.
+    /// If [`for_audience`](Self::for_audience) was called with an empty name.
     #[must_use]
     pub fn audience(&self) -> Audience {
         Audience::new(&self.audience).expect("`for_audience` was given an audience")
     }
 
-    /// Its keys, as the API has them: they follow [`rotate`](Self::rotate).
+    /// Its keys, as the API uses them. The store follows [`rotate`](Self::rotate).
     #[must_use]
     pub fn keys(&self) -> KeyStore {
         self.keys.clone()
     }
 
-    /// The verification key of the tokens that it mints now.
+    /// The current verification key.
     #[must_use]
     pub fn key(&self) -> Key {
         self.signer().key()
     }
 
-    /// The same key as a JSON Web Key; for a secret it has the secret.
+    /// The current verification key as a JSON Web Key. For a symmetric algorithm it contains the secret.
     #[must_use]
     pub fn jwk(&self) -> Value {
         self.signer().jwk()
     }
 
-    /// All its keys as a JSON Web Key Set, the newest first; secrets are left out.
+    /// All its keys as a JSON Web Key Set, with the newest first and without secrets.
     #[must_use]
     pub fn jwks(&self) -> String {
         let signers = self.signers.read().unwrap_or_else(PoisonError::into_inner);
@@ -251,14 +252,15 @@ impl TestIssuer {
         json!({ "keys": keys }).to_string()
     }
 
-    /// A layer that accepts its tokens, with its clock.
+    /// Creates a layer that accepts the tokens of this issuer and uses its clock.
     pub fn auth(&self) -> JwtAuth {
         let clock = Arc::clone(&self.clock);
         JwtAuth::new(self.issuer(), self.audience(), self.keys()).clock(move || clock.now())
     }
 
-    /// Signs with a new key from now on. The old ones stay in the store until they are removed
-    /// from it: [`keys`](Self::keys)`().remove(..)`.
+    /// Creates a new key and signs with it from now on. Returns its id.
+    ///
+    /// The old keys stay in the store until they are removed, with [`keys`](Self::keys)`().remove(..)`.
     pub fn rotate(&self) -> KeyId {
         let mut signers = self.signers.write().unwrap_or_else(PoisonError::into_inner);
         let algorithm = signers
@@ -272,10 +274,10 @@ impl TestIssuer {
         self.keys.rotate(key)
     }
 
-    /// A token to be minted: good unless it is told to be bad, for 5 minutes.
+    /// Creates a token to mint. It is valid for 5 minutes, unless a method of [`TestToken`] changes it.
     ///
-    /// It is an RFC 9068 access token of subject `subject-1` and client `client-1`, without scopes,
-    /// and with a `jti` that no other token of this issuer has.
+    /// It is an RFC 9068 access token with the subject `subject-1` and the client `client-1`, without
+    /// scopes. Its `jti` is unique for this issuer.
     pub fn token(&self) -> TestToken {
         let now = self
             .clock
@@ -329,19 +331,19 @@ impl fmt::Debug for TestIssuer {
 pub struct FixedClock(Arc<AtomicU64>);
 
 impl FixedClock {
-    /// A clock that shows this many seconds since the epoch.
+    /// Creates a clock that shows this many seconds since the epoch.
     #[must_use]
     pub fn at(seconds: u64) -> Self {
         Self(Arc::new(AtomicU64::new(seconds.saturating_mul(1_000))))
     }
 
-    /// Moves it forward, to the millisecond.
+    /// Moves the clock forward. The resolution is one millisecond.
     pub fn advance(&self, by: Duration) {
         let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.0.fetch_add(by, Ordering::Relaxed);
     }
 
-    /// Sets it to this many seconds since the epoch, which may be in its past.
+    /// Sets the clock to this many seconds since the epoch. It can be set back.
     pub fn set(&self, seconds: u64) {
         self.0
             .store(seconds.saturating_mul(1_000), Ordering::Relaxed);

@@ -37,7 +37,7 @@ impl Signer {
         match algorithm {
             Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
                 let mut secret = [0; 64];
-                fill(&mut secret).expect("the system has random octets");
+                fill(&mut secret).expect("the system has random bytes");
                 Self::from_secret(algorithm, &secret, id)
             }
             Algorithm::RS256
@@ -183,5 +183,5 @@ fn known(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
     }
 }
 
-/// Octets of a PKCS #8 document before the PKCS #1 key in it, for an RSA key of 2048 bits.
+/// Bytes of a PKCS #8 document before the PKCS #1 key in it, for an RSA key of 2048 bits.
 const PKCS8_RSA_2048_HEAD: usize = 26;

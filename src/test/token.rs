@@ -1,4 +1,4 @@
-//! A token to be minted.
+//! [`TestToken`]: a token to mint.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use serde_json::{Map, Value, json};
 
 use crate::test::signer::Signer;
 
-/// Token of a [`TestIssuer`](super::TestIssuer), good or bad; [`mint`](Self::mint) gives its text.
+/// Token of a [`TestIssuer`](super::TestIssuer), valid or invalid. [`mint`](Self::mint) returns its text.
 #[derive(Clone)]
 #[must_use]
 pub struct TestToken {
     signer: Arc<Signer>,
     now: u64,
-    /// How many tokens the issuer has minted, as long as this one gets an id of its own.
+    /// The number of tokens that the issuer has minted. `None` if the id of this token was set.
     minted: Option<Arc<AtomicU64>>,
     header: Map<String, Value>,
     claims: Map<String, Value>,
@@ -73,7 +73,7 @@ impl TestToken {
         self.claim("sub", subject)
     }
 
-    /// Sets `scope`: names separated by spaces.
+    /// Sets `scope`, with names separated by spaces.
     pub fn scope(self, scope: &str) -> Self {
         self.claim("scope", scope)
     }
@@ -83,39 +83,39 @@ impl TestToken {
         self.claim("roles", roles.into_iter().collect::<Vec<_>>())
     }
 
-    /// Sets any claim.
+    /// Sets a claim.
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.minted = self.minted.filter(|_| name != "jti");
         self.claims.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Leaves a claim out.
+    /// Removes a claim.
     pub fn without(mut self, name: &str) -> Self {
         self.minted = self.minted.filter(|_| name != "jti");
         self.claims.remove(name);
         self
     }
 
-    /// Sets any header parameter.
+    /// Sets a header parameter.
     pub fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.header.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Leaves a header parameter out.
+    /// Removes a header parameter.
     pub fn without_header(mut self, name: &str) -> Self {
         self.header.remove(name);
         self
     }
 
-    /// Sets `exp` to so much from now.
+    /// Sets `exp` to this time from now.
     pub fn expires_in(self, lifetime: Duration) -> Self {
         let end = self.now.saturating_add(lifetime.as_secs());
         self.claim("exp", end)
     }
 
-    /// Expired an hour ago.
+    /// Makes the token expire an hour ago.
     pub fn expired(self) -> Self {
         let (start, end) = (
             self.now.saturating_sub(2 * HOUR),
@@ -124,53 +124,54 @@ impl TestToken {
         self.claim("iat", start).claim("exp", end)
     }
 
-    /// Not valid before an hour from now.
+    /// Makes the token valid only from an hour from now.
     pub fn not_yet_valid(self) -> Self {
         let start = self.now.saturating_add(HOUR);
         self.claim("nbf", start)
     }
 
-    /// Issued for another API.
+    /// Sets `aud`, to issue the token for another API.
     pub fn audience(self, audience: &str) -> Self {
         self.claim("aud", audience)
     }
 
-    /// Says that another issuer issued it.
+    /// Sets `iss`, to claim that another issuer issued the token.
     pub fn issuer(self, issuer: &str) -> Self {
         self.claim("iss", issuer)
     }
 
-    /// Changed after it was signed: it says `"role":"admin"`.
+    /// Changes the token after it was signed: adds `"role":"admin"` to its claims.
     pub fn tampered(mut self) -> Self {
         self.flaw = Flaw::Tampered;
         self
     }
 
-    /// Signed with another key than its key id names.
+    /// Signs the token with a key other than the one that its key id names.
     pub fn signed_by_stranger(mut self) -> Self {
         self.flaw = Flaw::Stranger;
         self
     }
 
-    /// Not signed: `alg` is `none`.
+    /// Leaves the token unsigned, with `none` as `alg`.
     pub fn unsigned(mut self) -> Self {
         self.flaw = Flaw::Unsigned;
         self.header("alg", "none")
     }
 
-    /// Signs these octets as the header instead.
+    /// Signs these bytes as the header instead.
     pub fn raw_header(mut self, header: impl AsRef<[u8]>) -> Self {
         self.raw_header = Some(header.as_ref().to_vec());
         self
     }
 
-    /// Signs these octets as the claims instead.
+    /// Signs these bytes as the claims instead.
     pub fn raw_claims(mut self, claims: impl AsRef<[u8]>) -> Self {
         self.raw_claims = Some(claims.as_ref().to_vec());
         self
     }
 
-    /// The token. Each call mints another one, with a `jti` of its own unless you have set it.
+    /// Mints the token and returns its text. Each call mints a new token with a new `jti`, unless the
+    /// `jti` was set or removed.
     #[must_use]
     pub fn mint(&self) -> String {
         let header = encode(&self.raw_header, &self.header);
@@ -215,7 +216,7 @@ fn object(value: Value) -> Map<String, Value> {
 
 fn encode(raw: &Option<Vec<u8>>, members: &Map<String, Value>) -> String {
     match raw {
-        Some(octets) => URL_SAFE_NO_PAD.encode(octets),
+        Some(bytes) => URL_SAFE_NO_PAD.encode(bytes),
         None => URL_SAFE_NO_PAD.encode(Value::Object(members.clone()).to_string()),
     }
 }
