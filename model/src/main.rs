@@ -21,7 +21,12 @@ mod sync;
 
 /// The crate's own files.
 #[path = "../../src"]
-#[allow(dead_code, reason = "the model uses a part of them")]
+#[allow(
+    dead_code,
+    unexpected_cfgs,
+    unused_imports,
+    reason = "the model uses a part of them"
+)]
 mod own {
     pub(crate) mod cache;
     pub(crate) mod clock;
@@ -29,7 +34,7 @@ mod own {
 
 use loom::sync::Arc;
 use loom::thread;
-use own::cache::{Cache, Grow, Growth, Lifetime, Limits};
+use own::cache::{self, Cache, Grow, Growth, Lifetime, Limits};
 use own::clock::{self, NumericDate};
 
 impl Grow for u32 {

@@ -320,7 +320,7 @@ impl Key {
         )
     }
 
-    /// Whether a token without a key id, or with this one, is a candidate for it.
+    /// Whether the key was given an id; without one, its id is its thumbprint.
     pub(crate) fn is_named(&self) -> bool {
         self.0.named
     }
