@@ -147,20 +147,22 @@ impl Replicated {
                 format!("`{name}` in the header is not that of the claims"),
             )
         };
-        if self
-            .issuer
-            .as_ref()
-            .is_some_and(|issuer| *issuer != claims.issuer().unwrap_or_default())
-        {
+        if self.issuer.is_some() && self.issuer.as_deref() != claims.issuer() {
             return Err(differs("iss"));
         }
-        if self.subject.is_some() && self.subject.as_deref() != claims.subject() {
+        // An empty subject is none, here as in the claims.
+        let subject = self
+            .subject
+            .as_deref()
+            .filter(|subject| !subject.is_empty());
+        if self.subject.is_some() && subject != claims.subject() {
             return Err(differs("sub"));
         }
+        // An empty list is a value too: not the same as no `aud`.
         if self
             .audience
             .as_ref()
-            .is_some_and(|audience| !claims.audience().eq(audience))
+            .is_some_and(|audience| !claims.has_audience() || !claims.audience().eq(audience))
         {
             return Err(differs("aud"));
         }

@@ -784,6 +784,16 @@ fn refuses_replicated_claims_that_differ() {
         fixture.refuses(&token().header(name, value).mint(), InvalidClaim);
     }
     fixture.refuses(&token().without("sub").mint(), InvalidClaim);
+    // An empty value is a value, and differs from a claim that is not there.
+    for (name, empty) in [("iss", json!("")), ("aud", json!([]))] {
+        let token = fixture.token().without(name).header(name, empty);
+        fixture.refuses(&token.mint(), InvalidClaim);
+    }
+    // But for the subject: an empty one is none, in both places.
+    let empty = || fixture.token().header("sub", "");
+    fixture.accepts(&empty().without("sub").mint());
+    fixture.accepts(&empty().claim("sub", "").mint());
+    fixture.refuses(&empty().mint(), InvalidClaim);
     for name in ["iss", "sub", "aud"] {
         fixture.refuses(&token().header(name, 1).mint(), MalformedToken);
     }
