@@ -52,7 +52,7 @@ mod accepted {
 }
 
 /// Tokens that are refused, each for one reason; ES256.
-mod refused {
+mod rejected {
     use super::*;
     use tower_jwt_auth::test::TestIssuer;
     use tower_jwt_auth::{Algorithm, RejectionKind};

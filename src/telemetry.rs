@@ -125,7 +125,7 @@ pub(crate) fn hook_panicked() {
     );
 }
 
-pub(crate) fn keys_refused(reason: &impl fmt::Display) {
+pub(crate) fn keys_rejected(reason: &impl fmt::Display) {
     let reason = short(reason);
     event!(
         warn,
@@ -222,7 +222,7 @@ pub(crate) fn keys_abandoned(source: &str, reason: &str) {
 }
 
 #[cfg(feature = "_refresh")]
-pub(crate) fn key_id_refused() {
+pub(crate) fn key_id_rejected() {
     event!(
         debug,
         "jwt_key_id_refused",

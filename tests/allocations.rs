@@ -217,11 +217,11 @@ fn a_request_costs_few_allocations() {
     assert_eq!(count(&auth(), &fresh, 200), 8);
     // No token, and what is none: the rejection that rides along, and the label of the metric. The
     // headers of the response take the place of those of the request, if it has any.
-    let refused = if cfg!(feature = "metrics") { 4 } else { 3 };
-    assert_eq!(count(&auth(), &vec![String::new(); 8], 401), refused + 2);
-    assert_eq!(count(&auth(), &vec!["a!".to_owned(); 8], 400), refused);
+    let rejected = if cfg!(feature = "metrics") { 4 } else { 3 };
+    assert_eq!(count(&auth(), &vec![String::new(); 8], 401), rejected + 2);
+    assert_eq!(count(&auth(), &vec!["a!".to_owned(); 8], 400), rejected);
     // So does a long text that is no token: nothing of it is copied or decoded.
-    assert_eq!(count(&auth(), &vec!["x".repeat(1_400); 8], 401), refused);
+    assert_eq!(count(&auth(), &vec!["x".repeat(1_400); 8], 401), rejected);
     // LIMIT-D1: nor of one that is too long, under whatever scheme.
     for scheme in ["Bearer", "Basic", "Negotiate"] {
         for text in ["a".repeat(1 << 20), fresh[0].repeat(1_000)] {

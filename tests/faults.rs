@@ -119,7 +119,7 @@ impl Api {
     }
 
     /// Why a token is refused, if it is. A refusal for want of keys is 503, any other 401.
-    async fn refusal(&self, token: &str) -> Option<RejectionKind> {
+    async fn rejection(&self, token: &str) -> Option<RejectionKind> {
         let rejection = self.verifier.verify(token).await.err()?;
         let expected = match rejection.kind() {
             KeySourceUnavailable => 503,
@@ -130,17 +130,21 @@ impl Api {
     }
 
     /// The same without waiting.
-    fn refusal_now(&self, token: &str) -> Option<RejectionKind> {
+    fn rejection_now(&self, token: &str) -> Option<RejectionKind> {
         Some(self.verifier.verify_now(token).err()?.kind())
     }
 
     /// The verdicts on a good token, a forged one, and one whose key id is invented.
-    async fn refusals(&self, issuer: &FaultyIssuer, invented: &str) -> [Option<RejectionKind>; 3] {
+    async fn rejections(
+        &self,
+        issuer: &FaultyIssuer,
+        invented: &str,
+    ) -> [Option<RejectionKind>; 3] {
         let unknown = issuer.signer.token().header("kid", invented).mint();
         [
-            self.refusal(&self.good).await,
-            self.refusal(&self.forged).await,
-            self.refusal(&unknown).await,
+            self.rejection(&self.good).await,
+            self.rejection(&self.forged).await,
+            self.rejection(&unknown).await,
         ]
     }
 }
@@ -153,7 +157,7 @@ async fn is_outlived(fault: Fault, reason: &str) {
     let api = Api::new(&issuer, &keys);
     assert_eq!(issuer.requests(), 1, "one fetch at the start");
     assert_eq!(
-        api.refusals(&issuer, "invented-1").await,
+        api.rejections(&issuer, "invented-1").await,
         [None, Some(BadSignature), Some(UnknownKey)],
         "before"
     );
@@ -166,13 +170,13 @@ async fn is_outlived(fault: Fault, reason: &str) {
         if place.failing_requests(fault) > 0 {
             issuer.has_been_asked(before + 1).await;
         }
-        assert_eq!(api.refusal_now(&api.good), None, "while it loads");
+        assert_eq!(api.rejection_now(&api.good), None, "while it loads");
         // The load may bring the key of it, once it is known to run.
         let expected = match place.failing_requests(fault) {
             0 => BadSignature,
             _ => KeySourceUnavailable,
         };
-        assert_eq!(api.refusal_now(&api.forged), Some(expected));
+        assert_eq!(api.rejection_now(&api.forged), Some(expected));
         // There was no wait for the load, for it goes on.
         assert!(!hangs(fault) || keys.status().failing.is_none());
     });
@@ -185,13 +189,13 @@ async fn is_outlived(fault: Fault, reason: &str) {
     assert_eq!((status.loads, status.generation), (3, 0), "nothing changed");
 
     assert_eq!(
-        api.refusals(&issuer, "invented-2").await,
+        api.rejections(&issuer, "invented-2").await,
         [None, Some(KeySourceUnavailable), Some(KeySourceUnavailable)],
         "during: that the issuer cannot be asked is not the token's fault"
     );
     issuer.signer.rotate();
     let rotated = issuer.signer.token().mint();
-    assert_eq!(api.refusal(&rotated).await, Some(KeySourceUnavailable));
+    assert_eq!(api.rejection(&rotated).await, Some(KeySourceUnavailable));
 
     // The reload, and one for each of the two key ids. A machine that was too slow for this sees
     // the first retries of its own accord, a second and more apart.
@@ -213,7 +217,7 @@ async fn is_outlived(fault: Fault, reason: &str) {
     assert_eq!(status.freshness, Freshness::Fresh);
     assert_eq!(issuer.requests() - before, 1, "one fetch");
     assert_eq!(
-        api.refusal(&rotated).await,
+        api.rejection(&rotated).await,
         None,
         "the key that came meanwhile"
     );
@@ -224,7 +228,7 @@ async fn is_outlived(fault: Fault, reason: &str) {
         (1, KeySourceUnavailable)
     };
     assert_eq!(
-        api.refusals(&issuer, "invented-3").await,
+        api.rejections(&issuer, "invented-3").await,
         [None, Some(BadSignature), Some(unknown)],
         "after"
     );
@@ -255,7 +259,7 @@ async fn is_told_at_the_start(place: Place, fault: Fault, reason: &str) {
         "{failing}"
     );
     assert_eq!(
-        api.refusals(&issuer, "invented-1").await,
+        api.rejections(&issuer, "invented-1").await,
         [Some(KeySourceUnavailable); 3],
         "nothing can be said about any token"
     );
@@ -265,7 +269,7 @@ async fn is_told_at_the_start(place: Place, fault: Fault, reason: &str) {
     assert!(keys.is_ready());
     assert!(keys.status().failing.is_none());
     assert_eq!(
-        api.refusals(&issuer, "invented-2").await,
+        api.rejections(&issuer, "invented-2").await,
         [None, Some(BadSignature), Some(UnknownKey)],
         "after"
     );
@@ -455,7 +459,7 @@ async fn takes_odd_answers_that_are_good() {
         let keys = connect(&issuer).await;
         let api = Api::new(&issuer, &keys);
         assert_eq!(
-            api.refusals(&issuer, "invented").await,
+            api.rejections(&issuer, "invented").await,
             [None, Some(BadSignature), Some(UnknownKey)],
             "{fault:?}"
         );
@@ -535,19 +539,19 @@ async fn follows_keys_that_flap() {
     let of_other = other.token().header("kid", "key-9").mint();
     for round in 0..10 {
         // The set of the one, then that of the other.
-        assert_eq!(api.refusal_now(&api.good), None, "round {round}");
+        assert_eq!(api.rejection_now(&api.good), None, "round {round}");
         keys.reload().await;
         assert_eq!(keys.generation(), 2 * round + 1);
-        assert_eq!(api.refusal_now(&of_other), None, "round {round}");
+        assert_eq!(api.rejection_now(&of_other), None, "round {round}");
         keys.reload().await;
     }
     assert_eq!(issuer.requests(), 21);
 
     // The same when the tokens cause the fetches.
-    assert_eq!(api.refusal(&of_other).await, None);
-    assert_eq!(api.refusal(&api.good).await, None);
+    assert_eq!(api.rejection(&of_other).await, None);
+    assert_eq!(api.rejection(&api.good).await, None);
     assert_eq!(issuer.requests(), 23);
-    assert!(api.refusal(&api.forged).await.is_some());
+    assert!(api.rejection(&api.forged).await.is_some());
     assert_eq!(issuer.requests(), 24);
 }
 
@@ -560,15 +564,15 @@ async fn a_clock_that_jumps_changes_the_verdicts_on_tokens_and_nothing_about_key
     let verifier = JwtAuth::new(signer.issuer(), signer.audience(), &keys)
         .clock(clock.clone())
         .verifier();
-    let refusal = |token: &str| Some(verifier.verify_now(token).err()?.kind());
+    let rejection = |token: &str| Some(verifier.verify_now(token).err()?.kind());
     let first = signer.token().mint();
-    assert_eq!(refusal(&first), None);
+    assert_eq!(rejection(&first), None);
 
     for jump in [START + 3_600, START + 100 * YEAR] {
         clock.set(jump);
-        assert_eq!(refusal(&first), Some(RejectionKind::Expired), "at {jump}");
+        assert_eq!(rejection(&first), Some(RejectionKind::Expired), "at {jump}");
         let later = signer.token().mint();
-        assert_eq!(refusal(&later), None, "at {jump}");
+        assert_eq!(rejection(&later), None, "at {jump}");
         let status = keys.status();
         assert_eq!(status.freshness, Freshness::Fresh, "at {jump}");
         // 80 % of ten minutes, more or less.
@@ -577,15 +581,15 @@ async fn a_clock_that_jumps_changes_the_verdicts_on_tokens_and_nothing_about_key
         assert_eq!(issuer.requests(), 1, "keys age by the time that passes");
 
         clock.set(START);
-        assert_eq!(refusal(&later), Some(RejectionKind::NotYetValid));
-        assert_eq!(refusal(&first), None, "back again from {jump}");
+        assert_eq!(rejection(&later), Some(RejectionKind::NotYetValid));
+        assert_eq!(rejection(&first), None, "back again from {jump}");
     }
 
     // And they are fetched again as ever.
     clock.set(0);
     issuer.signer.rotate();
     keys.reload().await;
-    assert_eq!(refusal(&signer.token().mint()), None, "in 1970");
+    assert_eq!(rejection(&signer.token().mint()), None, "in 1970");
     assert_eq!(issuer.requests(), 2);
 }
 
@@ -629,12 +633,12 @@ async fn a_client_of_ones_own_must_not_follow_redirects() {
             // Whoever stands there has keys, which are not believed.
             let api = Api::new(&issuer, &keys);
             let token = issuer.stranger.token().mint();
-            assert_eq!(api.refusal(&token).await, Some(KeySourceUnavailable));
+            assert_eq!(api.rejection(&token).await, Some(KeySourceUnavailable));
 
             issuer.recovers();
             keys.reload().await;
-            assert_eq!(api.refusal(&api.good).await, None, "{place:?}: {reason}");
-            assert_eq!(api.refusal(&token).await, Some(BadSignature));
+            assert_eq!(api.rejection(&api.good).await, None, "{place:?}: {reason}");
+            assert_eq!(api.rejection(&token).await, Some(BadSignature));
         }
     }
 }
@@ -661,7 +665,7 @@ async fn asks_over_the_wire_whether_there_is_something_new() {
     let status = keys.status();
     assert_eq!((status.loads, status.generation), (3, 0), "{status}");
     let api = Api::new(&issuer, &keys);
-    assert_eq!(api.refusal_now(&api.good), None);
+    assert_eq!(api.rejection_now(&api.good), None);
 
     // The twin: another tag, another set.
     issuer.signer.rotate();
@@ -669,7 +673,7 @@ async fn asks_over_the_wire_whether_there_is_something_new() {
     keys.reload().await;
     assert_eq!(keys.generation(), 1);
     let rotated = issuer.signer.token().mint();
-    assert_eq!(api.refusal_now(&rotated), None);
+    assert_eq!(api.rejection_now(&rotated), None);
 
     // And no tag, no condition.
     issuer.also_sends("");
@@ -743,7 +747,7 @@ async fn finds_the_second_form_of_metadata_when_the_first_fails() {
         assert_eq!(issuer.strayed(), 0, "{fault:?}");
         let api = Api::new(&issuer, &keys);
         assert_eq!(
-            api.refusals(&issuer, "invented").await,
+            api.rejections(&issuer, "invented").await,
             [None, Some(BadSignature), Some(UnknownKey)],
             "{fault:?}"
         );
@@ -789,7 +793,7 @@ async fn algorithms_that_metadata_list_allow_nothing() {
     issuer.publishes_in_turn([format!(r#"{{"keys":[{}]}}"#, both.join(","))]);
     let keys = Place::Metadata.keys(&issuer).connect().await.unwrap();
     let api = Api::new(&issuer, &keys);
-    assert_eq!(api.refusal(&api.good).await, None);
+    assert_eq!(api.rejection(&api.good).await, None);
 
     let jwk = issuer.signer.jwk();
     let x = jwk.get("x").and_then(|x| x.as_str()).unwrap();
@@ -797,23 +801,23 @@ async fn algorithms_that_metadata_list_allow_nothing() {
         for id in ["key-1", "key-9"] {
             let forger = TestIssuer::with_secret(Algorithm::HS256, secret.as_bytes());
             let token = forger.named(&issuer.url("")).token().header("kid", id);
-            let refusal = api.refusal(&token.mint()).await;
-            assert_eq!(refusal, Some(RejectionKind::AlgorithmNotAllowed));
+            let rejection = api.rejection(&token.mint()).await;
+            assert_eq!(rejection, Some(RejectionKind::AlgorithmNotAllowed));
         }
     }
     let unsigned = issuer.signer.token().unsigned().mint();
-    let refusal = api.refusal(&unsigned).await;
-    assert_eq!(refusal, Some(RejectionKind::AlgorithmNotAllowed));
+    let rejection = api.rejection(&unsigned).await;
+    assert_eq!(rejection, Some(RejectionKind::AlgorithmNotAllowed));
 
     // RS256 is good for whoever takes every key, and not for whoever takes ES256 alone.
     let other = rsa.token().header("kid", "key-9").mint();
-    assert_eq!(api.refusal(&other).await, None);
+    assert_eq!(api.rejection(&other).await, None);
     let narrow = JwtAuth::new(rsa.issuer(), rsa.audience(), &keys)
         .algorithms([Algorithm::ES256])
         .verifier();
     assert!(narrow.verify(&api.good).await.is_ok());
-    let refusal = narrow.verify(&other).await.unwrap_err().kind();
-    assert_eq!(refusal, RejectionKind::AlgorithmNotAllowed);
+    let rejection = narrow.verify(&other).await.unwrap_err().kind();
+    assert_eq!(rejection, RejectionKind::AlgorithmNotAllowed);
 }
 
 /// DISC-D2
@@ -898,14 +902,14 @@ async fn believes_no_certificate_that_nobody_vouches_for() {
     );
     assert_eq!(tls.issuer.requests(), 0, "nothing was asked of it");
     let api = Api::new(&tls.issuer, &keys);
-    assert_eq!(api.refusal(&api.good).await, Some(KeySourceUnavailable));
+    assert_eq!(api.rejection(&api.good).await, Some(KeySourceUnavailable));
 
     // The twin: the user vouches for it.
     let keys = RemoteKeys::discover(&name, certificate.client()).unwrap();
     let keys = keys.connect().await.unwrap();
     let api = Api::new(&tls.issuer, &keys);
     assert_eq!(
-        api.refusals(&tls.issuer, "invented").await,
+        api.rejections(&tls.issuer, "invented").await,
         [None, Some(BadSignature), Some(UnknownKey)]
     );
     assert_eq!(tls.issuer.requests(), 4);

@@ -269,7 +269,7 @@ impl Api {
 
     /// Asserts that a token is refused for this reason, and that the client hears no more of it
     /// than `invalid_token`.
-    async fn refuses(&self, label: &str, token: &str, kind: RejectionKind) {
+    async fn rejects(&self, label: &str, token: &str, kind: RejectionKind) {
         let rejection = self.auth.verifier().verify_now(token).expect_err(label);
         assert_eq!(rejection.kind(), kind, "{label}: {rejection}");
         let answer = self.ask(Method::GET, "/me", token).await;
@@ -348,13 +348,13 @@ async fn accepts_tokens_of_every_algorithm_and_of_both_grants() {
                     .await;
             } else {
                 usual
-                    .refuses(resource, token, RejectionKind::AlgorithmNotAllowed)
+                    .rejects(resource, token, RejectionKind::AlgorithmNotAllowed)
                     .await;
             }
             other
-                .refuses(resource, token, RejectionKind::AlgorithmNotAllowed)
+                .rejects(resource, token, RejectionKind::AlgorithmNotAllowed)
                 .await;
-            told.refuses(resource, &tampered(token), RejectionKind::BadSignature)
+            told.rejects(resource, &tampered(token), RejectionKind::BadSignature)
                 .await;
         }
     }
@@ -381,19 +381,19 @@ async fn accepts_tokens_signed_with_a_shared_secret() {
     let person = person["access_token"].as_str().unwrap();
     for (token, subject) in [(machine.as_str(), "calendar-batch"), (person, "alice")] {
         api.grants_reading_and_writing("hmac", token, subject).await;
-        api.refuses("tampered", &tampered(token), RejectionKind::BadSignature)
+        api.rejects("tampered", &tampered(token), RejectionKind::BadSignature)
             .await;
         stranger
-            .refuses("another secret", token, RejectionKind::BadSignature)
+            .rejects("another secret", token, RejectionKind::BadSignature)
             .await;
         public
-            .refuses("the public set", token, RejectionKind::UnknownKey)
+            .rejects("the public set", token, RejectionKind::UnknownKey)
             .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refuses_whatever_the_provider_issues_for_another_purpose() {
+async fn rejects_whatever_the_provider_issues_for_another_purpose() {
     let Some(provider) = Provider::of_environment("tokens for another purpose").await else {
         return;
     };
@@ -413,36 +413,36 @@ async fn refuses_whatever_the_provider_issues_for_another_purpose() {
     lacks_scope("a client that only reads", &answer, "calendar:write");
 
     let other = provider.machine_token("calendar-batch", "rs256").await;
-    api.refuses("another API", &other, RejectionKind::AudienceMismatch)
+    api.rejects("another API", &other, RejectionKind::AudienceMismatch)
         .await;
-    api.refuses("tampered", &tampered(&token), RejectionKind::BadSignature)
+    api.rejects("tampered", &tampered(&token), RejectionKind::BadSignature)
         .await;
     let sealed = provider.machine_token("calendar-batch", "sealed").await;
-    api.refuses("sealed", &sealed, RejectionKind::EncryptedToken)
+    api.rejects("sealed", &sealed, RejectionKind::EncryptedToken)
         .await;
     let opaque = provider.machine_token("calendar-batch", "files").await;
-    api.refuses("opaque", &opaque, RejectionKind::MalformedToken)
+    api.rejects("opaque", &opaque, RejectionKind::MalformedToken)
         .await;
     let bound = provider.token_command(&["dpop"]).await;
-    api.refuses("bound to a key", &bound, RejectionKind::BindingMismatch)
+    api.rejects("bound to a key", &bound, RejectionKind::BindingMismatch)
         .await;
 
     let stranger = Issuer::new("http://127.0.0.1:1").unwrap();
     let stranger = JwtAuth::new(stranger, audience("calendar"), provider.keys().await);
     Api::start(stranger)
         .await
-        .refuses("another issuer", &token, RejectionKind::IssuerMismatch)
+        .rejects("another issuer", &token, RejectionKind::IssuerMismatch)
         .await;
     let keys = TestIssuer::with_algorithm(Algorithm::RS256).keys();
     let stranger = JwtAuth::new(provider.issuer(), audience("calendar"), keys);
     Api::start(stranger)
         .await
-        .refuses("keys of another issuer", &token, RejectionKind::UnknownKey)
+        .rejects("keys of another issuer", &token, RejectionKind::UnknownKey)
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refuses_an_id_token_even_where_its_audience_is_accepted() {
+async fn rejects_an_id_token_even_where_its_audience_is_accepted() {
     let Some(provider) = Provider::of_environment("ID tokens").await else {
         return;
     };
@@ -460,7 +460,7 @@ async fn refuses_an_id_token_even_where_its_audience_is_accepted() {
     let auth = JwtAuth::new(provider.issuer(), client, provider.keys().await);
     let for_client = Api::start(auth.clone()).await;
     for_client
-        .refuses("ID token", id_token, RejectionKind::WrongType)
+        .rejects("ID token", id_token, RejectionKind::WrongType)
         .await;
     // What is refused is its kind alone: a layer that asks for ID tokens takes it.
     let auth = auth.insecure_accept_id_tokens();
@@ -475,7 +475,7 @@ async fn refuses_an_id_token_even_where_its_audience_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refuses_a_token_once_it_has_expired() {
+async fn rejects_a_token_once_it_has_expired() {
     let Some(provider) = Provider::of_environment("expired tokens").await else {
         return;
     };
@@ -487,7 +487,7 @@ async fn refuses_a_token_once_it_has_expired() {
     let later = auth.clock(|| SystemTime::now() + Duration::from_secs(64));
     let later = Api::start(later).await;
     later
-        .refuses("expired", &token, RejectionKind::Expired)
+        .rejects("expired", &token, RejectionKind::Expired)
         .await;
 }
 
@@ -503,7 +503,7 @@ async fn accepts_a_token_with_two_audiences_at_either_and_nowhere_else() {
             .await;
     }
     let api = Api::start(provider.auth("es256").await).await;
-    api.refuses("a third API", &token, RejectionKind::AudienceMismatch)
+    api.rejects("a third API", &token, RejectionKind::AudienceMismatch)
         .await;
 }
 
@@ -590,7 +590,7 @@ async fn follows_the_providers_keys_while_requests_run() {
         .await;
     let second = rsa().await;
     let with_both = provider.jwks().await;
-    api.refuses("a key not yet here", &second, RejectionKind::UnknownKey)
+    api.rejects("a key not yet here", &second, RejectionKind::UnknownKey)
         .await;
 
     // Stages: 0, change 1, 2 both keys, change 3, 4 a new key alone, 5 the end.
@@ -652,7 +652,7 @@ async fn follows_the_providers_keys_while_requests_run() {
         .changing(|| store.replace_jwks(&with_third))
         .expect("the set with the third key");
     for withdrawn in [&first, &second] {
-        api.refuses("a withdrawn key", withdrawn, RejectionKind::UnknownKey)
+        api.rejects("a withdrawn key", withdrawn, RejectionKind::UnknownKey)
             .await;
     }
     api.grants_reading_and_writing("the third key", &third, "calendar-batch")

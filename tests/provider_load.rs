@@ -152,17 +152,17 @@ impl Caller {
         assert_eq!(answer.status, StatusCode::OK, "{label}: {answer:?}");
     }
 
-    async fn is_refused(&mut self, label: &str, token: &str) {
-        self.ask(token).await.is_refusal(label);
+    async fn is_rejected(&mut self, label: &str, token: &str) {
+        self.ask(token).await.is_rejection(label);
     }
 
     /// Asks until the token is rejected; before, nobody may be allowed to look for its key.
-    async fn is_refused_soon(&mut self, label: &str, token: &str) {
+    async fn is_rejected_soon(&mut self, label: &str, token: &str) {
         let started = Instant::now();
         loop {
             let answer = self.ask(token).await;
             if answer.status != StatusCode::SERVICE_UNAVAILABLE {
-                return answer.is_refusal(label);
+                return answer.is_rejection(label);
             }
             assert!(started.elapsed() < PATIENCE, "{label}: {answer:?}");
         }
@@ -171,22 +171,22 @@ impl Caller {
     /// Asks until the token is accepted; every answer before has this status. Gives their number.
     async fn is_accepted_soon(&mut self, token: &Token, meanwhile: StatusCode) -> u64 {
         let started = Instant::now();
-        let mut refused = 0;
+        let mut rejected = 0;
         loop {
             let answer = self.ask(&token.text).await;
             if answer.status == StatusCode::OK {
-                return refused;
+                return rejected;
             }
             assert_eq!(answer.status, meanwhile, "{answer:?}");
             assert!(started.elapsed() < PATIENCE, "{answer:?}");
-            refused += 1;
+            rejected += 1;
         }
     }
 }
 
 impl Answer {
     #[track_caller]
-    fn is_refusal(&self, label: &str) {
+    fn is_rejection(&self, label: &str) {
         let error = Some("invalid_token");
         assert_eq!(self.status, StatusCode::UNAUTHORIZED, "{label}: {self:?}");
         assert_eq!(self.error.as_deref(), error, "{label}");
@@ -215,7 +215,7 @@ enum Standing {
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     accepted: usize,
-    refused: usize,
+    rejected: usize,
     renewed: usize,
 }
 
@@ -277,12 +277,12 @@ impl Traffic {
                 let took = u64::try_from(sent.elapsed().as_micros()).unwrap();
                 self.slowest.fetch_max(took, Ordering::Relaxed);
             } else {
-                answer.is_refusal(&label);
+                answer.is_rejection(&label);
                 assert_ne!(after, Standing::Published, "{label}");
             }
             self.counts.send_modify(|counts| {
                 counts.accepted += usize::from(is_accepted);
-                counts.refused += usize::from(!is_accepted);
+                counts.rejected += usize::from(!is_accepted);
             });
             asked += 1;
             if !is_accepted || (self.renews.load(Ordering::Acquire) && asked.is_multiple_of(100)) {
@@ -344,12 +344,12 @@ impl Traffic {
         }
         let Counts {
             accepted,
-            refused,
+            rejected,
             renewed,
         } = *self.counts.borrow();
         let slowest = Duration::from_micros(self.slowest.load(Ordering::Relaxed));
         format!(
-            "{accepted} requests accepted (the slowest took {slowest:.1?}), {refused} refused, \
+            "{accepted} requests accepted (the slowest took {slowest:.1?}), {rejected} refused, \
              none wrongly, {renewed} tokens fetched"
         )
     }
@@ -386,7 +386,7 @@ impl Change<'_> {
         assert_eq!(new.key_id, id);
         self.caller.is_accepted("a key in place of it", &new).await;
         self.traffic.are_now(&leaving, Standing::Withdrawn);
-        self.caller.is_refused("a withdrawn key", &old.text).await;
+        self.caller.is_rejected("a withdrawn key", &old.text).await;
         self.traffic.until_all_hold_good_tokens().await;
         self.traffic.until_answered(500).await;
     }
@@ -400,7 +400,7 @@ fn family_of(resource: &str) -> &'static str {
 /// All settings are the defaults, so a token of a withdrawn key costs one of the four look-ups that
 /// unknown key ids have in 30 s: three keys that had tokens are withdrawn here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_valid_token_is_refused_while_the_provider_changes_its_keys() {
+async fn no_valid_token_is_rejected_while_the_provider_changes_its_keys() {
     let test = "changes of keys under load";
     let Some(place) = Place::of_environment(test) else {
         return;
@@ -426,7 +426,7 @@ async fn no_valid_token_is_refused_while_the_provider_changes_its_keys() {
 
     let seen = traffic.end(clients).await;
     assert!(
-        traffic.counts.borrow().refused > 0,
+        traffic.counts.borrow().rejected > 0,
         "withdrawn tokens were shown"
     );
     // The first, one for each change, one for each of the three withdrawn keys.
@@ -440,7 +440,7 @@ async fn no_valid_token_is_refused_while_the_provider_changes_its_keys() {
 
 /// The provider hangs, goes on, is killed, and comes back with other keys.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_valid_token_is_refused_while_the_provider_is_away() {
+async fn no_valid_token_is_rejected_while_the_provider_is_away() {
     let test = "an outage under load";
     let Some(place) = Place::of_environment(test) else {
         return;
@@ -456,7 +456,9 @@ async fn no_valid_token_is_refused_while_the_provider_is_away() {
     let (traffic, clients) = Traffic::start(&provider, address, CLIENTS, false).await;
     let mut caller = Caller::connect(address).await;
     let token = provider.token("es256").await;
-    caller.is_refused("before", &token.with_key_id("x-0")).await;
+    caller
+        .is_rejected("before", &token.with_key_id("x-0"))
+        .await;
     let failing = || keys.status().failing.expect("loading fails").reason;
 
     process.signal("STOP").await;
@@ -513,10 +515,10 @@ async fn no_valid_token_is_refused_while_the_provider_is_away() {
     }
     traffic.are_now(&old, Standing::Withdrawn);
     caller
-        .is_refused_soon("a key of the last run", &next.text)
+        .is_rejected_soon("a key of the last run", &next.text)
         .await;
     caller
-        .is_refused_soon("unknown again", &token.with_key_id("x-1"))
+        .is_rejected_soon("unknown again", &token.with_key_id("x-1"))
         .await;
     traffic.until_all_hold_good_tokens().await;
     traffic.renews.store(true, Ordering::Release);
@@ -571,7 +573,7 @@ async fn a_storm_of_unknown_key_ids_hides_neither_known_keys_nor_a_rotation() {
     provider.rotate("p256").await;
     let new = provider.token("es256").await;
     // Where nobody may look for the key, that it is not there is no fault of the token.
-    let refused = caller
+    let rejected = caller
         .is_accepted_soon(&new, StatusCode::SERVICE_UNAVAILABLE)
         .await;
     let found_after = rotated.elapsed();
@@ -597,10 +599,10 @@ async fn a_storm_of_unknown_key_ids_hides_neither_known_keys_nor_a_rotation() {
     assert!((3..=allowed).contains(&fetches), "{fetches} of {allowed}");
     assert_eq!(keys.generation(), 1, "the rotation alone");
     let seen = traffic.end(clients).await;
-    assert_eq!(traffic.counts.borrow().refused, 0);
+    assert_eq!(traffic.counts.borrow().rejected, 0);
     say(&format!(
         "{test}: {STORM} requests, {fetches} fetches of {allowed} allowed, the rotation was found \
-         after {found_after:.1?} and {refused} answers 503; known keys: {seen}"
+         after {found_after:.1?} and {rejected} answers 503; known keys: {seen}"
     ));
 }
 

@@ -63,7 +63,7 @@ fn is_revoked(auth: &JwtAuth, token: &str) -> bool {
 
 /// CLAIMS-D2
 #[tokio::test]
-async fn a_revoked_token_is_refused_from_the_next_request_on() {
+async fn a_revoked_token_is_rejected_from_the_next_request_on() {
     let (fixture, list, auth) = with_list(10);
     let (token, other) = (
         fixture.token().mint(),

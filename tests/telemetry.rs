@@ -556,7 +556,7 @@ fn changes_of_keys_are_told() {
 }
 
 #[test]
-fn a_refused_key_set_is_told_with_its_reason() {
+fn a_rejected_key_set_is_told_with_its_reason() {
     let fixture = Fixture::new();
     let generation = fixture.keys.generation();
     let events = events(async || {
@@ -826,7 +826,7 @@ fn control_characters_of_a_key_id_are_escaped_in_the_log() {
         (long.as_str(), "xxx"),
     ] {
         let token = fixture.token().header("kid", key_id).mint();
-        fixture.refuses(&token, RejectionKind::UnknownKey);
+        fixture.rejects(&token, RejectionKind::UnknownKey);
 
         let text = printed(Level::TRACE, async || {
             send(&fixture.auth(), get(&token)).await;

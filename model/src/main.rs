@@ -58,7 +58,7 @@ fn main() {
             "removing a dead entry spares the one that came instead",
             renewed,
         ),
-        ("a removed verdict does not come back", refused),
+        ("a removed verdict does not come back", rejected),
         ("the newest generation counts", confirmed),
         ("a use while an entry is given up is no harm", marked),
     ];
@@ -136,9 +136,9 @@ fn renewed() {
     assert_eq!(held(&cache), usize::from(renewed.is_some()));
 }
 
-fn refused() {
+fn rejected() {
     let cache = filled(1);
-    let refusing = spawn(&cache, |cache| {
+    let rejecting = spawn(&cache, |cache| {
         cache.get(token(1).as_bytes(), NOW, |_| None::<()>);
     });
     let reader = spawn(&cache, |cache| {
@@ -146,7 +146,7 @@ fn refused() {
         let second = get(cache, 1);
         assert!(first.is_some() || second.is_none(), "it came back");
     });
-    refusing.join().unwrap();
+    rejecting.join().unwrap();
     reader.join().unwrap();
     assert_eq!((get(&cache, 1), held(&cache)), (None, 0));
 }

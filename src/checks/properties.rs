@@ -37,7 +37,7 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_are_an_authorization_or_are_refused(value in vec(any::<u8>(), 0..64)) {
+    fn any_octets_are_an_authorization_or_are_rejected(value in vec(any::<u8>(), 0..64)) {
         fuzz::authorization(&value);
     }
 
@@ -82,7 +82,7 @@ proptest! {
     }
 
     #[test]
-    fn a_broken_percent_encoding_is_refused(before in "[a-z]{0,5}", broken in "%([g-z!][0-9a-f]|[0-9a-f][g-z!]|[0-9a-f]?|\\+1|-1)", after in "(&[a-z]{0,5})?") {
+    fn a_broken_percent_encoding_is_rejected(before in "[a-z]{0,5}", broken in "%([g-z!][0-9a-f]|[0-9a-f][g-z!]|[0-9a-f]?|\\+1|-1)", after in "(&[a-z]{0,5})?") {
         let request = http::Request::get(format!("/?access_token={before}{broken}{after}")).body(()).unwrap();
         prop_assert!(request::read(&request, &TokenSource::header().insecure_with_query(), MaxTokenSize::default()).is_err());
     }
@@ -108,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn broken_json_is_refused_by_both_readers(document in document(), edits in edits()) {
+    fn broken_json_is_rejected_by_both_readers(document in document(), edits in edits()) {
         fuzz::json(&edited(document.as_bytes(), &edits));
     }
 
@@ -132,7 +132,7 @@ proptest! {
     }
 
     #[test]
-    fn a_name_twice_in_one_object_is_refused_at_any_depth(depth in 0..MAX_DEPTH - 2, name in "[a-z]{1,4}", between in "(\"[A-Z]{1,3}\":0,)?") {
+    fn a_name_twice_in_one_object_is_rejected_at_any_depth(depth in 0..MAX_DEPTH - 2, name in "[a-z]{1,4}", between in "(\"[A-Z]{1,3}\":0,)?") {
         let inner = format!("{{\"{name}\":1,{between}\"{name}\":2}}");
         let text = format!("{}{inner}{}", "{\"a\":".repeat(depth), "}".repeat(depth));
         prop_assert_eq!(read_object(&text, MAX_MEMBERS, |_, _| {}), Err(JsonError::Duplicate(name)));
@@ -146,13 +146,13 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_a_token_or_is_refused(text in "[A-Za-z0-9_-]{0,20}(\\.[A-Za-z0-9_=-]{0,20}){0,5}") {
+    fn any_text_is_a_token_or_is_rejected(text in "[A-Za-z0-9_-]{0,20}(\\.[A-Za-z0-9_=-]{0,20}){0,5}") {
         fuzz::compact(text.as_bytes());
         fuzz::verifier(text.as_bytes());
     }
 
     #[test]
-    fn an_edited_token_is_refused(edits in edits()) {
+    fn an_edited_token_is_rejected(edits in edits()) {
         for (_, token) in fuzz::tokens() {
             let edited = edited(token.as_bytes(), &edits);
             fuzz::compact(&edited);
@@ -180,14 +180,14 @@ proptest! {
     }
 
     #[test]
-    fn a_tilde_that_escapes_nothing_is_refused(before in "/([a-b/01]|~[01]){0,4}", after in "([a-b/2]([a-b/01]|~[01]){0,4})?|~[01]{1,3}") {
+    fn a_tilde_that_escapes_nothing_is_rejected(before in "/([a-b/01]|~[01]){0,4}", after in "([a-b/2]([a-b/01]|~[01]){0,4})?|~[01]{1,3}") {
         prop_assert!(ClaimPointer::new(&before).is_ok());
         let broken = format!("{before}~{after}");
         prop_assert!(ClaimPointer::new(&broken).is_err(), "{}", broken);
     }
 
     #[test]
-    fn settings_are_usable_or_refused_with_a_sentence(text in "([!-~\u{0}-\u{1f}\u{e4}]|__Host-|https://|:[0-9]{1,5}|/|~[01]?){0,12}") {
+    fn settings_are_usable_or_rejected_with_a_sentence(text in "([!-~\u{0}-\u{1f}\u{e4}]|__Host-|https://|:[0-9]{1,5}|/|~[01]?){0,12}") {
         fuzz::settings(text.as_bytes());
     }
 

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_one_json_object() {
+    fn rejects_what_is_not_one_json_object() {
         for text in [
             "",
             "[]",
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_duplicates_on_every_level_and_in_every_spelling() {
+    fn rejects_duplicates_on_every_level_and_in_every_spelling() {
         for text in [
             r#"{"a":1,"a":1}"#,
             r#"{"a":1,"\u0061":1}"#,
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_more_than_the_limits() {
+    fn rejects_more_than_the_limits() {
         let nested = |n: usize| format!("{{\"a\":{}{}}}", "[".repeat(n), "]".repeat(n));
         assert!(accepts(&nested(MAX_DEPTH - 1)));
         assert_eq!(
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_names_that_instruct_the_claims_deserializer() {
+    fn rejects_names_that_instruct_the_claims_deserializer() {
         for name in [
             "$serde_json::private::RawValue",
             "$serde_json::private::Number",

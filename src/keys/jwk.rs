@@ -83,9 +83,9 @@ impl Listed<'_> {
 
 /// The `keys` of a public key set; fails only if the text is no key set at all.
 pub(super) fn parse_set(text: &[u8], mixed: Mixed) -> Result<Vec<Listed<'_>>, ConfigError> {
-    let refused = |reason: String| ConfigError::KeySet(reason);
+    let rejected = |reason: String| ConfigError::KeySet(reason);
     let text =
-        std::str::from_utf8(text).map_err(|_| refused("expected JSON text in UTF-8".into()))?;
+        std::str::from_utf8(text).map_err(|_| rejected("expected JSON text in UTF-8".into()))?;
     let (mut keys, mut jwks_uri) = (None, None);
     json::read_object(text, SET_MEMBERS, |name, value| match &*name {
         "keys" => keys = value.items(),
@@ -93,7 +93,7 @@ pub(super) fn parse_set(text: &[u8], mixed: Mixed) -> Result<Vec<Listed<'_>>, Co
         _ => {}
     })
     .map_err(|error| {
-        refused(match error {
+        rejected(match error {
             json::JsonError::Duplicate(name) => {
                 format!("member {} stands twice in one object", Excerpt(&name))
             }
@@ -105,7 +105,7 @@ pub(super) fn parse_set(text: &[u8], mixed: Mixed) -> Result<Vec<Listed<'_>>, Co
         })
     })?;
     let keys = keys.ok_or_else(|| {
-        refused(match jwks_uri {
+        rejected(match jwks_uri {
             Some(uri) => format!(
                 "expected a JSON object with an array `keys`, found the metadata of an issuer, \
                  whose key set is at {}",

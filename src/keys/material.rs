@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_weak_rsa_numbers() {
+    fn rejects_weak_rsa_numbers() {
         let modulus = |bits: usize| {
             let mut octets = vec![0x5b; bits / 8];
             octets[0] = 0x80;

@@ -158,7 +158,7 @@ impl KeyStore {
                 ConfigError::KeySet("the application removed or retired each of its keys".into())
             })
         });
-        replaced.inspect_err(telemetry::keys_refused)
+        replaced.inspect_err(telemetry::keys_rejected)
     }
 
     /// Adds a key beside those that are there: tokens of either verify. Gives the id of the key.

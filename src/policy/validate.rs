@@ -37,7 +37,7 @@ pub(crate) fn trusts_of<'p>(
 }
 
 /// Refuses what no signature could save.
-pub(crate) fn refuse_hopeless(
+pub(crate) fn reject_hopeless(
     token: &Unverified<'_>,
     trust: &Trust,
     now: NumericDate,

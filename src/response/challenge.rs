@@ -55,19 +55,19 @@ impl Challenge {
     /// [`ConfigError::Challenge`] if the name is taken or no token, or the value not printable
     /// ASCII. Names are compared without case, and those of RFC 6750 are always taken.
     pub fn parameter(mut self, name: &str, value: &str) -> Result<Self, ConfigError> {
-        let refused = |expected| {
+        let rejected = |expected| {
             Err(ConfigError::Challenge {
                 input: name.to_owned(),
                 expected,
             })
         };
         if name.is_empty() || !name.bytes().all(bytes::is_token_character) {
-            return refused("a parameter name");
+            return rejected("a parameter name");
         }
         let taken = |known: &str| known.eq_ignore_ascii_case(name);
         if RESERVED.iter().any(|known| taken(known)) || self.names.iter().any(|known| taken(known))
         {
-            return refused("a parameter that is not set already");
+            return rejected("a parameter that is not set already");
         }
         self.append(name, value)?;
         Ok(self)

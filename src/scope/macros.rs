@@ -249,19 +249,19 @@ macro_rules! __requirement {
         )>
     };
     ($kind:ident $length:ident) => {
-        $crate::__requirement!(@refuse "name what is required, such as \"calendar:read\"")
+        $crate::__requirement!(@reject "name what is required, such as \"calendar:read\"")
     };
     ($kind:ident $length:ident $first:literal $(, $rest:literal)+ $(,)?) => {
-        $crate::__requirement!(@refuse "write \"a\" & \"b\" to require all of them, \"a\" | \"b\" to require one")
+        $crate::__requirement!(@reject "write \"a\" & \"b\" to require all of them, \"a\" | \"b\" to require one")
     };
     ($kind:ident $length:ident $name:ident $($more:tt)*) => {
-        $crate::__requirement!(@refuse "a scope or role is a string literal here: write \"calendar:read\", with quotes; named ones come from `scopes!` or `roles!` and need no macro where they are used: write `Read`, or `AllOf<(Read, Write)>`")
+        $crate::__requirement!(@reject "a scope or role is a string literal here: write \"calendar:read\", with quotes; named ones come from `scopes!` or `roles!` and need no macro where they are used: write `Read`, or `AllOf<(Read, Write)>`")
     };
     ($kind:ident $length:ident $($other:tt)*) => {
-        $crate::__requirement!(@refuse "write \"a\", \"a\" & \"b\" or \"a\" | \"b\"; where both signs meet, put a group in parentheses: (\"a\" & \"b\") | \"c\"")
+        $crate::__requirement!(@reject "write \"a\", \"a\" & \"b\" or \"a\" | \"b\"; where both signs meet, put a group in parentheses: (\"a\" & \"b\") | \"c\"")
     };
     // Still a requirement, so that this sentence is the only complaint.
-    (@refuse $sentence:literal) => {
+    (@reject $sentence:literal) => {
         $crate::scope::LiteralScope<{ ::core::compile_error!($sentence) }, 0, 0, 0, 0, 0, 0, 0, 0>
     };
 }

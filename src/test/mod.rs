@@ -415,21 +415,21 @@ mod tests {
         assert_eq!(claims.audience().collect::<Vec<_>>(), ["calendar-api"]);
 
         // The settings are those of the layer, its clock too.
-        let refused = |token: String, expected| assert_eq!(kind(&token).unwrap_err(), expected);
-        refused(
+        let rejected = |token: String, expected| assert_eq!(kind(&token).unwrap_err(), expected);
+        rejected(
             issuer.token().without("sub").mint(),
             RejectionKind::MissingClaim,
         );
-        refused(
+        rejected(
             issuer.token().audience("other").mint(),
             RejectionKind::AudienceMismatch,
         );
         let token = issuer.token().mint();
         clock.advance(Duration::from_secs(3_600));
-        refused(token, RejectionKind::Expired);
+        rejected(token, RejectionKind::Expired);
         assert!(kind(&issuer.token().mint()).is_ok());
         // Nobody else gets in with these keys, and the other issuer keeps its own.
-        refused(
+        rejected(
             issuer
                 .token()
                 .issuer("https://partner.example")

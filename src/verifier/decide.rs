@@ -124,7 +124,7 @@ fn decide_under(
     chance: Chance,
     read_own: fn(&Claims),
 ) -> Result<Decision, Failed> {
-    validate::refuse_hopeless(&unverified, trust, now)?;
+    validate::reject_hopeless(&unverified, trust, now)?;
 
     let snapshot = trust.keys.load();
     let allowed = trust.rules.algorithms.as_deref();

@@ -75,7 +75,7 @@ impl Fixture {
     }
 }
 
-fn refusal(verifier: &Verifier, token: &str) -> Option<RejectionKind> {
+fn rejection(verifier: &Verifier, token: &str) -> Option<RejectionKind> {
     verifier.verify_now(token).err().map(|error| error.kind())
 }
 
@@ -149,14 +149,14 @@ async fn a_layer_and_its_verifiers_remember_together() {
 }
 
 #[test]
-fn own_claims_that_do_not_fit_are_refused_each_time() {
+fn own_claims_that_do_not_fit_are_rejected_each_time() {
     let fixture = Fixture::new();
     let auth = fixture.auth();
     let general = auth.verifier();
     let own = auth.claims::<Own>().verifier();
     let bad = fixture.token().claim("level", "high").mint();
     for _ in 0..3 {
-        assert_eq!(refusal(&general, &bad), None);
+        assert_eq!(rejection(&general, &bad), None);
         assert_eq!(own.verify_now(&bad).unwrap_err().kind(), InvalidClaim);
     }
     let good = fixture.token().claim("level", 7).mint();
@@ -199,8 +199,8 @@ fn a_remembered_token_ends_with_its_time() {
             assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
         }
         fixture.at(260, 0);
-        assert_eq!(refusal(&verifier, &token), Some(Expired));
-        assert_eq!(refusal(&verifier, &token), Some(Expired));
+        assert_eq!(rejection(&verifier, &token), Some(Expired));
+        assert_eq!(rejection(&verifier, &token), Some(Expired));
     }
 }
 
@@ -214,9 +214,9 @@ fn rules_about_age_end_a_remembered_token_too() {
     fixture.at(99, 999);
     assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
     fixture.at(100, 0);
-    assert_eq!(refusal(&verifier, &token), None);
+    assert_eq!(rejection(&verifier, &token), None);
     fixture.at(100, 1);
-    assert_eq!(refusal(&verifier, &token), Some(Expired));
+    assert_eq!(rejection(&verifier, &token), Some(Expired));
 
     // A token without `iat` lives too long while its end is too far away.
     let fixture = Fixture::new();
@@ -226,9 +226,9 @@ fn rules_about_age_end_a_remembered_token_too() {
     assert_eq!(is_recalled(&verifier, &token), ANEW);
     assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
     fixture.clock.set(START - 1);
-    assert_eq!(refusal(&verifier, &token), Some(InvalidClaim));
+    assert_eq!(rejection(&verifier, &token), Some(InvalidClaim));
     fixture.clock.set(START);
-    assert_eq!(refusal(&verifier, &token), None);
+    assert_eq!(rejection(&verifier, &token), None);
 }
 
 #[test]
@@ -243,9 +243,9 @@ fn a_remembered_token_is_not_valid_before_its_time_either() {
         assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
         fixture.clock.set(START - 71);
         fixture.clock.advance(Duration::from_millis(999));
-        assert_eq!(refusal(&verifier, &token), Some(NotYetValid));
+        assert_eq!(rejection(&verifier, &token), Some(NotYetValid));
         fixture.clock.set(START);
-        assert_eq!(refusal(&verifier, &token), None);
+        assert_eq!(rejection(&verifier, &token), None);
     }
 }
 
@@ -278,7 +278,7 @@ fn a_verdict_is_believed_for_as_long_as_was_said_and_no_longer() {
     fixture.at(959, 999);
     assert_eq!(is_recalled(&long, &token), REMEMBERED);
     fixture.at(960, 0);
-    assert_eq!(refusal(&long, &token), Some(Expired));
+    assert_eq!(rejection(&long, &token), Some(Expired));
 }
 
 // Its key.
@@ -357,7 +357,7 @@ fn a_remembered_token_dies_when_its_key_retires_and_not_before() {
     }
     fixture.at(100, 0);
     for token in [&token, &before, &after] {
-        assert_eq!(refusal(&verifier, token), Some(UnknownKey));
+        assert_eq!(rejection(&verifier, token), Some(UnknownKey));
     }
     // Rotated in once more, the key counts again.
     fixture.keys.rotate(fixture.issuer.key());
@@ -379,10 +379,10 @@ fn a_remembered_token_that_names_no_key_dies_when_its_key_is_not_tried_any_more(
         let id = format!("other-{number}");
         fixture.keys.rotate(secret(number).key().with_key_id(id));
     }
-    assert_eq!(refusal(&verifier, &token), Some(BadSignature));
+    assert_eq!(rejection(&verifier, &token), Some(BadSignature));
     assert_eq!(is_recalled(&verifier, &named), REMEMBERED);
     fixture.keys.remove("other-8");
-    assert_eq!(refusal(&verifier, &token), None);
+    assert_eq!(rejection(&verifier, &token), None);
 }
 
 #[test]
@@ -393,9 +393,9 @@ fn a_remembered_token_dies_when_its_key_is_for_another_algorithm() {
     fixture.keys.replace(rsa_key_for("RS256").into());
     assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
     fixture.keys.replace(rsa_key_for("PS256").into());
-    assert_eq!(refusal(&verifier, &token), Some(AlgorithmNotAllowed));
+    assert_eq!(rejection(&verifier, &token), Some(AlgorithmNotAllowed));
     fixture.keys.replace(rsa_key_for("RS256").into());
-    assert_eq!(refusal(&verifier, &token), None);
+    assert_eq!(rejection(&verifier, &token), None);
 }
 
 #[test]
@@ -405,12 +405,12 @@ fn a_store_without_keys_yet_is_an_outage_and_then_remembers() {
     let auth = JwtAuth::new(fixture.issuer.issuer(), fixture.issuer.audience(), &keys);
     let verifier = auth.clock(fixture.clock.clone()).cache(usual()).verifier();
     let token = fixture.token().mint();
-    assert_eq!(refusal(&verifier, &token), Some(KeySourceUnavailable));
+    assert_eq!(rejection(&verifier, &token), Some(KeySourceUnavailable));
     keys.rotate(fixture.issuer.key());
     assert_eq!(is_recalled(&verifier, &token), ANEW);
     assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
     assert!(keys.remove("key-1"));
-    assert_eq!(refusal(&verifier, &token), Some(UnknownKey));
+    assert_eq!(rejection(&verifier, &token), Some(UnknownKey));
 }
 
 #[cfg(feature = "remote")]
@@ -461,7 +461,7 @@ mod remote {
     }
 
     /// The verdict after whatever it waits for.
-    async fn refused_at_last(verifier: &Verifier, token: &str) -> Option<RejectionKind> {
+    async fn rejected_at_last(verifier: &Verifier, token: &str) -> Option<RejectionKind> {
         verifier.verify(token).await.err().map(|error| error.kind())
     }
 
@@ -487,14 +487,17 @@ mod remote {
         assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
         published.becomes(Some(format!(r#"{{"keys":[{beside}]}}"#)));
         keys.reload().await;
-        assert_eq!(refused_at_last(&verifier, &token).await, Some(UnknownKey));
+        assert_eq!(rejected_at_last(&verifier, &token).await, Some(UnknownKey));
         // Somebody else's key under the id.
         published.becomes(Some(fixture.issuer.jwks()));
         keys.reload().await;
-        assert_eq!(refused_at_last(&verifier, &token).await, None);
+        assert_eq!(rejected_at_last(&verifier, &token).await, None);
         published.becomes(Some(other.issuer.jwks()));
         keys.reload().await;
-        assert_eq!(refused_at_last(&verifier, &token).await, Some(BadSignature));
+        assert_eq!(
+            rejected_at_last(&verifier, &token).await,
+            Some(BadSignature)
+        );
     }
 
     /// JWKS-D3
@@ -510,12 +513,12 @@ mod remote {
         assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
         sleep(Duration::from_secs(30 * 3_600)).await;
         assert!(!keys.is_ready());
-        let refused = verifier.verify_now(&token).unwrap_err();
-        assert_eq!(refused.kind(), KeySourceUnavailable);
-        assert_eq!(refused.status(), 503);
+        let rejected = verifier.verify_now(&token).unwrap_err();
+        assert_eq!(rejected.kind(), KeySourceUnavailable);
+        assert_eq!(rejected.status(), 503);
         published.becomes(Some(fixture.issuer.jwks()));
         sleep(Duration::from_secs(120)).await;
-        assert_eq!(refusal(&verifier, &token), None);
+        assert_eq!(rejection(&verifier, &token), None);
     }
 }
 
@@ -561,11 +564,11 @@ fn layers_that_share_a_store_share_no_verdict() {
             let (strict, lax) = (strict.clone().cache(usual()), lax.clone().cache(usual()));
             let (strict, lax) = (strict.verifier(), lax.verifier());
             if strict_is_first {
-                assert_eq!(refusal(&strict, token), Some(kind));
+                assert_eq!(rejection(&strict, token), Some(kind));
             }
             assert_eq!(is_recalled(&lax, token), ANEW);
             assert_eq!(is_recalled(&lax, token), REMEMBERED);
-            assert_eq!(refusal(&strict, token), Some(kind));
+            assert_eq!(rejection(&strict, token), Some(kind));
             assert_eq!(is_recalled(&lax, token), REMEMBERED);
         }
     }
@@ -589,7 +592,7 @@ fn a_later_setting_forgets_what_was_accepted_before() {
     for is_shared in [true, false] {
         let after = |change: &dyn Fn(JwtAuth) -> JwtAuth, token| {
             let (kept, auth) = used(is_shared);
-            let verdict = refusal(&change(auth).verifier(), token);
+            let verdict = rejection(&change(auth).verifier(), token);
             if let Some(kept) = kept {
                 assert_eq!(is_recalled(&kept.verifier(), token), REMEMBERED);
             }
@@ -654,13 +657,13 @@ fn issuers_of_one_layer_end_apart() {
         assert_eq!(is_recalled(&verifier, token), REMEMBERED);
     }
     assert!(ours.keys.remove("key-1"));
-    assert_eq!(refusal(&verifier, &tokens[0]), Some(UnknownKey));
+    assert_eq!(rejection(&verifier, &tokens[0]), Some(UnknownKey));
     assert_eq!(is_recalled(&verifier, &tokens[1]), REMEMBERED);
     // The key of the one is not the key of the other, though the id is the same.
     assert!(theirs.keys.remove("key-1"));
     theirs.keys.rotate(ours.issuer.key());
-    assert_eq!(refusal(&verifier, &tokens[1]), Some(BadSignature));
-    assert_eq!(refusal(&verifier, &tokens[0]), Some(UnknownKey));
+    assert_eq!(rejection(&verifier, &tokens[1]), Some(BadSignature));
+    assert_eq!(rejection(&verifier, &tokens[0]), Some(UnknownKey));
 }
 
 // Revocation.
@@ -674,10 +677,10 @@ fn a_revocation_is_asked_for_a_remembered_token_too() {
     let token = fixture.token().claim("jti", "1").mint();
     let other = fixture.token().claim("jti", "2").mint();
     let claims = verifier.verify_now(&token).unwrap();
-    assert_eq!(refusal(&verifier, &token), None);
+    assert_eq!(rejection(&verifier, &token), None);
     denylist.revoke(&claims).unwrap();
-    assert_eq!(refusal(&verifier, &token), Some(Revoked));
-    assert_eq!(refusal(&verifier, &token), Some(Revoked));
+    assert_eq!(rejection(&verifier, &token), Some(Revoked));
+    assert_eq!(rejection(&verifier, &token), Some(Revoked));
     assert_eq!(is_recalled(&verifier, &other), ANEW);
     assert_eq!(is_recalled(&verifier, &other), REMEMBERED);
     let subject = SubjectId::new("https://as.example", "subject-1");
@@ -685,7 +688,7 @@ fn a_revocation_is_asked_for_a_remembered_token_too() {
     denylist
         .revoke_subject(subject, fixture_time(), until)
         .unwrap();
-    assert_eq!(refusal(&verifier, &other), Some(Revoked));
+    assert_eq!(rejection(&verifier, &other), Some(Revoked));
 }
 
 #[test]
@@ -698,19 +701,19 @@ fn a_token_whose_revocation_is_taken_back_counts_again_and_an_outage_is_none() {
     for _ in 0..3 {
         assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
         checks.toggle("1");
-        assert_eq!(refusal(&verifier, &token), Some(Revoked));
+        assert_eq!(rejection(&verifier, &token), Some(Revoked));
         checks.toggle("1");
         assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
         checks.break_down(true);
-        assert_eq!(refusal(&verifier, &token), Some(RevocationUnavailable));
+        assert_eq!(rejection(&verifier, &token), Some(RevocationUnavailable));
         checks.break_down(false);
     }
     // One that was revoked when it came first is remembered no less.
     let token = fixture.token().claim("jti", "2").mint();
     checks.toggle("2");
-    assert_eq!(refusal(&verifier, &token), Some(Revoked));
+    assert_eq!(rejection(&verifier, &token), Some(Revoked));
     checks.toggle("2");
-    assert_eq!(refusal(&verifier, &token), None);
+    assert_eq!(rejection(&verifier, &token), None);
 }
 
 // Other tokens.
@@ -728,16 +731,16 @@ fn no_other_text_is_taken_for_a_remembered_token() {
                 let is_same = changed == token;
                 assert_eq!(verifier.verify_now(&changed).is_ok(), is_same, "{at}");
             }
-            assert!(refusal(&verifier, &token[..at]).is_some(), "{at}");
+            assert!(rejection(&verifier, &token[..at]).is_some(), "{at}");
         }
         for more in ["A", ".", "=", "==", "\0", " ", "\n", "\u{e4}"] {
             let (behind, before) = (format!("{token}{more}"), format!("{more}{token}"));
-            assert!(refusal(&verifier, &behind).is_some(), "{more:?}");
-            assert!(refusal(&verifier, &before).is_some(), "{more:?}");
+            assert!(rejection(&verifier, &behind).is_some(), "{more:?}");
+            assert!(rejection(&verifier, &before).is_some(), "{more:?}");
         }
         let parts: Vec<_> = token.split('.').collect();
         let padded = format!("{}.{}=.{}", parts[0], parts[1], parts[2]);
-        assert!(refusal(&verifier, &padded).is_some());
+        assert!(rejection(&verifier, &padded).is_some());
         assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
     }
 }
@@ -765,7 +768,7 @@ fn a_remembered_token_has_one_spelling() {
             .collect::<Vec<_>>()
         {
             let same_octets = format!("{front}{stray}");
-            assert!(refusal(&verifier, &same_octets).is_some(), "{stray}");
+            assert!(rejection(&verifier, &same_octets).is_some(), "{stray}");
         }
         assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
     }
@@ -774,7 +777,7 @@ fn a_remembered_token_has_one_spelling() {
 const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 #[test]
-fn a_flood_of_forged_tokens_is_refused_and_drives_nothing_out() {
+fn a_flood_of_forged_tokens_is_rejected_and_drives_nothing_out() {
     let fixture = Fixture::new();
     let verifier = fixture.auth().cache(usual().max_tokens(7)).verifier();
     let good = fixture.token().mint();
@@ -787,19 +790,19 @@ fn a_flood_of_forged_tokens_is_refused_and_drives_nothing_out() {
         let (front, end) = (&guess[..35], &signature[35..]);
         for guess in [&guess, &format!("{front}{end}")] {
             let forged = format!("{signing_input}.{guess}");
-            assert_eq!(refusal(&verifier, &forged), Some(BadSignature));
+            assert_eq!(rejection(&verifier, &forged), Some(BadSignature));
         }
         let forged = fixture
             .token()
             .claim("jti", number.to_string())
             .signed_by_stranger();
-        assert_eq!(refusal(&verifier, &forged.mint()), Some(BadSignature));
+        assert_eq!(rejection(&verifier, &forged.mint()), Some(BadSignature));
     }
     assert_eq!(is_recalled(&verifier, &good), REMEMBERED);
     // Good ones that are used once do not either.
     for number in 0..100 {
         let other = fixture.token().claim("jti", format!("once-{number}"));
-        assert_eq!(refusal(&verifier, &other.mint()), None);
+        assert_eq!(rejection(&verifier, &other.mint()), None);
     }
     assert_eq!(is_recalled(&verifier, &good), REMEMBERED);
 }
@@ -844,8 +847,8 @@ fn a_cache_of_any_size_gives_the_same_verdicts() {
             );
             let claims = verifier.verify_now(&token(number)).unwrap();
             assert_eq!(claims.id(), Some(number.to_string().as_str()));
-            assert_eq!(refusal(&verifier, &expired), Some(Expired));
-            assert_eq!(refusal(&verifier, &forged), Some(BadSignature));
+            assert_eq!(rejection(&verifier, &expired), Some(Expired));
+            assert_eq!(rejection(&verifier, &forged), Some(BadSignature));
         }
     }
 }
@@ -885,11 +888,11 @@ fn no_thread_accepts_a_token_after_its_key_was_removed() {
                         if before == OVER {
                             return;
                         }
-                        let refused = refusal(verifier, hot);
-                        assert_eq!(refusal(verifier, stays), None);
+                        let rejected = rejection(verifier, hot);
+                        assert_eq!(rejection(verifier, stays), None);
                         if state.load(Ordering::SeqCst) == before && before % 4 != 0 {
                             let expected = expected[usize::try_from(before % 4).unwrap()];
-                            assert_eq!(refused, expected, "in state {before}");
+                            assert_eq!(rejected, expected, "in state {before}");
                             compared.fetch_add(1, Ordering::SeqCst);
                         }
                     }

@@ -64,7 +64,7 @@ fn no_history_of_requests_shows_whether_there_is_a_cache() {
     let tally = tally.into_inner();
     assert!(tally.recalled > u64::from(CASES) * 20, "{tally:?}");
     assert!(
-        tally.refused.contains_key(&KeySourceUnavailable),
+        tally.rejected.contains_key(&KeySourceUnavailable),
         "{tally:?}"
     );
     for kind in [
@@ -89,7 +89,7 @@ const SEED: u64 = 4_242;
 struct Tally {
     recalled: u64,
     accepted: u64,
-    refused: HashMap<RejectionKind, u64>,
+    rejected: HashMap<RejectionKind, u64>,
     /// Refusals of tokens that the same policy had accepted before.
     ended: HashMap<RejectionKind, u64>,
 }
@@ -578,7 +578,7 @@ impl World {
                 if layers.accepted.contains(&number) {
                     *tally.ended.entry(kind).or_default() += 1;
                 }
-                *tally.refused.entry(kind).or_default() += 1;
+                *tally.rejected.entry(kind).or_default() += 1;
             }
         }
         Ok(())

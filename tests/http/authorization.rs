@@ -78,9 +78,9 @@ async fn a_route_that_needs_a_scope_is_for_tokens_that_have_it() {
         let app = route.layer(fixture.auth());
         let granted = call(app.clone(), Some(&token().scope("mail:read calendar:read"))).await;
         assert_eq!(granted.status(), 200);
-        let refused = call(app, Some(&token().scope("mail:read"))).await;
-        assert_eq!(refused.status(), 403);
-        let challenge = challenge(&refused);
+        let rejected = call(app, Some(&token().scope("mail:read"))).await;
+        assert_eq!(rejected.status(), 403);
+        let challenge = challenge(&rejected);
         assert_eq!(challenge.scheme, "Bearer");
         assert_eq!(challenge.parameter("error"), Some("insufficient_scope"));
         assert_eq!(challenge.parameter("scope"), Some("calendar:read"));
@@ -93,11 +93,11 @@ fn claims_authorize_the_same_requirement_in_code() {
     let good = token().scope("calendar:read");
     assert!(decide::<Read>(&good).is_ok());
     assert!(decide::<scope!("calendar:read")>(&good).is_ok());
-    let refused = decide::<Read>(&token().scope("mail:read")).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::InsufficientScope);
-    assert_eq!(refused.status(), 403);
-    assert_eq!(refused.required_scopes(), ["calendar:read"]);
-    assert!(refused.to_string().contains("calendar:read"), "{refused}");
+    let rejected = decide::<Read>(&token().scope("mail:read")).unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::InsufficientScope);
+    assert_eq!(rejected.status(), 403);
+    assert_eq!(rejected.required_scopes(), ["calendar:read"]);
+    assert!(rejected.to_string().contains("calendar:read"), "{rejected}");
 }
 
 /// RFC6749-3.3-1
@@ -123,8 +123,8 @@ fn scopes_compare_exactly_and_in_any_order() {
         "calendar:read\tcalendar:write",
         "calendar:read\u{a0}",
     ] {
-        let refused = decide::<Read>(&token().scope(granted));
-        assert!(refused.is_err(), "{granted}");
+        let rejected = decide::<Read>(&token().scope(granted));
+        assert!(rejected.is_err(), "{granted}");
     }
 }
 
@@ -196,7 +196,7 @@ async fn a_token_without_scopes_lacks_them() {
 
 /// AUTHZ-D2
 #[tokio::test]
-async fn a_refusal_names_all_of_all_and_the_first_of_any() {
+async fn a_rejection_names_all_of_all_and_the_first_of_any() {
     let fixture = Fixture::new();
     let scope_of = async |apps: [Router; 2]| {
         let mut scopes = Vec::new();
@@ -249,7 +249,7 @@ fn all_of_needs_every_scope_and_any_of_needs_one() {
 
 /// AUTHZ-D3
 #[tokio::test]
-async fn a_handler_without_the_layer_refuses_and_tells_the_developer() {
+async fn a_handler_without_the_layer_rejects_and_tells_the_developer() {
     let claims = Router::new().route("/", get(async |_: Claims| "in"));
     let optional = Router::new().route("/", get(async |_: Option<Claims>| "in"));
     let scope = Router::new().route("/", get(async |_: Option<RequireScope<Read>>| "in"));
@@ -354,9 +354,9 @@ async fn a_missing_role_names_no_scope() {
             token().roles(["Admin", "administrator"]),
             token().scope("admin"),
         ] {
-            let refused = call(app.clone(), Some(&token)).await;
-            assert_eq!(refused.status(), 403);
-            let challenge = challenge(&refused);
+            let rejected = call(app.clone(), Some(&token)).await;
+            assert_eq!(rejected.status(), 403);
+            let challenge = challenge(&rejected);
             assert_eq!(challenge.parameter("error"), Some("insufficient_scope"));
             assert_eq!(challenge.parameter("scope"), None);
         }
@@ -367,12 +367,12 @@ async fn a_missing_role_names_no_scope() {
 #[test]
 fn a_missing_role_beside_a_granted_scope_names_no_scope() {
     type Rule = AllOf<(Read, Admin)>;
-    let refused = decide::<Rule>(&token().scope("calendar:read")).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::InsufficientRole);
-    assert!(refused.required_scopes().is_empty());
-    let refused = decide::<Rule>(&token().roles(["admin"])).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::InsufficientScope);
-    assert_eq!(refused.required_scopes(), ["calendar:read"]);
+    let rejected = decide::<Rule>(&token().scope("calendar:read")).unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::InsufficientRole);
+    assert!(rejected.required_scopes().is_empty());
+    let rejected = decide::<Rule>(&token().roles(["admin"])).unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::InsufficientScope);
+    assert_eq!(rejected.required_scopes(), ["calendar:read"]);
 }
 
 /// A rule of one's own is a requirement like the others.
@@ -399,9 +399,9 @@ fn a_rule_of_ones_own_looks_at_what_the_token_grants() {
         narrow.clone().roles(["admin"]),
         narrow.subject("client-1"),
     ] {
-        let refused = decide::<Narrow>(&wide).unwrap_err();
-        assert_eq!(refused.kind(), RejectionKind::InsufficientRole);
-        assert!(refused.to_string().contains("one scope and nothing else"));
+        let rejected = decide::<Narrow>(&wide).unwrap_err();
+        assert_eq!(rejected.kind(), RejectionKind::InsufficientRole);
+        assert!(rejected.to_string().contains("one scope and nothing else"));
     }
 }
 
@@ -477,8 +477,12 @@ fn a_rule_of_ones_own_can_ask_for_any_claim() {
             json!([crate::support::AUDIENCE, "https://other.example"]),
         ),
     ] {
-        let refused = decide::<OurPipelines>(&other).unwrap_err();
-        assert_eq!(refused.kind(), RejectionKind::InsufficientRole, "{other:?}");
+        let rejected = decide::<OurPipelines>(&other).unwrap_err();
+        assert_eq!(
+            rejected.kind(),
+            RejectionKind::InsufficientRole,
+            "{other:?}"
+        );
     }
 }
 
@@ -539,26 +543,30 @@ fn one_rejection_says_all_that_is_missing() {
         .roles(["admin"]);
     assert!(decide::<Rule>(&good).is_ok());
 
-    let refused =
+    let rejected =
         decide::<Rule>(&login(crate::support::NOW - 301).scope("calendar:read")).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::InsufficientScope);
+    assert_eq!(rejected.kind(), RejectionKind::InsufficientScope);
     let both = ["calendar:read", "calendar:write"];
-    assert_eq!(refused.required_scopes(), both, "what the next token needs");
     assert_eq!(
-        refused.to_string(),
+        rejected.required_scopes(),
+        both,
+        "what the next token needs"
+    );
+    assert_eq!(
+        rejected.to_string(),
         "token does not have what is required: scope calendar:write and role admin and \
          a login of the last five minutes"
     );
 
-    let refused = decide::<Rule>(&good.without("acr")).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::InsufficientRole);
-    assert!(refused.required_scopes().is_empty());
+    let rejected = decide::<Rule>(&good.without("acr")).unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::InsufficientRole);
+    assert!(rejected.required_scopes().is_empty());
 
     // Of alternatives the first is asked for, and the operator reads of all.
     type Choice = AnyOf<(AllOf<(Both, Admin)>, scope!("root"))>;
-    let refused = decide::<Choice>(&token().scope("calendar:write")).unwrap_err();
-    assert_eq!(refused.required_scopes(), both);
-    let sentence = refused.to_string();
+    let rejected = decide::<Choice>(&token().scope("calendar:write")).unwrap_err();
+    assert_eq!(rejected.required_scopes(), both);
+    let sentence = rejected.to_string();
     assert!(
         sentence.ends_with("(scope calendar:read and role admin) or scope root"),
         "{sentence}"
@@ -671,9 +679,9 @@ fn a_text_that_is_no_scope_is_a_configuration_error() {
         "a b", " ", "", "a ", "a\tb", "a\"b", "a\\b", "\u{e4}", "\u{7f}", "a\n",
     ] {
         for scopes in [vec![bad], vec!["a", bad], vec![bad, "a"]] {
-            let refused = ScopeSet::new(scopes).unwrap_err();
-            assert_eq!(refused, ConfigError::Scope(bad.to_owned()));
-            assert!(refused.to_string().contains("scope"), "{refused}");
+            let rejected = ScopeSet::new(scopes).unwrap_err();
+            assert_eq!(rejected, ConfigError::Scope(bad.to_owned()));
+            assert!(rejected.to_string().contains("scope"), "{rejected}");
         }
     }
     assert!(ScopeSet::new([]).is_err());
@@ -995,9 +1003,9 @@ fn scopes_and_roles_can_come_from_any_claim() {
 #[test]
 fn a_claim_pointer_is_a_json_pointer() {
     for bad in ["", "roles", "#/roles", "/a~", "/a~2b"] {
-        let refused = ClaimPointer::new(bad);
+        let rejected = ClaimPointer::new(bad);
         assert_eq!(
-            refused.unwrap_err(),
+            rejected.unwrap_err(),
             ConfigError::ClaimPointer(bad.to_owned())
         );
     }

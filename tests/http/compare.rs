@@ -28,7 +28,7 @@ fn theirs(token: &TestToken) -> bool {
 }
 
 #[track_caller]
-fn they_accept_and_we_refuse(token: TestToken, kind: RejectionKind) {
+fn they_accept_and_we_reject(token: TestToken, kind: RejectionKind) {
     assert!(
         theirs(&token),
         "jsonwebtoken refuses it now: the guide is out of date"
@@ -46,23 +46,23 @@ fn both_accept_a_good_token() {
 }
 
 #[test]
-fn they_accept_what_the_standards_refuse() {
-    they_accept_and_we_refuse(
+fn they_accept_what_the_standards_reject() {
+    they_accept_and_we_reject(
         issuer()
             .token()
             .header("crit", vec!["x"])
             .header("x", 1.to_string()),
         RejectionKind::UnsupportedCritical,
     );
-    they_accept_and_we_refuse(
+    they_accept_and_we_reject(
         issuer().token().claim("aud", 7),
         RejectionKind::InvalidClaim,
     );
-    they_accept_and_we_refuse(issuer().token().not_yet_valid(), RejectionKind::NotYetValid);
+    they_accept_and_we_reject(issuer().token().not_yet_valid(), RejectionKind::NotYetValid);
     let twice = format!(
         r#"{{"iss":"https://as.example","aud":"{AUDIENCE}","exp":4000000000,"role":"user","role":"admin"}}"#
     );
-    they_accept_and_we_refuse(
+    they_accept_and_we_reject(
         issuer().token().raw_claims(twice),
         RejectionKind::DuplicateMember,
     );
@@ -94,12 +94,12 @@ fn a_token_that_expires_now_is_expired_here() {
     let fixture = Fixture::new();
     let auth = fixture.auth().leeway(tower_jwt_auth::policy::Leeway::ZERO);
     let token = fixture.token().claim("exp", NOW).mint();
-    let refused = auth
+    let rejected = auth
         .clock(FixedClock::at(NOW))
         .verifier()
         .verify_now(&token)
         .unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::Expired);
+    assert_eq!(rejected.kind(), RejectionKind::Expired);
 }
 
 /// They read the clock of the system, so the second may end between minting and judging: then again.

@@ -164,7 +164,7 @@ async fn a_handler_takes_own_claims_whatever_the_type_of_the_layer() {
 }
 
 #[tokio::test]
-async fn the_layer_refuses_claims_that_do_not_fit_its_own_type() {
+async fn the_layer_rejects_claims_that_do_not_fit_its_own_type() {
     let fixture = Fixture::new();
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
@@ -476,23 +476,23 @@ async fn authorization_is_decided_before_the_body_is_read() {
         .claim("locale", "de")
         .mint();
     let lacking = fixture.token().mint();
-    let refused = |status: u16| (status, String::new(), 0);
+    let rejected = |status: u16| (status, String::new(), 0);
     for path in ["/argument", "/guard"] {
-        assert_eq!(post(path, Some(&lacking)).await, refused(403));
+        assert_eq!(post(path, Some(&lacking)).await, rejected(403));
     }
     for path in ["/argument", "/guard", "/own"] {
-        assert_eq!(post(path, None).await, refused(401));
-        assert_eq!(post(path, Some("abc")).await, refused(401));
+        assert_eq!(post(path, None).await, rejected(401));
+        assert_eq!(post(path, Some("abc")).await, rejected(401));
         let (status, body, polls) = post(path, Some(&good)).await;
         assert_eq!((status, body.trim_matches('"')), (200, "dinner"));
         assert!(polls > 0);
     }
-    assert_eq!(post("/own", Some(&lacking)).await, refused(401));
+    assert_eq!(post("/own", Some(&lacking)).await, rejected(401));
 }
 
 /// RFC6750-3-2: extractors know nothing of the layer, and it changes their answers.
 #[tokio::test]
-async fn refusals_of_extractors_follow_the_settings_of_the_layer() {
+async fn rejections_of_extractors_follow_the_settings_of_the_layer() {
     let fixture = Fixture::new();
     let routes = || {
         Router::new()
@@ -596,7 +596,7 @@ async fn a_problem_around_a_whole_router_has_its_own_length() {
 
 /// RFC9110-9.3.2-1
 #[tokio::test]
-async fn a_refusal_of_an_extractor_has_no_content_for_head() {
+async fn a_rejection_of_an_extractor_has_no_content_for_head() {
     let fixture = Fixture::new();
     let app = Router::new()
         .route("/", get(async |_: RequireScope<calendar::Read>| "in"))
@@ -974,7 +974,7 @@ async fn a_preflight_comes_to_what_answers_options() {
 
 /// GRPC-1, GRPC-2: a refusal on an axum route that answers gRPC.
 #[tokio::test]
-async fn refusals_of_extractors_are_grpc_where_the_request_is() {
+async fn rejections_of_extractors_are_grpc_where_the_request_is() {
     let fixture = Fixture::new();
     let app = Router::new()
         .route("/", post(async |_: RequireScope<calendar::Read>| "in"))

@@ -344,7 +344,7 @@ async fn a_call_that_cannot_be_decided_is_unavailable() {
 /// GRPC-2, GRPC-5: an optional layer lets calls without a token through; a method that needs
 /// claims still refuses them.
 #[tokio::test]
-async fn an_anonymous_call_is_refused_by_the_method_that_needs_claims() {
+async fn an_anonymous_call_is_rejected_by_the_method_that_needs_claims() {
     let fixture = Fixture::new();
     let server = Running::with(auth(&fixture).optional()).await;
     let status = server.check(None).await.unwrap_err();
@@ -360,7 +360,7 @@ async fn an_anonymous_call_is_refused_by_the_method_that_needs_claims() {
 
 /// GRPC-2: own claims that do not fit are the token's fault, in the method as in the layer.
 #[tokio::test]
-async fn own_claims_that_do_not_fit_are_refused() {
+async fn own_claims_that_do_not_fit_are_rejected() {
     let fixture = Fixture::new();
     let server = Running::with(auth(&fixture)).await;
     let token = fixture.token().subject("alice").scope("health:read").mint();
@@ -423,7 +423,7 @@ async fn a_malformed_header_is_unauthenticated_with_http_200() {
 
 /// GRPC-1, GRPC-5: one HEADERS frame with END_STREAM; a status, a challenge and nothing behind.
 #[tokio::test]
-async fn a_refusal_is_one_frame_of_headers() {
+async fn a_rejection_is_one_frame_of_headers() {
     let fixture = Fixture::new();
     let server = Running::with(auth(&fixture)).await;
     let watcher = alice(&fixture, "health:watch");
@@ -731,7 +731,7 @@ async fn status_and_message_are_encoded_as_grpc_asks() {
 #[test]
 fn http_and_grpc_tell_the_same_of_a_rejection() {
     let fixture = Fixture::new();
-    let refusal = |token: String| fixture.verify(&token).unwrap_err();
+    let rejection = |token: String| fixture.verify(&token).unwrap_err();
     let claims = fixture.accepts(&fixture.token().mint());
     let pending = {
         let signer = fixture.signer("k1");
@@ -741,19 +741,19 @@ fn http_and_grpc_tell_the_same_of_a_rejection() {
     };
     for (rejection, kind, http, grpc) in [
         (
-            refusal("not-a-token".into()),
+            rejection("not-a-token".into()),
             RejectionKind::MalformedToken,
             401,
             Code::Unauthenticated,
         ),
         (
-            refusal(fixture.token().expired().mint()),
+            rejection(fixture.token().expired().mint()),
             RejectionKind::Expired,
             401,
             Code::Unauthenticated,
         ),
         (
-            refusal(fixture.token().signed_by_stranger().mint()),
+            rejection(fixture.token().signed_by_stranger().mint()),
             RejectionKind::BadSignature,
             401,
             Code::Unauthenticated,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use crate::refusals::{Refusal, refusals, refusals_but};
+use crate::rejections::{RejectedRequest, rejections, rejections_but};
 use crate::support::{Fixture, challenges, get, get_bare, get_with, send};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
@@ -106,11 +106,11 @@ fn bearer(token: &str) -> HeaderValue {
 
 /// RFC9110-9.3.2-1
 #[tokio::test]
-async fn a_refusal_of_head_has_the_fields_of_get_and_no_content() {
+async fn a_rejection_of_head_has_the_fields_of_get_and_no_content() {
     let with = async |method: Method| {
         let change = |request: &mut Request<String>| *request.method_mut() = method.clone();
         // HEAD is a safe method, which another site may use.
-        refusals_but(&[RejectionKind::CrossSiteRequest], |auth| auth, change).await
+        rejections_but(&[RejectionKind::CrossSiteRequest], |auth| auth, change).await
     };
     let to_get = with(Method::GET).await;
     for (head, get) in with(Method::HEAD).await.into_iter().zip(to_get) {
@@ -243,7 +243,7 @@ async fn the_recipe_for_cors_lists_authorization_by_name() {
 
 /// FETCH-3.3-D2
 #[tokio::test]
-async fn a_page_of_another_origin_can_read_a_refusal() {
+async fn a_page_of_another_origin_can_read_a_rejection() {
     let inner = service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::default()));
     let auth = Fixture::new().auth();
     let cross_origin = || {
@@ -308,7 +308,7 @@ impl Body for Counting {
 
 /// RFC9110-10.1.1-1
 #[tokio::test]
-async fn a_refusal_does_not_ask_for_the_body() {
+async fn a_rejection_does_not_ask_for_the_body() {
     let fixture = Fixture::new();
     let inner = service_fn(async |request: Request<Counting>| {
         request.into_body().collect().await.unwrap();
@@ -337,7 +337,7 @@ async fn a_refusal_does_not_ask_for_the_body() {
 
 /// RFC9110-10.1.1-1
 #[tokio::test]
-async fn a_client_that_waits_to_continue_gets_the_refusal_at_once() {
+async fn a_client_that_waits_to_continue_gets_the_rejection_at_once() {
     let fixture = Fixture::new();
     let address = serve(echo(fixture.auth())).await;
     let head = |authorization: &str| {
@@ -529,7 +529,7 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
 
 /// TOWER-D1
 #[tokio::test]
-async fn a_refusal_does_not_call_the_service_inside() {
+async fn a_rejection_does_not_call_the_service_inside() {
     let (mock, mut handle): (Mock, _) = tower_test::mock::pair();
     handle.allow(1);
     let mut service = Fixture::new().auth().layer(mock);
@@ -668,9 +668,9 @@ fn assert_leaks_nothing(text: &str, credential: &str) {
 /// RFC9700-4.9.3-1
 #[tokio::test]
 async fn what_can_be_printed_has_no_token() {
-    let all = refusals(|auth| auth, |_| ()).await;
+    let all = rejections(|auth| auth, |_| ()).await;
     let credentials = credentials_of(&all);
-    for Refusal { response, .. } in &all {
+    for RejectedRequest { response, .. } in &all {
         let rejection = response.extensions().get::<Rejection>().unwrap();
         let shown = format!("{rejection} {rejection:?} {response:?}");
         for credential in &credentials {
@@ -695,9 +695,9 @@ async fn what_can_be_printed_has_no_token() {
 }
 
 /// The credentials that the refused requests had, in all places.
-fn credentials_of(refusals: &[Refusal]) -> Vec<String> {
-    let headers = refusals.iter().flat_map(|refusal| {
-        [AUTHORIZATION, COOKIE].map(|name| refusal.request.headers().get(name))
+fn credentials_of(rejections: &[RejectedRequest]) -> Vec<String> {
+    let headers = rejections.iter().flat_map(|rejection| {
+        [AUTHORIZATION, COOKIE].map(|name| rejection.request.headers().get(name))
     });
     headers
         .flatten()
@@ -718,13 +718,13 @@ mod logs {
     /// credentials of these requests.
     async fn log_of_all_paths(level: LevelFilter) -> (String, Vec<String>) {
         let log = Log::down_to(level);
-        let all = refusals(|auth| auth, |_| ()).await;
+        let all = rejections(|auth| auth, |_| ()).await;
         let mut credentials = credentials_of(&all);
         let grpc = |request: &mut Request<String>| {
             let value = HeaderValue::from_static("application/grpc");
             request.headers_mut().insert(CONTENT_TYPE, value);
         };
-        let all = refusals(|auth| auth.optional().hide_forbidden(), grpc).await;
+        let all = rejections(|auth| auth.optional().hide_forbidden(), grpc).await;
         credentials.extend(credentials_of(&all));
 
         let fixture = Fixture::new();
@@ -823,9 +823,10 @@ fn decode_percent(text: &str) -> String {
 
 /// GRPC-1, GRPC-2, GRPC-3, GRPC-4, GRPC-5
 #[tokio::test]
-async fn a_grpc_refusal_is_trailers_only() {
+async fn a_grpc_rejection_is_trailers_only() {
     use RejectionKind::*;
-    for Refusal { kind, response, .. } in refusals(|auth| auth, grpc_type("application/grpc")).await
+    for RejectedRequest { kind, response, .. } in
+        rejections(|auth| auth, grpc_type("application/grpc")).await
     {
         assert_eq!(response.status(), StatusCode::OK, "{kind:?}");
         let headers = response.headers();
@@ -860,7 +861,7 @@ async fn a_grpc_refusal_is_trailers_only() {
 
 /// GRPC-1, GRPC-6
 #[tokio::test]
-async fn a_grpc_refusal_has_the_content_type_of_the_request() {
+async fn a_grpc_rejection_has_the_content_type_of_the_request() {
     let fixture = Fixture::new();
     for value in [
         "application/grpc",
@@ -905,14 +906,14 @@ async fn a_grpc_refusal_has_the_content_type_of_the_request() {
 
 /// GRPC-2, RFC9110-15.5.4-1
 #[tokio::test]
-async fn a_hidden_grpc_refusal_says_not_found_and_nothing_else() {
-    let hidden = refusals(|auth| auth.hide_forbidden(), grpc_type("application/grpc")).await;
+async fn a_hidden_grpc_rejection_says_not_found_and_nothing_else() {
+    let hidden = rejections(|auth| auth.hide_forbidden(), grpc_type("application/grpc")).await;
     let hidden: Vec<_> = hidden
         .into_iter()
-        .filter(|refusal| refusal.response.headers()["grpc-status"] == "5")
+        .filter(|rejection| rejection.response.headers()["grpc-status"] == "5")
         .collect();
     assert_eq!(hidden.len(), 3, "a scope, a role and another site");
-    for Refusal { response, .. } in hidden {
+    for RejectedRequest { response, .. } in hidden {
         assert_eq!(response.status(), StatusCode::OK);
         let mut names: Vec<_> = response.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
@@ -922,7 +923,7 @@ async fn a_hidden_grpc_refusal_says_not_found_and_nothing_else() {
 
 /// GRPC-1
 #[tokio::test]
-async fn a_grpc_refusal_is_one_block_of_headers_on_the_wire() {
+async fn a_grpc_rejection_is_one_block_of_headers_on_the_wire() {
     let fixture = Fixture::new();
     let address = serve(echo(fixture.auth())).await;
     let mut client = connect(address).await;

@@ -2,8 +2,8 @@
 
 #![cfg(feature = "test-util")]
 
-#[path = "../support/refusals.rs"]
-mod refusals;
+#[path = "../support/rejections.rs"]
+mod rejections;
 #[path = "../support/mod.rs"]
 mod support;
 

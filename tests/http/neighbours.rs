@@ -59,7 +59,7 @@ async fn issuer_and_audience_are_checked_also_where_they_are_absent_or_odd() {
     }
     // An issuer has one name; an array of them is not the issuer twice.
     let list = fixture.token().claim("iss", json!([ISSUER]));
-    fixture.refuses(&list.mint(), RejectionKind::InvalidClaim);
+    fixture.rejects(&list.mint(), RejectionKind::InvalidClaim);
 }
 
 /// What the client sends is never the server's failure.
@@ -258,7 +258,7 @@ async fn the_scheme_is_compared_without_case() {
 
 /// RFC 7515, section 4.1.11: what is critical and not understood is a reason to refuse.
 #[test]
-fn a_critical_extension_is_refused() {
+fn a_critical_extension_is_rejected() {
     let fixture = Fixture::new();
     for critical in [
         json!(["http://example.com/unknown"]),
@@ -274,7 +274,7 @@ fn a_critical_extension_is_refused() {
             .header("crit", critical)
             .header("http://example.com/unknown", true)
             .header("exp", 1);
-        fixture.refuses(&token.mint(), RejectionKind::UnsupportedCritical);
+        fixture.rejects(&token.mint(), RejectionKind::UnsupportedCritical);
     }
     // The same parameter without `crit` may be ignored.
     let token = fixture.token().header("http://example.com/unknown", true);
@@ -301,21 +301,21 @@ fn a_key_of_the_same_id_verifies_its_own_issuers_tokens_alone() {
     assert!(verifier.verify_now(&own.mint()).is_ok());
     assert!(verifier.verify_now(&fixture.token().mint()).is_ok());
     let forged = own.clone().issuer(ISSUER);
-    let refused = verifier.verify_now(&forged.mint()).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::BadSignature);
+    let rejected = verifier.verify_now(&forged.mint()).unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::BadSignature);
     // Nor does a token without an id go through the keys of everybody.
     let forged = forged.without_header("kid");
-    let refused = verifier.verify_now(&forged.mint()).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::BadSignature);
+    let rejected = verifier.verify_now(&forged.mint()).unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::BadSignature);
     // Nor is an issuer known by a key id.
     let forged = fixture.token().issuer("https://evil.example");
-    let refused = verifier.verify_now(&forged.mint()).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::BadSignature);
+    let rejected = verifier.verify_now(&forged.mint()).unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::BadSignature);
 }
 
 /// Member names with which a client speaks to the JSON library behind the claims type.
 #[test]
-fn private_member_names_of_the_json_library_are_refused() {
+fn private_member_names_of_the_json_library_are_rejected() {
     let fixture = Fixture::new();
     let claims = |extra: &str| {
         let token =
@@ -332,11 +332,11 @@ fn private_member_names_of_the_json_library_are_refused() {
         r#"{"\u0024serde_json::private::RawValue":"{}"}"#,
         r#"[[{"a":{"$serde_json::private::RawValue":"{}"}}]]"#,
     ] {
-        fixture.refuses(&claims(extra), RejectionKind::MalformedToken);
+        fixture.rejects(&claims(extra), RejectionKind::MalformedToken);
     }
     let header = r#"{"alg":"ES256","kid":"k1","$serde_json::private::RawValue":"{}"}"#;
     let token = fixture.token().raw_header(header).mint();
-    fixture.refuses(&token, RejectionKind::MalformedToken);
+    fixture.rejects(&token, RejectionKind::MalformedToken);
     let jwks = br#"{"keys":[],"$serde_json::private::RawValue":"{}"}"#;
     assert!(KeySet::from_jwks(jwks).is_err());
 }
@@ -372,8 +372,8 @@ fn an_ec_key_that_lost_its_leading_zeros_is_skipped_and_the_set_lives() {
         skipped,
         [r#"key "zero": member `x` is not a coordinate of the curve's full length"#]
     );
-    let refused = maimed.verify_now(token).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::UnknownKey);
+    let rejected = maimed.verify_now(token).unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::UnknownKey);
     assert!(maimed.verify_now(&other.token().mint()).is_ok());
 }
 
@@ -391,16 +391,16 @@ fn the_expiry_counts_also_where_the_other_times_are_missing() {
     let fixture = Fixture::new();
     for missing in ["iat", "nbf", "jti", "sub"] {
         let token = fixture.token().expired().without(missing);
-        fixture.refuses(&token.mint(), RejectionKind::Expired);
+        fixture.rejects(&token.mint(), RejectionKind::Expired);
         fixture.accepts(&fixture.token().without(missing).mint());
     }
     let early = fixture.token().not_yet_valid().without("iat");
-    fixture.refuses(&early.mint(), RejectionKind::NotYetValid);
+    fixture.rejects(&early.mint(), RejectionKind::NotYetValid);
 }
 
 /// A recursive reader has an end to its stack.
 #[test]
-fn deep_nesting_is_refused_before_it_costs_a_stack() {
+fn deep_nesting_is_rejected_before_it_costs_a_stack() {
     let fixture = Fixture::new();
     let nested = |open: &str, close: &str, depth: usize| {
         format!("{}{}{}", open.repeat(depth), "1", close.repeat(depth))
@@ -417,24 +417,24 @@ fn deep_nesting_is_refused_before_it_costs_a_stack() {
         assert!(own["x"].is_array() || own["x"].is_object());
         for depth in [64, 128, 1_000] {
             let deep = claims(&nested(open, close, depth));
-            fixture.refuses(&deep, RejectionKind::MalformedToken);
+            fixture.rejects(&deep, RejectionKind::MalformedToken);
         }
         let header = format!(
             r#"{{"alg":"ES256","kid":"k1","x":{}}}"#,
             nested(open, close, 1_000)
         );
         let token = fixture.token().raw_header(header).mint();
-        fixture.refuses(&token, RejectionKind::MalformedToken);
+        fixture.rejects(&token, RejectionKind::MalformedToken);
         // A key set is not bounded by the size of a header.
         let jwks = format!(r#"{{"keys":{}}}"#, nested(open, close, 100_000));
         assert!(KeySet::from_jwks(jwks.as_bytes()).is_err());
     }
-    fixture.refuses(&claims(&"[".repeat(5_000)), RejectionKind::MalformedToken);
+    fixture.rejects(&claims(&"[".repeat(5_000)), RejectionKind::MalformedToken);
 }
 
 /// A gRPC client that gets HTTP 400 reports INTERNAL, and one that gets 401 has lost the reason.
 #[tokio::test]
-async fn grpc_calls_are_refused_in_grpcs_own_words() {
+async fn grpc_calls_are_rejected_in_grpcs_own_words() {
     let fixture = Fixture::new();
     let good = fixture.token().mint();
     for (authorization, expected) in [

@@ -403,7 +403,7 @@ async fn a_method_of_tonic_believes_the_layer_inside() {
         .remove_credentials()
         .challenge(realm("outer"));
     let inner = fixture.auth().optional().challenge(realm("inner"));
-    let refused = |verdict: Result<String, Status>, expected: &str| {
+    let rejected = |verdict: Result<String, Status>, expected: &str| {
         let status = verdict.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated);
         let headers = status.metadata().clone().into_headers();
@@ -414,8 +414,8 @@ async fn a_method_of_tonic_believes_the_layer_inside() {
         .layer(outer.clone())
         .layer(inner.clone());
     let (claims, role) = tonic_says(both, call(Some(&customer))).await;
-    refused(claims, "inner");
-    refused(role, "inner");
+    rejected(claims, "inner");
+    rejected(role, "inner");
 
     // Something between the two has made another kind of request of it.
     let translated = ServiceBuilder::new()
@@ -426,7 +426,7 @@ async fn a_method_of_tonic_believes_the_layer_inside() {
         })
         .layer(inner.clone());
     let (claims, _) = tonic_says(translated, call(Some(&customer))).await;
-    refused(claims, "api");
+    rejected(claims, "api");
 
     // The twin.
     let (claims, role) = tonic_says(ServiceBuilder::new().layer(inner), call(Some(&staff))).await;

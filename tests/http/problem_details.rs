@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::refusals::{Refusal, refusals, refusals_but};
+use crate::rejections::{RejectedRequest, rejections, rejections_but};
 use crate::support::{Fixture, challenges, get, get_bare, send};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::response::Parts;
@@ -24,10 +24,13 @@ use tower_jwt_auth::test::TestToken;
 use tower_jwt_auth::{JwtAuth, Rejection, RejectionKind, scope};
 
 /// All refusals that a responder is asked for: where the layer is missing, so is the responder.
-async fn problems(problem: ProblemDetails, adjust: impl Fn(&mut Request<String>)) -> Vec<Refusal> {
-    let mut refusals = refusals(|auth| auth.respond_with(problem.clone()), adjust).await;
-    refusals.retain(|refusal| refusal.kind != RejectionKind::MissingLayer);
-    refusals
+async fn problems(
+    problem: ProblemDetails,
+    adjust: impl Fn(&mut Request<String>),
+) -> Vec<RejectedRequest> {
+    let mut rejections = rejections(|auth| auth.respond_with(problem.clone()), adjust).await;
+    rejections.retain(|rejection| rejection.kind != RejectionKind::MissingLayer);
+    rejections
 }
 
 /// The members of a body, which is an object with each of them once.
@@ -44,8 +47,8 @@ fn no_change(_: &mut Request<String>) {}
 
 /// RFC 9457, sections 3.1 and 4.2.1: a problem of type `about:blank` has the title of its status.
 #[tokio::test]
-async fn every_refusal_is_a_problem_whose_members_agree_with_the_response() {
-    for Refusal { kind, response, .. } in problems(ProblemDetails::new(), no_change).await {
+async fn every_rejection_is_a_problem_whose_members_agree_with_the_response() {
+    for RejectedRequest { kind, response, .. } in problems(ProblemDetails::new(), no_change).await {
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
         let rejection = response.extensions().get::<Rejection>().unwrap();
         let members = members(response.body());
@@ -82,7 +85,8 @@ async fn every_refusal_is_a_problem_whose_members_agree_with_the_response() {
 async fn a_base_gives_every_problem_a_type_with_one_title() {
     const BASE: &str = "https://api.example/problems/";
     let mut titles: Vec<(String, String)> = Vec::new();
-    for Refusal { kind, response, .. } in problems(ProblemDetails::with_base(BASE), no_change).await
+    for RejectedRequest { kind, response, .. } in
+        problems(ProblemDetails::with_base(BASE), no_change).await
     {
         use RejectionKind::*;
         let members = members(response.body());
@@ -112,10 +116,10 @@ async fn a_base_gives_every_problem_a_type_with_one_title() {
 
 #[tokio::test]
 async fn a_problem_changes_nothing_but_body_and_content_type() {
-    let plain = refusals(|auth| auth, no_change).await;
+    let plain = rejections(|auth| auth, no_change).await;
     let plain = plain
         .into_iter()
-        .filter(|refusal| refusal.kind != RejectionKind::MissingLayer);
+        .filter(|rejection| rejection.kind != RejectionKind::MissingLayer);
     for (with, without) in problems(ProblemDetails::new(), no_change)
         .await
         .into_iter()
@@ -139,7 +143,7 @@ async fn a_hidden_problem_is_that_of_any_resource_that_is_not_there() {
         (ProblemDetails::with_base("urn:p:"), "urn:p:not_found"),
     ] {
         let layer = |auth: JwtAuth| auth.hide_forbidden().respond_with(problem.clone());
-        for Refusal { kind, response, .. } in refusals(layer, no_change).await {
+        for RejectedRequest { kind, response, .. } in rejections(layer, no_change).await {
             assert_ne!(response.status(), StatusCode::FORBIDDEN, "{kind:?}");
             if response.status() != StatusCode::NOT_FOUND {
                 continue;
@@ -163,7 +167,7 @@ async fn a_problem_has_no_content_for_head_and_the_same_fields() {
         let change = |request: &mut Request<String>| *request.method_mut() = method.clone();
         let layer = |auth: JwtAuth| auth.respond_with(ProblemDetails::new());
         // A request of another site is refused for its unsafe method, and HEAD is safe.
-        refusals_but(&[RejectionKind::CrossSiteRequest], layer, change).await
+        rejections_but(&[RejectionKind::CrossSiteRequest], layer, change).await
     };
     let (to_head, to_get) = (with(Method::HEAD).await, with(Method::GET).await);
     for (head, get) in to_head.into_iter().zip(to_get) {
@@ -183,13 +187,13 @@ async fn a_problem_has_no_content_for_head_and_the_same_fields() {
 
 /// GRPC-1: its answer to a refusal has no body, whatever the responder.
 #[tokio::test]
-async fn a_grpc_refusal_has_no_problem() {
+async fn a_grpc_rejection_has_no_problem() {
     let grpc = |request: &mut Request<String>| {
         let value = HeaderValue::from_static("application/grpc");
         request.headers_mut().insert(CONTENT_TYPE, value);
         *request.method_mut() = http::Method::POST;
     };
-    for Refusal { kind, response, .. } in problems(ProblemDetails::new(), grpc).await {
+    for RejectedRequest { kind, response, .. } in problems(ProblemDetails::new(), grpc).await {
         assert_eq!(response.status(), StatusCode::OK, "{kind:?}");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc");
         assert_eq!(response.body(), "", "{kind:?}");
@@ -236,8 +240,8 @@ async fn a_closure_answers_with_a_body_of_its_own() {
     assert_eq!(response.body(), "hello");
     assert_eq!(calls.load(Ordering::Relaxed), 2);
 
-    let all = refusals(|jwt| jwt.respond_with(auth_responder), no_change).await;
-    for Refusal { kind, response, .. } in all {
+    let all = rejections(|jwt| jwt.respond_with(auth_responder), no_change).await;
+    for RejectedRequest { kind, response, .. } in all {
         let expected = match kind {
             RejectionKind::MissingLayer => "",
             _ => kind.as_str(),

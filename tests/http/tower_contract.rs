@@ -201,7 +201,7 @@ fn errors_of_the_inner_service_pass_through() {
 
 /// TOWER-D1: the accepted twin is in every other test of this file.
 #[test]
-fn a_refused_request_never_reaches_the_inner_service() {
+fn a_rejected_request_never_reaches_the_inner_service() {
     let fixture = Fixture::new();
     let grpc = |request: Request<String>| {
         let (mut head, body) = request.into_parts();
@@ -373,7 +373,7 @@ fn a_caller_that_does_not_ask_for_readiness_is_not_covered_up() {
 
 /// TOWER-D1: who is refused must not keep what a limit inside shares out.
 #[test]
-fn a_refusal_gives_back_what_the_ready_service_held() {
+fn a_rejection_gives_back_what_the_ready_service_held() {
     let fixture = Fixture::new();
     let token = |scope: &str| fixture.token().scope(scope).mint();
     for (request, status) in [(get_bare(), 401), (get(&token("read")), 403)] {
@@ -382,22 +382,22 @@ fn a_refusal_gives_back_what_the_ready_service_held() {
             .layer(JwtAuth::require::<scope!("write")>())
             .layer(GlobalConcurrencyLimitLayer::new(1))
             .service(Strict::default());
-        let (mut refused, mut other) = (service.clone(), service);
+        let (mut rejected, mut other) = (service.clone(), service);
 
-        make_ready::<_, String>(&mut refused);
+        make_ready::<_, String>(&mut rejected);
         let taken = Service::<Request<String>>::poll_ready(
             &mut other,
             &mut Context::from_waker(Waker::noop()),
         );
         assert!(taken.is_pending(), "there is one permit");
-        let response = done(refused.call(request)).unwrap();
+        let response = done(rejected.call(request)).unwrap();
         assert_eq!(response.status(), status);
 
         // `refused` lives on, as a connection does that a client keeps open.
         make_ready::<_, String>(&mut other);
         let response = done(other.call(get(&token("write")))).unwrap();
         assert_eq!(response.status(), StatusCode::OK);
-        drop(refused);
+        drop(rejected);
     }
 }
 
@@ -687,8 +687,8 @@ fn a_limit_inside_holds_back_and_lets_go() {
     });
     for _ in 0..3 {
         assert!(service.poll_ready::<Request<String>>().is_ready());
-        let refused = done(service.call(get_bare())).unwrap();
-        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+        let rejected = done(service.call(get_bare())).unwrap();
+        assert_eq!(rejected.status(), StatusCode::UNAUTHORIZED);
     }
 
     assert!(service.poll_ready::<Request<String>>().is_ready());
@@ -717,9 +717,9 @@ async fn a_guard_inside_answers_in_the_layers_name() {
 
     let (mut service, mut inner) = mock::spawn_with(|mock: Mock| guarded.clone().service(mock));
     assert!(service.poll_ready::<Request<String>>().is_ready());
-    let refused = done(service.call(get(&token("read")))).unwrap();
-    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
-    let [challenge] = challenges(refused.headers()).try_into().unwrap();
+    let rejected = done(service.call(get(&token("read")))).unwrap();
+    assert_eq!(rejected.status(), StatusCode::FORBIDDEN);
+    let [challenge] = challenges(rejected.headers()).try_into().unwrap();
     assert_eq!(challenge.parameter("realm"), Some("calendar"));
     assert_eq!(challenge.parameter("error"), Some("insufficient_scope"));
     assert_eq!(challenge.parameter("scope"), Some("write"));

@@ -274,9 +274,9 @@ async fn a_dead_key_counts_again_when_the_application_says_so() {
         .unwrap();
     assert_eq!(world.verdict(&old).await, DEAD);
     assert!(world.keys.remove("key-2"));
-    let refused = world.keys.replace_jwks(world.issuer.jwks().as_bytes());
+    let rejected = world.keys.replace_jwks(world.issuer.jwks().as_bytes());
     assert!(
-        refused
+        rejected
             .unwrap_err()
             .to_string()
             .contains("removed or retired")

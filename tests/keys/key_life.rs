@@ -44,7 +44,7 @@ async fn connect(network: &Network) -> KeyStore {
 }
 
 /// Why a token is rejected, if it is.
-async fn refusal(verifier: &Verifier, token: &str) -> Option<RejectionKind> {
+async fn rejection(verifier: &Verifier, token: &str) -> Option<RejectionKind> {
     let rejection = verifier.verify(token).await.err()?;
     let expected = match rejection.kind() {
         KeySourceUnavailable => 503,
@@ -106,14 +106,17 @@ mod outage {
             let good = issuer.token().mint();
             keys.reload().await;
             assert!(network.was_asked_for_news());
-            assert_eq!(refusal(&verifier, &good).await, None);
+            assert_eq!(rejection(&verifier, &good).await, None);
 
             network.answers(|_| Ok(status_only(500)));
             for _ in 0..26 {
                 advance(HOUR).await;
                 settle().await;
             }
-            assert_eq!(refusal(&verifier, &good).await, Some(KeySourceUnavailable));
+            assert_eq!(
+                rejection(&verifier, &good).await,
+                Some(KeySourceUnavailable)
+            );
             assert!(!keys.is_ready());
 
             network.answers(up);
@@ -123,7 +126,7 @@ mod outage {
                 advance(Duration::from_secs(70)).await;
                 settle().await;
             }
-            assert_eq!(refusal(&verifier, &good).await, None);
+            assert_eq!(rejection(&verifier, &good).await, None);
             assert!(keys.is_ready());
             // From then on the issuer is asked for news only, as before.
             keys.reload().await;
@@ -170,7 +173,10 @@ mod outage {
         advance(25 * HOUR).await;
         running.await.unwrap();
         for _ in 0..40 {
-            assert_eq!(refusal(&verifier, &good).await, Some(KeySourceUnavailable));
+            assert_eq!(
+                rejection(&verifier, &good).await,
+                Some(KeySourceUnavailable)
+            );
             assert!(!keys.is_ready());
             advance(HOUR).await;
             settle().await;
@@ -178,7 +184,7 @@ mod outage {
         // The twin: one that is late, and not too late.
         network.answers_after(Some(3 * SECOND));
         keys.reload().await;
-        assert_eq!(refusal(&verifier, &good).await, None);
+        assert_eq!(rejection(&verifier, &good).await, None);
         let running = tokio::spawn({
             let keys = keys.clone();
             async move { keys.reload().await }
@@ -187,10 +193,13 @@ mod outage {
         network.answers_after(None);
         advance(23 * HOUR).await;
         running.await.unwrap();
-        assert_eq!(refusal(&verifier, &good).await, None);
+        assert_eq!(rejection(&verifier, &good).await, None);
         advance(2 * HOUR).await;
         settle().await;
-        assert_eq!(refusal(&verifier, &good).await, Some(KeySourceUnavailable));
+        assert_eq!(
+            rejection(&verifier, &good).await,
+            Some(KeySourceUnavailable)
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -208,14 +217,17 @@ mod outage {
         let verifier = verifier(&issuer, &keys);
         let good = issuer.token().mint();
         for _ in 0..10 {
-            assert_eq!(refusal(&verifier, &good).await, Some(KeySourceUnavailable));
+            assert_eq!(
+                rejection(&verifier, &good).await,
+                Some(KeySourceUnavailable)
+            );
             tokio::time::sleep(SECOND).await;
         }
         let reason = keys.status().failing.unwrap().reason;
         assert!(reason.contains("the load took 2"), "{reason}");
         network.answers_after(Some(Duration::ZERO));
         keys.reload().await;
-        assert_eq!(refusal(&verifier, &good).await, None);
+        assert_eq!(rejection(&verifier, &good).await, None);
         assert!(brief().connect().await.is_ok());
     }
 
@@ -239,23 +251,26 @@ mod outage {
         keys.reload().await;
         assert_eq!(keys.status().freshness, Freshness::Fresh);
         for (name, token) in &tokens {
-            let refused = refusal(&verifier, token).await;
-            assert_eq!(refused, Some(KeySourceUnavailable), "{name}");
+            let rejected = rejection(&verifier, token).await;
+            assert_eq!(rejected, Some(KeySourceUnavailable), "{name}");
         }
         // What no key of the issuer's can have signed stays bad, and what is known stays good.
         let secret = hopeless.token().mint();
-        assert_eq!(refusal(&verifier, &secret).await, Some(AlgorithmNotAllowed));
+        assert_eq!(
+            rejection(&verifier, &secret).await,
+            Some(AlgorithmNotAllowed)
+        );
         let short = issuer.token().mint();
         let short = &short[..short.len() - 2];
-        assert_eq!(refusal(&verifier, short).await, Some(BadSignature));
-        assert_eq!(refusal(&verifier, &issuer.token().mint()).await, None);
+        assert_eq!(rejection(&verifier, short).await, Some(BadSignature));
+        assert_eq!(rejection(&verifier, &issuer.token().mint()).await, None);
 
         network.publishes(&issuer);
         keys.reload().await;
         for (name, token) in &tokens[1..] {
-            let refused = refusal(&verifier, token).await.unwrap();
+            let rejected = rejection(&verifier, token).await.unwrap();
             assert!(
-                matches!(refused, BadSignature | AlgorithmNotAllowed),
+                matches!(rejected, BadSignature | AlgorithmNotAllowed),
                 "{name}"
             );
         }
@@ -270,11 +285,14 @@ mod outage {
         issuer.rotate();
         let next = issuer.token().mint();
         network.publishes_text(TestIssuer::new().jwks());
-        assert_eq!(refusal(&verifier, &next).await, Some(UnknownKey));
+        assert_eq!(rejection(&verifier, &next).await, Some(UnknownKey));
         network.is_down();
         for _ in 0..40 {
             advance(SECOND).await;
-            assert_eq!(refusal(&verifier, &next).await, Some(KeySourceUnavailable));
+            assert_eq!(
+                rejection(&verifier, &next).await,
+                Some(KeySourceUnavailable)
+            );
         }
     }
 }
@@ -290,19 +308,22 @@ mod allowance {
         let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         for at in 0..4 {
-            let refused = refusal(&verifier, &invented(&issuer, at)).await;
-            assert_eq!(refused, Some(UnknownKey), "it was looked for");
+            let rejected = rejection(&verifier, &invented(&issuer, at)).await;
+            assert_eq!(rejected, Some(UnknownKey), "it was looked for");
         }
         for at in 4..1_000 {
-            let refused = refusal(&verifier, &invented(&issuer, at)).await;
-            assert_eq!(refused, Some(KeySourceUnavailable), "nobody has looked");
+            let rejected = rejection(&verifier, &invented(&issuer, at)).await;
+            assert_eq!(rejected, Some(KeySourceUnavailable), "nobody has looked");
         }
         assert_eq!(network.count(), 5);
         issuer.rotate();
         let good = issuer.token().mint();
-        assert_eq!(refusal(&verifier, &good).await, Some(KeySourceUnavailable));
+        assert_eq!(
+            rejection(&verifier, &good).await,
+            Some(KeySourceUnavailable)
+        );
         advance(Duration::from_secs(30)).await;
-        assert_eq!(refusal(&verifier, &good).await, None);
+        assert_eq!(rejection(&verifier, &good).await, None);
         assert_eq!(network.count(), 6);
     }
 
@@ -314,12 +335,12 @@ mod allowance {
         let verifier = verifier(&issuer, &keys);
         let guess = issuer.token().header("kid", "key-2").mint();
         for _ in 0..10 {
-            assert_eq!(refusal(&verifier, &guess).await, Some(UnknownKey));
+            assert_eq!(rejection(&verifier, &guess).await, Some(UnknownKey));
         }
         assert_eq!(network.count(), 2);
         issuer.rotate();
         advance(SECOND).await;
-        assert_eq!(refusal(&verifier, &issuer.token().mint()).await, None);
+        assert_eq!(rejection(&verifier, &issuer.token().mint()).await, None);
         assert_eq!(network.count(), 3);
     }
 
@@ -332,14 +353,14 @@ mod allowance {
         let verifier = verifier(&issuer, &keys);
         let guess = issuer.token().header("kid", "key-2").mint();
         for _ in 0..20 {
-            refusal(&verifier, &guess).await;
+            rejection(&verifier, &guess).await;
             advance(SECOND).await;
         }
         issuer.rotate();
         let good = issuer.token().mint();
         let mut seconds = 0;
-        while let Some(refused) = refusal(&verifier, &good).await {
-            assert_eq!(refused, KeySourceUnavailable);
+        while let Some(rejected) = rejection(&verifier, &good).await {
+            assert_eq!(rejected, KeySourceUnavailable);
             advance(SECOND).await;
             seconds += 1;
         }
@@ -354,18 +375,18 @@ mod allowance {
         let network = Network::of(&issuer);
         let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
-        assert_eq!(refusal(&verifier, &issuer.token().mint()).await, None);
+        assert_eq!(rejection(&verifier, &issuer.token().mint()).await, None);
         let next = successor();
         network.publishes(&next);
-        assert_eq!(refusal(&verifier, &next.token().mint()).await, None);
+        assert_eq!(rejection(&verifier, &next.token().mint()).await, None);
         assert_eq!(
-            refusal(&verifier, &issuer.token().mint()).await,
+            rejection(&verifier, &issuer.token().mint()).await,
             Some(BadSignature)
         );
         let other = TestIssuer::with_algorithm(Algorithm::ES384);
         network.publishes(&other);
         advance(Duration::from_secs(30)).await;
-        assert_eq!(refusal(&verifier, &other.token().mint()).await, None);
+        assert_eq!(rejection(&verifier, &other.token().mint()).await, None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -376,11 +397,11 @@ mod allowance {
         let keys = connect(&network).await;
         let verifier = verifier(&issuer, &keys);
         let token = |of: &TestIssuer| of.token().without_header("kid").mint();
-        assert_eq!(refusal(&verifier, &token(&issuer)).await, None);
+        assert_eq!(rejection(&verifier, &token(&issuer)).await, None);
         network.publishes_text(without_ids(&next));
-        assert_eq!(refusal(&verifier, &token(&next)).await, None);
+        assert_eq!(rejection(&verifier, &token(&next)).await, None);
         assert_eq!(
-            refusal(&verifier, &token(&issuer)).await,
+            rejection(&verifier, &token(&issuer)).await,
             Some(BadSignature)
         );
     }
@@ -393,24 +414,24 @@ mod allowance {
         let verifier = verifier(&issuer, &keys);
         for at in 0..1_000 {
             let forged = issuer.token().subject(&format!("{at}")).tampered().mint();
-            assert_eq!(refusal(&verifier, &forged).await, Some(BadSignature));
+            assert_eq!(rejection(&verifier, &forged).await, Some(BadSignature));
         }
         assert_eq!(network.count(), 3, "two of the burst of four");
         for _ in 0..2 {
             issuer.rotate();
-            assert_eq!(refusal(&verifier, &issuer.token().mint()).await, None);
+            assert_eq!(rejection(&verifier, &issuer.token().mint()).await, None);
         }
         // One in thirty seconds, for as long as it goes on.
         let before = network.count();
         for at in 0..600 {
             let forged = issuer.token().subject(&format!("{at}")).tampered().mint();
-            assert_eq!(refusal(&verifier, &forged).await, Some(BadSignature));
+            assert_eq!(rejection(&verifier, &forged).await, Some(BadSignature));
             advance(SECOND).await;
         }
         let loads = network.count() - before;
         assert!((15..=24).contains(&loads), "{loads}");
         let unknown = invented(&issuer, 1);
-        assert_eq!(refusal(&verifier, &unknown).await, Some(UnknownKey));
+        assert_eq!(rejection(&verifier, &unknown).await, Some(UnknownKey));
     }
 
     #[tokio::test(start_paused = true)]
@@ -428,13 +449,13 @@ mod allowance {
             issuer.token().tampered().header("typ", "dpop+jwt"),
             secret.token(),
         ] {
-            assert!(refusal(&verifier, &token.mint()).await.is_some());
+            assert!(rejection(&verifier, &token.mint()).await.is_some());
         }
         assert_eq!(network.count(), 1);
         let narrow = JwtAuth::new(issuer.issuer(), issuer.audience(), &keys);
         let narrow = narrow.algorithms([Algorithm::RS256]).verifier();
         let token = issuer.token().mint();
-        assert_eq!(refusal(&narrow, &token).await, Some(AlgorithmNotAllowed));
+        assert_eq!(rejection(&narrow, &token).await, Some(AlgorithmNotAllowed));
         assert_eq!(network.count(), 1);
     }
 }
@@ -444,7 +465,7 @@ mod patience {
 
     async fn timed(verifier: &Verifier, token: &str) -> (Option<RejectionKind>, Duration) {
         let start = Instant::now();
-        (refusal(verifier, token).await, start.elapsed())
+        (rejection(verifier, token).await, start.elapsed())
     }
 
     /// JWKS-D2: a load that runs already, and one behind it, are one wait.
@@ -462,8 +483,8 @@ mod patience {
             });
             settle().await;
             let at = format!("{delay:?}");
-            let (refused, waited) = timed(&verifier, &invented(&issuer, at)).await;
-            assert_eq!(refused, Some(KeySourceUnavailable), "{delay:?}");
+            let (rejected, waited) = timed(&verifier, &invented(&issuer, at)).await;
+            assert_eq!(rejected, Some(KeySourceUnavailable), "{delay:?}");
             assert!(waited <= Duration::from_millis(5_050), "{waited:?}");
             running.await.unwrap();
             network.answers_after(Some(Duration::ZERO));
@@ -478,8 +499,8 @@ mod patience {
         });
         settle().await;
         issuer.rotate();
-        let (refused, waited) = timed(&verifier, &issuer.token().mint()).await;
-        assert_eq!(refused, None);
+        let (rejected, waited) = timed(&verifier, &issuer.token().mint()).await;
+        assert_eq!(rejected, None);
         assert!(waited < 4 * SECOND, "{waited:?}");
         running.await.unwrap();
     }
@@ -497,7 +518,7 @@ mod patience {
             verifier.verify_now(&good).unwrap_err().kind(),
             KeySourceUnavailable
         );
-        let both = tokio::join!(refusal(&verifier, &good), refusal(&verifier, &good));
+        let both = tokio::join!(rejection(&verifier, &good), rejection(&verifier, &good));
         assert_eq!(both, (None, None));
         assert_eq!(network.count(), 1);
     }
@@ -511,14 +532,14 @@ mod patience {
         let keys = remote(&network).connect_lazy().unwrap();
         let verifier = verifier(&issuer, &keys);
         let good = issuer.token().mint();
-        let (refused, waited) = timed(&verifier, &good).await;
-        assert_eq!(refused, Some(KeySourceUnavailable));
+        let (rejected, waited) = timed(&verifier, &good).await;
+        assert_eq!(rejected, Some(KeySourceUnavailable));
         assert!(waited <= Duration::from_millis(5_050), "{waited:?}");
         // From then on it is known to fail: also while it is tried again.
         settle().await;
         for _ in 0..20 {
-            let (refused, waited) = timed(&verifier, &good).await;
-            assert_eq!(refused, Some(KeySourceUnavailable));
+            let (rejected, waited) = timed(&verifier, &good).await;
+            assert_eq!(rejected, Some(KeySourceUnavailable));
             assert_eq!(waited, Duration::ZERO);
             advance(SECOND / 3).await;
             settle().await;
@@ -526,7 +547,7 @@ mod patience {
         network.answers_after(Some(Duration::ZERO));
         advance(Duration::from_secs(70)).await;
         settle().await;
-        assert_eq!(refusal(&verifier, &good).await, None);
+        assert_eq!(rejection(&verifier, &good).await, None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -554,11 +575,11 @@ mod patience {
                 // Until the end of the leeway of a minute.
                 let token = issuer.token().expires_in(Duration::ZERO).mint();
                 if cached {
-                    assert_eq!(refusal(&verifier, &token).await, None);
+                    assert_eq!(rejection(&verifier, &token).await, None);
                     slow.store(true, Ordering::Relaxed);
                 }
                 assert_eq!(
-                    refusal(&verifier, &token).await,
+                    rejection(&verifier, &token).await,
                     expected,
                     "{lasts} {cached}"
                 );
@@ -608,7 +629,7 @@ mod runtimes {
         let token = || issuer.token().expires_in(48 * HOUR);
         let (cached, other) = (token().mint(), token().subject("other").mint());
         paused().block_on(async {
-            assert_eq!(refusal(&verifier, &cached).await, None);
+            assert_eq!(rejection(&verifier, &cached).await, None);
             // At once, and for everybody to see.
             let status = keys.status();
             let reason = status.failing.unwrap().reason;
@@ -617,7 +638,7 @@ mod runtimes {
             let start = Instant::now();
             let unknown = invented(&issuer, 1);
             assert_eq!(
-                refusal(&verifier, &unknown).await,
+                rejection(&verifier, &unknown).await,
                 Some(KeySourceUnavailable)
             );
             keys.reload().await;
@@ -626,19 +647,22 @@ mod runtimes {
             for step in [600, 24 * 3_600 - 10] {
                 clock.advance(Duration::from_secs(step));
                 advance(Duration::from_secs(step)).await;
-                assert_eq!(refusal(&verifier, &cached).await, None);
+                assert_eq!(rejection(&verifier, &cached).await, None);
                 assert!(keys.is_ready());
             }
             clock.advance(10 * SECOND);
             advance(10 * SECOND).await;
             for token in [&cached, &other] {
-                assert_eq!(refusal(&verifier, token).await, Some(KeySourceUnavailable));
+                assert_eq!(
+                    rejection(&verifier, token).await,
+                    Some(KeySourceUnavailable)
+                );
             }
             assert!(!keys.is_ready());
             assert_eq!(keys.status().freshness, Freshness::Missing);
             // What the application says counts.
             keys.replace(issuer.keys().snapshot().unwrap());
-            assert_eq!(refusal(&verifier, &cached).await, None);
+            assert_eq!(rejection(&verifier, &cached).await, None);
         });
     }
 
@@ -658,13 +682,16 @@ mod runtimes {
             .verifier();
         let token = issuer.token().expires_in(48 * HOUR).mint();
         paused().block_on(async {
-            assert_eq!(refusal(&verifier, &token).await, None);
+            assert_eq!(rejection(&verifier, &token).await, None);
             clock.advance(Duration::from_secs(609));
             advance(Duration::from_secs(609)).await;
-            assert_eq!(refusal(&verifier, &token).await, None);
+            assert_eq!(rejection(&verifier, &token).await, None);
             clock.advance(SECOND);
             advance(SECOND).await;
-            assert_eq!(refusal(&verifier, &token).await, Some(KeySourceUnavailable));
+            assert_eq!(
+                rejection(&verifier, &token).await,
+                Some(KeySourceUnavailable)
+            );
         });
     }
 
@@ -676,21 +703,21 @@ mod runtimes {
         let runtime = builder.worker_threads(1).enable_time().build().unwrap();
         let keys = runtime.block_on(connect(&network));
         let verifier = verifier(&issuer, &keys);
-        let refused = block_on(refusal(&verifier, &invented(&issuer, 1)));
-        assert_eq!(refused, Some(UnknownKey));
+        let rejected = block_on(rejection(&verifier, &invented(&issuer, 1)));
+        assert_eq!(rejected, Some(UnknownKey));
         issuer.rotate();
-        assert_eq!(block_on(refusal(&verifier, &issuer.token().mint())), None);
+        assert_eq!(block_on(rejection(&verifier, &issuer.token().mint())), None);
         // On a runtime without timers too.
         let bare = Builder::new_current_thread().build().unwrap();
-        let refused = bare.block_on(refusal(&verifier, &invented(&issuer, 2)));
-        assert_eq!(refused, Some(UnknownKey));
+        let rejected = bare.block_on(rejection(&verifier, &invented(&issuer, 2)));
+        assert_eq!(rejected, Some(UnknownKey));
         block_on(keys.reload());
 
         // Its runtime ends while somebody waits.
         network.answers_after(None);
         let waiting = std::thread::spawn({
             let (verifier, token) = (verifier.clone(), invented(&issuer, 3));
-            move || block_on(refusal(&verifier, &token))
+            move || block_on(rejection(&verifier, &token))
         });
         while network.count() < 6 {
             std::thread::yield_now();
@@ -711,17 +738,20 @@ mod runtimes {
         let verifier = verifier(&issuer, &keys);
         let unknown = |at: u32| invented(&issuer, at);
         let late = Some(KeySourceUnavailable);
-        assert_eq!(block_on(refusal(&verifier, &unknown(1))), late);
+        assert_eq!(block_on(rejection(&verifier, &unknown(1))), late);
         // Inside of it, on another runtime, and for all who wait.
         {
             let _inside = runtime.enter();
-            assert_eq!(block_on(refusal(&verifier, &unknown(2))), late);
+            assert_eq!(block_on(rejection(&verifier, &unknown(2))), late);
         }
         let other = Builder::new_current_thread().build().unwrap();
         let (verifier, network) = (&verifier, &network);
         let tokens = [unknown(3), unknown(4)];
         let both = other.block_on(async {
-            tokio::join!(refusal(verifier, &tokens[0]), refusal(verifier, &tokens[1]),)
+            tokio::join!(
+                rejection(verifier, &tokens[0]),
+                rejection(verifier, &tokens[1]),
+            )
         });
         assert_eq!(both, (late, late));
         block_on(keys.reload());
@@ -729,7 +759,7 @@ mod runtimes {
         // It moves on, and so does everything.
         issuer.rotate();
         let next = issuer.token().mint();
-        assert_eq!(runtime.block_on(refusal(verifier, &next)), None);
+        assert_eq!(runtime.block_on(rejection(verifier, &next)), None);
     }
 
     #[test]
@@ -783,13 +813,13 @@ mod runtimes {
         let unknown = issuer.token().mint();
         for _ in 0..3 {
             assert_eq!(
-                refusal(&verifier, &unknown).await,
+                rejection(&verifier, &unknown).await,
                 Some(KeySourceUnavailable)
             );
         }
         keys.reload().await;
         assert_eq!(start.elapsed(), Duration::ZERO);
-        assert_eq!(refusal(&verifier, &known).await, None);
+        assert_eq!(rejection(&verifier, &known).await, None);
         let reason = keys.status().failing.unwrap().reason;
         assert!(reason.contains("has ended"), "{reason}");
     }
@@ -810,13 +840,13 @@ mod runtimes {
         let keys = KeyFile::new(&path, format).watch().unwrap();
         let verifier = verifier(&first, &keys);
         let (old, new) = (first.token().mint(), second.token().mint());
-        assert_eq!(refusal(&verifier, &old).await, None);
+        assert_eq!(rejection(&verifier, &old).await, None);
         assert!(keys.remove("key-1"));
         std::fs::write(&path, secrets[1]).unwrap();
-        assert_eq!(refusal(&verifier, &old).await, Some(UnknownKey));
+        assert_eq!(rejection(&verifier, &old).await, Some(UnknownKey));
         assert_eq!(keys.status().loads, 1);
-        assert_eq!(refusal(&verifier, &new).await, None);
-        assert!(refusal(&verifier, &old).await.is_some());
+        assert_eq!(rejection(&verifier, &new).await, None);
+        assert!(rejection(&verifier, &old).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]

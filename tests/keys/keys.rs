@@ -130,7 +130,7 @@ fn thumbprint(jwk: &Value) -> String {
 
 /// RFC7517-5-1
 #[test]
-fn a_text_that_is_no_key_set_is_refused() {
+fn a_text_that_is_no_key_set_is_rejected() {
     for text in [
         "[]",
         "{}",
@@ -145,10 +145,10 @@ fn a_text_that_is_no_key_set_is_refused() {
         r#"{"keys":[]} {}"#,
         "\u{feff}{\"keys\":[]}",
     ] {
-        let refused = KeySet::from_jwks(text.as_bytes());
+        let rejected = KeySet::from_jwks(text.as_bytes());
         assert!(
-            matches!(refused, Err(ConfigError::KeySet(_))),
-            "{text}: {refused:?}"
+            matches!(rejected, Err(ConfigError::KeySet(_))),
+            "{text}: {rejected:?}"
         );
     }
     assert!(KeySet::from_jwks(b"{\"keys\":[\"\xff\"]}").is_err());
@@ -163,8 +163,8 @@ fn old_keys_still_verify_after_a_text_that_is_no_key_set() {
     let store = KeyStore::from_jwks(issuer.jwks().as_bytes()).unwrap();
     let html = "<!doctype html><title>502</title>";
     for text in ["[]", "{}", r#"{"keys":{}}"#, html, "", "null"] {
-        let refused = store.replace_jwks(text.as_bytes());
-        assert!(matches!(refused, Err(ConfigError::KeySet(_))), "{text}");
+        let rejected = store.replace_jwks(text.as_bytes());
+        assert!(matches!(rejected, Err(ConfigError::KeySet(_))), "{text}");
         assert_eq!(verdict(&store, &token), Ok(()), "{text}");
     }
     let other = set_of([good()]).unwrap();
@@ -190,9 +190,9 @@ fn the_token_of_a_skipped_key_says_why() {
     let token = issuer.token().mint();
     let odd = with(issuer.jwk(), json!({"alg": "ES384"}));
     let verifier = auth(set_of([odd, good()]).unwrap()).verifier();
-    let refused = verifier.verify_now(&token).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::UnknownKey);
-    let said = refused.to_string();
+    let rejected = verifier.verify_now(&token).unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::UnknownKey);
+    let said = rejected.to_string();
     assert!(
         said.contains("\"key-1\"") && said.contains("does not fit"),
         "{said}"
@@ -223,7 +223,7 @@ fn a_key_that_cannot_be_used_is_skipped_once_and_the_others_are_used() {
 
 /// RFC7517-5-2
 #[test]
-fn a_set_of_which_nothing_is_usable_is_refused_with_the_reasons() {
+fn a_set_of_which_nothing_is_usable_is_rejected_with_the_reasons() {
     let error = set_of([json!({"kty": "AKP", "kid": "one"}), json!({"kid": "two"})]).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(r#"key "one""#), "{text}");
@@ -232,7 +232,7 @@ fn a_set_of_which_nothing_is_usable_is_refused_with_the_reasons() {
 
 /// RFC7517-4-1
 #[test]
-fn unknown_members_are_ignored_and_duplicates_refuse_the_set() {
+fn unknown_members_are_ignored_and_duplicates_reject_the_set() {
     usable(with(
         good(),
         json!({"foo": {"bar": [1, null]}, "x5t": 5, "": true}),
@@ -309,7 +309,7 @@ fn a_private_key_in_a_key_set_is_skipped_and_reported() {
 
 /// RFC8037-2-1
 #[test]
-fn a_token_of_a_leaked_private_key_is_refused() {
+fn a_token_of_a_leaked_private_key_is_rejected() {
     let issuer = issuer(Algorithm::EdDSA);
     let token = issuer.token().mint();
     let public = set_of([issuer.jwk(), good()]).unwrap();
@@ -700,10 +700,10 @@ fn secrets_have_the_length_of_their_hash() {
         (Algorithm::HS512, 64),
     ] {
         assert!(Key::from_secret(algorithm, &random[..length]).is_ok());
-        let refused = Key::from_secret(algorithm, &random[..length - 1]).unwrap_err();
+        let rejected = Key::from_secret(algorithm, &random[..length - 1]).unwrap_err();
         assert!(
-            matches!(refused, ConfigError::Key(KeyError::Size { .. })),
-            "{refused}"
+            matches!(rejected, ConfigError::Key(KeyError::Size { .. })),
+            "{rejected}"
         );
         let jwk =
             json!({"kty": "oct", "alg": algorithm.as_str(), "k": encode(&random[..length - 1])});
@@ -718,7 +718,7 @@ fn secrets_have_the_length_of_their_hash() {
 
 /// RFC 8725, section 3.5: a pass phrase can be guessed from one token.
 #[test]
-fn secrets_that_somebody_thought_up_are_refused() {
+fn secrets_that_somebody_thought_up_are_rejected() {
     for chosen in [
         "secretsecretsecretsecretsecretsecret",
         "00000000000000000000000000000000",
@@ -733,16 +733,16 @@ fn secrets_that_somebody_thought_up_are_refused() {
         "thisisasecretkeythatshouldbechanged",
         "It was the best of times, it was the worst of times",
     ] {
-        let refused = Key::from_secret(Algorithm::HS256, chosen.as_bytes()).unwrap_err();
+        let rejected = Key::from_secret(Algorithm::HS256, chosen.as_bytes()).unwrap_err();
         assert!(
-            matches!(refused, ConfigError::Key(KeyError::Weak(_))),
-            "{refused}"
+            matches!(rejected, ConfigError::Key(KeyError::Weak(_))),
+            "{rejected}"
         );
         assert!(Key::insecure_from_chosen_secret(Algorithm::HS256, chosen.as_bytes()).is_ok());
         // In every form: a JWK, a file, base64 and hexadecimal digits.
         let jwk = json!({"kty": "oct", "k": encode(chosen)}).to_string();
         let hexadecimal: String = chosen.bytes().map(|byte| format!("{byte:02x}")).collect();
-        for refused in [
+        for rejected in [
             Key::from_jwk(jwk.as_bytes()).map(drop),
             KeyFormat::jwk().read(jwk.as_bytes()).map(drop),
             KeyFormat::secret(Algorithm::HS256)
@@ -755,10 +755,10 @@ fn secrets_that_somebody_thought_up_are_refused() {
                 .read(hexadecimal.as_bytes())
                 .map(drop),
         ] {
-            let refused = refused.unwrap_err();
+            let rejected = rejected.unwrap_err();
             assert!(
-                matches!(refused, ConfigError::Key(KeyError::Weak(_))),
-                "{chosen}: {refused}"
+                matches!(rejected, ConfigError::Key(KeyError::Weak(_))),
+                "{chosen}: {rejected}"
             );
         }
     }
@@ -821,7 +821,7 @@ fn a_key_id_that_nobody_has_is_never_tried_with_the_other_keys() {
     let fixture = Fixture::new();
     fixture.accepts(&fixture.token().mint());
     let token = fixture.token().header("kid", "zzz").mint();
-    fixture.refuses(&token, RejectionKind::UnknownKey);
+    fixture.rejects(&token, RejectionKind::UnknownKey);
     // Not even with a key that came without an id.
     let nameless = issuer(Algorithm::ES256);
     let set = || set_of([with(nameless.jwk(), json!({"kid": null}))]).unwrap();
@@ -849,8 +849,8 @@ fn a_token_without_a_key_id_is_tried_with_the_keys_of_its_algorithm() {
         assert_eq!(verdict(set(), &token), Ok(()));
         // The same can be switched off.
         let strict = auth(set()).require_key_id();
-        let refused = strict.verifier().verify_now(&token).unwrap_err();
-        assert_eq!(refused.kind(), RejectionKind::UnknownKey);
+        let rejected = strict.verifier().verify_now(&token).unwrap_err();
+        assert_eq!(rejected.kind(), RejectionKind::UnknownKey);
         let named = strict.verifier().verify_now(&signer.token().mint());
         assert!(named.is_ok());
     }
@@ -893,9 +893,9 @@ fn an_issuers_keys_verify_its_own_tokens_alone() {
     }
     // Both keys are called `key-1`.
     let forged = a.token().issuer("https://b.example").mint();
-    let refused = verifier.verify_now(&forged).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::BadSignature);
-    assert_eq!(refused.status(), 401);
+    let rejected = verifier.verify_now(&forged).unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::BadSignature);
+    assert_eq!(rejected.status(), 401);
 }
 
 // Thumbprints.
@@ -1032,7 +1032,7 @@ fn text_around_a_pem_block_and_other_line_ends_are_accepted() {
 
 /// RFC7517-4.4-1
 #[test]
-fn a_pem_key_is_refused_for_an_algorithm_that_does_not_fit_it() {
+fn a_pem_key_is_rejected_for_an_algorithm_that_does_not_fit_it() {
     for (pem, algorithm) in [
         (data!("rsa.spki.pem"), Algorithm::ES256),
         (data!("rsa.pkcs1.pem"), Algorithm::HS256),
@@ -1052,7 +1052,7 @@ fn a_pem_key_is_refused_for_an_algorithm_that_does_not_fit_it() {
 }
 
 #[test]
-fn pem_keys_that_cannot_be_used_are_refused_with_the_reason() {
+fn pem_keys_that_cannot_be_used_are_rejected_with_the_reason() {
     let reason = |algorithm, pem: &str| match Key::from_pem(algorithm, pem.as_bytes()) {
         Err(ConfigError::Key(reason)) => reason,
         other => panic!("{other:?}: {pem}"),
@@ -1117,7 +1117,7 @@ fn pem_keys_that_cannot_be_used_are_refused_with_the_reason() {
 /// RFC7517-9.2-1: a private key has no place where tokens are verified, and taking its public half
 /// would hide that it lies there.
 #[test]
-fn private_keys_in_pem_are_refused() {
+fn private_keys_in_pem_are_rejected() {
     use aws_lc_rs::encoding::AsDer;
     let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
     let pkcs8 = pair.as_der().unwrap().as_ref().to_vec();
@@ -1237,8 +1237,8 @@ fn key_ids_and_algorithms_are_words_that_configuration_can_hold() {
         assert_eq!(name.parse::<Algorithm>().unwrap(), *algorithm);
     }
     for bad in ["none", "rs256", "RS256 ", ""] {
-        let refused = bad.parse::<Algorithm>().unwrap_err().to_string();
-        assert!(refused.contains(&format!("algorithm {bad}")), "{refused}");
+        let rejected = bad.parse::<Algorithm>().unwrap_err().to_string();
+        assert!(rejected.contains(&format!("algorithm {bad}")), "{rejected}");
         let text = json!({"key_id": "1", "algorithms": [bad]}).to_string();
         assert!(serde_json::from_str::<Settings>(&text).is_err(), "{bad}");
     }

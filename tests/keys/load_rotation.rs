@@ -99,7 +99,7 @@ fn granted(subject: &str) -> Answer {
     (StatusCode::OK, subject.to_owned(), None)
 }
 
-fn refused() -> Answer {
+fn rejected() -> Answer {
     let error = Some("invalid_token".to_owned());
     (StatusCode::UNAUTHORIZED, String::new(), error)
 }
@@ -159,9 +159,9 @@ async fn no_verdict_is_wrong_and_no_request_lost_while_keys_rotate() {
                     dead.get(round % dead.len().max(1)).cloned()
                 };
                 let (token, expected) = match (round % 4, buried) {
-                    (0, Some(token)) => (token, refused()),
-                    (1, _) => (tokens.forged.clone(), refused()),
-                    (2, _) => (tokens.stranger.clone(), refused()),
+                    (0, Some(token)) => (token, rejected()),
+                    (1, _) => (tokens.forged.clone(), rejected()),
+                    (2, _) => (tokens.stranger.clone(), rejected()),
                     _ => (tokens.narrow.clone(), denied()),
                 };
                 assert_eq!(caller.ask(&token).await, expected, "round {round}");
@@ -182,7 +182,7 @@ async fn no_verdict_is_wrong_and_no_request_lost_while_keys_rotate() {
         } else {
             keys.replace(KeySet::from(constant.clone()));
         }
-        assert_eq!(writer.ask(&token).await, refused(), "a key that is gone");
+        assert_eq!(writer.ask(&token).await, rejected(), "a key that is gone");
         dead.write().unwrap().push(token);
     }
     is_over.store(true, Ordering::Release);
@@ -229,7 +229,7 @@ async fn writers_at_the_same_time_undo_nothing_of_each_other() {
     while let Some(writer) = writers.join_next().await {
         writer.unwrap();
         assert_eq!(caller.ask(&tokens.good).await, granted("alice"));
-        assert_eq!(caller.ask(&tokens.forged).await, refused());
+        assert_eq!(caller.ask(&tokens.forged).await, rejected());
     }
 
     // Each writer left its last key beside the first, and every change was counted.

@@ -61,14 +61,14 @@ fn reads_each_form_from_a_file() {
         (set.as_bytes(), secret()),
         (b"", KeyFormat::jwks()),
     ] {
-        let refused = store(content, &format).unwrap_err();
-        let ConfigError::KeySource(reason) = &refused else {
-            panic!("{refused:?}")
+        let rejected = store(content, &format).unwrap_err();
+        let ConfigError::KeySource(reason) = &rejected else {
+            panic!("{rejected:?}")
         };
         assert!(reason.starts_with(path.to_str().unwrap()), "{reason}");
     }
-    let refused = store(&[b'a'; 300_000], &secret()).unwrap_err();
-    assert!(refused.to_string().ends_with(": longer than 262144 bytes"));
+    let rejected = store(&[b'a'; 300_000], &secret()).unwrap_err();
+    assert!(rejected.to_string().ends_with(": longer than 262144 bytes"));
     let missing = KeyStore::from_file(directory.path.join("none"), &secret());
     assert!(missing.unwrap_err().to_string().contains("/none: "));
 }
@@ -82,10 +82,13 @@ fn reads_regular_files_alone() {
     let link = directory.path.join("link");
     std::os::unix::fs::symlink(&pipe, &link).unwrap();
     for path in [&pipe, &link, Path::new("/dev/zero"), &directory.path] {
-        let refused = KeyStore::from_file(path, &secret())
+        let rejected = KeyStore::from_file(path, &secret())
             .unwrap_err()
             .to_string();
-        assert!(refused.ends_with(": it is not a regular file"), "{refused}");
+        assert!(
+            rejected.ends_with(": it is not a regular file"),
+            "{rejected}"
+        );
     }
     // The twin: a link to a regular file, as a mounted secret has.
     let (file, link) = (directory.path.join("file"), directory.path.join("other"));
@@ -259,8 +262,8 @@ mod watched {
     async fn a_pipe_in_the_place_of_the_file_stops_nothing() {
         let directory = Directory::new("piped");
         let pipe = pipe(&directory);
-        let refused = file(&pipe).watch().unwrap_err().to_string();
-        assert!(refused.ends_with("it is not a regular file"), "{refused}");
+        let rejected = file(&pipe).watch().unwrap_err().to_string();
+        assert!(rejected.ends_with("it is not a regular file"), "{rejected}");
         let waiting = file(&pipe).watch_lazy().unwrap();
         look().await;
         assert!(!waiting.is_ready());

@@ -103,12 +103,12 @@ async fn ten_thousand_invented_key_ids_cause_no_storm() {
             .token()
             .header("kid", format!("invented-{at}"))
             .raw_claims(claims());
-        let refused = verifier.verify(&token.mint()).await.unwrap_err();
+        let rejected = verifier.verify(&token.mint()).await.unwrap_err();
         let expected = match at < 4 {
             true => RejectionKind::UnknownKey,
             false => RejectionKind::KeySourceUnavailable,
         };
-        assert_eq!(refused.kind(), expected, "{at}");
+        assert_eq!(rejected.kind(), expected, "{at}");
     }
     assert!(network.count() <= 6, "{} fetches", network.count());
     assert!(
@@ -179,9 +179,9 @@ async fn a_key_that_is_published_while_a_load_runs_is_found_by_the_next() {
         issuer.token().mint(),
         issuer.token().header("kid", "x").mint(),
     );
-    let (accepted, refused) = tokio::join!(verifier.verify(&new), verifier.verify(&invented));
+    let (accepted, rejected) = tokio::join!(verifier.verify(&new), verifier.verify(&invented));
     assert!(accepted.is_ok());
-    assert_eq!(refused.unwrap_err().kind(), RejectionKind::UnknownKey);
+    assert_eq!(rejected.unwrap_err().kind(), RejectionKind::UnknownKey);
     running.await.unwrap();
     assert_eq!(network.count(), 3);
 }
@@ -194,8 +194,8 @@ async fn who_cannot_wait_is_told_so_and_the_key_is_there_the_next_time() {
     let verifier = verifier(&issuer, &keys);
     issuer.rotate();
     let token = issuer.token().mint();
-    let refused = verifier.verify_now(&token).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+    let rejected = verifier.verify_now(&token).unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::KeySourceUnavailable);
     settle().await;
     assert!(verifier.verify_now(&token).is_ok());
 }
@@ -262,8 +262,8 @@ async fn an_outage_keeps_the_last_good_keys_for_a_bounded_time_and_then_answers_
         format!("{JWKS}: connection refused")
     );
     // The issuer may have rotated: that it cannot be asked is not the token's fault.
-    let refused = verifier.verify(&unknown).await.unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+    let rejected = verifier.verify(&unknown).await.unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::KeySourceUnavailable);
 
     for _ in 0..30 {
         advance(Duration::from_secs(3_600)).await;
@@ -374,8 +374,8 @@ async fn an_unknown_key_id_loads_again_as_soon_as_retry_after_is_over() {
     sleep_until(begin + Duration::from_secs(19)).await;
     assert_eq!(network.count(), 5);
     network.publishes(&issuer);
-    let refused = verifier.verify(&token).await.unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+    let rejected = verifier.verify(&token).await.unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::KeySourceUnavailable);
     assert_eq!(network.count(), 5);
     sleep_until(begin + Duration::from_secs(21)).await;
     assert!(verifier.verify(&token).await.is_ok());
@@ -699,7 +699,7 @@ async fn believes_no_metadata_of_somebody_else() {
 }
 
 #[test]
-fn plain_http_and_odd_urls_are_refused_before_anything_is_fetched() {
+fn plain_http_and_odd_urls_are_rejected_before_anything_is_fetched() {
     let network = Network::new(|_| Ok(status_only(200)));
     for uri in [
         "ftp://as.example/jwks",
@@ -725,8 +725,8 @@ fn plain_http_and_odd_urls_are_refused_before_anything_is_fetched() {
             .unwrap()
             .connect_lazy()
     };
-    let refused = plain("http://as.example").unwrap_err().to_string();
-    assert!(refused.contains("`insecure_plain_http`"), "{refused}");
+    let rejected = plain("http://as.example").unwrap_err().to_string();
+    assert!(rejected.contains("`insecure_plain_http`"), "{rejected}");
     // Outside of a runtime there is nobody to fetch.
     let keys = RemoteKeys::jwks("https://as.example/jwks", network.clone()).unwrap();
     assert!(matches!(
@@ -743,10 +743,10 @@ async fn plain_http_is_for_this_machine_or_spelled_out() {
     let network = Network::of(&issuer);
     let jwks = |uri: &str| RemoteKeys::jwks(uri, network.clone()).unwrap();
     for uri in ["http://keycloak:8080/jwks", "http://10.0.0.1/jwks"] {
-        let refused = jwks(uri).connect().await.unwrap_err().to_string();
-        assert!(refused.contains("`insecure_plain_http`"), "{refused}");
-        let refused = jwks(uri).connect_lazy().unwrap_err().to_string();
-        assert!(refused.contains("`insecure_plain_http`"), "{refused}");
+        let rejected = jwks(uri).connect().await.unwrap_err().to_string();
+        assert!(rejected.contains("`insecure_plain_http`"), "{rejected}");
+        let rejected = jwks(uri).connect_lazy().unwrap_err().to_string();
+        assert!(rejected.contains("`insecure_plain_http`"), "{rejected}");
         assert_eq!(network.count(), 0, "nothing is fetched");
     }
     for uri in [
@@ -1085,8 +1085,8 @@ async fn an_unknown_key_in_an_outage_is_no_fault_of_the_token_even_while_the_key
     network.answers(|_| Ok(status_only(500)));
     keys.reload().await;
     assert_eq!(keys.status().freshness, Freshness::Fresh);
-    let refused = verifier.verify(&unknown).await.unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+    let rejected = verifier.verify(&unknown).await.unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::KeySourceUnavailable);
     assert!(verifier.verify(&good).await.is_ok());
 
     network.answers(move |_| Ok(json(before.jwks())));
@@ -1112,8 +1112,8 @@ async fn unknown_keys_do_not_press_an_issuer_that_wants_to_be_left_alone() {
     assert_eq!(network.count(), 2);
     for at in 0..100 {
         let token = issuer.token().header("kid", format!("invented-{at}"));
-        let refused = verifier.verify(&token.mint()).await.unwrap_err();
-        assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+        let rejected = verifier.verify(&token.mint()).await.unwrap_err();
+        assert_eq!(rejected.kind(), RejectionKind::KeySourceUnavailable);
         advance(Duration::from_secs(1)).await;
     }
     assert_eq!(network.count(), 2);
@@ -1144,8 +1144,8 @@ async fn tokens_of_withdrawn_keys_leave_enough_for_those_of_new_keys() {
         publish(at);
         assert!(verifier.verify(&signers[at].0).await.is_ok(), "{at}");
         for (token, _) in signers.iter().take(at) {
-            let refused = verifier.verify(token).await.unwrap_err();
-            assert_eq!(refused.kind(), RejectionKind::UnknownKey);
+            let rejected = verifier.verify(token).await.unwrap_err();
+            assert_eq!(rejected.kind(), RejectionKind::UnknownKey);
         }
     }
     // Each of the rotations, and two that may have brought a withdrawn key back.
@@ -1216,8 +1216,8 @@ async fn look_ups_that_fail_do_not_put_off_the_next_try() {
     network.answers(|_| Err(FetchError::new("connection refused")));
     for at in 0..50 {
         let token = issuer.token().header("kid", format!("new-{at}")).mint();
-        let refused = verifier.verify(&token).await.unwrap_err();
-        assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+        let rejected = verifier.verify(&token).await.unwrap_err();
+        assert_eq!(rejected.kind(), RejectionKind::KeySourceUnavailable);
     }
     assert_eq!(network.count(), 5, "the first and a burst of four");
     let up = issuer.clone();
@@ -1324,8 +1324,8 @@ async fn starts_with_the_keys_of_the_last_run_while_the_issuer_is_down() {
         assert!(verifier(&issuer, &keys).verify(&good).await.is_ok());
         // It may have rotated meanwhile.
         let unknown = issuer.token().header("kid", "new").mint();
-        let refused = verifier(&issuer, &keys).verify(&unknown).await.unwrap_err();
-        assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+        let rejected = verifier(&issuer, &keys).verify(&unknown).await.unwrap_err();
+        assert_eq!(rejected.kind(), RejectionKind::KeySourceUnavailable);
     }
 
     // Of another place, too old, from the future, or broken: as if there were none.
@@ -1370,11 +1370,11 @@ async fn keys_of_the_last_run_end_when_they_are_too_old() {
         settle().await;
     }
     assert!(!keys.is_ready());
-    let refused = verifier(&issuer, &keys)
+    let rejected = verifier(&issuer, &keys)
         .verify(&issuer.token().mint())
         .await
         .unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+    assert_eq!(rejected.kind(), RejectionKind::KeySourceUnavailable);
 }
 
 #[tokio::test]
@@ -1860,8 +1860,8 @@ fn a_token_of_an_unknown_key_is_no_bad_one_while_only_kept_keys_are_there() {
         let verifier = verifier(&issuer, &keys);
         assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
         let unknown = issuer.token().header("kid", "new").mint();
-        let refused = verifier.verify(&unknown).await.unwrap_err();
-        assert_eq!(refused.kind(), RejectionKind::KeySourceUnavailable);
+        let rejected = verifier.verify(&unknown).await.unwrap_err();
+        assert_eq!(rejected.kind(), RejectionKind::KeySourceUnavailable);
         assert!(keys.status().failing.is_none());
         assert!(keys.status().fresh_until.is_none());
 
@@ -1869,8 +1869,8 @@ fn a_token_of_an_unknown_key_is_no_bad_one_while_only_kept_keys_are_there() {
         sleep(Duration::from_secs(60)).await;
         network.answers_after(Some(Duration::ZERO));
         assert!(keys.status().fresh_until.is_some());
-        let refused = verifier.verify(&unknown).await.unwrap_err();
-        assert_eq!(refused.kind(), RejectionKind::UnknownKey);
+        let rejected = verifier.verify(&unknown).await.unwrap_err();
+        assert_eq!(rejected.kind(), RejectionKind::UnknownKey);
     });
 }
 

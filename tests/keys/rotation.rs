@@ -102,7 +102,7 @@ async fn old_and_new_keys_verify_together_until_the_old_one_is_removed() {
 
 /// STORE-D4: no verdict on a token outlives its key, though verdicts are remembered.
 #[tokio::test]
-async fn a_token_accepted_a_moment_ago_is_refused_at_once_when_its_key_goes() {
+async fn a_token_accepted_a_moment_ago_is_rejected_at_once_when_its_key_goes() {
     let signers = Signers::new(2);
     let store = signers.store([1, 2]);
     let auth = signers.auth(&store);
@@ -132,7 +132,7 @@ async fn a_token_accepted_a_moment_ago_is_refused_at_once_when_its_key_goes() {
 
 /// STORE-D4: the id alone is not the key.
 #[test]
-fn a_token_accepted_a_moment_ago_is_refused_when_another_key_takes_the_id() {
+fn a_token_accepted_a_moment_ago_is_rejected_when_another_key_takes_the_id() {
     let signers = Signers::new(2);
     let store = signers.store([1]);
     let verifier = signers.auth(&store).verifier();
@@ -177,7 +177,7 @@ fn a_bad_update_keeps_the_good_keys() {
 
 /// STORE-D3: an operator hears of a refused update, and of every change.
 #[test]
-fn refused_and_accepted_updates_are_events() {
+fn rejected_and_accepted_updates_are_events() {
     let signers = Signers::new(2);
     let store = signers.store([1]);
     let log = Log::listen();
@@ -355,9 +355,9 @@ fn the_token_of_a_dead_key_says_why() {
     store.remove("k2");
     signers.clock.advance(Duration::from_secs(10));
     for (at, why) in [(1, "\"k1\" was retired"), (2, "\"k2\" was removed")] {
-        let refused = verifier.verify_now(&signers.token(at)).unwrap_err();
-        assert_eq!(refused.kind(), RejectionKind::UnknownKey);
-        assert!(refused.to_string().contains(why), "{refused}");
+        let rejected = verifier.verify_now(&signers.token(at)).unwrap_err();
+        assert_eq!(rejected.kind(), RejectionKind::UnknownKey);
+        assert!(rejected.to_string().contains(why), "{rejected}");
     }
 }
 

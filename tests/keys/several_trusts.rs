@@ -46,7 +46,7 @@ fn both(one: &TestIssuer, other: &TestIssuer) -> JwtAuth {
 }
 
 #[track_caller]
-fn refuses(verifier: &Verifier, token: &str, kind: RejectionKind) {
+fn rejects(verifier: &Verifier, token: &str, kind: RejectionKind) {
     let rejection = verifier.verify_now(token).expect_err("accepted");
     assert_eq!(rejection.kind(), kind, "{rejection}");
 }
@@ -61,9 +61,9 @@ fn both_trusts_accept_their_own_tokens_and_nothing_of_the_other() {
             for issuer in [&a, &b] {
                 assert!(verifier.verify_now(&issuer.token().mint()).is_ok());
             }
-            refuses(&verifier, &a.token().audience("b-api").mint(), BadSignature);
-            refuses(&verifier, &b.token().audience("a-api").mint(), BadSignature);
-            refuses(
+            rejects(&verifier, &a.token().audience("b-api").mint(), BadSignature);
+            rejects(&verifier, &b.token().audience("a-api").mint(), BadSignature);
+            rejects(
                 &verifier,
                 &a.token().audience("c-api").mint(),
                 AudienceMismatch,
@@ -72,8 +72,8 @@ fn both_trusts_accept_their_own_tokens_and_nothing_of_the_other() {
     }
     // One alone is as before.
     let alone = a.auth().verifier();
-    refuses(&alone, &b.token().mint(), AudienceMismatch);
-    refuses(&alone, &b.token().audience("a-api").mint(), BadSignature);
+    rejects(&alone, &b.token().mint(), AudienceMismatch);
+    rejects(&alone, &b.token().audience("a-api").mint(), BadSignature);
 }
 
 /// A token for both APIs is accepted under the key of either tenant, as each may issue for its API.
@@ -84,7 +84,7 @@ fn the_key_decides_between_trusts_that_fit() {
     for issuer in [&a, &b] {
         let token = issuer.token().claim("aud", vec!["a-api", "b-api"]);
         assert!(verifier.verify_now(&token.mint()).is_ok());
-        refuses(&verifier, &token.signed_by_stranger().mint(), BadSignature);
+        rejects(&verifier, &token.signed_by_stranger().mint(), BadSignature);
     }
 }
 
@@ -99,9 +99,9 @@ fn a_remembered_token_ends_with_the_keys_of_its_own_trust() {
     }
     b.keys().remove("key-1");
     assert!(verifier.verify_now(&of_a).is_ok());
-    refuses(&verifier, &of_b, UnknownKey);
+    rejects(&verifier, &of_b, UnknownKey);
     a.keys().remove("key-1");
-    refuses(&verifier, &of_a, UnknownKey);
+    rejects(&verifier, &of_a, UnknownKey);
 }
 
 /// The rules are those of the trust that accepts the token, remembered or not.
@@ -115,13 +115,13 @@ fn each_trust_has_rules_of_its_own() {
     );
     let verifier = auth.verifier();
     assert!(verifier.verify_now(&a.token().mint()).is_ok());
-    refuses(&verifier, &b.token().mint(), MissingClaim);
+    rejects(&verifier, &b.token().mint(), MissingClaim);
     let dated = b.token().claim("nbf", NOW);
     for _ in 0..2 {
         assert!(verifier.verify_now(&dated.mint()).is_ok());
     }
     let long = Duration::from_secs(301);
-    refuses(&verifier, &dated.expires_in(long).mint(), InvalidClaim);
+    rejects(&verifier, &dated.expires_in(long).mint(), InvalidClaim);
     assert!(
         verifier
             .verify_now(&a.token().expires_in(long).mint())
@@ -138,27 +138,27 @@ fn the_most_telling_failure_is_told() {
         .with_clock(FixedClock::at(NOW));
     for auth in [both(&a, &b), both(&b, &a)] {
         let verifier = auth.verifier();
-        refuses(&verifier, &a.token().expired().mint(), Expired);
+        rejects(&verifier, &a.token().expired().mint(), Expired);
         let unknown = a.token().header("kid", "nobody").mint();
-        refuses(&verifier, &unknown, UnknownKey);
+        rejects(&verifier, &unknown, UnknownKey);
         // The signature is right, so what is wrong behind it counts.
-        refuses(&verifier, &a.token().claim("scope", 5).mint(), InvalidClaim);
+        rejects(&verifier, &a.token().claim("scope", 5).mint(), InvalidClaim);
         let denylist = Denylist::default();
         let verifier = auth.revocation(denylist.clone()).verifier();
         let token = a.token().mint();
         let claims: Claims = verifier.verify_now(&token).unwrap();
         denylist.revoke(&claims).unwrap();
-        refuses(&verifier, &token, Revoked);
+        rejects(&verifier, &token, Revoked);
     }
     for auth in [both(&a, &hmac), both(&hmac, &a)] {
         let verifier = auth.verifier();
         for issuer in [&a, &hmac] {
             assert!(verifier.verify_now(&issuer.token().mint()).is_ok());
             let forged = issuer.token().signed_by_stranger().mint();
-            refuses(&verifier, &forged, BadSignature);
+            rejects(&verifier, &forged, BadSignature);
         }
         let other = a.token().header("alg", "RS256").mint();
-        refuses(&verifier, &other, AlgorithmNotAllowed);
+        rejects(&verifier, &other, AlgorithmNotAllowed);
     }
 }
 

@@ -51,8 +51,8 @@ proptest! {
             let reserved = ["realm", "scope", "error", "error_description", "error_uri"];
             let is_taken = reserved.contains(&name.as_str())
                 || expected.iter().any(|(known, _)| *known == name);
-            let refused = challenge.clone().parameter(&name, &value).is_err();
-            prop_assert_eq!(refused, is_taken, "{}", name);
+            let rejected = challenge.clone().parameter(&name, &value).is_err();
+            prop_assert_eq!(rejected, is_taken, "{}", name);
             if !is_taken {
                 challenge = challenge.parameter(&name, &value).unwrap();
                 expected.push((name, value));
@@ -94,7 +94,7 @@ proptest! {
     }
 
     #[test]
-    fn a_token_with_one_character_changed_is_refused(at in any::<Index>(), other in "[A-Za-z0-9_.-]") {
+    fn a_token_with_one_character_changed_is_rejected(at in any::<Index>(), other in "[A-Za-z0-9_.-]") {
         static TOKEN: LazyLock<String> = LazyLock::new(|| FIXTURE.token_of("h1").mint());
         let mut token = TOKEN.clone();
         let at = at.index(token.len());
@@ -199,7 +199,7 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_are_a_key_or_are_refused(octets in vec(any::<u8>(), 0..200)) {
+    fn any_octets_are_a_key_or_are_rejected(octets in vec(any::<u8>(), 0..200)) {
         prop_assert!(Key::from_jwk(&octets).is_err());
         prop_assert!(KeySet::from_jwks(&octets).is_err());
     }

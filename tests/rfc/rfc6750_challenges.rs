@@ -11,7 +11,7 @@
 
 use std::convert::Infallible;
 
-use crate::refusals::{Needed, Refusal, refusals};
+use crate::rejections::{Needed, RejectedRequest, rejections};
 use crate::support::{
     AUDIENCE, Fixture, ISSUER, ReadChallenge, challenges, get, get_bare, get_with, read_challenge,
     send,
@@ -29,8 +29,8 @@ use tower_jwt_auth::{
 };
 
 /// Every kind of refusal of a plain layer.
-async fn plain_refusals() -> Vec<Refusal> {
-    refusals(|auth| auth, |_| ()).await
+async fn plain_rejections() -> Vec<RejectedRequest> {
+    rejections(|auth| auth, |_| ()).await
 }
 
 /// The one challenge of a response.
@@ -54,7 +54,7 @@ async fn send_to<R: Requirement>(auth: &JwtAuth, token: &str) -> Response<String
 #[tokio::test]
 async fn every_kind_has_its_status_and_its_code() {
     use RejectionKind::*;
-    for Refusal { kind, response, .. } in plain_refusals().await {
+    for RejectedRequest { kind, response, .. } in plain_rejections().await {
         let rejection = response.extensions().get::<Rejection>().unwrap();
         assert_eq!(rejection.kind(), kind);
         let (status, code) = match kind {
@@ -87,8 +87,9 @@ async fn a_challenge_has_a_parameter_and_none_of_them_twice() {
         .and_then(|challenge| challenge.parameter("authz-server", "https://as.example"))
         .and_then(|challenge| challenge.error_uri("https://docs.example/errors"))
         .unwrap();
-    let wordy = refusals(|auth| auth.challenge(wordy.clone()), |_| ()).await;
-    for Refusal { kind, response, .. } in plain_refusals().await.into_iter().chain(wordy) {
+    let wordy = rejections(|auth| auth.challenge(wordy.clone()), |_| ()).await;
+    for RejectedRequest { kind, response, .. } in plain_rejections().await.into_iter().chain(wordy)
+    {
         for challenge in challenges(response.headers()) {
             assert_eq!(challenge.scheme, "Bearer");
             assert!(!challenge.parameters.is_empty(), "{kind:?}");
@@ -104,7 +105,7 @@ async fn a_challenge_has_a_parameter_and_none_of_them_twice() {
 /// RFC6750-3-3
 #[test]
 fn a_parameter_cannot_be_set_twice_in_any_case() {
-    let refused = |challenge: Challenge, name: &str| {
+    let rejected = |challenge: Challenge, name: &str| {
         let error = challenge.parameter(name, "b").unwrap_err();
         assert!(matches!(&error, ConfigError::Challenge { input, .. } if input == name));
     };
@@ -120,16 +121,16 @@ fn a_parameter_cannot_be_set_twice_in_any_case() {
         "error_uri",
         "Error_URI",
     ] {
-        refused(Challenge::new("api").unwrap(), name);
-        refused(Challenge::default(), name);
+        rejected(Challenge::new("api").unwrap(), name);
+        rejected(Challenge::default(), name);
     }
     let with_foo = Challenge::default().parameter("Foo", "a").unwrap();
     for name in ["Foo", "foo", "FOO"] {
-        refused(with_foo.clone(), name);
+        rejected(with_foo.clone(), name);
     }
     assert!(with_foo.parameter("foo2", "b").is_ok());
     for name in ["", "a b", "a=b", "a\"", "é", "a,b", "a\r\nb"] {
-        refused(Challenge::default(), name);
+        rejected(Challenge::default(), name);
     }
 }
 
@@ -241,7 +242,7 @@ async fn error_and_description_keep_to_their_characters() {
             .all(|octet| matches!(octet, 0x20..=0x21 | 0x23..=0x5B | 0x5D..=0x7E))
     };
     let mut descriptions = 0;
-    for Refusal { kind, response, .. } in plain_refusals().await {
+    for RejectedRequest { kind, response, .. } in plain_rejections().await {
         for challenge in challenges(response.headers()) {
             for name in ["error", "error_description"] {
                 let value = challenge.parameter(name);
@@ -352,15 +353,15 @@ async fn a_bad_token_is_told_why_in_a_fixed_sentence() {
 
 /// RFC6750-3-D1
 #[tokio::test]
-async fn refusals_do_not_tell_which_check_failed_nor_repeat_the_token() {
+async fn rejections_do_not_tell_which_check_failed_nor_repeat_the_token() {
     let everything =
         |auth: JwtAuth| auth.respond_with(ProblemDetails::with_base("https://e.example/"));
     let mut invalid = Vec::new();
-    for Refusal {
+    for RejectedRequest {
         kind,
         response,
         request,
-    } in refusals(everything, |_| ()).await
+    } in rejections(everything, |_| ()).await
     {
         let wire = format!("{:?}\n{}", response.headers(), response.body());
         let secrets = [
@@ -512,8 +513,8 @@ async fn further_schemes_stand_on_lines_of_their_own_behind_bearer() {
         .and_then(|challenge| challenge.additional_scheme(r#"DPoP algs="ES256 PS256""#))
         .and_then(|challenge| challenge.additional_scheme("Negotiate"))
         .unwrap();
-    let refusals = refusals(|auth| auth.challenge(several.clone()), |_| ()).await;
-    for Refusal { kind, response, .. } in refusals {
+    let rejections = rejections(|auth| auth.challenge(several.clone()), |_| ()).await;
+    for RejectedRequest { kind, response, .. } in rejections {
         if kind == RejectionKind::MissingLayer {
             continue;
         }
@@ -582,7 +583,7 @@ async fn challenges_of_the_service_inside_stay_as_they_are() {
 
 /// RFC9110-11.6.1-D1: what a layer between has added to a refusal of ours stays too.
 #[tokio::test]
-async fn what_others_add_to_a_refusal_stays() {
+async fn what_others_add_to_a_rejection_stays() {
     let fixture = Fixture::new();
     let inner = service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::default()));
     let guarded = JwtAuth::require::<scope!("b")>().layer(inner);
@@ -608,8 +609,8 @@ async fn what_others_add_to_a_refusal_stays() {
 
 /// RFC9111-5.2.2.5-D1
 #[tokio::test]
-async fn no_refusal_is_stored() {
-    for Refusal { kind, response, .. } in plain_refusals().await {
+async fn no_rejection_is_stored() {
+    for RejectedRequest { kind, response, .. } in plain_rejections().await {
         let lines: Vec<_> = response.headers().get_all(CACHE_CONTROL).iter().collect();
         assert_eq!(lines, ["no-store"], "{kind:?}");
     }
@@ -677,10 +678,10 @@ async fn no_header_of_an_experiment_is_sent_or_read() {
         request.headers_mut().insert(CONTENT_TYPE, value);
         *request.method_mut() = http::Method::POST;
     };
-    let mut all = plain_refusals().await;
-    all.extend(refusals(|auth| auth.respond_with(ProblemDetails::new()), |_| ()).await);
+    let mut all = plain_rejections().await;
+    all.extend(rejections(|auth| auth.respond_with(ProblemDetails::new()), |_| ()).await);
     all.extend(
-        refusals(
+        rejections(
             |auth| auth.optional().hide_forbidden(),
             |request| {
                 // An optional layer lets it through, and the guard inside refuses it.
@@ -691,8 +692,8 @@ async fn no_header_of_an_experiment_is_sent_or_read() {
         )
         .await,
     );
-    all.extend(refusals(|auth| auth, grpc).await);
-    for Refusal { kind, response, .. } in all {
+    all.extend(rejections(|auth| auth, grpc).await);
+    for RejectedRequest { kind, response, .. } in all {
         for name in response.headers().keys() {
             assert!(registered.contains(&name.as_str()), "{kind:?}: {name}");
         }
@@ -768,7 +769,7 @@ async fn keys_that_have_not_come_are_our_fault() {
 /// RFC6750-3-1: what a handler asks the rejection itself is what the layer sends.
 #[tokio::test]
 async fn a_rejection_shows_the_challenge_that_is_sent() {
-    for Refusal { kind, response, .. } in plain_refusals().await {
+    for RejectedRequest { kind, response, .. } in plain_rejections().await {
         let rejection = response.extensions().get::<Rejection>().unwrap();
         let sent = response.headers().get(WWW_AUTHENTICATE);
         assert_eq!(rejection.challenge().as_ref(), sent, "{kind:?}");

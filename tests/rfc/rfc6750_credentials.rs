@@ -276,7 +276,7 @@ async fn a_request_without_usable_credentials_is_challenged_without_an_error() {
 
 /// RFC6750-2-1
 #[tokio::test]
-async fn refuses_a_request_with_tokens_in_two_places() {
+async fn rejects_a_request_with_tokens_in_two_places() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
     let with_query = auth_with_query(&fixture);
@@ -1425,7 +1425,7 @@ async fn proxy_authorization_is_not_for_us() {
 /// LIMIT-D1: the reason is the length even where the octets are illegal too, so nobody looked at
 /// them.
 #[tokio::test]
-async fn a_credential_beyond_the_limit_is_refused_by_its_length() {
+async fn a_credential_beyond_the_limit_is_rejected_by_its_length() {
     const LIMIT: usize = 16 * 1024;
     let fixture = Fixture::new();
     let auth = fixture.auth();

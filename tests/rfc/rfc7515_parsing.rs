@@ -57,13 +57,13 @@ async fn answers(fixture: &Fixture, token: &str, status: StatusCode) {
 
 /// RFC7515-7.1-1
 #[tokio::test]
-async fn accepts_three_parts_and_refuses_every_other_number() {
+async fn accepts_three_parts_and_rejects_every_other_number() {
     let fixture = Fixture::new();
     let good = fixture.token().mint();
     fixture.accepts(&good);
 
     for token in ["", ".", "..", "a", "a.b", "a.b.c", "a.b.c.d", "......"] {
-        fixture.refuses(token, MalformedToken);
+        fixture.rejects(token, MalformedToken);
     }
     for token in [
         format!("{good}."),
@@ -72,19 +72,19 @@ async fn accepts_three_parts_and_refuses_every_other_number() {
         good.replacen('.', "..", 1),
         good.rsplit_once('.').unwrap().0.to_owned(),
     ] {
-        fixture.refuses(&token, MalformedToken);
+        fixture.rejects(&token, MalformedToken);
         answers(&fixture, &token, StatusCode::UNAUTHORIZED).await;
     }
 
     let encrypted = "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.OKOawDo13gRp2oja.48V1_ALb6US04U3b.5eym8TW_c8SuK0lt.XFBoMYUZodetZdvT";
-    fixture.refuses(encrypted, EncryptedToken);
-    fixture.refuses("a.b.c.d.e", EncryptedToken);
+    fixture.rejects(encrypted, EncryptedToken);
+    fixture.rejects("a.b.c.d.e", EncryptedToken);
     answers(&fixture, encrypted, StatusCode::UNAUTHORIZED).await;
 }
 
 /// RFC7515-2-1
 #[tokio::test]
-async fn refuses_padding_other_alphabets_and_white_space_in_each_part() {
+async fn rejects_padding_other_alphabets_and_white_space_in_each_part() {
     let fixture = Fixture::new();
     let good = parts(&fixture.token().mint());
     fixture.accepts(&good.join("."));
@@ -98,7 +98,7 @@ async fn refuses_padding_other_alphabets_and_white_space_in_each_part() {
                 let place = if middle { 8 } else { changed[at].len() };
                 changed[at].insert_str(place, stray);
                 let token = changed.join(".");
-                fixture.refuses(&token, MalformedToken);
+                fixture.rejects(&token, MalformedToken);
 
                 // What could not even be a credential is a malformed request (RFC 6750, 3.1).
                 let is_token68 = match stray {
@@ -146,7 +146,7 @@ fn knows_exactly_one_text_form_of_a_token() {
                     continue;
                 }
                 tried[at] += 1;
-                fixture.refuses(&changed.join("."), MalformedToken);
+                fixture.rejects(&changed.join("."), MalformedToken);
             }
         }
     }
@@ -171,20 +171,20 @@ const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 
 /// RFC7515-C-1
 #[test]
-fn refuses_lengths_that_no_octets_have() {
+fn rejects_lengths_that_no_octets_have() {
     let fixture = Fixture::new();
     let good = parts(&fixture.token().mint());
     for at in 0..3 {
         for length in [1, 5, 9, 13] {
             let mut changed = good.clone();
             changed[at] = "A".repeat(length);
-            fixture.refuses(&changed.join("."), MalformedToken);
+            fixture.rejects(&changed.join("."), MalformedToken);
         }
         let mut longer = good.clone();
         while longer[at].len() % 4 != 1 {
             longer[at].push('A');
         }
-        fixture.refuses(&longer.join("."), MalformedToken);
+        fixture.rejects(&longer.join("."), MalformedToken);
     }
 }
 
@@ -225,27 +225,27 @@ fn not_one_object(object: &str) -> Vec<Vec<u8>> {
 
 /// RFC7515-5.2-3
 #[test]
-fn refuses_a_header_that_is_not_one_json_object_in_utf8() {
+fn rejects_a_header_that_is_not_one_json_object_in_utf8() {
     let fixture = Fixture::new();
     fixture.accepts(&fixture.token().raw_header(header_with("")).mint());
     for header in not_one_object(&header_with("")) {
-        fixture.refuses(&fixture.token().raw_header(header).mint(), MalformedToken);
+        fixture.rejects(&fixture.token().raw_header(header).mint(), MalformedToken);
     }
 }
 
 /// RFC7519-7.2-10
 #[test]
-fn refuses_a_payload_that_is_not_one_json_object_in_utf8() {
+fn rejects_a_payload_that_is_not_one_json_object_in_utf8() {
     let fixture = Fixture::new();
     fixture.accepts(&fixture.token().raw_claims(claims_with("")).mint());
     for claims in not_one_object(&claims_with("")) {
-        fixture.refuses(&fixture.token().raw_claims(claims).mint(), MalformedToken);
+        fixture.rejects(&fixture.token().raw_claims(claims).mint(), MalformedToken);
     }
 }
 
 /// RFC7515-4-1
 #[test]
-fn refuses_duplicate_header_parameters_in_every_spelling() {
+fn rejects_duplicate_header_parameters_in_every_spelling() {
     let fixture = Fixture::new();
     for header in [
         r#"{"alg":"ES256","alg":"none","kid":"k1"}"#,
@@ -257,7 +257,7 @@ fn refuses_duplicate_header_parameters_in_every_spelling() {
         r#"{"alg":"ES256","kid":"k1","foo":{"a":1,"a":2}}"#,
         r#"{"alg":"ES256","kid":"k1","foo":[{"a":1,"\u0061":2}]}"#,
     ] {
-        fixture.refuses(&fixture.token().raw_header(header).mint(), DuplicateMember);
+        fixture.rejects(&fixture.token().raw_header(header).mint(), DuplicateMember);
     }
     // Other names, and the same name in another object, are no duplicates.
     let header = header_with(r#","Alg":1,"foo":{"alg":{"alg":1}},"bar":{"alg":2}"#);
@@ -266,7 +266,7 @@ fn refuses_duplicate_header_parameters_in_every_spelling() {
 
 /// RFC7519-4-1
 #[test]
-fn refuses_duplicate_claims_on_every_level() {
+fn rejects_duplicate_claims_on_every_level() {
     let fixture = Fixture::new();
     for more in [
         r#","sub":"admin""#,
@@ -279,7 +279,7 @@ fn refuses_duplicate_claims_on_every_level() {
         r#","list":[[{"a":1,"a":1}]]"#,
     ] {
         let token = fixture.token().raw_claims(claims_with(more)).mint();
-        fixture.refuses(&token, DuplicateMember);
+        fixture.rejects(&token, DuplicateMember);
     }
     let act = r#","act":{"sub":"a","act":{"sub":"b"}},"Sub":"c""#;
     let claims = fixture.accepts(&fixture.token().raw_claims(claims_with(act)).mint());
@@ -300,7 +300,7 @@ fn ignores_header_parameters_that_it_does_not_know() {
     // Ignored is not the same as left out of what is signed.
     let [_, payload, signature] = parts(&token);
     let [header, ..] = parts(&fixture.token().mint());
-    fixture.refuses(&[header, payload, signature].join("."), BadSignature);
+    fixture.rejects(&[header, payload, signature].join("."), BadSignature);
 }
 
 /// RFC7519-4-2
@@ -320,7 +320,7 @@ fn ignores_claims_that_it_does_not_know_and_hands_them_on() {
 #[test]
 fn insists_on_an_algorithm_by_its_exact_name() {
     let fixture = Fixture::new();
-    fixture.refuses(
+    fixture.rejects(
         &fixture.token().without_header("alg").mint(),
         MalformedToken,
     );
@@ -331,7 +331,7 @@ fn insists_on_an_algorithm_by_its_exact_name() {
         json!({}),
         json!(true),
     ] {
-        fixture.refuses(&fixture.token().header("alg", value).mint(), MalformedToken);
+        fixture.rejects(&fixture.token().header("alg", value).mint(), MalformedToken);
     }
     for name in [
         "",
@@ -346,14 +346,14 @@ fn insists_on_an_algorithm_by_its_exact_name() {
         "ＥＳ256",
     ] {
         let token = fixture.token().header("alg", name).mint();
-        fixture.refuses(&token, AlgorithmNotAllowed);
+        fixture.rejects(&token, AlgorithmNotAllowed);
     }
     fixture.accepts(&fixture.token().header("alg", "ES256").mint());
 }
 
 /// RFC7515-4.1.11-1
 #[test]
-fn refuses_critical_extensions_because_it_understands_none() {
+fn rejects_critical_extensions_because_it_understands_none() {
     let fixture = Fixture::new();
     for (names, parameter) in [
         (json!(["exp"]), "exp"),
@@ -364,7 +364,7 @@ fn refuses_critical_extensions_because_it_understands_none() {
         (json!(["foo", "bar"]), "foo"),
     ] {
         let token = fixture.token().header("crit", names).header(parameter, 1);
-        fixture.refuses(&token.mint(), UnsupportedCritical);
+        fixture.rejects(&token.mint(), UnsupportedCritical);
     }
     // The same parameter is harmless where it is not critical.
     fixture.accepts(&fixture.token().header("exp", 1).mint());
@@ -372,7 +372,7 @@ fn refuses_critical_extensions_because_it_understands_none() {
 
 /// RFC7515-4.1.11-2
 #[test]
-fn refuses_an_ill_formed_list_of_critical_extensions() {
+fn rejects_an_ill_formed_list_of_critical_extensions() {
     let fixture = Fixture::new();
     for crit in [
         json!([]),
@@ -387,7 +387,7 @@ fn refuses_an_ill_formed_list_of_critical_extensions() {
         json!(false),
     ] {
         let token = fixture.token().header("crit", crit).header("x", 1);
-        fixture.refuses(&token.mint(), UnsupportedCritical);
+        fixture.rejects(&token.mint(), UnsupportedCritical);
     }
     fixture.accepts(
         &fixture
@@ -400,13 +400,13 @@ fn refuses_an_ill_formed_list_of_critical_extensions() {
 
 /// RFC7797-7-1
 #[test]
-fn refuses_an_unencoded_payload() {
+fn rejects_an_unencoded_payload() {
     let fixture = Fixture::new();
     let critical = fixture
         .token()
         .header("b64", false)
         .header("crit", json!(["b64"]));
-    fixture.refuses(&critical.mint(), UnsupportedCritical);
+    fixture.rejects(&critical.mint(), UnsupportedCritical);
     for value in [
         json!(false),
         json!(null),
@@ -414,7 +414,7 @@ fn refuses_an_unencoded_payload() {
         json!("false"),
         json!("true"),
     ] {
-        fixture.refuses(&fixture.token().header("b64", value).mint(), MalformedToken);
+        fixture.rejects(&fixture.token().header("b64", value).mint(), MalformedToken);
     }
     // The default, said aloud.
     fixture.accepts(&fixture.token().header("b64", true).mint());
@@ -422,7 +422,7 @@ fn refuses_an_unencoded_payload() {
         .token()
         .header("b64", true)
         .header("crit", json!(["b64"]));
-    fixture.refuses(&critical.mint(), UnsupportedCritical);
+    fixture.rejects(&critical.mint(), UnsupportedCritical);
 }
 
 /// RFC7515-4.1.9-1
@@ -443,8 +443,8 @@ fn compares_types_without_case_and_without_their_prefix() {
     }
     for typ in ["JWT", "jwt", "application/JWT", "application/jwt"] {
         let token = fixture.token().header("typ", typ).mint();
-        let refused = strict.verify_now(&token).unwrap_err();
-        assert_eq!(refused.kind(), WrongType, "{typ}");
+        let rejected = strict.verify_now(&token).unwrap_err();
+        assert_eq!(rejected.kind(), WrongType, "{typ}");
         fixture.accepts(&token);
     }
     for typ in [
@@ -462,10 +462,10 @@ fn compares_types_without_case_and_without_their_prefix() {
         "dpop+jwt",
         "JOSE",
     ] {
-        fixture.refuses(&fixture.token().header("typ", typ).mint(), WrongType);
+        fixture.rejects(&fixture.token().header("typ", typ).mint(), WrongType);
     }
     for typ in [json!(1), json!(null), json!(["at+jwt"])] {
-        fixture.refuses(&fixture.token().header("typ", typ).mint(), MalformedToken);
+        fixture.rejects(&fixture.token().header("typ", typ).mint(), MalformedToken);
     }
 }
 
@@ -480,10 +480,10 @@ fn takes_key_ids_as_exact_strings() {
         json!({"k1": 1}),
         json!(true),
     ] {
-        fixture.refuses(&fixture.token().header("kid", id).mint(), MalformedToken);
+        fixture.rejects(&fixture.token().header("kid", id).mint(), MalformedToken);
     }
     for id in ["K1", " k1", "k1 ", "k1\0", "k1\n", "k", "k11", "ｋ1"] {
-        fixture.refuses(&fixture.token().header("kid", id).mint(), UnknownKey);
+        fixture.rejects(&fixture.token().header("kid", id).mint(), UnknownKey);
     }
     fixture.accepts(&fixture.token().header("kid", "k1").mint());
     // An empty id names no key, as in a JWK.
@@ -518,21 +518,21 @@ fn checks_the_signature_over_the_octets_that_came() {
         [odd_header, tidy(&claims)],
         [tidy(header), tidy(&claims)],
     ] {
-        fixture.refuses(&format!("{header}.{claims}.{signature}"), BadSignature);
+        fixture.rejects(&format!("{header}.{claims}.{signature}"), BadSignature);
     }
 }
 
 /// RFC7515-5.2-D1
 #[tokio::test]
-async fn refuses_an_empty_signature_by_its_shape() {
+async fn rejects_an_empty_signature_by_its_shape() {
     let fixture = Fixture::new();
     for id in ["k1", "k2", "h1", "e1"] {
         let [header, payload, _] = parts(&fixture.token_of(id).mint());
         let token = format!("{header}.{payload}.");
-        fixture.refuses(&token, MalformedToken);
+        fixture.rejects(&token, MalformedToken);
         answers(&fixture, &token, StatusCode::UNAUTHORIZED).await;
         // One octet is a signature, if a bad one.
-        fixture.refuses(&format!("{header}.{payload}.AA"), BadSignature);
+        fixture.rejects(&format!("{header}.{payload}.AA"), BadSignature);
     }
 }
 
@@ -557,11 +557,11 @@ fn compares_names_and_values_as_code_points() {
             .header("kid", "\u{e9}")
             .scope("caf\u{e9}:read")
     };
-    let refuses = |token: String, kind| {
-        let refused = verifier
+    let rejects = |token: String, kind| {
+        let rejected = verifier
             .verify_now(&token)
             .expect_err("the token was accepted");
-        assert_eq!(refused.kind(), kind, "{refused}");
+        assert_eq!(rejected.kind(), kind, "{rejected}");
     };
 
     let claims = verifier.verify_now(&token().mint()).unwrap();
@@ -579,21 +579,21 @@ fn compares_names_and_values_as_code_points() {
         "https://AS.example/\u{e9}",
         "https://as.example/\u{e9}/",
     ] {
-        refuses(token().issuer(issuer).mint(), IssuerMismatch);
+        rejects(token().issuer(issuer).mint(), IssuerMismatch);
     }
-    refuses(
+    rejects(
         token().issuer(&format!(" {composed}")).mint(),
         IssuerMismatch,
     );
-    refuses(
+    rejects(
         token().issuer(&format!("{composed}\0")).mint(),
         IssuerMismatch,
     );
     for audience in ["e\u{301}-api", "\u{c9}-api", "\u{e9}-api "] {
-        refuses(token().audience(audience).mint(), AudienceMismatch);
+        rejects(token().audience(audience).mint(), AudienceMismatch);
     }
     for id in ["e\u{301}", "\u{c9}"] {
-        refuses(token().header("kid", id).mint(), UnknownKey);
+        rejects(token().header("kid", id).mint(), UnknownKey);
     }
 }
 
@@ -610,12 +610,12 @@ fn resolves_escapes_before_it_compares() {
 
     // Only the escapes of JSON count: what a URL would decode is another text.
     let claims = claims_with("").replace("https://as.example", "https://%61s.example");
-    fixture.refuses(&fixture.token().raw_claims(claims).mint(), IssuerMismatch);
+    fixture.rejects(&fixture.token().raw_claims(claims).mint(), IssuerMismatch);
 }
 
 /// RFC7515-10.12-1
 #[test]
-fn refuses_everything_that_only_resembles_json() {
+fn rejects_everything_that_only_resembles_json() {
     let fixture = Fixture::new();
     for more in [
         ",",
@@ -664,9 +664,9 @@ fn refuses_everything_that_only_resembles_json() {
         r#" "x":1"#,
     ] {
         let header = fixture.token().raw_header(header_with(more)).mint();
-        fixture.refuses(&header, MalformedToken);
+        fixture.rejects(&header, MalformedToken);
         let claims = fixture.token().raw_claims(claims_with(more)).mint();
-        fixture.refuses(&claims, MalformedToken);
+        fixture.rejects(&claims, MalformedToken);
     }
     for more in [
         "",
@@ -681,7 +681,7 @@ fn refuses_everything_that_only_resembles_json() {
 
 /// RFC7515-10.13-1
 #[test]
-fn keeps_characters_outside_of_the_basic_plane_and_refuses_halves_of_them() {
+fn keeps_characters_outside_of_the_basic_plane_and_rejects_halves_of_them() {
     let fixture = Fixture::new();
     for half in [
         r"\ud800",
@@ -699,9 +699,9 @@ fn keeps_characters_outside_of_the_basic_plane_and_refuses_halves_of_them() {
             format!(r#","x":[{{"y":"{half}"}}]"#),
         ] {
             let header = fixture.token().raw_header(header_with(&more)).mint();
-            fixture.refuses(&header, MalformedToken);
+            fixture.rejects(&header, MalformedToken);
             let claims = fixture.token().raw_claims(claims_with(&more)).mint();
-            fixture.refuses(&claims, MalformedToken);
+            fixture.rejects(&claims, MalformedToken);
         }
     }
 
@@ -718,7 +718,7 @@ fn keeps_characters_outside_of_the_basic_plane_and_refuses_halves_of_them() {
 
 /// RFC7519-7.2-1
 #[tokio::test]
-async fn gives_nothing_of_a_refused_token_to_anybody() {
+async fn gives_nothing_of_a_rejected_token_to_anybody() {
     let fixture = Fixture::new();
     let (response, seen) = send(&fixture.auth(), get(&fixture.token().mint())).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -742,26 +742,26 @@ async fn gives_nothing_of_a_refused_token_to_anybody() {
 
 /// RFC7519-7.2-8
 #[test]
-fn refuses_a_token_within_a_token() {
+fn rejects_a_token_within_a_token() {
     let fixture = Fixture::new();
     for cty in ["JWT", "jwt", "application/jwt", "Application/JWT"] {
-        fixture.refuses(&fixture.token().header("cty", cty).mint(), WrongType);
+        fixture.rejects(&fixture.token().header("cty", cty).mint(), WrongType);
         // As the standard has it: the payload is the inner token.
         let nested = fixture
             .token()
             .header("cty", cty)
             .raw_claims(fixture.token().mint());
-        fixture.refuses(&nested.mint(), WrongType);
+        fixture.rejects(&nested.mint(), WrongType);
     }
-    fixture.refuses(&fixture.token().header("cty", 1).mint(), MalformedToken);
+    fixture.rejects(&fixture.token().header("cty", 1).mint(), MalformedToken);
     let unmarked = fixture.token().raw_claims(fixture.token().mint());
-    fixture.refuses(&unmarked.mint(), MalformedToken);
+    fixture.rejects(&unmarked.mint(), MalformedToken);
     fixture.accepts(&fixture.token().header("cty", "json").mint());
 }
 
 /// RFC7519-5.3-1
 #[test]
-fn refuses_replicated_claims_that_differ() {
+fn rejects_replicated_claims_that_differ() {
     let fixture = Fixture::new();
     let token = || {
         fixture
@@ -781,21 +781,21 @@ fn refuses_replicated_claims_that_differ() {
         ("aud", json!("https://other.example")),
         ("aud", json!([AUDIENCE, "x"])),
     ] {
-        fixture.refuses(&token().header(name, value).mint(), InvalidClaim);
+        fixture.rejects(&token().header(name, value).mint(), InvalidClaim);
     }
-    fixture.refuses(&token().without("sub").mint(), InvalidClaim);
+    fixture.rejects(&token().without("sub").mint(), InvalidClaim);
     // An empty value is a value, and differs from a claim that is not there.
     for (name, empty) in [("iss", json!("")), ("aud", json!([]))] {
         let token = fixture.token().without(name).header(name, empty);
-        fixture.refuses(&token.mint(), InvalidClaim);
+        fixture.rejects(&token.mint(), InvalidClaim);
     }
     // But for the subject: an empty one is none, in both places.
     let empty = || fixture.token().header("sub", "");
     fixture.accepts(&empty().without("sub").mint());
     fixture.accepts(&empty().claim("sub", "").mint());
-    fixture.refuses(&empty().mint(), InvalidClaim);
+    fixture.rejects(&empty().mint(), InvalidClaim);
     for name in ["iss", "sub", "aud"] {
-        fixture.refuses(&token().header(name, 1).mint(), MalformedToken);
+        fixture.rejects(&token().header(name, 1).mint(), MalformedToken);
     }
 }
 
@@ -820,7 +820,7 @@ async fn knows_no_other_serialization_than_the_compact_one() {
         format!("{good},{good}"),
         format!("{good};"),
     ] {
-        fixture.refuses(&token, MalformedToken);
+        fixture.rejects(&token, MalformedToken);
         answers(&fixture, &token, StatusCode::BAD_REQUEST).await;
     }
     // Legal in a credential, but not in a JWT: the disclosures of SD-JWT, the other alphabet.
@@ -830,7 +830,7 @@ async fn knows_no_other_serialization_than_the_compact_one() {
         format!("{good}+"),
         format!("/{good}"),
     ] {
-        fixture.refuses(&token, MalformedToken);
+        fixture.rejects(&token, MalformedToken);
         answers(&fixture, &token, StatusCode::UNAUTHORIZED).await;
     }
     let (response, _) = send(&fixture.auth(), get_with(format!("Bearer {good}"))).await;
@@ -876,9 +876,9 @@ fn bounds_depth_members_numbers_and_size() {
             claims.len() <= 16 * 1024,
             "the size is not what is tested here"
         );
-        fixture.refuses(&claims, MalformedToken);
+        fixture.rejects(&claims, MalformedToken);
         let header = fixture.token().raw_header(header_with(&more)).mint();
-        fixture.refuses(&header, MalformedToken);
+        fixture.rejects(&header, MalformedToken);
     }
 
     let filled = |length: usize| {
@@ -889,10 +889,10 @@ fn bounds_depth_members_numbers_and_size() {
     fixture.accepts(&filled(11_500));
     for length in [12_200, 1_000_000] {
         assert!(filled(length).len() > 16 * 1024);
-        fixture.refuses(&filled(length), MalformedToken);
+        fixture.rejects(&filled(length), MalformedToken);
     }
     for text in [".", "a", "{", "a.a.a.", "\u{e9}"] {
-        fixture.refuses(&text.repeat(2_000_000), MalformedToken);
+        fixture.rejects(&text.repeat(2_000_000), MalformedToken);
     }
 }
 
@@ -908,7 +908,7 @@ fn puts_no_part_of_a_token_into_an_error() {
     };
     let good = token().mint();
     let [header, payload, signature] = parts(&good);
-    let refused = [
+    let rejected = [
         token().expired().mint(),
         token().not_yet_valid().mint(),
         token().tampered().mint(),
@@ -934,7 +934,7 @@ fn puts_no_part_of_a_token_into_an_error() {
         format!("{header}.{payload}.{signature}.{signature}.{payload}"),
     ];
     let mut kinds = std::collections::HashSet::new();
-    for token in refused {
+    for token in rejected {
         let rejection = fixture.verify(&token).expect_err("the token was accepted");
         kinds.insert(rejection.kind());
         let told = format!("{rejection} {rejection:?} {}", rejection.client_text());
@@ -956,11 +956,11 @@ fn puts_no_part_of_a_token_into_an_error() {
         card: u8,
     }
     let verifier: Verifier<Typed> = fixture.auth().verifier().claims();
-    let refused = verifier.verify_now(&good).unwrap_err();
-    assert_eq!(refused.kind(), InvalidClaim);
+    let rejected = verifier.verify_now(&good).unwrap_err();
+    assert_eq!(rejected.kind(), InvalidClaim);
     assert!(
-        !format!("{refused} {refused:?}").contains("4111"),
-        "{refused}"
+        !format!("{rejected} {rejected:?}").contains("4111"),
+        "{rejected}"
     );
 }
 
@@ -1038,7 +1038,7 @@ fn sources(directory: &std::path::Path) -> Vec<(std::path::PathBuf, String)> {
 
 /// A token of another algorithm is read the same way: nothing here depends on ES256.
 #[test]
-fn refuses_bad_shapes_under_every_algorithm() {
+fn rejects_bad_shapes_under_every_algorithm() {
     for algorithm in Algorithm::ALL {
         let issuer = TestIssuer::with_algorithm(*algorithm);
         let verifier = issuer.auth().verifier();

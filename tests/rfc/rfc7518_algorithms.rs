@@ -38,7 +38,7 @@ fn auth(keys: impl Into<KeyStore>) -> JwtAuth {
 }
 
 #[track_caller]
-fn refuses(verifier: &Verifier, token: &str, kind: RejectionKind) {
+fn rejects(verifier: &Verifier, token: &str, kind: RejectionKind) {
     let rejection = verifier
         .verify_now(token)
         .expect_err("the token was accepted");
@@ -124,7 +124,7 @@ fn uses_the_allowed_algorithms_and_no_other() {
     let es256 = fixture.token_of("k1").mint();
     accepts(&everything, &es256);
     accepts(&narrow, &es256);
-    refuses(&empty, &es256, AlgorithmNotAllowed);
+    rejects(&empty, &es256, AlgorithmNotAllowed);
     for token in [
         fixture.token_of("k2").mint(),
         fixture.token_of("h1").mint(),
@@ -132,13 +132,13 @@ fn uses_the_allowed_algorithms_and_no_other() {
         rsa.token("PS256", &RSA_PSS_SHA256),
     ] {
         accepts(&everything, &token);
-        refuses(&narrow, &token, AlgorithmNotAllowed);
+        rejects(&narrow, &token, AlgorithmNotAllowed);
     }
     // Without a key id every key is a candidate, and still none for another algorithm.
     for id in ["k2", "h1", "e1"] {
         let token = fixture.token_of(id).without_header("kid").mint();
         accepts(&everything, &token);
-        refuses(&narrow, &token, AlgorithmNotAllowed);
+        rejects(&narrow, &token, AlgorithmNotAllowed);
     }
 }
 
@@ -157,7 +157,7 @@ fn widens_nothing_for_an_allowed_algorithm_without_a_key() {
     {
         for token in [fixture.token(), fixture.token().without_header("kid")] {
             let token = token.header("alg", algorithm.as_str()).mint();
-            refuses(&verifier, &token, AlgorithmNotAllowed);
+            rejects(&verifier, &token, AlgorithmNotAllowed);
         }
     }
 }
@@ -187,10 +187,10 @@ fn takes_the_algorithm_of_the_header_for_the_one_of_the_operation() {
         for labelled in Algorithm::ALL.iter().filter(|one| *one != of_key) {
             let token = issuer.token().header("alg", labelled.as_str());
             let named = token.clone().header("kid", of_key.as_str()).mint();
-            refuses(&verifier, &named, AlgorithmNotAllowed);
+            rejects(&verifier, &named, AlgorithmNotAllowed);
             // The key that does have this algorithm is another one.
             let unnamed = token.without_header("kid").mint();
-            refuses(&verifier, &unnamed, BadSignature);
+            rejects(&verifier, &unnamed, BadSignature);
         }
     }
 }
@@ -204,26 +204,26 @@ fn binds_each_key_to_one_algorithm() {
 
     let bound_to_rs = auth(rsa.key(Some("RS256"))).verifier();
     accepts(&bound_to_rs, &rs256);
-    refuses(&bound_to_rs, &ps256, AlgorithmNotAllowed);
+    rejects(&bound_to_rs, &ps256, AlgorithmNotAllowed);
     let bound_to_ps = auth(rsa.key(Some("PS256"))).verifier();
     accepts(&bound_to_ps, &ps256);
-    refuses(&bound_to_ps, &rs256, AlgorithmNotAllowed);
+    rejects(&bound_to_ps, &rs256, AlgorithmNotAllowed);
 
     // The allowlist takes away; what the key was bound to it cannot change.
     let both = [Algorithm::RS256, Algorithm::PS256];
     let bound = auth(rsa.key(Some("RS256"))).algorithms(both).verifier();
     accepts(&bound, &rs256);
-    refuses(&bound, &ps256, AlgorithmNotAllowed);
+    rejects(&bound, &ps256, AlgorithmNotAllowed);
 
     // A key that came without an algorithm has the usual one, unless the user says otherwise.
     let unbound = auth(rsa.key(None)).verifier();
     accepts(&unbound, &rs256);
-    refuses(&unbound, &ps256, AlgorithmNotAllowed);
+    rejects(&unbound, &ps256, AlgorithmNotAllowed);
     let told = auth(rsa.key(None))
         .algorithms([Algorithm::PS256])
         .verifier();
     accepts(&told, &ps256);
-    refuses(&told, &rs256, AlgorithmNotAllowed);
+    rejects(&told, &rs256, AlgorithmNotAllowed);
 }
 
 /// RFC7519-8-1
@@ -249,18 +249,18 @@ fn verifies_the_tokens_of_rfc_7515() {
         };
         let claims = at(EXPIRY - 1).claims::<Value>().verify_now(token).unwrap();
         assert_eq!(claims["http://example.com/is_root"], true, "{algorithm}");
-        refuses(&at(EXPIRY + 60), token, Expired);
+        rejects(&at(EXPIRY + 60), token, Expired);
 
         let flipped = with_signature(token, |mut signature| {
             signature[0] ^= 1;
             signature
         });
-        refuses(&at(EXPIRY - 1), &flipped, BadSignature);
+        rejects(&at(EXPIRY - 1), &flipped, BadSignature);
         let other = token.replacen("joe", "jim", 1);
         assert_eq!(other, token, "the claims are encoded");
         let forged = token.replacen("eyJpc3MiOiJqb2UiLA0K", "eyJpc3MiOiJqb2UiLAog", 1);
         assert_ne!(forged, token);
-        refuses(&at(EXPIRY - 1), &forged, BadSignature);
+        rejects(&at(EXPIRY - 1), &forged, BadSignature);
     }
 }
 
@@ -298,8 +298,11 @@ fn insists_on_secrets_as_long_as_the_hash() {
         assert!(from_jwk(&jwk(long)).is_ok(), "{name}");
         for short in [0, 1, length - 1] {
             let short = &random[..short];
-            let refused = Key::from_secret(algorithm, short).unwrap_err();
-            assert!(matches!(refused, ConfigError::Key(_)), "{name}: {refused}");
+            let rejected = Key::from_secret(algorithm, short).unwrap_err();
+            assert!(
+                matches!(rejected, ConfigError::Key(_)),
+                "{name}: {rejected}"
+            );
             assert!(
                 Key::insecure_from_chosen_secret(algorithm, short).is_err(),
                 "{name}"
@@ -348,7 +351,7 @@ fn compares_tags_in_constant_time() {
     let fixture = Fixture::new();
     let good = fixture.token_of("h1").mint();
     fixture.accepts(&good);
-    let refused = |at: usize| {
+    let rejected = |at: usize| {
         let token = with_signature(&good, |mut tag| {
             tag[at] ^= 0x80;
             tag
@@ -356,10 +359,10 @@ fn compares_tags_in_constant_time() {
         let rejection = fixture.verify(&token).expect_err("the token was accepted");
         (rejection.kind(), rejection.to_string())
     };
-    let first = refused(0);
+    let first = rejected(0);
     assert_eq!(first.0, BadSignature);
     for at in 1..32 {
-        assert_eq!(refused(at), first, "octet {at}");
+        assert_eq!(rejected(at), first, "octet {at}");
     }
 
     // The comparison itself is the backend's; nothing of ours looks into a tag.
@@ -377,7 +380,7 @@ fn compares_tags_in_constant_time() {
 
 /// RFC8725-3.5-1
 #[test]
-fn refuses_secrets_that_somebody_thought_up() {
+fn rejects_secrets_that_somebody_thought_up() {
     for chosen in [
         "secret".repeat(6),
         "password".repeat(8),
@@ -385,12 +388,12 @@ fn refuses_secrets_that_somebody_thought_up() {
         "0123".repeat(16),
         "1111111122222222333333334444444455555555".to_owned(),
     ] {
-        let refused = Key::from_secret(Algorithm::HS256, chosen.as_bytes()).unwrap_err();
+        let rejected = Key::from_secret(Algorithm::HS256, chosen.as_bytes()).unwrap_err();
         assert!(
-            matches!(refused, ConfigError::Key(KeyError::Weak(_))),
-            "{refused}"
+            matches!(rejected, ConfigError::Key(KeyError::Weak(_))),
+            "{rejected}"
         );
-        assert!(!refused.to_string().contains(&chosen[..6]), "{refused}");
+        assert!(!rejected.to_string().contains(&chosen[..6]), "{rejected}");
         let overridden = Key::insecure_from_chosen_secret(Algorithm::HS256, chosen.as_bytes());
         assert!(overridden.is_ok());
     }
@@ -421,7 +424,7 @@ fn cannot_use_short_rsa_keys() {
         assert_eq!(set.keys().count(), 1);
         assert_eq!(set.skipped()[0].id(), vector["jwk"]["kid"].as_str());
         let verifier = auth(set).verifier();
-        refuses(&verifier, vector["token"].as_str().unwrap(), UnknownKey);
+        rejects(&verifier, vector["token"].as_str().unwrap(), UnknownKey);
         accepts(&verifier, &good.token("RS256", &RSA_PKCS1_SHA256));
         let alone = json!({"keys": [vector["jwk"]]}).to_string();
         assert!(KeyStore::from_jwks(alone.as_bytes()).is_err());
@@ -430,7 +433,7 @@ fn cannot_use_short_rsa_keys() {
 
 /// RFC7518-3.5-1, RFC7515-10.6-1
 #[test]
-fn refuses_rsa_signatures_of_any_other_make() {
+fn rejects_rsa_signatures_of_any_other_make() {
     let vectors = data(include_str!("../data/rsa_signatures.json"));
     let verifier = auth(from_jwk(&vectors["jwk"]).unwrap())
         .algorithms([Algorithm::RS256, Algorithm::PS256])
@@ -442,8 +445,8 @@ fn refuses_rsa_signatures_of_any_other_make() {
     assert_eq!(bad.len(), 24);
     for bad in bad {
         let what = &bad["what"];
-        let refused = verifier.verify_now(bad["token"].as_str().unwrap());
-        assert_eq!(refused.unwrap_err().kind(), BadSignature, "{what}");
+        let rejected = verifier.verify_now(bad["token"].as_str().unwrap());
+        assert_eq!(rejected.unwrap_err().kind(), BadSignature, "{what}");
     }
 }
 
@@ -481,8 +484,12 @@ fn takes_ecdsa_signatures_as_two_numbers_of_full_length_only() {
         ];
         for (number, change) in changes.into_iter().enumerate() {
             let token = with_signature(&good, change);
-            let refused = verifier.verify_now(&token).expect_err("accepted");
-            assert_eq!(refused.kind(), BadSignature, "{algorithm}, change {number}");
+            let rejected = verifier.verify_now(&token).expect_err("accepted");
+            assert_eq!(
+                rejected.kind(),
+                BadSignature,
+                "{algorithm}, change {number}"
+            );
         }
     }
 }
@@ -510,7 +517,7 @@ fn der(signature: &[u8]) -> Vec<u8> {
 
 /// RFC7518-3.4-1
 #[test]
-fn refuses_the_der_form_of_another_library() {
+fn rejects_the_der_form_of_another_library() {
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new());
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.unwrap().as_ref());
     let pair = pair.unwrap();
@@ -522,7 +529,7 @@ fn refuses_the_der_form_of_another_library() {
     let message = signing_input(json!({"alg": "ES256", "kid": "ec"}));
     let signature = pair.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
     let signature = signature.as_ref();
-    refuses(
+    rejects(
         &verifier,
         &format!("{message}.{}", encode(signature)),
         BadSignature,
@@ -554,10 +561,10 @@ fn fixes_the_curve_by_the_algorithm() {
         assert_eq!(jwk["crv"], curve);
         for (other, _) in curves.iter().filter(|(other, _)| *other != of_key) {
             jwk["alg"] = other.as_str().into();
-            let refused = from_jwk(&jwk).unwrap_err();
+            let rejected = from_jwk(&jwk).unwrap_err();
             assert!(
-                matches!(refused, ConfigError::Key(KeyError::Algorithm { .. })),
-                "{refused}"
+                matches!(rejected, ConfigError::Key(KeyError::Algorithm { .. })),
+                "{rejected}"
             );
 
             // An allowlist does not make a key fit, nor does a token.
@@ -569,7 +576,7 @@ fn fixes_the_curve_by_the_algorithm() {
                 let verifier = auth.verifier();
                 accepts(&verifier, &issuer.token().mint());
                 let token = issuer.token().header("alg", other.as_str()).mint();
-                refuses(&verifier, &token, AlgorithmNotAllowed);
+                rejects(&verifier, &token, AlgorithmNotAllowed);
             }
         }
         for (_, other) in curves.iter().filter(|(_, other)| *other != curve) {
@@ -582,7 +589,7 @@ fn fixes_the_curve_by_the_algorithm() {
 
 /// RFC7518-3.4-3
 #[test]
-fn refuses_ecdsa_numbers_out_of_range() {
+fn rejects_ecdsa_numbers_out_of_range() {
     for (algorithm, order) in [
         (Algorithm::ES256, P256_ORDER),
         (Algorithm::ES384, P384_ORDER),
@@ -622,14 +629,14 @@ fn refuses_ecdsa_numbers_out_of_range() {
             (&full, &full),
         ] {
             let token = with_signature(&good, |_| [&r[..], s].concat());
-            refuses(&verifier, &token, BadSignature);
+            rejects(&verifier, &token, BadSignature);
         }
         // On P-521 there is room for a number that is equal modulo the order: a verifier without
         // the range check accepts it.
         if algorithm == Algorithm::ES512 {
             for (r, s) in [(&sum(&r, &order), &s), (&r, &sum(&s, &order))] {
                 let token = with_signature(&good, |_| [&r[..], s].concat());
-                refuses(&verifier, &token, BadSignature);
+                rejects(&verifier, &token, BadSignature);
             }
         }
     }
@@ -670,14 +677,14 @@ fn verifies_eddsa_with_ed25519_keys_alone() {
     fixture.accepts(&token);
     let allowing = |algorithms: &[Algorithm]| fixture.auth().algorithms(algorithms.to_vec());
     accepts(&allowing(&[Algorithm::EdDSA]).verifier(), &token);
-    refuses(
+    rejects(
         &allowing(&[Algorithm::ES256]).verifier(),
         &token,
         AlgorithmNotAllowed,
     );
     for id in ["k1", "k2", "h1"] {
         let token = fixture.token_of(id).header("alg", "EdDSA").mint();
-        fixture.refuses(&token, AlgorithmNotAllowed);
+        fixture.rejects(&token, AlgorithmNotAllowed);
     }
 
     // The same octets as a key for key agreement are no key for signatures.
@@ -693,10 +700,10 @@ fn verifies_eddsa_with_ed25519_keys_alone() {
         if octets != 32 {
             jwk["x"] = URL_SAFE_NO_PAD.encode(vec![9; octets]).into();
         }
-        let refused = from_jwk(&jwk).unwrap_err();
+        let rejected = from_jwk(&jwk).unwrap_err();
         assert!(
-            matches!(refused, ConfigError::Key(KeyError::Unsupported(_))),
-            "{refused}"
+            matches!(rejected, ConfigError::Key(KeyError::Unsupported(_))),
+            "{rejected}"
         );
     }
     jwk["crv"] = "X25519".into();
@@ -704,7 +711,7 @@ fn verifies_eddsa_with_ed25519_keys_alone() {
     let set = json!({"keys": [jwk, fixture.signer("k1").jwk()]}).to_string();
     let set = KeySet::from_jwks(set.as_bytes()).unwrap();
     assert_eq!((set.keys().count(), set.skipped().len()), (1, 1));
-    refuses(&auth(set).verifier(), &token, UnknownKey);
+    rejects(&auth(set).verifier(), &token, UnknownKey);
 }
 
 /// RFC9864-2.2-1
@@ -732,7 +739,7 @@ fn tells_the_two_names_of_ed25519_apart() {
             if accepted {
                 accepts(&auth.verifier(), token);
             } else {
-                refuses(&auth.verifier(), token, AlgorithmNotAllowed);
+                rejects(&auth.verifier(), token, AlgorithmNotAllowed);
             }
         }
     }
@@ -753,14 +760,14 @@ fn tells_the_two_names_of_ed25519_apart() {
         let set = json!({"keys": [jwk, issuer.jwk()]}).to_string();
         let set = KeySet::from_jwks(set.as_bytes()).unwrap();
         assert_eq!(set.skipped().len(), 1);
-        refuses(
+        rejects(
             &auth(set).verifier(),
             ed448["token"].as_str().unwrap(),
             UnknownKey,
         );
     }
     let ed448 = issuer.token().header("alg", "Ed448").mint();
-    refuses(&unbound().verifier(), &ed448, AlgorithmNotAllowed);
+    rejects(&unbound().verifier(), &ed448, AlgorithmNotAllowed);
 }
 
 /// RFC9864-2.1-1
@@ -772,7 +779,7 @@ fn does_not_know_the_names_of_cose() {
     ] {
         assert_eq!(Algorithm::from_name(name), None);
         let token = fixture.token().header("alg", name).mint();
-        fixture.refuses(&token, AlgorithmNotAllowed);
+        fixture.rejects(&token, AlgorithmNotAllowed);
         let mut jwk = fixture.signer("k1").jwk();
         jwk["alg"] = name.into();
         assert!(from_jwk(&jwk).is_err(), "{name}");
@@ -794,10 +801,10 @@ fn does_not_know_secp256k1() {
         vector.unwrap()["token"].as_str().unwrap(),
     );
 
-    let refused = from_jwk(jwk).unwrap_err();
+    let rejected = from_jwk(jwk).unwrap_err();
     assert!(
-        matches!(refused, ConfigError::Key(KeyError::Unsupported(_))),
-        "{refused}"
+        matches!(rejected, ConfigError::Key(KeyError::Unsupported(_))),
+        "{rejected}"
     );
     for name in ["ES256K", "ES256"] {
         let mut jwk = jwk.clone();
@@ -806,7 +813,7 @@ fn does_not_know_secp256k1() {
         let set = KeySet::from_jwks(set.as_bytes()).unwrap();
         assert_eq!((set.keys().count(), set.skipped().len()), (1, 1));
         let verifier = auth(set).verifier();
-        refuses(&verifier, token, AlgorithmNotAllowed);
+        rejects(&verifier, token, AlgorithmNotAllowed);
         accepts(&verifier, &fixture.token().header("kid", "key-1").mint());
     }
     // Its numbers as a point of P-256 are none.
@@ -824,11 +831,11 @@ fn changes_algorithms_while_it_runs() {
     let keys = KeyStore::from_jwks(old.jwks().as_bytes()).unwrap();
     let verifier = auth(keys.clone()).verifier();
     accepts(&verifier, &old.token().mint());
-    refuses(&verifier, &new.token().mint(), AlgorithmNotAllowed);
+    rejects(&verifier, &new.token().mint(), AlgorithmNotAllowed);
 
     keys.replace_jwks(new.jwks().as_bytes()).unwrap();
     accepts(&verifier, &new.token().mint());
-    refuses(&verifier, &old.token().mint(), AlgorithmNotAllowed);
+    rejects(&verifier, &old.token().mint(), AlgorithmNotAllowed);
 
     keys.rotate(old.key().with_key_id("old"));
     accepts(&verifier, &new.token().mint());
@@ -837,7 +844,7 @@ fn changes_algorithms_while_it_runs() {
 
 /// RFC8032-5.1.7-1
 #[test]
-fn refuses_ed25519_numbers_out_of_range_and_points_of_small_order() {
+fn rejects_ed25519_numbers_out_of_range_and_points_of_small_order() {
     for algorithm in [Algorithm::EdDSA, Algorithm::Ed25519] {
         let issuer = TestIssuer::with_algorithm(algorithm).with_clock(FixedClock::at(NOW));
         let verifier = auth(issuer.keys()).verifier();
@@ -852,7 +859,7 @@ fn refuses_ed25519_numbers_out_of_range_and_points_of_small_order() {
                 let number = sum(&number, &order);
                 [point.to_vec(), number.into_iter().rev().collect()].concat()
             });
-            refuses(&verifier, &token, BadSignature);
+            rejects(&verifier, &token, BadSignature);
             order = sum(&order, &order);
         }
         for change in [
@@ -863,7 +870,7 @@ fn refuses_ed25519_numbers_out_of_range_and_points_of_small_order() {
             |signature: Vec<u8>| signature[..63].to_vec(),
             |signature: Vec<u8>| [&signature[..], &[0]].concat(),
         ] {
-            refuses(&verifier, &with_signature(&good, change), BadSignature);
+            rejects(&verifier, &with_signature(&good, change), BadSignature);
         }
     }
 
@@ -873,8 +880,11 @@ fn refuses_ed25519_numbers_out_of_range_and_points_of_small_order() {
             let mut octets = hexadecimal(point);
             octets[31] |= sign;
             let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(&octets)});
-            let refused = from_jwk(&jwk).unwrap_err();
-            assert!(matches!(refused, ConfigError::Key(_)), "{point}: {refused}");
+            let rejected = from_jwk(&jwk).unwrap_err();
+            assert!(
+                matches!(rejected, ConfigError::Key(_)),
+                "{point}: {rejected}"
+            );
         }
     }
 }

@@ -48,7 +48,7 @@ fn with_text(fixture: &Fixture, name: &str, text: &str) -> String {
 
 /// RFC7519-4.1.4-1
 #[tokio::test]
-async fn a_token_is_refused_from_its_expiry_on() {
+async fn a_token_is_rejected_from_its_expiry_on() {
     let fixture = Fixture::new();
     let auth = fixture.auth().leeway(Leeway::ZERO);
     for (exp, expected) in [(NOW - 1, 401), (NOW, 401), (NOW + 1, 200)] {
@@ -67,7 +67,7 @@ fn the_default_leeway_is_a_minute() {
     let fixture = Fixture::new();
     fixture.accepts(&fixture.token().claim("exp", NOW - 59).mint());
     let late = fixture.token().claim("exp", NOW - 60).mint();
-    fixture.refuses(&late, RejectionKind::Expired);
+    fixture.rejects(&late, RejectionKind::Expired);
 }
 
 /// RFC7519-4.1.4-2
@@ -79,14 +79,14 @@ fn a_leeway_of_more_than_five_minutes_cannot_be_configured() {
     assert!(verdict(&auth, &fixture.token().claim("exp", NOW - 299).mint()).is_ok());
     assert!(verdict(&auth, &fixture.token().claim("exp", NOW - 300).mint()).is_err());
     for seconds in [301, u64::MAX] {
-        let refused = Leeway::new(Duration::from_secs(seconds));
-        assert!(matches!(refused, Err(ConfigError::Leeway(_))));
+        let rejected = Leeway::new(Duration::from_secs(seconds));
+        assert!(matches!(rejected, Err(ConfigError::Leeway(_))));
     }
 }
 
 /// RFC7519-4.1.4-3
 #[test]
-fn times_of_another_type_are_refused_and_never_taken_for_absent() {
+fn times_of_another_type_are_rejected_and_never_taken_for_absent() {
     let fixture = Fixture::new();
     for name in ["exp", "nbf", "iat"] {
         fixture.accepts(&with_text(&fixture, name, "1700000001"));
@@ -99,7 +99,7 @@ fn times_of_another_type_are_refused_and_never_taken_for_absent() {
             r#""""#,
         ] {
             let token = with_text(&fixture, name, text);
-            fixture.refuses(&token, RejectionKind::InvalidClaim);
+            fixture.rejects(&token, RejectionKind::InvalidClaim);
             // Nor where the claim might be absent.
             let lax = fixture.auth().insecure_allow_missing_expiry();
             assert_eq!(
@@ -160,7 +160,7 @@ fn null_is_absent_for_every_claim_but_a_binding() {
     }
     for name in ["iss", "aud", "exp"] {
         let token = fixture.token().claim(name, Value::Null).mint();
-        fixture.refuses(&token, RejectionKind::MissingClaim);
+        fixture.rejects(&token, RejectionKind::MissingClaim);
     }
     // A claim that is required is not there either.
     let strict = fixture.auth().access_token_profile();
@@ -170,7 +170,7 @@ fn null_is_absent_for_every_claim_but_a_binding() {
         assert_eq!(kind, RejectionKind::MissingClaim, "{name}");
     }
     let bound = fixture.token().claim("cnf", Value::Null).mint();
-    fixture.refuses(&bound, RejectionKind::BindingMismatch);
+    fixture.rejects(&bound, RejectionKind::BindingMismatch);
 }
 
 /// Two machines without an identity must not share one.
@@ -228,7 +228,7 @@ fn dates_may_have_fractions_and_exponents() {
         "1e-400",
         "1699999939.9",
     ] {
-        fixture.refuses(&exp(text), RejectionKind::Expired);
+        fixture.rejects(&exp(text), RejectionKind::Expired);
     }
     // Not in seconds, as nothing that is valid for so long is meant to be.
     for text in [
@@ -240,7 +240,7 @@ fn dates_may_have_fractions_and_exponents() {
     ] {
         for name in ["exp", "nbf", "iat"] {
             let token = with_text(&fixture, name, text);
-            fixture.refuses(&token, RejectionKind::InvalidClaim);
+            fixture.rejects(&token, RejectionKind::InvalidClaim);
             let rejection = fixture.verify(&token).unwrap_err();
             assert!(rejection.to_string().contains("seconds"), "{rejection}");
         }
@@ -249,7 +249,7 @@ fn dates_may_have_fractions_and_exponents() {
     for text in [
         "1e400", "-1e400", "NaN", "Infinity", "0x10", "01", "+1", "1.", ".5",
     ] {
-        fixture.refuses(&exp(text), RejectionKind::MalformedToken);
+        fixture.rejects(&exp(text), RejectionKind::MalformedToken);
     }
 }
 
@@ -268,13 +268,13 @@ fn a_fraction_is_not_rounded_up() {
 
 /// RFC7519-4.1.5-1
 #[test]
-fn a_token_is_refused_before_its_start() {
+fn a_token_is_rejected_before_its_start() {
     let fixture = Fixture::new();
     for nbf in [NOW - 3_600, NOW, NOW + 60] {
         fixture.accepts(&fixture.token().claim("nbf", nbf).mint());
     }
     let early = fixture.token().claim("nbf", NOW + 61).mint();
-    fixture.refuses(&early, RejectionKind::NotYetValid);
+    fixture.rejects(&early, RejectionKind::NotYetValid);
     let strict = fixture.auth().leeway(Leeway::ZERO);
     let early = fixture.token().claim("nbf", NOW + 1).mint();
     assert_eq!(
@@ -285,18 +285,18 @@ fn a_token_is_refused_before_its_start() {
 
 /// RFC7519-4.1.6-D1
 #[test]
-fn a_token_issued_in_the_future_is_refused() {
+fn a_token_issued_in_the_future_is_rejected() {
     let fixture = Fixture::new();
     fixture.accepts(&fixture.token().claim("iat", NOW + 60).mint());
     for iat in [NOW + 61, NOW + 3_600] {
         let token = fixture.token().claim("iat", iat).mint();
-        fixture.refuses(&token, RejectionKind::NotYetValid);
+        fixture.rejects(&token, RejectionKind::NotYetValid);
     }
 }
 
 /// RFC7519-4.1.6-D1
 #[test]
-fn a_token_can_be_refused_for_its_age() {
+fn a_token_can_be_rejected_for_its_age() {
     let fixture = Fixture::new();
     let old = fixture.token().claim("iat", NOW - 700).mint();
     fixture.accepts(&old);
@@ -316,7 +316,7 @@ fn a_token_can_be_refused_for_its_age() {
 /// The lifetime is measured from `iat`, and from now where a token has none. Then the leeway counts,
 /// as two clocks are compared.
 #[test]
-fn a_token_can_be_refused_for_its_lifetime() {
+fn a_token_can_be_rejected_for_its_lifetime() {
     let fixture = Fixture::new();
     let auth = fixture.auth().max_lifetime(Duration::from_secs(900));
     let token = |exp: u64| fixture.token().claim("exp", NOW + exp);
@@ -398,7 +398,7 @@ fn the_audience_is_compared_exactly() {
         "",
     ] {
         let token = fixture.token().audience(audience).mint();
-        fixture.refuses(&token, RejectionKind::AudienceMismatch);
+        fixture.rejects(&token, RejectionKind::AudienceMismatch);
     }
 }
 
@@ -412,7 +412,7 @@ fn the_audience_is_a_string_or_an_array_of_strings() {
     fixture.accepts(&token(json!([AUDIENCE])));
     fixture.accepts(&token(json!(AUDIENCE)));
     for audience in [json!([]), json!(["x"])] {
-        fixture.refuses(&token(audience), RejectionKind::AudienceMismatch);
+        fixture.rejects(&token(audience), RejectionKind::AudienceMismatch);
     }
     for audience in [
         json!([1]),
@@ -424,7 +424,7 @@ fn the_audience_is_a_string_or_an_array_of_strings() {
         json!(true),
         json!(0),
     ] {
-        fixture.refuses(&token(audience), RejectionKind::InvalidClaim);
+        fixture.rejects(&token(audience), RejectionKind::InvalidClaim);
     }
 }
 
@@ -442,7 +442,7 @@ fn there_is_no_audience_that_is_empty() {
 
 /// RFC8725-3.9-1
 #[test]
-fn a_token_without_an_audience_is_refused_unless_the_check_is_switched_off_by_name() {
+fn a_token_without_an_audience_is_rejected_unless_the_check_is_switched_off_by_name() {
     let fixture = Fixture::new();
     let token = fixture.token().without("aud").mint();
     let rejection = fixture.verify(&token).unwrap_err();
@@ -480,10 +480,10 @@ fn the_issuer_is_compared_exactly_and_required() {
         "",
     ] {
         let token = fixture.token().issuer(issuer).mint();
-        fixture.refuses(&token, RejectionKind::IssuerMismatch);
+        fixture.rejects(&token, RejectionKind::IssuerMismatch);
     }
     let anonymous = fixture.token().without("iss").mint();
-    fixture.refuses(&anonymous, RejectionKind::MissingClaim);
+    fixture.rejects(&anonymous, RejectionKind::MissingClaim);
 }
 
 /// RFC7519-4.1.1-1
@@ -499,8 +499,8 @@ fn an_issuer_has_no_spaces_and_no_controls() {
         "a\u{a0}b",
         "a\0b",
     ] {
-        let refused = Issuer::new(bad).unwrap_err();
-        assert_eq!(refused, ConfigError::Issuer(bad.to_owned()));
+        let rejected = Issuer::new(bad).unwrap_err();
+        assert_eq!(rejected, ConfigError::Issuer(bad.to_owned()));
     }
     for good in ["https://as.example", "accounts.google.com", "\u{e4}", "a"] {
         assert_eq!(Issuer::new(good).unwrap().as_str(), good);
@@ -509,14 +509,14 @@ fn an_issuer_has_no_spaces_and_no_controls() {
 
 /// RFC7519-4.1-1
 #[test]
-fn registered_claims_of_another_type_are_refused() {
+fn registered_claims_of_another_type_are_rejected() {
     let fixture = Fixture::new();
     let values = [json!(1), json!({}), json!([]), json!(true)];
     for name in ["iss", "sub", "client_id"] {
         fixture.accepts(&fixture.token().claim(name, fixture_value(name)).mint());
         for value in &values {
             let token = fixture.token().claim(name, value.clone()).mint();
-            fixture.refuses(&token, RejectionKind::InvalidClaim);
+            fixture.rejects(&token, RejectionKind::InvalidClaim);
             let rejection = fixture.verify(&token).unwrap_err();
             assert!(rejection.to_string().contains(name), "{rejection}");
         }
@@ -571,7 +571,7 @@ fn fixture_value(name: &str) -> &str {
 
 /// RFC8725-3.8-2
 #[tokio::test]
-async fn a_hook_can_refuse_a_subject_that_the_issuer_does_not_know() {
+async fn a_hook_can_reject_a_subject_that_the_issuer_does_not_know() {
     let fixture = Fixture::new();
     let auth = fixture.auth().revocation(async |token: Claims| {
         let known = token.issuer() == ISSUER && token.subject() == Some("alice");
@@ -638,7 +638,7 @@ fn the_same_token_id_of_two_issuers_is_two_tokens() {
 
 /// RFC8725-3.11-1
 #[test]
-fn a_token_of_an_explicit_other_type_is_refused() {
+fn a_token_of_an_explicit_other_type_is_rejected() {
     let fixture = Fixture::new();
     for typ in ["at+jwt", "application/at+jwt", "JWT", "jwt"] {
         fixture.accepts(&fixture.token().header("typ", typ).mint());
@@ -658,7 +658,7 @@ fn a_token_of_an_explicit_other_type_is_refused() {
         "",
     ] {
         let token = fixture.token().header("typ", typ).mint();
-        fixture.refuses(&token, RejectionKind::WrongType);
+        fixture.rejects(&token, RejectionKind::WrongType);
     }
 }
 
@@ -792,7 +792,7 @@ fn access_tokens_that_look_a_little_like_id_tokens_are_accepted() {
 
     let bare = fixture.token().without("client_id").header("typ", "JWT");
     let id_token = bare.clone().claim("nonce", "n");
-    fixture.refuses(&id_token.mint(), RejectionKind::WrongType);
+    fixture.rejects(&id_token.mint(), RejectionKind::WrongType);
     // Azure AD B2C copies the `nonce` of the login.
     for (name, value) in [
         ("scp", json!("Events.Read")),
@@ -810,7 +810,7 @@ fn access_tokens_that_look_a_little_like_id_tokens_are_accepted() {
         ("roles", json!(["admin"])),
     ] {
         let token = id_token.clone().claim(name, value).mint();
-        fixture.refuses(&token, RejectionKind::WrongType);
+        fixture.rejects(&token, RejectionKind::WrongType);
     }
     // The other marks stay marks.
     for (name, value) in [
@@ -820,7 +820,7 @@ fn access_tokens_that_look_a_little_like_id_tokens_are_accepted() {
         ("typ", "ID"),
     ] {
         let token = bare.clone().scope("events").claim(name, value).mint();
-        fixture.refuses(&token, RejectionKind::WrongType);
+        fixture.rejects(&token, RejectionKind::WrongType);
     }
 }
 
@@ -840,7 +840,7 @@ fn a_layer_for_id_tokens_accepts_no_other_kind() {
     for (name, value) in &marks {
         let token = bare.clone().claim(name, value.clone()).mint();
         assert!(verdict(&lax, &token).is_ok(), "{name}");
-        fixture.refuses(&token, RejectionKind::WrongType);
+        fixture.rejects(&token, RejectionKind::WrongType);
     }
     let logout = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
     for (kind, name, value) in [
@@ -1142,7 +1142,7 @@ fn a_claim_that_does_not_fit_is_named_and_not_quoted() {
 
 /// CLAIMS-D2
 #[tokio::test]
-async fn a_revoked_token_is_refused_and_a_forged_one_never_reaches_the_store() {
+async fn a_revoked_token_is_rejected_and_a_forged_one_never_reaches_the_store() {
     let fixture = Fixture::new();
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);

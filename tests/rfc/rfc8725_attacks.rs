@@ -40,7 +40,7 @@ fn auth(keys: impl Into<KeyStore>) -> JwtAuth {
 }
 
 #[track_caller]
-fn refuses<C>(verifier: &Verifier<C>, token: &str, kind: RejectionKind)
+fn rejects<C>(verifier: &Verifier<C>, token: &str, kind: RejectionKind)
 where
     C: serde::de::DeserializeOwned + Send + Sync + 'static,
 {
@@ -155,7 +155,7 @@ fn forms_of(jwk: &Value) -> Vec<Vec<u8>> {
 
 /// RFC8725-2.1-1
 #[test]
-fn refuses_a_mac_under_a_public_key() {
+fn rejects_a_mac_under_a_public_key() {
     let fixture = Fixture::new();
     let everything = Algorithm::ALL.iter().copied();
     let mut tried = 0;
@@ -196,7 +196,7 @@ fn refuses_a_mac_under_a_public_key() {
                 for name in ["HS256", "HS384", "HS512"] {
                     for key_id in [None, Some("key-1")] {
                         tried += 1;
-                        refuses(
+                        rejects(
                             verifier,
                             &with_mac(name, key_id, secret),
                             AlgorithmNotAllowed,
@@ -208,8 +208,8 @@ fn refuses_a_mac_under_a_public_key() {
         // Beside a secret of the same issuer the MAC is checked, and under the secret alone.
         for secret in &forms {
             let token = with_mac("HS256", None, secret);
-            fixture.refuses(&token, BadSignature);
-            fixture.refuses(&with_mac("HS256", Some(id), secret), AlgorithmNotAllowed);
+            fixture.rejects(&token, BadSignature);
+            fixture.rejects(&with_mac("HS256", Some(id), secret), AlgorithmNotAllowed);
         }
     }
     assert!(tried > 1_000);
@@ -231,9 +231,9 @@ fn takes_no_text_of_a_public_key_for_a_secret() {
         for form in forms_of(&fixture.signer(id).jwk()) {
             let text = String::from_utf8_lossy(&form);
             if text.contains("-----BEGIN ") || text.contains("\"kty\"") {
-                let refused = Key::from_secret(Algorithm::HS256, &form).unwrap_err();
-                assert!(matches!(refused, ConfigError::Key(_)), "{refused}");
-                assert!(!refused.to_string().contains("BEGIN"), "{refused}");
+                let rejected = Key::from_secret(Algorithm::HS256, &form).unwrap_err();
+                assert!(matches!(rejected, ConfigError::Key(_)), "{rejected}");
+                assert!(!rejected.to_string().contains("BEGIN"), "{rejected}");
             }
         }
     }
@@ -241,7 +241,7 @@ fn takes_no_text_of_a_public_key_for_a_secret() {
 
 /// RFC7518-3.6-1
 #[tokio::test]
-async fn refuses_tokens_without_a_signature_algorithm() {
+async fn rejects_tokens_without_a_signature_algorithm() {
     let fixture = Fixture::new();
     let signature = fixture
         .token()
@@ -278,7 +278,7 @@ async fn refuses_tokens_without_a_signature_algorithm() {
                 format!("{unsigned}AAAA"),
                 unsigned,
             ] {
-                fixture.refuses(&token, AlgorithmNotAllowed);
+                fixture.rejects(&token, AlgorithmNotAllowed);
                 for layer in [
                     fixture.auth(),
                     fixture.auth().optional(),
@@ -300,13 +300,13 @@ async fn refuses_tokens_without_a_signature_algorithm() {
 
 /// RFC7518-3.6-1
 #[test]
-fn refuses_a_token_whose_signature_was_cut_off() {
+fn rejects_a_token_whose_signature_was_cut_off() {
     let fixture = Fixture::new();
     for id in ["k1", "k2", "h1", "e1"] {
         let good = fixture.token_of(id).mint();
         let message = good.rsplit_once('.').unwrap().0;
-        fixture.refuses(&format!("{message}."), MalformedToken);
-        fixture.refuses(message, MalformedToken);
+        fixture.rejects(&format!("{message}."), MalformedToken);
+        fixture.rejects(message, MalformedToken);
         for signature in [
             "AA",
             "AAAA",
@@ -315,7 +315,7 @@ fn refuses_a_token_whose_signature_was_cut_off() {
             &"A".repeat(86),
             &"A".repeat(342),
         ] {
-            fixture.refuses(&format!("{message}.{signature}"), BadSignature);
+            fixture.rejects(&format!("{message}.{signature}"), BadSignature);
         }
     }
 }
@@ -356,9 +356,9 @@ fn takes_no_key_from_a_token() {
                 ("keys", json!([jwk])),
             ] {
                 let token = plain.clone().header(name, value.clone()).mint();
-                fixture.refuses(&token, expected);
+                fixture.rejects(&token, expected);
                 // In the claims it means as little.
-                fixture.refuses(&plain.clone().claim(name, value).mint(), expected);
+                fixture.rejects(&plain.clone().claim(name, value).mint(), expected);
             }
         }
         // Its own API does accept the token: nothing but the key is wrong with it.
@@ -407,7 +407,7 @@ async fn uses_key_ids_for_nothing_but_a_look_up() {
     ];
     for id in ids {
         let token = fixture.token().header("kid", id).mint();
-        fixture.refuses(&token, UnknownKey);
+        fixture.rejects(&token, UnknownKey);
         // Safe by itself, for subscribers that write fields as they are.
         let rejection = fixture.verify(&token).unwrap_err();
         for told in [rejection.to_string(), format!("{rejection:?}")] {
@@ -469,7 +469,7 @@ fn keeps_the_issuers_apart_that_use_one_key_id() {
 
     assert!(both.verify_now(&a.token().mint()).is_ok());
     assert!(both.verify_now(&b.token().mint()).is_ok());
-    refuses(&one, &b.token().mint(), IssuerMismatch);
+    rejects(&one, &b.token().mint(), IssuerMismatch);
 
     // Each under the other's name, with either audience, with and without the key id.
     for (signer, named) in [(&a, &b), (&b, &a)] {
@@ -481,17 +481,17 @@ fn keeps_the_issuers_apart_that_use_one_key_id() {
             token().header("kid", "key-1"),
         ] {
             let own = token.clone().mint();
-            refuses(&both, &own, AudienceMismatch);
+            rejects(&both, &own, AudienceMismatch);
             let fitting = token
                 .audience(named.audience().ids().next().unwrap())
                 .mint();
-            refuses(&both, &fitting, BadSignature);
+            rejects(&both, &fitting, BadSignature);
         }
         // And the audience of the other issuer's API is not this issuer's to give out.
         let token = signer
             .token()
             .audience(named.audience().ids().next().unwrap());
-        refuses(&both, &token.mint(), AudienceMismatch);
+        rejects(&both, &token.mint(), AudienceMismatch);
     }
 }
 
@@ -527,13 +527,13 @@ fn follows_the_issuer_that_is_signed_and_no_other() {
             DuplicateMember,
         ),
     ] {
-        refuses(&verifier, &token.mint(), kind);
+        rejects(&verifier, &token.mint(), kind);
     }
 }
 
 /// RFC7518-3.4-3
 #[test]
-fn refuses_psychic_signatures() {
+fn rejects_psychic_signatures() {
     // All zero, as Java accepted them for a while (CVE-2022-21449).
     let fixture = Fixture::new();
     for (id, length) in [("k1", 64), ("e1", 64), ("k2", 256), ("h1", 32)] {
@@ -541,7 +541,7 @@ fn refuses_psychic_signatures() {
         let message = good.rsplit_once('.').unwrap().0;
         for octet in [0, 1, 0xff] {
             let signature = URL_SAFE_NO_PAD.encode(vec![octet; length]);
-            fixture.refuses(&format!("{message}.{signature}"), BadSignature);
+            fixture.rejects(&format!("{message}.{signature}"), BadSignature);
         }
     }
 }
@@ -565,10 +565,10 @@ fn survives_deep_nesting_without_recursion_to_the_bottom() {
             let claims = format!(r#"{{"iss":"{ISSUER}","x":{value}}}"#);
             let token = fixture.token().raw_claims(claims).mint();
             assert!(token.len() < 16 * 1024, "{}", token.len());
-            fixture.refuses(&token, MalformedToken);
-            refuses(&everything, &token, MalformedToken);
+            fixture.rejects(&token, MalformedToken);
+            rejects(&everything, &token, MalformedToken);
             let header = format!(r#"{{"alg":"ES256","kid":"k1","x":{value}}}"#);
-            fixture.refuses(&fixture.token().raw_header(header).mint(), MalformedToken);
+            fixture.rejects(&fixture.token().raw_header(header).mint(), MalformedToken);
         }
     }
     // Key sets come from outside too, and may be larger.
@@ -584,7 +584,7 @@ fn survives_deep_nesting_without_recursion_to_the_bottom() {
 
 /// PARSE-D1
 #[test]
-fn refuses_member_names_that_instruct_the_json_library() {
+fn rejects_member_names_that_instruct_the_json_library() {
     let fixture = Fixture::new();
     let everything: Verifier<Value> = fixture.auth().verifier().claims();
     for name in [
@@ -607,10 +607,10 @@ fn refuses_member_names_that_instruct_the_json_library() {
                         NOW + 300
                     );
                     let token = fixture.token().raw_claims(claims).mint();
-                    fixture.refuses(&token, MalformedToken);
-                    refuses(&everything, &token, MalformedToken);
+                    fixture.rejects(&token, MalformedToken);
+                    rejects(&everything, &token, MalformedToken);
                     let header = format!(r#"{{"alg":"ES256","kid":"k1",{more}}}"#);
-                    fixture.refuses(&fixture.token().raw_header(header).mint(), MalformedToken);
+                    fixture.rejects(&fixture.token().raw_header(header).mint(), MalformedToken);
                 }
             }
         }
@@ -638,7 +638,7 @@ fn reads_a_header_and_a_token_up_to_the_limits() {
         fixture.token().raw_header(format!("{header}}}")).mint()
     };
     fixture.accepts(&with_members(1_000));
-    fixture.refuses(&with_members(1_001), RejectionKind::MalformedToken);
+    fixture.rejects(&with_members(1_001), RejectionKind::MalformedToken);
 
     let filled = |header: usize, claims: usize| {
         let token = fixture.token().header("x", "x".repeat(header));
@@ -654,7 +654,7 @@ fn reads_a_header_and_a_token_up_to_the_limits() {
     };
     fixture.accepts(&of_length(most - 1));
     fixture.accepts(&of_length(most));
-    fixture.refuses(&of_length(most + 1), RejectionKind::MalformedToken);
+    fixture.rejects(&of_length(most + 1), RejectionKind::MalformedToken);
 }
 
 /// PARSE-D1
@@ -678,12 +678,12 @@ fn takes_time_linear_in_what_it_is_sent() {
     let million = members(1_000_000);
     assert!(KeySet::from_jwks(million.as_bytes()).is_err());
     assert!(Key::from_jwk(million.as_bytes()).is_err());
-    refuses(
+    rejects(
         &verifier,
         &fixture.token().raw_claims(&million).mint(),
         MalformedToken,
     );
-    refuses(
+    rejects(
         &verifier,
         &fixture.token().raw_header(&million).mint(),
         MalformedToken,

@@ -34,7 +34,7 @@ fn verdict(auth: &JwtAuth, token: &TestToken) -> Result<Claims, RejectionKind> {
 }
 
 #[track_caller]
-fn refuses(auth: &JwtAuth, token: &TestToken, kind: RejectionKind) {
+fn rejects(auth: &JwtAuth, token: &TestToken, kind: RejectionKind) {
     assert_eq!(verdict(auth, token).expect_err("accepted"), kind);
 }
 
@@ -52,7 +52,7 @@ fn the_type_is_at_jwt_and_nothing_else() {
     ] {
         assert!(verdict(&auth, &fixture.token().header("typ", typ)).is_ok());
     }
-    refuses(
+    rejects(
         &auth,
         &fixture.token().without_header("typ"),
         RejectionKind::WrongType,
@@ -68,11 +68,11 @@ fn the_type_is_at_jwt_and_nothing_else() {
         "",
     ] {
         let token = fixture.token().header("typ", typ);
-        refuses(&auth, &token, RejectionKind::WrongType);
+        rejects(&auth, &token, RejectionKind::WrongType);
     }
     for typ in [json!(["at+jwt"]), json!(null), json!(1)] {
         let token = fixture.token().header("typ", typ);
-        refuses(&auth, &token, RejectionKind::MalformedToken);
+        rejects(&auth, &token, RejectionKind::MalformedToken);
     }
 }
 
@@ -88,7 +88,7 @@ fn the_profile_is_kept_for_each_issuer() {
         .trust(partner.trusted().access_token_profile());
     let lax = |token: TestToken| token.header("typ", "JWT").without("client_id");
     assert!(verdict(&auth, &lax(fixture.token())).is_ok());
-    refuses(&auth, &lax(partner.token()), RejectionKind::WrongType);
+    rejects(&auth, &lax(partner.token()), RejectionKind::WrongType);
     assert!(verdict(&auth, &partner.token()).is_ok());
 }
 
@@ -100,7 +100,7 @@ fn the_issuer_is_exactly_that_of_the_server() {
     assert!(verdict(&auth, &fixture.token()).is_ok());
     for issuer in ["https://as.example/", "https://As.example", "as.example"] {
         let token = fixture.token().issuer(issuer);
-        refuses(&auth, &token, RejectionKind::IssuerMismatch);
+        rejects(&auth, &token, RejectionKind::IssuerMismatch);
     }
 }
 
@@ -124,7 +124,7 @@ fn the_audience_names_this_api_by_one_of_its_own_identifiers() {
         json!(["https://other.example", "calendar"]),
     ] {
         let token = fixture.token().claim("aud", audience);
-        refuses(&auth, &token, RejectionKind::AudienceMismatch);
+        rejects(&auth, &token, RejectionKind::AudienceMismatch);
     }
 }
 
@@ -137,7 +137,7 @@ fn the_signature_is_of_the_servers_keys() {
         let token = fixture.token_of(key);
         assert!(verdict(&auth, &token).is_ok(), "{key}");
         let stranger = token.signed_by_stranger();
-        refuses(&auth, &stranger, RejectionKind::BadSignature);
+        rejects(&auth, &stranger, RejectionKind::BadSignature);
     }
     let other = TestIssuer::new()
         .with_clock(fixture.clock.clone())
@@ -149,12 +149,12 @@ fn the_signature_is_of_the_servers_keys() {
     ));
     assert!(verdict(&auth, &other.token()).is_ok());
     let foreign = other.token().issuer(ISSUER).header("kid", "k1");
-    refuses(&auth, &foreign, RejectionKind::BadSignature);
+    rejects(&auth, &foreign, RejectionKind::BadSignature);
     let unsigned = fixture.token().unsigned().mint();
     assert!(auth.verifier().verify_now(&unsigned).is_err());
     let unsigned = format!("{unsigned}AAAA");
-    let refused = auth.verifier().verify_now(&unsigned).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::AlgorithmNotAllowed);
+    let rejected = auth.verifier().verify_now(&unsigned).unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::AlgorithmNotAllowed);
 }
 
 /// RFC9068-4-5
@@ -164,7 +164,7 @@ fn the_expiry_counts_under_the_profile_too() {
     let auth = strict(&fixture);
     let token = |exp: u64| fixture.token().claim("exp", exp);
     assert!(verdict(&auth, &token(NOW - 59)).is_ok());
-    refuses(&auth, &token(NOW - 60), RejectionKind::Expired);
+    rejects(&auth, &token(NOW - 60), RejectionKind::Expired);
 }
 
 /// RFC9068-4-6
@@ -225,7 +225,7 @@ fn each_of_the_seven_claims_is_required() {
     let auth = strict(&fixture);
     for name in REQUIRED {
         let token = fixture.token().without(name);
-        refuses(&auth, &token, RejectionKind::MissingClaim);
+        rejects(&auth, &token, RejectionKind::MissingClaim);
         let rejection = auth.verifier().verify_now(&token.mint()).unwrap_err();
         assert!(
             rejection.to_string().contains(&format!("`{name}`")),
@@ -244,15 +244,15 @@ fn a_required_claim_can_be_relaxed_by_itself() {
     assert!(verdict(&auth, &fixture.token().without("jti")).is_ok());
     for name in ["sub", "client_id", "iat"] {
         let token = fixture.token().without(name);
-        refuses(&auth, &token, RejectionKind::MissingClaim);
+        rejects(&auth, &token, RejectionKind::MissingClaim);
     }
     // The rest of the profile stays.
     let token = fixture.token().without("jti").header("typ", "JWT");
-    refuses(&auth, &token, RejectionKind::WrongType);
+    rejects(&auth, &token, RejectionKind::WrongType);
     // What is required by name stays required.
     let auth = auth.required_claims([RequiredClaim::Id]);
     let token = fixture.token().without("jti");
-    refuses(&auth, &token, RejectionKind::MissingClaim);
+    rejects(&auth, &token, RejectionKind::MissingClaim);
 }
 
 /// The order of the setters does not matter, and neither do those of the layer and of an issuer.
@@ -290,7 +290,7 @@ fn the_profile_and_further_required_claims_add_up() {
         assert!(verdict(&auth, &token).is_ok());
         for name in REQUIRED.into_iter().chain(["nbf"]) {
             let token = token.clone().without(name);
-            refuses(&auth, &token, RejectionKind::MissingClaim);
+            rejects(&auth, &token, RejectionKind::MissingClaim);
         }
     }
 }
@@ -331,7 +331,7 @@ fn claims_about_the_sign_in_have_their_types() {
         ("auth_time", json!("1700000000")),
     ] {
         let token = fixture.token().claim(name, value);
-        refuses(&auth, &token, RejectionKind::InvalidClaim);
+        rejects(&auth, &token, RejectionKind::InvalidClaim);
         let claims = verdict(&fixture.auth(), &token).unwrap();
         assert_eq!(claims.authenticated_at(), None);
         assert_eq!(claims.authentication_context(), None);
@@ -354,7 +354,7 @@ fn scopes_are_one_string_under_the_profile() {
     let text = fixture.token().scope("a b");
     assert_eq!(scopes(&auth, &text).unwrap(), ["a", "b"]);
     let array = fixture.token().claim("scope", json!(["a"]));
-    refuses(&auth, &array, RejectionKind::InvalidClaim);
+    rejects(&auth, &array, RejectionKind::InvalidClaim);
     assert_eq!(scopes(&lax, &array).unwrap(), ["a"]);
 
     // Another claim counts only where the configuration names it.
@@ -368,7 +368,7 @@ fn scopes_are_one_string_under_the_profile() {
 
 /// RFC9068-2.2.3-1
 #[test]
-fn scopes_of_another_type_are_refused() {
+fn scopes_of_another_type_are_rejected() {
     let fixture = Fixture::new();
     let mapped = fixture
         .auth()
@@ -382,7 +382,7 @@ fn scopes_of_another_type_are_refused() {
     ] {
         let token = fixture.token().claim("scope", value);
         for auth in [&strict(&fixture), &fixture.auth(), &mapped] {
-            refuses(auth, &token, RejectionKind::InvalidClaim);
+            rejects(auth, &token, RejectionKind::InvalidClaim);
         }
     }
     let absent = fixture.token().claim("scope", Value::Null);

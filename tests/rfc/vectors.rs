@@ -49,7 +49,7 @@ fn keys(jwk: &Value) -> KeyStore {
 
 /// Asserts that a request with this text as its token gets 401, or 400 where it is not even a
 /// token, and does not reach the service.
-async fn refused(label: &str, layer: &JwtAuth, token: &str) {
+async fn rejected(label: &str, layer: &JwtAuth, token: &str) {
     assert!(layer.verifier().verify_now(token).is_err(), "{label}");
     let mut request = Request::new(String::new());
     let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
@@ -67,7 +67,7 @@ async fn refused(label: &str, layer: &JwtAuth, token: &str) {
 /// A payload that is no claims set makes no JWT, however right its signature is; and nothing that
 /// is encrypted gets in.
 #[tokio::test]
-async fn refuses_every_wycheproof_text_as_a_jwt() {
+async fn rejects_every_wycheproof_text_as_a_jwt() {
     let Some(folder) = files::folder("Wycheproof texts as JWTs") else {
         return;
     };
@@ -85,7 +85,7 @@ async fn refuses_every_wycheproof_text_as_a_jwt() {
                 Value::String(token) => token.clone(),
                 other => other.to_string(),
             };
-            refused(&format!("{name}, {}", test["tcId"]), &layer, &token).await;
+            rejected(&format!("{name}, {}", test["tcId"]), &layer, &token).await;
             run += 1;
         }
         say(&format!("{name}: {run} refused as JWTs, 0 skipped"));
@@ -98,7 +98,7 @@ async fn refuses_every_wycheproof_text_as_a_jwt() {
 /// Examples A.1, A.2 and A.3 of RFC 7515 are JWTs and verify; everything else that the RFCs sign or
 /// encrypt is refused.
 #[tokio::test]
-async fn accepts_the_jwts_of_rfc_7515_and_refuses_every_other_text_of_the_rfcs() {
+async fn accepts_the_jwts_of_rfc_7515_and_rejects_every_other_text_of_the_rfcs() {
     let Some(folder) = files::folder("texts of the RFCs as JWTs") else {
         return;
     };
@@ -122,7 +122,7 @@ async fn accepts_the_jwts_of_rfc_7515_and_refuses_every_other_text_of_the_rfcs()
                 assert_eq!(claims["http://example.com/is_root"], true, "{label}");
                 assert_eq!(claims.issuer(), "joe");
                 let others = lax(issuer, TestIssuer::new().keys());
-                refused(&label, &others, token).await;
+                rejected(&label, &others, token).await;
                 let late = layer.clock(FixedClock::at(1_300_819_380 + 60));
                 let rejection = late.verifier().verify_now(token).unwrap_err();
                 assert_eq!(rejection.kind(), RejectionKind::Expired, "{label}");
@@ -134,10 +134,10 @@ async fn accepts_the_jwts_of_rfc_7515_and_refuses_every_other_text_of_the_rfcs()
                     "A"
                 };
                 changed.replace_range(at..=at, other);
-                refused(&label, &lax(issuer, keys(&entry["jwk"])), &changed).await;
+                rejected(&label, &lax(issuer, keys(&entry["jwk"])), &changed).await;
                 accepted.push(label);
             } else {
-                refused(&label, &layer, token).await;
+                rejected(&label, &layer, token).await;
             }
         }
     }
@@ -174,9 +174,9 @@ fn accepts_the_access_token_of_rfc_9068() {
 
     let mut header = entry["header"].clone();
     header["typ"] = "JWT".into();
-    let refused = token.raw_header(header.to_string()).mint();
-    let refused = auth.verifier().verify_now(&refused).unwrap_err();
-    assert_eq!(refused.kind(), RejectionKind::WrongType);
+    let rejected = token.raw_header(header.to_string()).mint();
+    let rejected = auth.verifier().verify_now(&rejected).unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::WrongType);
 }
 
 /// RFC7638-3-1
@@ -289,7 +289,7 @@ fn signature(token: &str) -> Vec<u8> {
 
 /// RFC7518-3.4-3
 #[test]
-fn refuses_ecdsa_signatures_with_r_or_s_out_of_range() {
+fn rejects_ecdsa_signatures_with_r_or_s_out_of_range() {
     // The order of P-256 (SEC 2, section 2.4.2).
     let order: [u8; 32] = [
         0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
@@ -311,7 +311,7 @@ fn refuses_ecdsa_signatures_with_r_or_s_out_of_range() {
         (r, &[0xff; 32]),
         (&[0xff; 32], s),
     ] {
-        fixture.refuses(
+        fixture.rejects(
             &resigned(&token, &[r, s].concat()),
             RejectionKind::BadSignature,
         );
@@ -320,7 +320,7 @@ fn refuses_ecdsa_signatures_with_r_or_s_out_of_range() {
 
 /// RFC8032-5.1.7-1
 #[test]
-fn refuses_an_ed25519_signature_whose_s_is_not_reduced() {
+fn rejects_an_ed25519_signature_whose_s_is_not_reduced() {
     // The order of the base point, little-endian (RFC 8032, section 5.1).
     let order: [u8; 32] = [
         0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde,
@@ -336,14 +336,14 @@ fn refuses_an_ed25519_signature_whose_s_is_not_reduced() {
         *octet = sum.to_le_bytes()[0];
         carry = sum >> 8;
     }
-    fixture.refuses(&resigned(&token, &malleable), RejectionKind::BadSignature);
+    fixture.rejects(&resigned(&token, &malleable), RejectionKind::BadSignature);
 }
 
 /// RFC8032-5.1.7-1
 ///
 /// Under a key of small order a signature of zeros verifies for one message of eight, or any.
 #[test]
-fn refuses_ed25519_keys_of_small_order() {
+fn rejects_ed25519_keys_of_small_order() {
     let order_8 = [
         0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
         0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
@@ -368,7 +368,7 @@ fn refuses_ed25519_keys_of_small_order() {
 ///
 /// RFC7518-3.5-1
 #[test]
-fn refuses_an_rsa_signature_made_with_another_hash_than_alg_names() {
+fn rejects_an_rsa_signature_made_with_another_hash_than_alg_names() {
     use Algorithm::{PS256, PS384, RS256, RS512};
     for (made_with, labelled) in [
         (RS512, RS256),

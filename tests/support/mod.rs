@@ -112,7 +112,7 @@ impl Fixture {
 
     /// Asserts that the verifier refuses the token for this reason, and the layer with 401.
     #[track_caller]
-    pub fn refuses(&self, token: &str, kind: RejectionKind) {
+    pub fn rejects(&self, token: &str, kind: RejectionKind) {
         let rejection = self.verify(token).expect_err("the token was accepted");
         assert_eq!(rejection.kind(), kind, "{rejection}");
         assert_eq!(rejection.status(), 401, "{rejection}");

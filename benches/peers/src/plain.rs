@@ -171,12 +171,12 @@ pub fn plain_decode(world: &World) -> Box<dyn Subject> {
                 request.extensions_mut().insert(Arc::new(token.claims));
                 hello.call(request)
             }
-            _ => ready(Ok(refused())),
+            _ => ready(Ok(rejected())),
         }
     }))
 }
 
-pub fn refused<B: Default>() -> Response<B> {
+pub fn rejected<B: Default>() -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     response

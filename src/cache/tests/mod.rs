@@ -503,7 +503,7 @@ enum Step {
     Get(u32),
     /// A number, the seconds until it ends, a weight.
     Put(u32, u32, usize),
-    Refuse(u32),
+    Reject(u32),
     Wait(u32),
 }
 
@@ -511,7 +511,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (0..40_u32).prop_map(Step::Get),
         4 => (0..40_u32, 0..200_u32, 0..300_usize).prop_map(|(number, end, weight)| Step::Put(number, end, weight)),
-        1 => (0..40_u32).prop_map(Step::Refuse),
+        1 => (0..40_u32).prop_map(Step::Reject),
         1 => (0..100_u32).prop_map(Step::Wait),
     ];
     proptest::collection::vec(step, 0..400)
@@ -550,7 +550,7 @@ proptest! {
                         model.insert(number, (version, until));
                     }
                 }
-                Step::Refuse(number) => {
+                Step::Reject(number) => {
                     cache.get(token(number).as_bytes(), at(now), |_| None::<()>);
                     model.remove(&number);
                 }

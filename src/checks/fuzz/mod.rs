@@ -33,7 +33,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use self::model::{Rules, Trust, World};
-use self::readers::{is_same, one_line, refused, unusable, value_of};
+use self::readers::{is_same, one_line, rejected, unusable, value_of};
 use crate::claims::Claims;
 use crate::clock::NumericDate;
 use crate::error::rejection::Rejection;
@@ -96,7 +96,7 @@ pub fn compact(token: &[u8]) {
     match Unverified::parse(token.as_bytes(), &[]) {
         Ok(_) => assert!(judgement.faults.is_empty(), "{token}: {judgement:?}"),
         Err(rejection) => {
-            refused(&rejection);
+            rejected(&rejection);
             let is_fault = judgement.faults.contains(&rejection.kind());
             assert!(is_fault, "{rejection}, {token}: {judgement:?}");
         }
@@ -197,13 +197,13 @@ pub fn dates(octets: &[u8]) {
 /// A text of the configuration, in each place where one stands.
 pub fn settings(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
-    let refusals = [
+    let rejections = [
         Audience::new(&text).err(),
         CsrfPolicy::same_origin().trusted_origin(&text).err(),
         Issuer::new(&text).err(),
         TokenCookie::new(&text, CsrfPolicy::same_origin()).err(),
     ];
-    for error in refusals.iter().flatten() {
+    for error in rejections.iter().flatten() {
         unusable(error);
     }
     match ClaimPointer::new(&text) {

@@ -3,7 +3,7 @@
 use http::Request;
 use http::header::{AUTHORIZATION, COOKIE, HeaderValue};
 
-use crate::checks::fuzz::readers::{is_token68, percent_decoded, refused};
+use crate::checks::fuzz::readers::{is_token68, percent_decoded, rejected};
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::request;
@@ -79,7 +79,7 @@ fn confirm(read: Result<Option<Vec<u8>>, Rejection>, found: Found) {
         (Ok(None), Found::Nothing) => {}
         (Ok(Some(token)), Found::Token(other)) => assert_eq!(token, other),
         (Err(rejection), Found::Faults(faults)) => {
-            refused(&rejection);
+            rejected(&rejection);
             let reason = rejection.to_string();
             let is_true = faults.iter().any(|words| reason.contains(words));
             assert!(is_true, "{reason}: {faults:?}");

@@ -14,7 +14,7 @@ use crate::checks::fuzz::maker;
 use crate::checks::fuzz::maker::Choices;
 use crate::checks::fuzz::model;
 use crate::checks::fuzz::model::{Rules, Trust, World};
-use crate::checks::fuzz::readers::refused;
+use crate::checks::fuzz::readers::rejected;
 use crate::checks::fuzz::signers::{ADMIN, API, FIRST, SECOND, jwks, model_keys};
 use crate::claims::Claims;
 use crate::error::rejection::Rejection;
@@ -90,7 +90,7 @@ pub(super) fn compare(
             assert_eq!(view_of(claims), judgement.view, "{}", told());
         }
         Err(rejection) => {
-            refused(rejection);
+            rejected(rejection);
             assert!(
                 judgement.faults.contains(&rejection.kind()),
                 "rejected ({rejection}) {}",

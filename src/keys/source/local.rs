@@ -400,9 +400,9 @@ mod tests {
     #[test]
     fn an_unusable_variable_is_named_and_its_value_is_not() {
         for bad in ["", "short", "changeme-changeme-changeme-changeme"] {
-            let refused = from(&[("JWT_SECRET", bad)]).unwrap_err();
-            assert!(refused.contains("variable JWT_SECRET: "), "{refused}");
-            assert!(bad.is_empty() || !refused.contains(bad), "{refused}");
+            let rejected = from(&[("JWT_SECRET", bad)]).unwrap_err();
+            assert!(rejected.contains("variable JWT_SECRET: "), "{rejected}");
+            assert!(bad.is_empty() || !rejected.contains(bad), "{rejected}");
         }
     }
 
@@ -423,8 +423,8 @@ mod tests {
             let keys = KeyStore::from_variables("KEY", &format, variable);
             assert!(keys.is_ok(), "{keys:?}");
         }
-        let refused = format.read(escaped.as_bytes()).unwrap_err().to_string();
-        assert!(refused.contains("the two characters `\\n`"), "{refused}");
+        let rejected = format.read(escaped.as_bytes()).unwrap_err().to_string();
+        assert!(rejected.contains("the two characters `\\n`"), "{rejected}");
         let two = format
             .read([pem, pem].concat().as_bytes())
             .unwrap_err()

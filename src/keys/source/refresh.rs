@@ -169,7 +169,7 @@ impl KeySource for Refresher {
                 Prospect::Load(self.wait(admission, finished, deadline))
             }
             Admission::Spent => {
-                telemetry::key_id_refused();
+                telemetry::key_id_rejected();
                 Prospect::Unasked
             }
         }

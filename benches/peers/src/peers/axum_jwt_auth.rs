@@ -42,7 +42,7 @@ fn service(world: &World) -> Result<Box<dyn Subject>, String> {
                     let request = Request::from_parts(parts, body);
                     Hello::<Body>::new().call(request).await
                 }
-                Err(refused) => Ok::<_, Infallible>(refused.into_response()),
+                Err(rejected) => Ok::<_, Infallible>(rejected.into_response()),
             }
         }
     })))

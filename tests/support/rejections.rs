@@ -25,7 +25,7 @@ use crate::support::{AUDIENCE, Fixture, ISSUER, NOW, get, get_bare, get_with};
 pub type Needed = AllOf<(scope!("calendar:read" & "calendar:write"), role!("admin"))>;
 
 /// A refusal, and what led to it.
-pub struct Refusal {
+pub struct RejectedRequest {
     pub kind: RejectionKind,
     pub response: Response<String>,
     pub request: Request<String>,
@@ -33,25 +33,25 @@ pub struct Refusal {
 
 /// Provokes every kind of refusal, through layers that `dress` has changed, with requests that
 /// `adjust` has changed.
-pub async fn refusals<R: RespondTo<String>>(
+pub async fn rejections<R: RespondTo<String>>(
     dress: impl Fn(JwtAuth) -> JwtAuth<NoClaims, R>,
     adjust: impl Fn(&mut Request<String>),
-) -> Vec<Refusal> {
-    refusals_but(&[], dress, adjust).await
+) -> Vec<RejectedRequest> {
+    rejections_but(&[], dress, adjust).await
 }
 
 /// The same without some kinds.
-pub async fn refusals_but<R: RespondTo<String>>(
+pub async fn rejections_but<R: RespondTo<String>>(
     but: &[RejectionKind],
     dress: impl Fn(JwtAuth) -> JwtAuth<NoClaims, R>,
     adjust: impl Fn(&mut Request<String>),
-) -> Vec<Refusal> {
+) -> Vec<RejectedRequest> {
     let cases = cases();
     for kind in RejectionKind::ALL {
         let is_known = cases.iter().any(|(known, ..)| known == kind);
         assert!(is_known, "no case of {kind:?}");
     }
-    let mut refusals = Vec::new();
+    let mut rejections = Vec::new();
     for (kind, layer, mut request) in cases {
         if but.contains(&kind) {
             continue;
@@ -69,13 +69,13 @@ pub async fn refusals_but<R: RespondTo<String>>(
         .unwrap();
         let rejection = response.extensions().get::<Rejection>();
         assert_eq!(rejection.map(Rejection::kind), Some(kind), "{rejection:?}");
-        refusals.push(Refusal {
+        rejections.push(RejectedRequest {
             kind,
             response,
             request: copy,
         });
     }
-    refusals
+    rejections
 }
 
 /// Every kind, with a layer that refuses the request for it; `None` where the layer is missing.
