@@ -129,11 +129,11 @@ pub(crate) fn keys_rejected(reason: &impl fmt::Display) {
     let reason = short(reason);
     event!(
         warn,
-        "jwt_keys_refused",
+        "jwt_keys_rejected",
         "key update refused, the keys stay as they were",
         reason = reason.as_str()
     );
-    count!("jwt_auth_key_updates_refused_total");
+    count!("jwt_auth_key_updates_rejected_total");
 }
 
 /// The keys of a set that cannot be used: the first ones, then how many more there are. Those that
@@ -225,10 +225,10 @@ pub(crate) fn keys_abandoned(source: &str, reason: &str) {
 pub(crate) fn key_id_rejected() {
     event!(
         debug,
-        "jwt_key_id_refused",
+        "jwt_key_id_rejected",
         "unknown key id within the cooldown",
     );
-    count!("jwt_auth_unknown_key_ids_refused_total");
+    count!("jwt_auth_unknown_key_ids_rejected_total");
 }
 
 #[cfg(feature = "remote")]

@@ -562,7 +562,7 @@ fn a_rejected_key_set_is_told_with_its_reason() {
     let events = events(async || {
         assert!(fixture.keys.replace_jwks(br#"{"keys":[]}"#).is_err());
     });
-    let fields = the_one(&events, "jwt_keys_refused", Level::WARN);
+    let fields = the_one(&events, "jwt_keys_rejected", Level::WARN);
     assert!(field(&fields, "reason").contains("no keys"), "{fields:?}");
     assert_eq!(fixture.keys.generation(), generation);
     assert_eq!(events.len(), 1);
@@ -936,7 +936,7 @@ fn changes_of_keys_are_counted() {
         );
     }
     assert_eq!(
-        count(&metrics, "jwt_auth_key_updates_refused_total", None),
+        count(&metrics, "jwt_auth_key_updates_rejected_total", None),
         1
     );
 }
