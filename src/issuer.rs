@@ -26,7 +26,9 @@ impl Issuer {
     /// [`ConfigError::Issuer`] if the text is empty or has white space or control characters.
     pub fn new(issuer: &str) -> Result<Self, ConfigError> {
         if issuer.is_empty() || issuer.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(ConfigError::Issuer(issuer.to_owned()));
+            return Err(ConfigError::Issuer {
+                input: issuer.to_owned(),
+            });
         }
         Ok(Self(issuer.into()))
     }
@@ -80,7 +82,9 @@ impl Audience {
     pub fn any_of<'a>(ids: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
         let ids: Arc<[Box<str>]> = ids.into_iter().map(Box::from).collect();
         if ids.is_empty() || ids.iter().any(|id| id.is_empty()) {
-            return Err(ConfigError::Audience);
+            return Err(ConfigError::Audience {
+                input: ids.iter().map(|id| String::from(&**id)).collect(),
+            });
         }
         Ok(Self { ids: Some(ids) })
     }

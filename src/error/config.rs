@@ -1,76 +1,151 @@
-//! [`ConfigError`]: what can go wrong while an application starts or changes its keys.
+//! [`ConfigError`]: errors while an application starts or changes its keys.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use crate::error::rejection::Excerpt;
 
-/// A part of the configuration that cannot be used, found before the first request.
+/// Part of the configuration that is not usable. It is found before the first request.
 ///
-/// Every variant carries the offending input, unless it is secret, and says what was expected.
+/// Every variant has the input that is not usable, unless it is secret or long, and the message says
+/// what was expected.
 ///
-/// `Debug` prints the same sentence as `Display`, because that is what a `main` prints that returns
-/// the error.
+/// `Debug` prints the same sentence as `Display`, because a `main` that returns this error prints
+/// `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// An audience that is empty.
-    Audience,
-    /// A challenge parameter that would not survive in a `WWW-Authenticate` field.
+    /// An audience without an identifier, or with an empty one.
+    Audience {
+        /// The identifiers.
+        input: Vec<String>,
+    },
+    /// A challenge parameter that is not allowed in a `WWW-Authenticate` field.
     Challenge {
-        /// The name or value in question.
+        /// The name or the value.
         input: String,
         /// What was expected.
         expected: &'static str,
     },
-    /// A JSON pointer that is not one (RFC 6901).
-    ClaimPointer(String),
-    /// A token cookie whose name does not have the `__Host-` or `__Secure-` prefix, or is not the
-    /// name of a cookie.
-    CookieName(String),
-    /// An issuer that is empty or has characters that no URL and no name has.
-    Issuer(String),
-    /// Key material that cannot be used.
-    Key(KeyError),
-    /// A key set without a single usable key; says why its first keys were skipped.
-    KeySet(String),
-    /// A place that keys cannot be loaded from: an issuer, a URL, a file or a variable, and why.
-    KeySource(String),
+    /// A claim pointer that is not a JSON pointer (RFC 6901).
+    ClaimPointer {
+        /// The pointer.
+        input: String,
+    },
+    /// A cookie name without the prefix `__Host-` or `__Secure-`, or with characters that no cookie
+    /// name has.
+    CookieName {
+        /// The name.
+        input: String,
+    },
+    /// An issuer that is empty, or has white space or control characters.
+    Issuer {
+        /// The issuer.
+        input: String,
+    },
+    /// A key that is not usable.
+    Key {
+        /// Why the key is not usable.
+        reason: KeyError,
+    },
+    /// A key set that cannot be read, or has no usable key.
+    KeySet {
+        /// Why, with the reasons of the first keys.
+        reason: String,
+    },
+    /// A source from which keys cannot be loaded.
+    KeySource {
+        /// The source: an issuer, a URL, a file or an environment variable.
+        input: String,
+        /// Why the keys cannot be loaded.
+        reason: String,
+    },
     /// A leeway of more than 300 seconds.
-    Leeway(std::time::Duration),
+    Leeway {
+        /// The leeway.
+        input: Duration,
+    },
     /// A maximum token size of 0 bytes, or of more than 64 KiB.
-    MaxTokenSize(usize),
+    MaxTokenSize {
+        /// The size in bytes.
+        input: usize,
+    },
     /// A trusted origin that is not of the form `scheme://host[:port]`.
-    Origin(String),
-    /// A text that is no scope (RFC 6749, section 3.3).
-    Scope(String),
-    /// A prefix of token subprotocols that is empty, or no part of a subprotocol.
-    Subprotocol(String),
+    Origin {
+        /// The origin.
+        input: String,
+    },
+    /// Text that is not a scope (RFC 6749, section 3.3).
+    Scope {
+        /// The text.
+        input: String,
+    },
+    /// A prefix of token subprotocols that is empty, or has characters that no subprotocol has.
+    Subprotocol {
+        /// The prefix.
+        input: String,
+    },
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Audience => f.write_str("audience is empty: expected the identifier that tokens for this API carry in `aud`"),
-            Self::Challenge { input, expected } => write!(f, "challenge parameter {input:?} is not usable: expected {expected}"),
-            Self::ClaimPointer(input) => {
-                write!(f, "claim pointer {input:?} is not usable: expected a JSON pointer such as \"/realm_access/roles\"")
+            Self::Audience { input } => {
+                write!(
+                    f,
+                    "audience {input:?} is not usable: expected identifiers that tokens for this API have in `aud`, none of them empty"
+                )
             }
-            Self::CookieName(input) => {
-                write!(f, "cookie name {input:?} is not usable: expected a token with the prefix `__Host-` or `__Secure-`")
+            Self::Challenge { input, expected } => write!(
+                f,
+                "challenge parameter {input:?} is not usable: expected {expected}"
+            ),
+            Self::ClaimPointer { input } => {
+                write!(
+                    f,
+                    "claim pointer {input:?} is not usable: expected a JSON pointer such as \"/realm_access/roles\""
+                )
             }
-            Self::Issuer(input) => {
-                write!(f, "issuer {input:?} is not usable: expected the exact text that tokens carry in `iss`, without spaces or controls")
+            Self::CookieName { input } => {
+                write!(
+                    f,
+                    "cookie name {input:?} is not usable: expected a token with the prefix `__Host-` or `__Secure-`"
+                )
             }
-            Self::Key(error) => write!(f, "key is not usable: {error}"),
-            Self::KeySet(reason) => write!(f, "key set is not usable: {reason}"),
-            Self::KeySource(reason) => write!(f, "keys cannot be loaded: {reason}"),
-            Self::Leeway(input) => write!(f, "leeway of {} s is not usable: expected at most 300 s", input.as_secs_f64()),
-            Self::Scope(input) => write!(f, "scope {input:?} is not usable: expected one name of visible ASCII, such as \"calendar:read\""),
-            Self::MaxTokenSize(input) => write!(f, "maximum token size of {input} bytes is not usable: expected 1 to 65536"),
-            Self::Origin(input) => write!(f, "origin {input:?} is not usable: expected the form \"https://app.example.com\""),
-            Self::Subprotocol(input) => write!(f, "subprotocol prefix {input:?} is not usable: expected letters, digits and dots such as \"bearer.\""),
+            Self::Issuer { input } => {
+                write!(
+                    f,
+                    "issuer {input:?} is not usable: expected the exact text that tokens have in `iss`, without white space or control characters"
+                )
+            }
+            Self::Key { reason } => write!(f, "key is not usable: {reason}"),
+            Self::KeySet { reason } => write!(f, "key set is not usable: {reason}"),
+            Self::KeySource { input, reason } => {
+                write!(f, "keys cannot be loaded: {input}: {reason}")
+            }
+            Self::Leeway { input } => write!(
+                f,
+                "leeway of {} s is not usable: expected at most 300 s",
+                input.as_secs_f64()
+            ),
+            Self::Scope { input } => write!(
+                f,
+                "scope {input:?} is not usable: expected one name of visible ASCII, such as \"calendar:read\""
+            ),
+            Self::MaxTokenSize { input } => write!(
+                f,
+                "maximum token size of {input} bytes is not usable: expected 1 to 65536"
+            ),
+            Self::Origin { input } => write!(
+                f,
+                "origin {input:?} is not usable: expected the form \"https://app.example.com\""
+            ),
+            Self::Subprotocol { input } => write!(
+                f,
+                "subprotocol prefix {input:?} is not usable: expected letters, digits and dots such as \"bearer.\""
+            ),
         }
     }
 }
@@ -84,56 +159,75 @@ impl fmt::Debug for ConfigError {
 impl Error for ConfigError {}
 
 impl From<KeyError> for ConfigError {
-    fn from(error: KeyError) -> Self {
-        Self::Key(error)
+    fn from(reason: KeyError) -> Self {
+        Self::Key { reason }
     }
 }
 
-/// Why one key cannot be used for verification.
+/// Why a key is not usable for verification.
 ///
-/// A loader of key sets skips such a key and reports the reason; a loader of one key fails.
+/// A key set skips such a key and keeps the reason ([`KeySet::skipped`](crate::KeySet::skipped)). A
+/// constructor of a single key returns the reason as an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The key and the algorithm do not belong together.
+    /// The algorithm cannot be used with this kind of key.
     Algorithm {
-        /// What was asked for.
+        /// The algorithm.
         algorithm: Cow<'static, str>,
-        /// What kind of key it is.
+        /// The kind of key.
         key: &'static str,
     },
-    /// A key for encryption. A set may have such keys beside those for signatures: no defect.
+    /// The key is for encryption. A set may have such keys, so this is no defect.
     Encryption,
-    /// A usable key beyond the maximum number of keys of a set, which is this.
-    Excess(usize),
-    /// A form of key material that is not read here.
-    Format(&'static str),
-    /// A member of a JWK that is missing.
-    MissingMember(&'static str),
-    /// A member of a JWK with an unusable value.
+    /// The set has more keys than the maximum.
+    Excess {
+        /// The maximum number of keys of a set.
+        maximum: usize,
+    },
+    /// The text is not in the expected format.
+    Format {
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// A member of a JWK is missing.
+    MissingMember {
+        /// The name of the member.
+        name: &'static str,
+    },
+    /// A member of a JWK has a value that is not usable.
     Member {
         /// The name of the member.
         name: &'static str,
         /// What was expected.
         expected: &'static str,
     },
-    /// A private key where a public one belongs.
+    /// The key is private. Only the public key is needed to verify tokens.
     Private,
-    /// A key whose size is outside of the limits.
+    /// The size of the key is outside of the limits.
     Size {
-        /// Bits of the key.
+        /// The size in bits.
         bits: usize,
         /// What was expected.
         expected: &'static str,
     },
-    /// A symmetric key in a set that is meant to be public.
+    /// The key is symmetric, in a set that is meant to be public.
     Symmetric,
-    /// A key type or curve that no supported algorithm uses.
-    Unsupported(String),
-    /// A key meant for something else than verifying signatures.
-    Usage(&'static str),
-    /// A key with a known weakness.
-    Weak(&'static str),
+    /// No supported algorithm uses this key type or curve, or the algorithm itself is not supported.
+    Unsupported {
+        /// The key type, curve or algorithm.
+        input: String,
+    },
+    /// The key is meant for something else than to verify signatures.
+    Usage {
+        /// Why.
+        reason: &'static str,
+    },
+    /// The key has a known weakness.
+    Weak {
+        /// The weakness.
+        reason: &'static str,
+    },
 }
 
 impl fmt::Display for KeyError {
@@ -143,20 +237,18 @@ impl fmt::Display for KeyError {
                 write!(f, "algorithm {} does not fit {key}", Excerpt(algorithm))
             }
             Self::Encryption => f.write_str("it is for encryption, not for signatures"),
-            Self::Excess(maximum) => {
-                write!(f, "it is beyond the maximum of {maximum} keys of a set")
+            Self::Excess { maximum } => {
+                write!(f, "the set has more than the maximum of {maximum} keys")
             }
-            Self::Format(expected) => write!(f, "not {expected}"),
-            Self::MissingMember(name) => write!(f, "member `{name}` is missing"),
+            Self::Format { expected } => write!(f, "not {expected}"),
+            Self::MissingMember { name } => write!(f, "member `{name}` is missing"),
             Self::Member { name, expected } => write!(f, "member `{name}` is not {expected}"),
-            Self::Private => {
-                f.write_str("it is a private key, and only the public half belongs here")
-            }
+            Self::Private => f.write_str("it is a private key, expected the public key"),
             Self::Size { bits, expected } => write!(f, "it has {bits} bits, expected {expected}"),
             Self::Symmetric => f.write_str("it is a symmetric key in a public key set"),
-            Self::Unsupported(what) => write!(f, "{} is not supported", Excerpt(what)),
-            Self::Usage(what) => write!(f, "it is not for verifying signatures: {what}"),
-            Self::Weak(what) => write!(f, "it is weak: {what}"),
+            Self::Unsupported { input } => write!(f, "{} is not supported", Excerpt(input)),
+            Self::Usage { reason } => write!(f, "it is not for verifying signatures: {reason}"),
+            Self::Weak { reason } => write!(f, "it is weak: {reason}"),
         }
     }
 }

@@ -155,7 +155,9 @@ impl FromStr for Algorithm {
     type Err = ConfigError;
 
     fn from_str(name: &str) -> Result<Self, ConfigError> {
-        let unknown = || KeyError::Unsupported(format!("algorithm {name}"));
+        let unknown = || KeyError::Unsupported {
+            input: format!("algorithm {name}"),
+        };
         Self::from_name(name).ok_or_else(|| unknown().into())
     }
 }

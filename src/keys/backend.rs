@@ -48,11 +48,11 @@ impl VerifyingKey {
                     e: exponent,
                 };
                 let parameters = rsa_parameters(algorithm).ok_or_else(misfit)?;
-                Kind::Public(
-                    components
-                        .to_parsed_public_key(parameters)
-                        .map_err(|_| KeyError::Format("an RSA public key"))?,
-                )
+                Kind::Public(components.to_parsed_public_key(parameters).map_err(|_| {
+                    KeyError::Format {
+                        expected: "an RSA public key",
+                    }
+                })?)
             }
             Material::Ec { curve, point } => {
                 let parameters = match (algorithm, curve) {
@@ -61,16 +61,20 @@ impl VerifyingKey {
                     (Algorithm::ES512, Curve::P521) => &ECDSA_P521_SHA512_FIXED,
                     _ => return Err(misfit()),
                 };
-                Kind::Public(
-                    ParsedPublicKey::new(parameters, point)
-                        .map_err(|_| KeyError::Format("a point on its curve"))?,
-                )
+                Kind::Public(ParsedPublicKey::new(parameters, point).map_err(|_| {
+                    KeyError::Format {
+                        expected: "a point on its curve",
+                    }
+                })?)
             }
             Material::Ed25519 { point } => match algorithm {
-                Algorithm::EdDSA | Algorithm::Ed25519 => Kind::Public(
-                    ParsedPublicKey::new(&ED25519, point)
-                        .map_err(|_| KeyError::Format("an Ed25519 public key"))?,
-                ),
+                Algorithm::EdDSA | Algorithm::Ed25519 => {
+                    Kind::Public(ParsedPublicKey::new(&ED25519, point).map_err(|_| {
+                        KeyError::Format {
+                            expected: "an Ed25519 public key",
+                        }
+                    })?)
+                }
                 _ => return Err(misfit()),
             },
         };

@@ -38,13 +38,16 @@ impl Key {
 
 /// One key by itself: public, or a secret. `uses` as in [`Listed::read`].
 pub(super) fn parse(text: &[u8], uses: &[String]) -> Result<Key, KeyError> {
-    let text =
-        std::str::from_utf8(text).map_err(|_| KeyError::Format("a JSON Web Key: not UTF-8"))?;
+    let text = std::str::from_utf8(text).map_err(|_| KeyError::Format {
+        expected: "a JSON Web Key: not UTF-8",
+    })?;
     let mut members = Vec::new();
     json::read_object(text, json::MAX_MEMBERS, |name, value| {
         members.push((name, value))
     })
-    .map_err(|_| KeyError::Format("a JSON Web Key: one JSON object without duplicate members"))?;
+    .map_err(|_| KeyError::Format {
+        expected: "a JSON Web Key: one JSON object without duplicate members",
+    })?;
     Members(members).key(uses)
 }
 
@@ -68,9 +71,9 @@ impl Listed<'_> {
     pub(super) fn read(&self, uses: &[String]) -> Entry {
         let mut entry = entry(self.raw, uses);
         if self.needs_use && public_key_use(self.raw).is_none() && entry.key.is_ok() {
-            entry.key = Err(KeyError::Usage(
-                "`use` is missing, and the set has keys for encryption too",
-            ));
+            entry.key = Err(KeyError::Usage {
+                reason: "`use` is missing, and the set has keys for encryption too",
+            });
         }
         entry
     }
@@ -83,7 +86,7 @@ impl Listed<'_> {
 
 /// The `keys` of a public key set; fails only if the text is no key set at all.
 pub(super) fn parse_set(text: &[u8], mixed: Mixed) -> Result<Vec<Listed<'_>>, ConfigError> {
-    let rejected = |reason: String| ConfigError::KeySet(reason);
+    let rejected = |reason: String| ConfigError::KeySet { reason };
     let text =
         std::str::from_utf8(text).map_err(|_| rejected("expected JSON text in UTF-8".into()))?;
     let (mut keys, mut jwks_uri) = (None, None);
@@ -129,7 +132,9 @@ fn entry(raw: Raw<'_>, uses: &[String]) -> Entry {
     let Some(members) = raw.members().map(Members) else {
         return Entry {
             id: None,
-            key: Err(KeyError::Format("a JSON object")),
+            key: Err(KeyError::Format {
+                expected: "a JSON object",
+            }),
         };
     };
     let id = members.text("kid").ok().flatten();
@@ -154,16 +159,28 @@ impl<'a> Members<'a> {
                     "P-256" => Curve::P256,
                     "P-384" => Curve::P384,
                     "P-521" => Curve::P521,
-                    other => return Err(KeyError::Unsupported(format!("curve {other}"))),
+                    other => {
+                        return Err(KeyError::Unsupported {
+                            input: format!("curve {other}"),
+                        });
+                    }
                 };
                 Material::ec(curve, &self.public("x")?, &self.public("y")?)?
             }
             "OKP" => match self.required("crv")?.as_str() {
                 "Ed25519" => Material::ed25519(&self.public("x")?)?,
-                other => return Err(KeyError::Unsupported(format!("curve {other}"))),
+                other => {
+                    return Err(KeyError::Unsupported {
+                        input: format!("curve {other}"),
+                    });
+                }
             },
             "oct" => Material::secret(self.secret("k")?)?,
-            other => return Err(KeyError::Unsupported(format!("key type {other}"))),
+            other => {
+                return Err(KeyError::Unsupported {
+                    input: format!("key type {other}"),
+                });
+            }
         };
         if kty != "oct" && PRIVATE.iter().any(|name| self.get(name).is_some()) {
             return Err(KeyError::Private);
@@ -180,7 +197,11 @@ impl<'a> Members<'a> {
             // Whatever is accepted: such a key is not for signatures.
             Some("enc") => true,
             Some(other) if uses.iter().any(|accepted| accepted == other) => false,
-            Some(_) => return Err(KeyError::Usage("`use` is not `sig`")),
+            Some(_) => {
+                return Err(KeyError::Usage {
+                    reason: "`use` is not `sig`",
+                });
+            }
         };
         let Some(operations) = self.get("key_ops") else {
             return if is_encryption {
@@ -214,20 +235,22 @@ impl<'a> Members<'a> {
             return Err(KeyError::Encryption);
         }
         if is_encryption {
-            return Err(KeyError::Usage(
-                "`use` is `enc`, and `key_ops` says otherwise",
-            ));
+            return Err(KeyError::Usage {
+                reason: "`use` is `enc`, and `key_ops` says otherwise",
+            });
         }
         if !operations.iter().any(|operation| operation == "verify") {
-            return Err(KeyError::Usage("`key_ops` does not contain `verify`"));
+            return Err(KeyError::Usage {
+                reason: "`key_ops` does not contain `verify`",
+            });
         }
         if operations
             .iter()
             .any(|operation| operation != "verify" && operation != "sign")
         {
-            return Err(KeyError::Usage(
-                "`key_ops` mixes signing with other operations",
-            ));
+            return Err(KeyError::Usage {
+                reason: "`key_ops` mixes signing with other operations",
+            });
         }
         Ok(())
     }
@@ -238,7 +261,9 @@ impl<'a> Members<'a> {
         };
         match Algorithm::from_name(&name) {
             Some(algorithm) => Ok(Some(algorithm)),
-            None => Err(KeyError::Unsupported(format!("algorithm {name}"))),
+            None => Err(KeyError::Unsupported {
+                input: format!("algorithm {name}"),
+            }),
         }
     }
 
@@ -264,7 +289,7 @@ impl<'a> Members<'a> {
     }
 
     fn required(&self, name: &'static str) -> Result<String, KeyError> {
-        self.text(name)?.ok_or(KeyError::MissingMember(name))
+        self.text(name)?.ok_or(KeyError::MissingMember { name })
     }
 
     fn secret(&self, name: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {

@@ -87,10 +87,14 @@ impl Material {
             });
         }
         if modulus.last().is_none_or(|octet| octet % 2 == 0) {
-            return Err(KeyError::Weak("the RSA modulus is even"));
+            return Err(KeyError::Weak {
+                reason: "the RSA modulus is even",
+            });
         }
         if exponent.last().is_none_or(|octet| octet % 2 == 0) || exponent == [1] {
-            return Err(KeyError::Weak("the RSA exponent is even or 1"));
+            return Err(KeyError::Weak {
+                reason: "the RSA exponent is even or 1",
+            });
         }
         if bit_length(exponent) > RSA_EXPONENT_MAX {
             return Err(KeyError::Size {
@@ -99,9 +103,9 @@ impl Material {
             });
         }
         if has_roca_fingerprint(modulus) {
-            return Err(KeyError::Weak(
-                "the RSA modulus has the ROCA structure (CVE-2017-15361)",
-            ));
+            return Err(KeyError::Weak {
+                reason: "the RSA modulus has the ROCA structure (CVE-2017-15361)",
+            });
         }
         Ok(Self::Rsa {
             modulus: modulus.to_vec(),
@@ -136,7 +140,9 @@ impl Material {
             *last &= 0x7f;
         }
         if SMALL_ORDER.contains(&unsigned) {
-            return Err(KeyError::Weak("the Ed25519 point has a small order"));
+            return Err(KeyError::Weak {
+                reason: "the Ed25519 point has a small order",
+            });
         }
         Ok(Self::Ed25519 {
             point: point.to_vec(),

@@ -37,24 +37,30 @@ impl Key {
 /// The one key in a PEM text.
 fn read_pem(text: &[u8]) -> Result<Material, KeyError> {
     if text.windows(2).any(|pair| pair == b"\\n") {
-        return Err(KeyError::Format(
-            "PEM text: it has the two characters `\\n` in the place of line ends",
-        ));
+        return Err(KeyError::Format {
+            expected: "PEM text: it has the two characters `\\n` in the place of line ends",
+        });
     }
-    let blocks = pem::parse_many(text).map_err(|_| KeyError::Format("PEM text"))?;
+    let blocks = pem::parse_many(text).map_err(|_| KeyError::Format {
+        expected: "PEM text",
+    })?;
     let block = match blocks.as_slice() {
         [block] => block,
         [] if text.windows(BEGIN.len()).any(|start| start == BEGIN) => {
-            return Err(KeyError::Format(
-                "PEM text: its block is broken, or has no end",
-            ));
+            return Err(KeyError::Format {
+                expected: "PEM text: its block is broken, or has no end",
+            });
         }
-        [] => return Err(KeyError::Format("PEM text: it has no block")),
+        [] => {
+            return Err(KeyError::Format {
+                expected: "PEM text: it has no block",
+            });
+        }
         _ => {
-            return Err(KeyError::Format(
-                "PEM text with exactly one block: leave out the rest of a certificate's chain, and \
+            return Err(KeyError::Format {
+                expected: "PEM text with exactly one block: leave out the rest of a certificate's chain, and \
                  put several keys into a `KeySet`",
-            ));
+            });
         }
     };
     match block.tag() {
@@ -62,52 +68,54 @@ fn read_pem(text: &[u8]) -> Result<Material, KeyError> {
         "RSA PUBLIC KEY" => pkcs1(block.contents()),
         "CERTIFICATE" => certificate(block.contents()),
         tag if tag.ends_with("PRIVATE KEY") => Err(KeyError::Private),
-        tag => Err(KeyError::Unsupported(format!("PEM block {tag}"))),
+        tag => Err(KeyError::Unsupported {
+            input: format!("PEM block {tag}"),
+        }),
     }
 }
 
 /// The one key in a DER text, whichever of the three forms it has.
 fn read_der(der: &[u8]) -> Result<Material, KeyError> {
     match spki(der) {
-        Err(KeyError::Format(_)) => {}
+        Err(KeyError::Format { .. }) => {}
         decided => return decided,
     }
     match pkcs1(der) {
-        Err(KeyError::Format(_)) => {}
+        Err(KeyError::Format { .. }) => {}
         decided => return decided,
     }
     certificate(der).map_err(|error| match error {
-        KeyError::Format(_) => {
-            KeyError::Format("DER of a public key (SPKI or PKCS #1) or certificate")
-        }
+        KeyError::Format { .. } => KeyError::Format {
+            expected: "DER of a public key (SPKI or PKCS #1) or certificate",
+        },
         other => other,
     })
 }
 
 fn spki(der: &[u8]) -> Result<Material, KeyError> {
-    let info = SubjectPublicKeyInfoRef::from_der(der)
-        .map_err(|_| KeyError::Format("DER of an SPKI public key"))?;
+    let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| KeyError::Format {
+        expected: "DER of an SPKI public key",
+    })?;
     let curve = info.algorithm.parameters_oid().ok();
-    let octets = info
-        .subject_public_key
-        .as_bytes()
-        .ok_or(KeyError::Format("a public key of whole bytes"))?;
+    let octets = info.subject_public_key.as_bytes().ok_or(KeyError::Format {
+        expected: "a public key of whole bytes",
+    })?;
     subject_public_key(info.algorithm.oid, curve, octets)
 }
 
 fn certificate(der: &[u8]) -> Result<Material, KeyError> {
-    let certificate =
-        Certificate::from_der(der).map_err(|_| KeyError::Format("DER of a certificate"))?;
+    let certificate = Certificate::from_der(der).map_err(|_| KeyError::Format {
+        expected: "DER of a certificate",
+    })?;
     let info = certificate.tbs_certificate().subject_public_key_info();
     let curve = info
         .algorithm
         .parameters
         .as_ref()
         .and_then(|parameters| parameters.decode_as().ok());
-    let octets = info
-        .subject_public_key
-        .as_bytes()
-        .ok_or(KeyError::Format("a public key of whole bytes"))?;
+    let octets = info.subject_public_key.as_bytes().ok_or(KeyError::Format {
+        expected: "a public key of whole bytes",
+    })?;
     subject_public_key(info.algorithm.oid, curve, octets)
 }
 
@@ -122,18 +130,24 @@ fn subject_public_key(
         (EC_PUBLIC_KEY, Some(P384)) => point(Curve::P384, octets),
         (EC_PUBLIC_KEY, Some(P521)) => point(Curve::P521, octets),
         (ED25519, _) => Material::ed25519(octets),
-        (EC_PUBLIC_KEY, Some(curve)) => Err(KeyError::Unsupported(format!("curve {curve}"))),
-        (other, _) => Err(KeyError::Unsupported(format!("key type {other}"))),
+        (EC_PUBLIC_KEY, Some(curve)) => Err(KeyError::Unsupported {
+            input: format!("curve {curve}"),
+        }),
+        (other, _) => Err(KeyError::Unsupported {
+            input: format!("key type {other}"),
+        }),
     }
 }
 
 fn point(curve: Curve, octets: &[u8]) -> Result<Material, KeyError> {
-    let coordinates = octets
-        .strip_prefix(&[4])
-        .ok_or(KeyError::Format("an uncompressed point"))?;
+    let coordinates = octets.strip_prefix(&[4]).ok_or(KeyError::Format {
+        expected: "an uncompressed point",
+    })?;
     let (x, y) = coordinates
         .split_at_checked(curve.length())
-        .ok_or(KeyError::Format("a point of the curve's length"))?;
+        .ok_or(KeyError::Format {
+            expected: "a point of the curve's length",
+        })?;
     Material::ec(curve, x, y)
 }
 
@@ -147,8 +161,9 @@ fn pkcs1(der: &[u8]) -> Result<Material, KeyError> {
         reader.finish()?;
         Ok((numbers.0.as_bytes(), numbers.1.as_bytes()))
     };
-    let (modulus, exponent) =
-        read().map_err(|_| KeyError::Format("DER of a PKCS #1 public key"))?;
+    let (modulus, exponent) = read().map_err(|_| KeyError::Format {
+        expected: "DER of a PKCS #1 public key",
+    })?;
     Material::rsa(modulus, exponent)
 }
 

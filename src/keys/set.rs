@@ -220,7 +220,7 @@ impl KeySet {
                 // Not looked at any more: what fits is there.
                 jwk::Entry {
                     id: listed.id(),
-                    key: Err(KeyError::Excess(max_keys)),
+                    key: Err(KeyError::Excess { maximum: max_keys }),
                 }
             };
             match entry.key {
@@ -299,11 +299,13 @@ impl KeySet {
         if more > 0 {
             reasons.push(format!("and {more} more"));
         }
-        Err(ConfigError::KeySet(if reasons.is_empty() {
-            "it has no keys".into()
-        } else {
-            format!("none of its keys is usable: {}", reasons.join("; "))
-        }))
+        Err(ConfigError::KeySet {
+            reason: if reasons.is_empty() {
+                "it has no keys".into()
+            } else {
+                format!("none of its keys is usable: {}", reasons.join("; "))
+            },
+        })
     }
 
     /// A set without keys, which no loader gives: the result of removing the last one.

@@ -154,8 +154,8 @@ impl KeyStore {
                 contents.set(now).is_some_and(|set| set.live(now).is_some())
             });
             let change = change.map(|change| change.generation);
-            change.ok_or_else(|| {
-                ConfigError::KeySet("the application removed or retired each of its keys".into())
+            change.ok_or_else(|| ConfigError::KeySet {
+                reason: "the application removed or retired each of its keys".into(),
             })
         });
         replaced.inspect_err(telemetry::keys_rejected)

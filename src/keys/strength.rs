@@ -15,19 +15,19 @@ use crate::error::config::KeyError;
 /// Refuses what is visibly no output of a random generator, or is known to everybody.
 pub(super) fn check(secret: &[u8]) -> Result<(), KeyError> {
     if is_text_of_a_key(secret) {
-        return Err(KeyError::Weak(
-            "it is the text of a PEM or JWK, which is a key by itself and may be public",
-        ));
+        return Err(KeyError::Weak {
+            reason: "it is the text of a PEM or JWK, which is a key by itself and may be public",
+        });
     }
     if is_well_known(secret) {
-        return Err(KeyError::Weak(
-            "it is an example that everybody knows: make one with `openssl rand -base64 48`",
-        ));
+        return Err(KeyError::Weak {
+            reason: "it is an example that everybody knows: make one with `openssl rand -base64 48`",
+        });
     }
     if has_few_bytes(secret) || has_period(secret) || is_chosen_text(secret) {
-        return Err(KeyError::Weak(
-            "it does not look random: make one with `openssl rand -base64 48`",
-        ));
+        return Err(KeyError::Weak {
+            reason: "it does not look random: make one with `openssl rand -base64 48`",
+        });
     }
     Ok(())
 }

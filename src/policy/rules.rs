@@ -25,7 +25,7 @@ impl Leeway {
     /// extend the lifetime of every token.
     pub fn new(leeway: Duration) -> Result<Self, ConfigError> {
         if leeway > Duration::from_secs(300) {
-            return Err(ConfigError::Leeway(leeway));
+            return Err(ConfigError::Leeway { input: leeway });
         }
         Ok(Self(leeway))
     }

@@ -57,7 +57,9 @@ impl CsrfPolicy {
     ///
     /// [`ConfigError::Origin`] if it is not of the form `scheme://host[:port]`.
     pub fn trusted_origin(self, origin: &str) -> Result<Self, ConfigError> {
-        let unusable = || ConfigError::Origin(origin.to_owned());
+        let unusable = || ConfigError::Origin {
+            input: origin.to_owned(),
+        };
         let uri: Uri = origin.parse().map_err(|_| unusable())?;
         let is_bare = uri.path() == "/" && uri.query().is_none() && !origin.ends_with('/');
         let (Some(scheme), Some(authority), true) = (uri.scheme_str(), uri.authority(), is_bare)

@@ -131,7 +131,9 @@ impl TokenCookie {
             .strip_prefix("__Host-")
             .or_else(|| name.strip_prefix("__Secure-"));
         if bare.is_none_or(str::is_empty) {
-            return Err(ConfigError::CookieName(name.to_owned()));
+            return Err(ConfigError::CookieName {
+                input: name.to_owned(),
+            });
         }
         Self::insecure_unprefixed(name, csrf)
     }
@@ -152,7 +154,9 @@ impl TokenCookie {
     /// [`ConfigError::CookieName`] if it is not a valid cookie name.
     pub fn insecure_unprefixed(name: &str, csrf: CsrfPolicy) -> Result<Self, ConfigError> {
         if name.is_empty() || !name.bytes().all(bytes::is_token_character) {
-            return Err(ConfigError::CookieName(name.to_owned()));
+            return Err(ConfigError::CookieName {
+                input: name.to_owned(),
+            });
         }
         Ok(Self {
             name: name.into(),
@@ -193,7 +197,9 @@ impl TokenSubprotocol {
     /// [RFC 6455, section 4.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.1
     pub fn new(prefix: &str, csrf: CsrfPolicy) -> Result<Self, ConfigError> {
         if prefix.is_empty() || !prefix.bytes().all(bytes::is_token_character) {
-            return Err(ConfigError::Subprotocol(prefix.to_owned()));
+            return Err(ConfigError::Subprotocol {
+                input: prefix.to_owned(),
+            });
         }
         Ok(Self {
             prefix: prefix.into(),

@@ -48,14 +48,18 @@ impl ScopeSet {
         let mut set: Vec<Box<str>> = Vec::new();
         for scope in scopes {
             if !is_scope(scope) {
-                return Err(ConfigError::Scope(scope.to_owned()));
+                return Err(ConfigError::Scope {
+                    input: scope.to_owned(),
+                });
             }
             if !set.iter().any(|known| **known == *scope) {
                 set.push(scope.into());
             }
         }
         if set.is_empty() {
-            return Err(ConfigError::Scope(String::new()));
+            return Err(ConfigError::Scope {
+                input: String::new(),
+            });
         }
         Ok(Self(set.into()))
     }

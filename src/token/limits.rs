@@ -24,7 +24,7 @@ impl MaxTokenSize {
     /// [`ConfigError::MaxTokenSize`] for 0, and above 64 KiB (65 536 bytes).
     pub const fn new(bytes: usize) -> Result<Self, ConfigError> {
         if bytes == 0 || bytes > LARGEST {
-            return Err(ConfigError::MaxTokenSize(bytes));
+            return Err(ConfigError::MaxTokenSize { input: bytes });
         }
         Ok(Self(bytes))
     }

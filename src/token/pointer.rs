@@ -22,7 +22,9 @@ impl ClaimPointer {
     /// [`ConfigError::ClaimPointer`] if it does not begin with `/`, or has a `~` that is not followed
     /// by `0` or `1`.
     pub fn new(pointer: &str) -> Result<Self, ConfigError> {
-        let invalid = || ConfigError::ClaimPointer(pointer.to_owned());
+        let invalid = || ConfigError::ClaimPointer {
+            input: pointer.to_owned(),
+        };
         let names = pointer.strip_prefix('/').ok_or_else(invalid)?;
         let unescape = |name: &str| {
             let mut escapes = name.split('~').skip(1);

@@ -680,7 +680,12 @@ fn a_text_that_is_no_scope_is_a_configuration_error() {
     ] {
         for scopes in [vec![bad], vec!["a", bad], vec![bad, "a"]] {
             let rejected = ScopeSet::new(scopes).unwrap_err();
-            assert_eq!(rejected, ConfigError::Scope(bad.to_owned()));
+            assert_eq!(
+                rejected,
+                ConfigError::Scope {
+                    input: bad.to_owned()
+                }
+            );
             assert!(rejected.to_string().contains("scope"), "{rejected}");
         }
     }
@@ -1006,7 +1011,9 @@ fn a_claim_pointer_is_a_json_pointer() {
         let rejected = ClaimPointer::new(bad);
         assert_eq!(
             rejected.unwrap_err(),
-            ConfigError::ClaimPointer(bad.to_owned())
+            ConfigError::ClaimPointer {
+                input: bad.to_owned()
+            }
         );
     }
     for good in ["/roles", "/a/b", "/a~1b~0c", "/", "/a//b"] {

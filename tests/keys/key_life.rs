@@ -786,7 +786,7 @@ mod runtimes {
         assert_eq!(network.count(), 0);
         // Outside of any it is said that there is none.
         let outside = block_on(remote(&network).connect());
-        assert!(matches!(outside, Err(ConfigError::KeySource(_))));
+        assert!(matches!(outside, Err(ConfigError::KeySource { .. })));
         let timed = paused();
         assert!(timed.block_on(async { file().watch() }).is_ok());
     }

@@ -147,7 +147,7 @@ fn a_text_that_is_no_key_set_is_rejected() {
     ] {
         let rejected = KeySet::from_jwks(text.as_bytes());
         assert!(
-            matches!(rejected, Err(ConfigError::KeySet(_))),
+            matches!(rejected, Err(ConfigError::KeySet { .. })),
             "{text}: {rejected:?}"
         );
     }
@@ -164,7 +164,10 @@ fn old_keys_still_verify_after_a_text_that_is_no_key_set() {
     let html = "<!doctype html><title>502</title>";
     for text in ["[]", "{}", r#"{"keys":{}}"#, html, "", "null"] {
         let rejected = store.replace_jwks(text.as_bytes());
-        assert!(matches!(rejected, Err(ConfigError::KeySet(_))), "{text}");
+        assert!(
+            matches!(rejected, Err(ConfigError::KeySet { .. })),
+            "{text}"
+        );
         assert_eq!(verdict(&store, &token), Ok(()), "{text}");
     }
     let other = set_of([good()]).unwrap();
@@ -257,16 +260,16 @@ fn the_key_type_is_required_and_case_sensitive() {
     usable(ec());
     assert_eq!(
         skipped(with(ec(), json!({"kty": null}))),
-        KeyError::MissingMember("kty")
+        KeyError::MissingMember { name: "kty" }
     );
     assert_eq!(
         skipped(with(ec(), json!({"kty": ""}))),
-        KeyError::MissingMember("kty")
+        KeyError::MissingMember { name: "kty" }
     );
     for kty in ["ec", "Ec", "EC ", "rsa"] {
         let reason = skipped(with(ec(), json!({"kty": kty})));
         assert!(
-            matches!(reason, KeyError::Unsupported(_)),
+            matches!(reason, KeyError::Unsupported { .. }),
             "{kty}: {reason}"
         );
     }
@@ -296,7 +299,12 @@ fn a_private_key_in_a_key_set_is_skipped_and_reported() {
     );
     assert_eq!(skipped(leaked.clone()), KeyError::Private);
     let error = Key::from_jwk(leaked.to_string().as_bytes()).unwrap_err();
-    assert_eq!(error, ConfigError::Key(KeyError::Private));
+    assert_eq!(
+        error,
+        ConfigError::Key {
+            reason: KeyError::Private
+        }
+    );
 
     for member in ["d", "p", "q", "dp", "dq", "qi", "oth"] {
         for value in [json!("AQAB"), json!(5)] {
@@ -350,7 +358,7 @@ fn key_operations_must_allow_to_verify() {
         let jwk = with(ec(), json!({"key_ops": operations}));
         assert_eq!(skipped(jwk.clone()), KeyError::Encryption, "{operations}");
         let contradiction = with(jwk, json!({"use": "sig"}));
-        assert!(matches!(skipped(contradiction), KeyError::Usage(_)));
+        assert!(matches!(skipped(contradiction), KeyError::Usage { .. }));
     }
     for operations in [
         json!(["sign"]),
@@ -359,7 +367,7 @@ fn key_operations_must_allow_to_verify() {
         json!(["verify", "wrapKey"]),
     ] {
         let reason = skipped(with(ec(), json!({"key_ops": operations.clone()})));
-        assert!(matches!(reason, KeyError::Usage(_)), "{operations}");
+        assert!(matches!(reason, KeyError::Usage { .. }), "{operations}");
     }
     for operations in [
         json!(["verify", "verify"]),
@@ -380,7 +388,7 @@ fn key_operations_must_allow_to_verify() {
         );
     }
     let contradiction = with(ec(), json!({"use": "enc", "key_ops": ["verify"]}));
-    assert!(matches!(skipped(contradiction), KeyError::Usage(_)));
+    assert!(matches!(skipped(contradiction), KeyError::Usage { .. }));
 }
 
 /// Libraries write members that they have no value for as null, or empty. `with` takes a member
@@ -533,7 +541,7 @@ fn an_algorithm_that_does_not_fit_the_key_skips_it() {
     for alg in ["none", "ECDH-ES", "es256", " "] {
         let reason = skipped(with(ec(), json!({"alg": alg})));
         assert!(
-            matches!(reason, KeyError::Unsupported(_)),
+            matches!(reason, KeyError::Unsupported { .. }),
             "{alg}: {reason}"
         );
     }
@@ -560,12 +568,17 @@ fn ec_coordinates_have_the_full_length_and_lie_on_the_curve() {
     }
     assert_eq!(
         skipped(with(ec(), json!({"y": ""}))),
-        KeyError::MissingMember("y")
+        KeyError::MissingMember { name: "y" }
     );
     let mut beside = y.clone();
     beside[31] ^= 1;
     let off = with(ec(), json!({ "y": encode(&beside) }));
-    assert_eq!(skipped(off), KeyError::Format("a point on its curve"));
+    assert_eq!(
+        skipped(off),
+        KeyError::Format {
+            expected: "a point on its curve"
+        }
+    );
     // The point at infinity has no coordinates; zeros and the field's size stand in for it.
     let prime = "ffffffff00000001000000000000000000000000ffffffffffffffffffffffff";
     let prime: Vec<u8> = (0..32)
@@ -573,11 +586,16 @@ fn ec_coordinates_have_the_full_length_and_lie_on_the_curve() {
         .collect();
     for (x, y) in [(vec![0; 32], vec![0; 32]), (prime.clone(), prime)] {
         let jwk = with(ec(), json!({"x": encode(x), "y": encode(y)}));
-        assert_eq!(skipped(jwk), KeyError::Format("a point on its curve"));
+        assert_eq!(
+            skipped(jwk),
+            KeyError::Format {
+                expected: "a point on its curve"
+            }
+        );
     }
     assert!(matches!(
         skipped(with(ec(), json!({"crv": "secp256k1"}))),
-        KeyError::Unsupported(_)
+        KeyError::Unsupported { .. }
     ));
     assert!(matches!(
         skipped(with(ec(), json!({"crv": "P-384"}))),
@@ -626,11 +644,11 @@ fn weak_and_oversized_rsa_keys_are_skipped() {
     }
     assert_eq!(
         skipped(with(rsa(), json!({"e": ""}))),
-        KeyError::MissingMember("e")
+        KeyError::MissingMember { name: "e" }
     );
     for exponent in [&[1][..], &[2], &[1, 0, 0], &[0]] {
         let reason = skipped(with(rsa(), json!({ "e": encode(exponent) })));
-        assert!(matches!(reason, KeyError::Weak(_)), "{exponent:?}");
+        assert!(matches!(reason, KeyError::Weak { .. }), "{exponent:?}");
     }
     let long = skipped(with(rsa(), json!({ "e": encode([1, 0, 0, 0, 0, 0, 1]) })));
     assert!(matches!(long, KeyError::Size { .. }));
@@ -638,11 +656,11 @@ fn weak_and_oversized_rsa_keys_are_skipped() {
     *even.last_mut().unwrap() &= 0xfe;
     assert!(matches!(
         skipped(with(rsa(), json!({ "n": encode(even) }))),
-        KeyError::Weak(_)
+        KeyError::Weak { .. }
     ));
     for name in ["n", "e"] {
         let reason = skipped(with(rsa(), json!({ name: null })));
-        assert_eq!(reason, KeyError::MissingMember(name));
+        assert_eq!(reason, KeyError::MissingMember { name });
     }
 }
 
@@ -659,11 +677,11 @@ fn ed25519_points_have_32_octets_and_a_large_order() {
     identity[0] = 1;
     for point in [[0; 32], identity] {
         let reason = skipped(okp(json!({ "x": encode(point) })));
-        assert!(matches!(reason, KeyError::Weak(_)), "{reason}");
+        assert!(matches!(reason, KeyError::Weak { .. }), "{reason}");
     }
     for crv in ["X25519", "Ed448", "ed25519"] {
         let reason = skipped(okp(json!({ "crv": crv })));
-        assert!(matches!(reason, KeyError::Unsupported(_)), "{crv}");
+        assert!(matches!(reason, KeyError::Unsupported { .. }), "{crv}");
     }
 }
 
@@ -702,7 +720,12 @@ fn secrets_have_the_length_of_their_hash() {
         assert!(Key::from_secret(algorithm, &random[..length]).is_ok());
         let rejected = Key::from_secret(algorithm, &random[..length - 1]).unwrap_err();
         assert!(
-            matches!(rejected, ConfigError::Key(KeyError::Size { .. })),
+            matches!(
+                rejected,
+                ConfigError::Key {
+                    reason: KeyError::Size { .. }
+                }
+            ),
             "{rejected}"
         );
         let jwk =
@@ -712,7 +735,9 @@ fn secrets_have_the_length_of_their_hash() {
     let misused = Key::from_secret(Algorithm::RS256, &random).unwrap_err();
     assert!(matches!(
         misused,
-        ConfigError::Key(KeyError::Algorithm { .. })
+        ConfigError::Key {
+            reason: KeyError::Algorithm { .. }
+        }
     ));
 }
 
@@ -735,7 +760,12 @@ fn secrets_that_somebody_thought_up_are_rejected() {
     ] {
         let rejected = Key::from_secret(Algorithm::HS256, chosen.as_bytes()).unwrap_err();
         assert!(
-            matches!(rejected, ConfigError::Key(KeyError::Weak(_))),
+            matches!(
+                rejected,
+                ConfigError::Key {
+                    reason: KeyError::Weak { .. }
+                }
+            ),
             "{rejected}"
         );
         assert!(Key::insecure_from_chosen_secret(Algorithm::HS256, chosen.as_bytes()).is_ok());
@@ -757,7 +787,12 @@ fn secrets_that_somebody_thought_up_are_rejected() {
         ] {
             let rejected = rejected.unwrap_err();
             assert!(
-                matches!(rejected, ConfigError::Key(KeyError::Weak(_))),
+                matches!(
+                    rejected,
+                    ConfigError::Key {
+                        reason: KeyError::Weak { .. }
+                    }
+                ),
                 "{chosen}: {rejected}"
             );
         }
@@ -1044,7 +1079,12 @@ fn a_pem_key_is_rejected_for_an_algorithm_that_does_not_fit_it() {
     ] {
         let error = Key::from_pem(algorithm, pem.as_bytes()).unwrap_err();
         assert!(
-            matches!(error, ConfigError::Key(KeyError::Algorithm { .. })),
+            matches!(
+                error,
+                ConfigError::Key {
+                    reason: KeyError::Algorithm { .. }
+                }
+            ),
             "{algorithm}: {error}"
         );
     }
@@ -1054,7 +1094,7 @@ fn a_pem_key_is_rejected_for_an_algorithm_that_does_not_fit_it() {
 #[test]
 fn pem_keys_that_cannot_be_used_are_rejected_with_the_reason() {
     let reason = |algorithm, pem: &str| match Key::from_pem(algorithm, pem.as_bytes()) {
-        Err(ConfigError::Key(reason)) => reason,
+        Err(ConfigError::Key { reason }) => reason,
         other => panic!("{other:?}: {pem}"),
     };
     assert!(matches!(
@@ -1063,21 +1103,24 @@ fn pem_keys_that_cannot_be_used_are_rejected_with_the_reason() {
     ));
     assert!(matches!(
         reason(Algorithm::ES256, data!("k256.spki.pem")),
-        KeyError::Unsupported(_)
+        KeyError::Unsupported { .. }
     ));
     assert!(matches!(
         reason(Algorithm::PS256, data!("rsapss.spki.pem")),
-        KeyError::Unsupported(_)
+        KeyError::Unsupported { .. }
     ));
     assert!(matches!(
         reason(Algorithm::ES256, data!("p256.compressed.pem")),
-        KeyError::Format(_)
+        KeyError::Format { .. }
     ));
     let two = [data!("p256.spki.pem"), data!("p256.certificate.pem")].concat();
     let request = data!("p256.certificate.pem").replace("CERTIFICATE", "CERTIFICATE REQUEST");
     let cut = data!("p256.spki.pem").replace("MF", "MG");
     for pem in ["", "no PEM", "-----BEGIN PUBLIC KEY-----", &two, &cut] {
-        assert!(matches!(reason(Algorithm::ES256, pem), KeyError::Format(_)));
+        assert!(matches!(
+            reason(Algorithm::ES256, pem),
+            KeyError::Format { .. }
+        ));
     }
     let broken = data!("p256.spki.pem").replace("END PUBLIC", "END PRIVATE");
     for (pem, words) in [
@@ -1090,13 +1133,13 @@ fn pem_keys_that_cannot_be_used_are_rejected_with_the_reason() {
     }
     assert!(matches!(
         reason(Algorithm::ES256, &request),
-        KeyError::Unsupported(_)
+        KeyError::Unsupported { .. }
     ));
     // The bytes of one form under the label of another.
     let mislabelled = data!("rsa.spki.pem").replace("PUBLIC", "RSA PUBLIC");
     assert!(matches!(
         reason(Algorithm::RS256, &mislabelled),
-        KeyError::Format(_)
+        KeyError::Format { .. }
     ));
     let spki = der(data!("p256.spki.pem"));
     for der in [
@@ -1108,7 +1151,12 @@ fn pem_keys_that_cannot_be_used_are_rejected_with_the_reason() {
     ] {
         let error = Key::from_der(Algorithm::ES256, der).unwrap_err();
         assert!(
-            matches!(error, ConfigError::Key(KeyError::Format(_))),
+            matches!(
+                error,
+                ConfigError::Key {
+                    reason: KeyError::Format { .. }
+                }
+            ),
             "{error}"
         );
     }
@@ -1131,7 +1179,13 @@ fn private_keys_in_pem_are_rejected() {
         let pem = pem::encode(&pem::Pem::new(label, &pkcs8[..]));
         for algorithm in [Algorithm::RS256, Algorithm::ES256] {
             let error = Key::from_pem(algorithm, pem.as_bytes()).unwrap_err();
-            assert_eq!(error, ConfigError::Key(KeyError::Private), "{label}");
+            assert_eq!(
+                error,
+                ConfigError::Key {
+                    reason: KeyError::Private
+                },
+                "{label}"
+            );
         }
     }
     // A private key under the label of a public one, and both forms of it without a label.

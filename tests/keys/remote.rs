@@ -294,8 +294,14 @@ async fn starts_while_the_issuer_is_down_and_recovers() {
         .unwrap_err();
     assert_eq!(
         failed,
-        ConfigError::KeySource(format!("{JWKS}: connection refused"))
+        ConfigError::KeySource {
+            input: JWKS.into(),
+            reason: "connection refused".into(),
+        }
     );
+    let sentence = format!("keys cannot be loaded: {JWKS}: connection refused");
+    assert_eq!(failed.to_string(), sentence);
+    assert_eq!(format!("{failed:?}"), sentence);
 
     let keys = RemoteKeys::jwks(JWKS, network.clone())
         .unwrap()
@@ -731,7 +737,7 @@ fn plain_http_and_odd_urls_are_rejected_before_anything_is_fetched() {
     let keys = RemoteKeys::jwks("https://as.example/jwks", network.clone()).unwrap();
     assert!(matches!(
         keys.connect_lazy(),
-        Err(ConfigError::KeySource(_))
+        Err(ConfigError::KeySource { .. })
     ));
     assert_eq!(network.count(), 0);
 }
@@ -938,7 +944,7 @@ async fn of_a_set_with_too_many_keys_those_are_taken_that_fit() {
     let skipped: Vec<_> = status.skipped.iter().map(ToString::to_string).collect();
     assert_eq!(
         skipped[2..],
-        [r#"key "k256": it is beyond the maximum of 256 keys of a set"#]
+        [r#"key "k256": the set has more than the maximum of 256 keys"#]
     );
 
     let keys = RemoteKeys::jwks(JWKS, network).unwrap().max_keys(0);

@@ -599,7 +599,9 @@ fn a_token_cookie_needs_a_prefix_that_keeps_it_encrypted() {
     ] {
         assert_eq!(
             TokenCookie::new(name, CsrfPolicy::same_origin()).unwrap_err(),
-            ConfigError::CookieName(name.to_owned())
+            ConfigError::CookieName {
+                input: name.to_owned()
+            }
         );
     }
 }
@@ -689,7 +691,9 @@ async fn a_policy_can_trust_the_origin_of_the_page() {
             CsrfPolicy::same_origin()
                 .trusted_origin(origin)
                 .unwrap_err(),
-            ConfigError::Origin(origin.to_owned())
+            ConfigError::Origin {
+                input: origin.to_owned()
+            }
         );
     }
 }
@@ -1110,7 +1114,9 @@ async fn a_cookie_without_a_prefix_has_the_same_rules() {
     for name in ["", "a b", "a=b", "t\u{f6}ken", "a;"] {
         assert_eq!(
             TokenCookie::insecure_unprefixed(name, CsrfPolicy::same_origin()).unwrap_err(),
-            ConfigError::CookieName(name.to_owned())
+            ConfigError::CookieName {
+                input: name.to_owned()
+            }
         );
     }
 }
@@ -1238,7 +1244,9 @@ async fn a_subprotocol_token_opens_no_connection_for_other_sites() {
     for prefix in ["", "bearer ", "bearer,", "b\u{e9}arer.", "a/b"] {
         assert_eq!(
             TokenSubprotocol::new(prefix, CsrfPolicy::same_origin()).unwrap_err(),
-            ConfigError::Subprotocol(prefix.to_owned())
+            ConfigError::Subprotocol {
+                input: prefix.to_owned()
+            }
         );
     }
 }
@@ -1498,7 +1506,7 @@ async fn the_limit_can_be_raised_to_64_kib() {
     let fixture = Fixture::new();
     for bytes in [0, 65_537, usize::MAX] {
         let error = MaxTokenSize::new(bytes).unwrap_err();
-        assert_eq!(error, ConfigError::MaxTokenSize(bytes));
+        assert_eq!(error, ConfigError::MaxTokenSize { input: bytes });
     }
     let largest = MaxTokenSize::new(64 * 1024).unwrap();
     assert!(largest > MaxTokenSize::default());

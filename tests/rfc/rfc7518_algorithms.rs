@@ -300,7 +300,7 @@ fn insists_on_secrets_as_long_as_the_hash() {
             let short = &random[..short];
             let rejected = Key::from_secret(algorithm, short).unwrap_err();
             assert!(
-                matches!(rejected, ConfigError::Key(_)),
+                matches!(rejected, ConfigError::Key { .. }),
                 "{name}: {rejected}"
             );
             assert!(
@@ -390,7 +390,12 @@ fn rejects_secrets_that_somebody_thought_up() {
     ] {
         let rejected = Key::from_secret(Algorithm::HS256, chosen.as_bytes()).unwrap_err();
         assert!(
-            matches!(rejected, ConfigError::Key(KeyError::Weak(_))),
+            matches!(
+                rejected,
+                ConfigError::Key {
+                    reason: KeyError::Weak { .. }
+                }
+            ),
             "{rejected}"
         );
         assert!(!rejected.to_string().contains(&chosen[..6]), "{rejected}");
@@ -416,7 +421,9 @@ fn cannot_use_short_rsa_keys() {
     for vector in short {
         let bits: usize = vector["jwk"]["kid"].as_str().unwrap()[4..].parse().unwrap();
         match from_jwk(&vector["jwk"]) {
-            Err(ConfigError::Key(KeyError::Size { bits: found, .. })) => assert_eq!(found, bits),
+            Err(ConfigError::Key {
+                reason: KeyError::Size { bits: found, .. },
+            }) => assert_eq!(found, bits),
             other => panic!("{bits} bits: {other:?}"),
         }
         let set = json!({"keys": [vector["jwk"], good.jwk()]});
@@ -563,7 +570,12 @@ fn fixes_the_curve_by_the_algorithm() {
             jwk["alg"] = other.as_str().into();
             let rejected = from_jwk(&jwk).unwrap_err();
             assert!(
-                matches!(rejected, ConfigError::Key(KeyError::Algorithm { .. })),
+                matches!(
+                    rejected,
+                    ConfigError::Key {
+                        reason: KeyError::Algorithm { .. }
+                    }
+                ),
                 "{rejected}"
             );
 
@@ -702,7 +714,12 @@ fn verifies_eddsa_with_ed25519_keys_alone() {
         }
         let rejected = from_jwk(&jwk).unwrap_err();
         assert!(
-            matches!(rejected, ConfigError::Key(KeyError::Unsupported(_))),
+            matches!(
+                rejected,
+                ConfigError::Key {
+                    reason: KeyError::Unsupported { .. }
+                }
+            ),
             "{rejected}"
         );
     }
@@ -803,7 +820,12 @@ fn does_not_know_secp256k1() {
 
     let rejected = from_jwk(jwk).unwrap_err();
     assert!(
-        matches!(rejected, ConfigError::Key(KeyError::Unsupported(_))),
+        matches!(
+            rejected,
+            ConfigError::Key {
+                reason: KeyError::Unsupported { .. }
+            }
+        ),
         "{rejected}"
     );
     for name in ["ES256K", "ES256"] {
@@ -882,7 +904,7 @@ fn rejects_ed25519_numbers_out_of_range_and_points_of_small_order() {
             let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(&octets)});
             let rejected = from_jwk(&jwk).unwrap_err();
             assert!(
-                matches!(rejected, ConfigError::Key(_)),
+                matches!(rejected, ConfigError::Key { .. }),
                 "{point}: {rejected}"
             );
         }

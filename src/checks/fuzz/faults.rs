@@ -25,16 +25,16 @@ impl From<&KeyError> for Fault {
         match error {
             KeyError::Algorithm { .. } => Self::Algorithm,
             KeyError::Encryption => Self::Encryption,
-            KeyError::Excess(_) => Self::Excess,
-            KeyError::Format(_) => Self::Form,
+            KeyError::Excess { .. } => Self::Excess,
+            KeyError::Format { .. } => Self::Form,
             KeyError::Member { name, .. } => Self::Member((*name).to_owned()),
-            KeyError::MissingMember(name) => Self::Missing((*name).to_owned()),
+            KeyError::MissingMember { name } => Self::Missing((*name).to_owned()),
             KeyError::Private => Self::Private,
             KeyError::Size { bits, .. } => Self::Size(*bits),
             KeyError::Symmetric => Self::Symmetric,
-            KeyError::Unsupported(what) => Self::Unsupported(what.clone()),
-            KeyError::Usage(_) => Self::Usage,
-            KeyError::Weak(why) => {
+            KeyError::Unsupported { input: what } => Self::Unsupported(what.clone()),
+            KeyError::Usage { .. } => Self::Usage,
+            KeyError::Weak { reason: why } => {
                 let known = WEAKNESSES.iter().find(|weakness| why.contains(**weakness));
                 Self::Weak(known.unwrap_or(&SECRET))
             }

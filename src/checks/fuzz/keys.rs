@@ -33,10 +33,10 @@ pub(super) fn one(read: &Result<Key, ConfigError>, text: &[u8]) {
     let judged = Judged::of(members, Place::Alone);
     match read {
         Ok(key) => judged.confirm(key),
-        Err(ConfigError::Key(error)) => {
+        Err(ConfigError::Key { reason: error }) => {
             let is_true = judged.faults.contains(&error.into())
                 // How random a secret looks is judged by tests of its own.
-                || (judged.is_secret() && matches!(error, KeyError::Weak(_)));
+                || (judged.is_secret() && matches!(error, KeyError::Weak { .. }));
             assert!(is_true, "{error}: {judged:?}");
         }
         Err(other) => panic!("{other}"),
@@ -54,7 +54,7 @@ pub(super) fn set(
         Ok(entries) => entries,
         Err(words) if words.is_empty() => return,
         Err(words) => {
-            let Err(ConfigError::KeySet(reason)) = read else {
+            let Err(ConfigError::KeySet { reason }) = read else {
                 panic!("read, and expected that {words:?}: {read:?}");
             };
             assert!(
@@ -91,7 +91,7 @@ pub(super) fn set(
     let judged: Vec<_> = judged.collect();
     let set = match read {
         Ok(set) => set,
-        Err(ConfigError::KeySet(reason)) => {
+        Err(ConfigError::KeySet { reason }) => {
             assert_eq!(usable, 0, "{reason}: {judged:?}");
             assert_eq!(reason.contains("it has no keys"), entries.is_empty());
             let told = judged.iter().zip(0..8_usize);

@@ -49,19 +49,27 @@ fn text(algorithm: Algorithm, bytes: &[u8]) {
         Err(error) => error,
     };
     unusable(&error);
-    let ConfigError::Key(error) = error else {
+    let ConfigError::Key { reason: error } = error else {
         panic!("{error}");
     };
     let is_true = match &error {
-        KeyError::Format(what) if what.contains("the two characters `\\n`") => text.contains("\\n"),
-        KeyError::Format(what) if what.contains("it has no block") => starts.is_empty(),
-        KeyError::Format(what) if what.contains("its block is broken") => {
+        KeyError::Format { expected: what } if what.contains("the two characters `\\n`") => {
+            text.contains("\\n")
+        }
+        KeyError::Format { expected: what } if what.contains("it has no block") => {
+            starts.is_empty()
+        }
+        KeyError::Format { expected: what } if what.contains("its block is broken") => {
             !starts.is_empty() && plain(&text).is_none()
         }
-        KeyError::Format(what) if what.contains("exactly one block") => starts.len() > 1,
-        KeyError::Format("PEM text") => plain(&text).is_none(),
+        KeyError::Format { expected: what } if what.contains("exactly one block") => {
+            starts.len() > 1
+        }
+        KeyError::Format {
+            expected: "PEM text",
+        } => plain(&text).is_none(),
         KeyError::Private => text.contains("PRIVATE KEY-----"),
-        KeyError::Unsupported(what) if what.starts_with("PEM block ") => {
+        KeyError::Unsupported { input: what } if what.starts_with("PEM block ") => {
             let label = what.trim_start_matches("PEM block ");
             text.contains(&format!("-----BEGIN {label}-----")) && !LABELS.contains(&label)
         }
@@ -73,7 +81,7 @@ fn text(algorithm: Algorithm, bytes: &[u8]) {
                     "RSA PUBLIC KEY" => pkcs1(&der),
                     _ => certificate(&der),
                 };
-                Verdict { algorithm, read }.confirm(Err(ConfigError::Key(error)));
+                Verdict { algorithm, read }.confirm(Err(ConfigError::Key { reason: error }));
             };
         }
     };
@@ -141,7 +149,7 @@ impl Verdict {
             }
             Err(error) => {
                 unusable(&error);
-                let ConfigError::Key(error) = error else {
+                let ConfigError::Key { reason: error } = error else {
                     panic!("{error}");
                 };
                 let is_true = match &self.read {
@@ -152,8 +160,8 @@ impl Verdict {
                         }
                         faults.contains(&Fault::from(&error))
                     }
-                    Seen::Other => matches!(error, KeyError::Unsupported(_)),
-                    Seen::Broken => matches!(error, KeyError::Format(_)),
+                    Seen::Other => matches!(error, KeyError::Unsupported { .. }),
+                    Seen::Broken => matches!(error, KeyError::Format { .. }),
                     Seen::Open => true,
                 };
                 assert!(is_true, "{error}: {self:?}");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Uri;
 use tokio::time::Instant;
 
+use crate::error::rejection::Excerpt;
 use crate::issuer::Issuer;
 use crate::json;
 use crate::keys::source::documents::Documents;
@@ -44,7 +45,7 @@ pub(crate) fn jwks_uri(
     match named {
         Some(named) if named == issuer => {}
         Some(named) => {
-            let named = crate::error::rejection::Excerpt(&named);
+            let named = Excerpt(&named);
             return Err(format!(
                 "metadata is of issuer {named}, expected {issuer:?}"
             ));
@@ -52,8 +53,13 @@ pub(crate) fn jwks_uri(
         None => return Err("metadata has no `issuer`".into()),
     }
     let uri = uri.ok_or("metadata has no `jwks_uri`")?;
-    plain_http.check(&uri)?;
-    Ok(uri.into_owned())
+    match plain_http.check(&uri) {
+        Ok(()) => Ok(uri.into_owned()),
+        Err(expected) => {
+            let uri = Excerpt(&uri);
+            Err(format!("`jwks_uri` is {uri}, expected {expected}"))
+        }
+    }
 }
 
 /// Which places keys may be fetched from by plain http. By https they may be from any.
@@ -65,34 +71,28 @@ pub(crate) enum PlainHttp {
 }
 
 impl PlainHttp {
-    /// Whether keys, or what leads to them, may be fetched from this URL.
-    pub(crate) fn check(self, uri: &str) -> Result<(), String> {
-        let rejected = |expected: &str| {
-            Err(format!(
-                "{} is not usable: expected {expected}",
-                crate::error::rejection::Excerpt(uri)
-            ))
-        };
+    /// Whether keys or metadata may be fetched from this URL. The error says what is expected.
+    pub(crate) fn check(self, uri: &str) -> Result<(), &'static str> {
         let Ok(parsed) = uri.parse::<Uri>() else {
-            return rejected("a URL");
+            return Err("a URL");
         };
         let Some(host) = parsed.host() else {
-            return rejected("an absolute URL");
+            return Err("an absolute URL");
         };
         if parsed
             .authority()
             .is_some_and(|authority| authority.as_str().contains('@'))
         {
-            return rejected("a URL without credentials");
+            return Err("a URL without credentials");
         }
         match (parsed.scheme_str(), self) {
             (Some("https"), _) | (Some("http"), Self::Anywhere) => Ok(()),
             (Some("http"), Self::Loopback) if is_loopback(host) => Ok(()),
-            (Some("http"), Self::Loopback) => {
-                rejected("https, or http to a loopback address (`insecure_plain_http` lifts this)")
-            }
-            (Some("http"), Self::Nowhere) => rejected("https, as the document came by https"),
-            _ => rejected("https, or http to a loopback address"),
+            (Some("http"), Self::Loopback) => Err(
+                "https, or http to a loopback address (`insecure_plain_http` allows other hosts)",
+            ),
+            (Some("http"), Self::Nowhere) => Err("https, because the metadata came by https"),
+            _ => Err("https, or http to a loopback address"),
         }
     }
 

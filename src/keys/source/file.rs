@@ -100,9 +100,11 @@ impl KeyFile {
     /// timers.
     pub fn watch(mut self) -> Result<KeyStore, ConfigError> {
         let began = Instant::now();
-        let content = read_file_in_time(&self.source.path).map_err(ConfigError::KeySource)?;
-        let loaded = self.source.take(&content);
-        let loaded = loaded.map_err(|error| ConfigError::KeySource(error.reason))?;
+        let content = read_file_in_time(&self.source.path);
+        let loaded = content
+            .map_err(|reason| LoadError::new(format!("{}: {reason}", self.source)))
+            .and_then(|content| self.source.take(&content));
+        let loaded = loaded.map_err(|error| error.into_config_error(&self.source))?;
         self.start(Start::Loaded(loaded, began))
     }
 
@@ -189,7 +191,7 @@ impl FileSource {
         let outcome = reading.await;
         self.reading = None;
         let content = outcome.map_err(|error| LoadError::new(format!("{self}: {error}")))?;
-        content.map_err(LoadError::new)
+        content.map_err(|reason| LoadError::new(format!("{self}: {reason}")))
     }
 
     fn take(&mut self, content: &[u8]) -> Result<Loaded, LoadError> {

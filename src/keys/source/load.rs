@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::error::config::ConfigError;
 use crate::keys::set::KeySet;
 
 /// Where keys come from.
@@ -62,6 +63,18 @@ impl LoadError {
         Self {
             reason: reason.into(),
             retry_after: None,
+        }
+    }
+
+    /// The same as an error of the start. A reason that begins with the name of the source does not
+    /// repeat it.
+    pub(crate) fn into_config_error(self, source: &impl fmt::Display) -> ConfigError {
+        let input = source.to_string();
+        let reason = self.reason.strip_prefix(&input);
+        let reason = reason.and_then(|reason| reason.strip_prefix(": "));
+        ConfigError::KeySource {
+            reason: reason.unwrap_or(&self.reason).to_owned(),
+            input,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Keys in files and environment variables, read at the start.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -156,7 +155,9 @@ impl KeyFormat {
             Form::Base64Secret(algorithm) => Key::from_secret(algorithm, &base64_secret(content)?)?,
             Form::HexSecret(algorithm) => {
                 let secret = from_hex(&without_spaces(content));
-                let secret = secret.ok_or(KeyError::Format("a secret in hexadecimal digits"))?;
+                let secret = secret.ok_or(KeyError::Format {
+                    expected: "a secret in hexadecimal digits",
+                })?;
                 Key::from_secret(algorithm, &secret)?
             }
         };
@@ -178,10 +179,14 @@ impl KeyStore {
     /// seconds is an error too.
     pub fn from_file(path: impl AsRef<Path>, format: &KeyFormat) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let content = read_file_in_time(path).map_err(ConfigError::KeySource)?;
+        let unusable = |reason| ConfigError::KeySource {
+            input: path.display().to_string(),
+            reason,
+        };
+        let content = read_file_in_time(path).map_err(unusable)?;
         let set = format.read(&content);
         set.map(Self::from)
-            .map_err(|error| unusable(&path.display(), &error))
+            .map_err(|error| unusable(error.to_string()))
     }
 
     /// A store with the keys in this environment variable, or in the file that the variable of the
@@ -204,12 +209,16 @@ impl KeyStore {
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, ConfigError> {
         let by_file = format!("{name}_FILE");
+        let unusable = |reason| ConfigError::KeySource {
+            input: format!("variable {name}"),
+            reason,
+        };
         let content = match (variable(name), variable(&by_file)) {
             (Some(content), None) => Zeroizing::new(content.into_encoded_bytes()),
             (None, Some(path)) => return Self::from_file(Path::new(&path), format),
             (found, _) => {
                 let what = if found.is_some() { "both" } else { "neither" };
-                return Err(ConfigError::KeySource(format!(
+                return Err(unusable(format!(
                     "expected one of the variables {name} and {by_file}, found {what}"
                 )));
             }
@@ -220,15 +229,15 @@ impl KeyStore {
             _ => format.read(&content),
         };
         set.map(Self::from)
-            .map_err(|error| unusable(&format_args!("variable {name}"), &error))
+            .map_err(|error| unusable(error.to_string()))
     }
 }
 
-/// As [`read_file`], for at most [`READ_TIMEOUT`]: a file system that hangs keeps one thread.
+/// Same as [`read_file`], with a timeout of [`READ_TIMEOUT`]. A file system that hangs blocks one
+/// thread.
 pub(crate) fn read_file_in_time(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let owned = path.to_owned();
-    let content = within(READ_TIMEOUT, move || read_file(&owned));
-    content.unwrap_or_else(|reason| Err(format!("{}: {reason}", path.display())))
+    within(READ_TIMEOUT, move || read_file(&owned))?
 }
 
 /// What `work` gives on a thread of its own, or why there is no result within the limit.
@@ -247,11 +256,10 @@ fn within<T: Send + 'static>(
     })
 }
 
-/// The content of a file of reasonable size.
+/// Reads a file of at most [`MAX_FILE`] bytes. Returns the reason if that fails.
 pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let failed = |reason: &dyn fmt::Display| format!("{}: {reason}", path.display());
-    let content = read_regular_file(path, MAX_FILE).map_err(|error| failed(&error))?;
-    content.ok_or_else(|| failed(&format_args!("longer than {MAX_FILE} bytes")))
+    let content = read_regular_file(path, MAX_FILE).map_err(|error| error.to_string())?;
+    content.ok_or_else(|| format!("longer than {MAX_FILE} bytes"))
 }
 
 /// The content of a regular file; `None` if it is longer than `longest` bytes.
@@ -302,10 +310,6 @@ pub(crate) fn read_regular_file(
     Ok(Some(content))
 }
 
-fn unusable(source: &dyn fmt::Display, error: &ConfigError) -> ConfigError {
-    ConfigError::KeySource(format!("{source}: {error}"))
-}
-
 /// A random secret of octets that ends as a line does keeps its end: it is hardly ever text.
 fn without_line_end(content: &[u8]) -> &[u8] {
     if std::str::from_utf8(content).is_err() {
@@ -322,7 +326,9 @@ fn base64_secret(content: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let unpadded = unpadded.strip_suffix(b"=").unwrap_or(unpadded);
     let secret =
         from_base64(&STANDARD_NO_PAD, unpadded).or_else(|| from_base64(&URL_SAFE_NO_PAD, unpadded));
-    secret.ok_or(KeyError::Format("a secret in base64 or base64url"))
+    secret.ok_or(KeyError::Format {
+        expected: "a secret in base64 or base64url",
+    })
 }
 
 fn without_spaces(content: &[u8]) -> Zeroizing<Vec<u8>> {
@@ -385,13 +391,13 @@ mod tests {
         assert!(from(&[("JWT_SECRET", SECRET)]).is_ok());
         assert_eq!(
             from(&[]).unwrap_err(),
-            "keys cannot be loaded: expected one of the variables JWT_SECRET and JWT_SECRET_FILE, \
-             found neither"
+            "keys cannot be loaded: variable JWT_SECRET: expected one of the variables JWT_SECRET and \
+             JWT_SECRET_FILE, found neither"
         );
         assert_eq!(
             from(&[("JWT_SECRET", SECRET), ("JWT_SECRET_FILE", "/none")]).unwrap_err(),
-            "keys cannot be loaded: expected one of the variables JWT_SECRET and JWT_SECRET_FILE, \
-             found both"
+            "keys cannot be loaded: variable JWT_SECRET: expected one of the variables JWT_SECRET and \
+             JWT_SECRET_FILE, found both"
         );
         let missing = from(&[("JWT_SECRET_FILE", "/no/such/file")]).unwrap_err();
         assert!(missing.contains("/no/such/file: "), "{missing}");

@@ -18,7 +18,7 @@ impl KeyStore {
     ///
     /// As [`RemoteKeys::jwks`]; also [`ConfigError::KeySource`] if there can be no TLS here.
     pub fn remote(jwks_uri: &str) -> Result<RemoteKeys, ConfigError> {
-        RemoteKeys::jwks(jwks_uri, own_client()?)
+        RemoteKeys::jwks(jwks_uri, own_client(jwks_uri)?)
     }
 
     /// Keys of the set that the issuer's metadata name, fetched as in [`remote`](Self::remote).
@@ -41,7 +41,7 @@ impl KeyStore {
     /// # }
     /// ```
     pub fn discover(issuer: &Issuer) -> Result<RemoteKeys, ConfigError> {
-        RemoteKeys::discover(issuer, own_client()?)
+        RemoteKeys::discover(issuer, own_client(issuer.as_str())?)
     }
 
     /// Keys of the set that the metadata at this URL name, which must be of this issuer. Fetched as
@@ -51,10 +51,13 @@ impl KeyStore {
     ///
     /// As [`RemoteKeys::metadata`]; also [`ConfigError::KeySource`] if there can be no TLS here.
     pub fn metadata(metadata_uri: &str, issuer: &Issuer) -> Result<RemoteKeys, ConfigError> {
-        RemoteKeys::metadata(metadata_uri, issuer, own_client()?)
+        RemoteKeys::metadata(metadata_uri, issuer, own_client(metadata_uri)?)
     }
 }
 
-fn own_client() -> Result<impl Fetch, ConfigError> {
-    client::client().map_err(|error| ConfigError::KeySource(error.to_string()))
+fn own_client(source: &str) -> Result<impl Fetch + use<>, ConfigError> {
+    client::client().map_err(|error| ConfigError::KeySource {
+        input: source.to_owned(),
+        reason: error.to_string(),
+    })
 }

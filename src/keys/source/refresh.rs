@@ -52,7 +52,10 @@ pub(crate) struct Refresher {
 ///
 /// [`ConfigError::KeySource`] outside of a tokio runtime, and in one without timers.
 pub(crate) fn runtime_for(source: &impl Load) -> Result<Handle, ConfigError> {
-    let unusable = |reason| ConfigError::KeySource(format!("{source}: {reason}"));
+    let unusable = |reason: &str| ConfigError::KeySource {
+        input: source.to_string(),
+        reason: reason.to_owned(),
+    };
     let runtime = Handle::try_current()
         .map_err(|_| unusable("expected to be called inside of a tokio runtime"))?;
     // Tokio has no other way to ask.

@@ -85,9 +85,8 @@ impl RemoteKeys {
     pub fn discover(issuer: &Issuer, fetch: impl Fetch) -> Result<Self, ConfigError> {
         url(issuer.as_str())?;
         let places = discovery::metadata_uris(issuer.as_str()).ok_or_else(|| {
-            ConfigError::KeySource(format!(
-                "issuer {issuer} has no metadata: expected a URL without query"
-            ))
+            let reason = "expected a URL without query, from which the URL of its metadata follows";
+            unusable(issuer.as_str(), reason.into())
         })?;
         let name = issuer.to_string();
         let discovery = Discovery::new(issuer.clone(), places.into());
@@ -286,7 +285,7 @@ impl RemoteKeys {
             schedule.end_of_new(&self.source, began, &loaded)?;
             Ok(loaded)
         });
-        let reason = match loaded {
+        let error = match loaded {
             Ok(loaded) => {
                 self.source.keep();
                 if let Some(saving) = &mut self.source.saving {
@@ -294,7 +293,7 @@ impl RemoteKeys {
                 }
                 return self.start(Start::Loaded(loaded, began));
             }
-            Err(error) => error.reason,
+            Err(error) => error,
         };
         let kept = match self.source.boot_keys() {
             Some(kept) => kept.load().await,
@@ -302,7 +301,7 @@ impl RemoteKeys {
         };
         match kept {
             Some((set, rest)) => self.start(Start::Kept(set, rest)),
-            None => Err(ConfigError::KeySource(reason)),
+            None => Err(error.into_config_error(&self.source)),
         }
     }
 
@@ -466,7 +465,7 @@ impl RemoteSource {
     fn check_places(&self) -> Result<(), ConfigError> {
         let check = |place: &str| {
             let checked = self.plain_http.check(place);
-            checked.map_err(ConfigError::KeySource)
+            checked.map_err(|expected| unusable(place, format!("expected {expected}")))
         };
         match &self.origin {
             Origin::KeySet(uri) => check(uri),
@@ -490,7 +489,14 @@ impl RemoteSource {
 /// A URL by which documents can be fetched at all; whether by plain http is said later.
 fn url(uri: &str) -> Result<(), ConfigError> {
     let checked = PlainHttp::Anywhere.check(uri);
-    checked.map_err(ConfigError::KeySource)
+    checked.map_err(|expected| unusable(uri, format!("expected {expected}")))
+}
+
+fn unusable(source: &str, reason: String) -> ConfigError {
+    ConfigError::KeySource {
+        input: source.to_owned(),
+        reason,
+    }
 }
 
 /// Without these a zero is a storm of requests.
