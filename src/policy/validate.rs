@@ -98,13 +98,12 @@ fn check(
     check_audience(&trust.audience, claims)?;
     check_times(claims, &trust.rules, now)?;
     check_required(claims, &trust.rules)?;
-    if claims.is_bound() {
-        return Err(Rejection::because(
+    claims.confirmation().map_or(Ok(()), |confirmation| {
+        Err(Rejection::because(
             RejectionKind::BindingMismatch,
-            "token is bound to a key or certificate (`cnf`), and the binding is not checked here",
-        ));
-    }
-    Ok(())
+            format!("token is bound to {confirmation}, and the binding is not checked here"),
+        ))
+    })
 }
 
 /// RFC 8725, sections 3.11 and 3.12; RFC 9068, section 4.

@@ -4,6 +4,7 @@ use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::json::Raw;
+use crate::token::confirmation::Confirmation;
 use crate::token::text::{Collector, Span};
 
 /// What one pass finds.
@@ -31,7 +32,7 @@ pub(super) struct Found {
     pub(super) role_claims: u8,
     pub(super) realm_access: Option<Span>,
     pub(super) resource_access: Option<Span>,
-    pub(super) is_bound: bool,
+    pub(super) confirmation: Option<Confirmation>,
     pub(super) says_client: bool,
     /// A claim that restricts nothing and has another type than its specification gives it.
     pub(super) odd_claim: Option<Lenient>,
@@ -157,7 +158,7 @@ impl Found {
             }
             "realm_access" => self.realm_access = Some(Span::of(value)),
             "resource_access" => self.resource_access = Some(Span::of(value)),
-            "cnf" => self.is_bound = true,
+            "cnf" => self.confirmation = Some(Confirmation::read(value, texts)),
             "idtyp" => self.says_client |= value.string().is_some_and(|kind| kind == "app"),
             "gty" => {
                 self.says_client |= value

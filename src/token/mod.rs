@@ -2,6 +2,7 @@
 //! signature.
 
 pub(crate) mod compact;
+pub(crate) mod confirmation;
 mod found;
 pub(crate) mod header;
 pub(crate) mod known_headers;

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use crate::clock::NumericDate;
 use crate::error::rejection::Rejection;
 use crate::json::{self, Raw};
+use crate::token::confirmation::Confirmation;
 use crate::token::found::{Found, Lenient, Mark};
 use crate::token::malformed::malformed;
 use crate::token::text::{Collector, Names, Span, Spans};
@@ -216,9 +217,9 @@ impl Registered {
         self.found.resource_access
     }
 
-    /// `cnf` is there: the token is bound to a key.
-    pub(crate) fn is_bound(&self) -> bool {
-        self.found.is_bound
+    /// `cnf`: what the token is bound to.
+    pub(crate) fn confirmation(&self) -> Option<Confirmation> {
+        self.found.confirmation
     }
 
     /// `idtyp` or `gty` say that the client acts for itself.

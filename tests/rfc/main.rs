@@ -14,6 +14,7 @@ mod rfc6750_credentials;
 mod rfc7515_parsing;
 mod rfc7518_algorithms;
 mod rfc7519_claims;
+mod rfc7800_confirmation;
 mod rfc8725_attacks;
 mod rfc9068_profile;
 mod vectors;
