@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use serde::de::DeserializeOwned;
 
 use crate::claims::Claims;
-use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::request;
 use crate::request::TokenSource;
@@ -52,13 +51,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static, R> Shared<C, R> {
         }
         let core = self.verifier.core();
         match request::read(request, &self.settings.source, core.settings.max_token_size) {
-            Ok(Some(credentials)) => match self.verifier.start(credentials)? {
+            Ok(Some(presented)) => match self.verifier.start(presented)? {
                 Verdict::Accepted(claims) => Ok(Admission::Accepted(claims)),
                 Verdict::Waiting(wait, _) => Ok(Admission::Waiting(wait)),
             },
             Ok(None) if self.settings.is_optional => Ok(Admission::Anonymous),
-            Ok(None) => Err(Rejection::of(RejectionKind::MissingCredentials))
-                .inspect_err(|rejection| core.report(rejection)),
+            Ok(None) => {
+                Err(request::missing(request)).inspect_err(|rejection| core.report(rejection))
+            }
             Err(rejection) => Err(rejection).inspect_err(|rejection| core.report(rejection)),
         }
     }

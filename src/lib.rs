@@ -88,6 +88,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admission;
+mod binding;
 mod bytes;
 pub mod cache;
 #[cfg(any(test, feature = "_fuzz"))]

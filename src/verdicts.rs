@@ -8,7 +8,6 @@ use crate::cache::{Cache, Entry, Grow, Growth, Lifetime, TokenCache};
 use crate::claims::Claims;
 use crate::clock::NumericDate;
 use crate::policy::{Policy, Trust, validate};
-use crate::request::Credentials;
 use crate::token::compact::{Attestation, Signer};
 
 /// The verdicts of one verifier.
@@ -38,7 +37,7 @@ impl Verdicts {
 
     /// The claims of a token that was accepted before and is still valid, and the trust under which
     /// it was accepted.
-    pub(crate) fn recall<'p>(
+    pub(crate) fn find<'p>(
         &self,
         token: &[u8],
         policy: &'p Policy,
@@ -55,7 +54,7 @@ impl Verdicts {
     /// by `read_own` before, so that there is room for them.
     pub(crate) fn remember(
         &self,
-        token: &Credentials<'_>,
+        token: &[u8],
         claims: &mut Claims,
         read_own: fn(&Claims),
         trust: &Trust,
@@ -83,7 +82,6 @@ impl Verdicts {
         };
         let weight = Cache::<Accepted>::weight().saturating_add(claims.weight());
         let accepted = Accepted(claims.clone());
-        let token = token.octets();
         self.cache
             .put(token, now, lifetime, generation, accepted, weight);
     }

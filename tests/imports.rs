@@ -26,7 +26,7 @@ const FLOORS: &[&[&str]] = &[
     // Claims are made of what the policy has judged, and of nothing else.
     &["claims"],
     &["reports", "revocation", "scope"],
-    &["reject"],
+    &["binding", "reject"],
     &["verdicts"],
     &["verifier"],
     &["require"],

@@ -48,7 +48,7 @@ proptest! {
         let value = format!("{scheme}{space}{token}");
         let found = request::parse_authorization(value.as_bytes(), MaxTokenSize::default()).unwrap().unwrap();
         prop_assert!(found.flaw().is_none());
-        prop_assert_eq!(found.octets(), token.as_bytes());
+        prop_assert_eq!(found.bytes(), token.as_bytes());
     }
 
     #[test]
@@ -77,7 +77,7 @@ proptest! {
         let request = http::Request::get(format!("/?x=1&access_token={value}&y=%zz")).body(()).unwrap();
         let source = TokenSource::header().insecure_with_query();
         let found = request::read(&request, &source, MaxTokenSize::default()).unwrap().unwrap();
-        prop_assert_eq!(found.octets(), token.as_bytes());
+        prop_assert_eq!(found.token(), token.as_bytes());
         prop_assert!(request::read(&request, &TokenSource::header(), MaxTokenSize::default()).unwrap().is_none());
     }
 
@@ -94,7 +94,7 @@ proptest! {
         let with = |line: String| http::Request::get("/").header("cookie", line).body(()).unwrap();
         let request = with(format!("{before}__Host-t={token}{after}"));
         let found = request::read(&request, &source, MaxTokenSize::default()).unwrap().unwrap();
-        prop_assert_eq!(found.octets(), token.as_bytes());
+        prop_assert_eq!(found.token(), token.as_bytes());
         let twice = with(format!("{before}__Host-t={token}; __Host-t={token}{after}"));
         prop_assert!(request::read(&twice, &source, MaxTokenSize::default()).is_err());
         let other = with(format!("{before}__host-t={token}{after}"));

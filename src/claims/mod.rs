@@ -128,6 +128,8 @@ pub(crate) struct Token {
     own: TypeMap,
     registered: Registered,
     is_client: bool,
+    /// Whether the token has `cnf`. Each request asks, and reads the basis next to it anyway.
+    is_bound: bool,
     basis: Basis,
     /// The bytes of own claims.
     growth: Growth,
@@ -141,12 +143,18 @@ impl Claims {
         let (registered, is_client, attestation, trust) = validated.into_parts();
         Self::of_token(Arc::new(Token {
             own: TypeMap::default(),
+            is_bound: registered.confirmation().is_some(),
             registered,
             is_client,
             basis: Basis::new(trust, attestation),
             growth: Growth::new(),
             clock: Arc::clone(clock),
         }))
+    }
+
+    /// Whether the token is bound to something that must be proved.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.token.is_bound
     }
 
     /// The basis of the verdict on the token.
@@ -439,6 +447,7 @@ impl Token {
             own: TypeMap::default(),
             registered: self.registered.clone(),
             is_client: self.is_client,
+            is_bound: self.is_bound,
             basis: self.basis.clone(),
             growth: Growth::new(),
             clock: Arc::clone(&self.clock),

@@ -1,5 +1,5 @@
-//! The claims against the policy: the same checks first without trust, to refuse a hopeless token
-//! before its signature costs anything, then as decisions on the authentic payload.
+//! Validates the claims against the policy. The same checks run twice: on the untrusted claims, to
+//! reject a token before its signature is checked, and then on the authentic claims.
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ pub(crate) fn trusts_of<'p>(
     Ok((first, trusts.next().is_some()))
 }
 
-/// Refuses what no signature could save.
-pub(crate) fn reject_hopeless(
+/// Rejects a token that no signature could make valid.
+pub(crate) fn reject_early(
     token: &Unverified<'_>,
     trust: &Trust,
     now: NumericDate,
@@ -97,13 +97,7 @@ fn check(
     check_type(typ, claims, &trust.rules)?;
     check_audience(&trust.audience, claims)?;
     check_times(claims, &trust.rules, now)?;
-    check_required(claims, &trust.rules)?;
-    claims.confirmation().map_or(Ok(()), |confirmation| {
-        Err(Rejection::because(
-            RejectionKind::BindingMismatch,
-            format!("token is bound to {confirmation}, and the binding is not checked here"),
-        ))
-    })
+    check_required(claims, &trust.rules)
 }
 
 /// RFC 8725, sections 3.11 and 3.12; RFC 9068, section 4.

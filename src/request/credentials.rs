@@ -1,4 +1,4 @@
-//! What is offered as a token, before anything is known of it.
+//! [`Credentials`]: a token that was presented, before it is read.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,17 +6,19 @@ use std::fmt;
 use crate::bytes;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
-use crate::request::{BEARER, malformed};
+use crate::request::malformed;
+use crate::request::scheme::Scheme;
 use crate::token::limits::MaxTokenSize;
 
-/// What is offered as a token: bytes of which nothing is known but that they are not too many.
+/// A token that was presented. Only its length has been checked.
 ///
-/// Whether they are the characters of a credential is asked when they turn out to be no token:
-/// each character of a token is looked at anyway, and most credentials are one.
+/// The characters are checked by [`flaw`](Self::flaw) after the text has turned out not to be a JWT.
+/// Reading a JWT checks each character anyway, so a good token costs no second pass.
 #[derive(Clone)]
 pub(crate) struct Credentials<'r> {
+    scheme: Scheme,
     bytes: Cow<'r, [u8]>,
-    /// They came with a request, whose grammar they have to keep.
+    /// They came with a request and must keep its grammar.
     is_of_request: bool,
 }
 
@@ -24,48 +26,70 @@ impl<'r> Credentials<'r> {
     /// A token that did not come with a request.
     pub(crate) fn of_text(token: &'r str) -> Self {
         Self {
+            scheme: Scheme::Bearer,
             bytes: Cow::Borrowed(token.as_bytes()),
             is_of_request: false,
         }
     }
 
     pub(super) fn of_request(
+        scheme: Scheme,
         bytes: impl Into<Cow<'r, [u8]>>,
-        largest: MaxTokenSize,
+        max_size: MaxTokenSize,
     ) -> Result<Self, Rejection> {
         let credentials = Self {
+            scheme,
             bytes: bytes.into(),
             is_of_request: true,
         };
-        credentials.fit(largest)?;
+        credentials.check_size(max_size)?;
         Ok(credentials)
     }
 
-    /// Asks whether they are not too many.
-    pub(crate) fn fit(&self, largest: MaxTokenSize) -> Result<(), Rejection> {
+    /// A bearer token from a place that has no scheme.
+    pub(super) fn bearer(
+        bytes: impl Into<Cow<'r, [u8]>>,
+        max_size: MaxTokenSize,
+    ) -> Result<Self, Rejection> {
+        Self::of_request(Scheme::Bearer, bytes, max_size)
+    }
+
+    pub(crate) fn check_size(&self, max_size: MaxTokenSize) -> Result<(), Rejection> {
         let kind = if self.is_of_request {
             RejectionKind::MalformedRequest
         } else {
             RejectionKind::MalformedToken
         };
-        if self.bytes.len() > largest.bytes() {
-            return Err(too_long(kind, "token", self.bytes.len(), largest));
+        if self.bytes.len() > max_size.bytes() {
+            return Err(too_long(kind, "token", self.bytes.len(), max_size));
         }
         Ok(())
     }
 
-    pub(crate) fn octets(&self) -> &[u8] {
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    pub(crate) fn into_owned(self) -> Credentials<'static> {
+    pub(super) fn borrowed(&self) -> Credentials<'_> {
         Credentials {
+            bytes: Cow::Borrowed(&self.bytes),
+            ..*self
+        }
+    }
+
+    pub(super) fn into_owned(self) -> Credentials<'static> {
+        Credentials {
+            scheme: self.scheme,
             bytes: Cow::Owned(self.bytes.into_owned()),
             is_of_request: self.is_of_request,
         }
     }
 
-    /// What makes the request malformed, if these are no `token68` (RFC 9110, section 11.2).
+    /// The rejection of the request if the token is not a `token68` (RFC 9110, section 11.2).
     pub(crate) fn flaw(&self) -> Option<Rejection> {
         if !self.is_of_request {
             return None;
@@ -76,18 +100,13 @@ impl<'r> Credentials<'r> {
         if !bare.is_empty() && bytes::all(bare, is_legal) {
             return None;
         }
-        let (start, rest) = self
-            .bytes
-            .split_at_checked(BEARER.len())
-            .unwrap_or_default();
+        let scheme = Scheme::split(&self.bytes).map(|(scheme, _)| scheme);
         Some(malformed(match &*self.bytes {
             [] => "request has a place for a token with nothing in it",
-            _ if start.eq_ignore_ascii_case(BEARER) && matches!(rest, [b' ', ..]) => {
-                "scheme `Bearer` stands twice before the token"
-            }
+            _ if scheme == Some(Scheme::Bearer) => "scheme `Bearer` stands twice before the token",
             [b'"', ..] => "token is in quotation marks",
             [b'{', ..] => "token is JSON text: a JWT has the compact form alone",
-            octets if !octets.is_ascii() => "token is not ASCII",
+            bytes if !bytes.is_ascii() => "token is not ASCII",
             _ => "credentials are not one token",
         }))
     }
@@ -100,24 +119,24 @@ impl fmt::Debug for Credentials<'_> {
     }
 }
 
-/// The rejection of what is longer than the setting allows, which it names.
+/// The rejection of a text that is longer than the setting allows. It names the setting.
 pub(super) fn too_long(
     kind: RejectionKind,
     what: &str,
     length: usize,
-    largest: MaxTokenSize,
+    max_size: MaxTokenSize,
 ) -> Rejection {
-    let largest = largest.bytes();
+    let max_size = max_size.bytes();
     Rejection::because(
         kind,
         format!(
-            "{what} is too long: {length} bytes, and at most {largest} are read (see `JwtAuth::max_token_size`)"
+            "{what} is too long: {length} bytes, and at most {max_size} are read (see `JwtAuth::max_token_size`)"
         ),
     )
 }
 
-/// Whether a byte is one of `token68` before its padding.
+/// Whether a byte may be in a `token68` before its padding.
 fn is_legal(byte: u8) -> bool {
-    // Letters of either case, then digits with `-`, `.` and `/`, which stand before them.
+    // Letters of either case, then the range `-./0123456789`.
     (byte | 0x20).is_ascii_lowercase() || matches!(byte, b'-'..=b'9' | b'_' | b'~' | b'+')
 }

@@ -7,10 +7,11 @@ use http::header::{
     CONNECTION, HOST, HeaderName, ORIGIN, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Uri};
 
 use crate::bytes;
 use crate::error::config::ConfigError;
+use crate::request::presented::Head;
 
 /// The sites that may make requests whose token is in a cookie or in a WebSocket subprotocol.
 ///
@@ -79,12 +80,9 @@ impl CsrfPolicy {
         })
     }
 
-    pub(super) fn allows<B>(&self, request: &Request<B>) -> bool {
-        let headers = request.headers();
-        let is_safe = matches!(
-            *request.method(),
-            Method::GET | Method::HEAD | Method::OPTIONS
-        );
+    pub(super) fn allows(&self, head: &Head<'_>) -> bool {
+        let headers = head.headers;
+        let is_safe = matches!(*head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         if is_safe && !upgrades(headers) {
             return true;
         }
@@ -97,7 +95,7 @@ impl CsrfPolicy {
             (Some(origin), _) if is_named(origin) => true,
             (_, Some(site)) => matches!(site, b"same-origin" | b"none"),
             (Some(origin), None) => {
-                let host = match request.uri().authority() {
+                let host = match head.uri.authority() {
                     Some(authority) => Some(authority.as_str().as_bytes()),
                     None => only(headers, &HOST).unwrap_or_default(),
                 };

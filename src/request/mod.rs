@@ -5,6 +5,8 @@ mod conceal;
 mod credentials;
 mod csrf;
 mod places;
+mod presented;
+mod scheme;
 mod source;
 
 use http::Request;
@@ -16,43 +18,69 @@ use crate::token::limits::MaxTokenSize;
 pub(crate) use conceal::conceal;
 pub(crate) use credentials::Credentials;
 pub use csrf::CsrfPolicy;
+use places::known_scheme;
 #[cfg(any(test, feature = "_fuzz"))]
 pub(crate) use places::parse_authorization;
+use presented::Head;
+pub(crate) use presented::{Kept, Presented};
 pub use source::{TokenCookie, TokenSource, TokenSubprotocol};
 
-/// The only credential of a request; `None` if it has no credential that is understood here.
+/// Reads what a request presents. `None` if it has no token in a place and under a scheme that are
+/// accepted here.
 pub(crate) fn read<'r, B>(
     request: &'r Request<B>,
     source: &TokenSource,
-    largest: MaxTokenSize,
+    max_size: MaxTokenSize,
+) -> Result<Option<Presented<'r>>, Rejection> {
+    let head = Head::of(request);
+    let credentials = credentials(head, source, max_size)?;
+    Ok(credentials.map(|credentials| Presented::new(credentials, head)))
+}
+
+/// The rejection of a request for which [`read`] has found nothing.
+pub(crate) fn missing<B>(request: &Request<B>) -> Rejection {
+    match known_scheme(request.headers()) {
+        Some(scheme) if !scheme.is_accepted() => Rejection::because(
+            RejectionKind::MissingCredentials,
+            "request has no bearer token: its token has the scheme `DPoP`, and DPoP proofs are not checked here",
+        ),
+        _ => Rejection::of(RejectionKind::MissingCredentials),
+    }
+}
+
+/// The only credentials of a request.
+fn credentials<'r>(
+    head: Head<'r>,
+    source: &TokenSource,
+    max_size: MaxTokenSize,
 ) -> Result<Option<Credentials<'r>>, Rejection> {
-    let headers = request.headers();
-    let authorization = places::authorization(headers, largest)?;
+    let headers = head.headers;
+    let authorization = places::authorization(headers, max_size)?;
     if source.is_authorization_alone() {
         return Ok(authorization);
     }
     // A malformed token here is reported before other places are read.
     let mut found = authorization.map(places::checked).transpose()?;
     for name in &source.headers {
-        found = one_of(found, places::header(headers, name, largest)?)?;
+        found = one_of(found, places::header(headers, name, max_size)?)?;
     }
     if let Some(subprotocol) = &source.subprotocol {
-        let token = places::subprotocol(headers, &subprotocol.prefix, largest)?;
-        if token.is_some() && !subprotocol.csrf.allows(request) {
+        let token = places::subprotocol(headers, &subprotocol.prefix, max_size)?;
+        if token.is_some() && !subprotocol.csrf.allows(&head) {
             return Err(cross_site("token came in a handshake of another origin"));
         }
         found = one_of(found, token)?;
     }
-    // Another site can make a browser send a cookie, but none of the tokens above. So the cookie is
-    // ignored if there is another token.
+    // Another site can make a browser send a cookie, but no token in the places above. So the cookie
+    // is ignored if there is another token.
     let cookie = source.cookie.as_ref().filter(|_| found.is_none());
     if source.is_query_on {
-        let query = request.uri().query().unwrap_or_default();
-        found = one_of(found, places::query(query, largest)?)?;
+        let query = head.uri.query().unwrap_or_default();
+        found = one_of(found, places::query(query, max_size)?)?;
     }
     if let Some(cookie) = cookie {
-        let token = places::cookie(headers, &cookie.name, largest)?;
-        if token.is_some() && !cookie.csrf.allows(request) {
+        let token = places::cookie(headers, &cookie.name, max_size)?;
+        if token.is_some() && !cookie.csrf.allows(&head) {
             return Err(cross_site(
                 "token came in a cookie with an unsafe request of another origin",
             ));
@@ -79,5 +107,3 @@ fn malformed(reason: &'static str) -> Rejection {
 fn cross_site(reason: &'static str) -> Rejection {
     Rejection::because(RejectionKind::CrossSiteRequest, reason)
 }
-
-const BEARER: &[u8] = b"Bearer";

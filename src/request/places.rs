@@ -1,4 +1,4 @@
-//! The places of a request that have a token, one function for each.
+//! The places of a request where a token may be, one function for each.
 
 use std::borrow::Cow;
 
@@ -9,13 +9,14 @@ use crate::bytes;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::request::credentials::{Credentials, too_long};
-use crate::request::{BEARER, malformed};
+use crate::request::malformed;
+use crate::request::scheme::Scheme;
 use crate::token::limits::MaxTokenSize;
 
 type Found<'r> = Result<Option<Credentials<'r>>, Rejection>;
 
 /// RFC 9110, section 11.6.2, and RFC 6750, section 2.1.
-pub(super) fn authorization(headers: &HeaderMap, largest: MaxTokenSize) -> Found<'_> {
+pub(super) fn authorization(headers: &HeaderMap, max_size: MaxTokenSize) -> Found<'_> {
     let mut lines = headers.get_all(AUTHORIZATION).into_iter();
     let Some(line) = lines.next() else {
         return Ok(None);
@@ -23,34 +24,33 @@ pub(super) fn authorization(headers: &HeaderMap, largest: MaxTokenSize) -> Found
     if lines.next().is_some() {
         return Err(malformed("request has two `Authorization` headers"));
     }
-    parse_authorization(line.as_bytes(), largest)
+    parse_authorization(line.as_bytes(), max_size)
 }
 
-/// The bearer token in the value of an `Authorization` header; `None` for another scheme.
-pub(crate) fn parse_authorization(value: &[u8], largest: MaxTokenSize) -> Found<'_> {
-    if value.len() > largest.bytes().saturating_add(SCHEME_ROOM) {
+/// The token in the value of an `Authorization` header. `None` if its scheme is not accepted.
+pub(crate) fn parse_authorization(value: &[u8], max_size: MaxTokenSize) -> Found<'_> {
+    if value.len() > max_size.bytes().saturating_add(SCHEME_ROOM) {
         let kind = RejectionKind::MalformedRequest;
         let length = value.len();
-        return Err(too_long(kind, "`Authorization` header", length, largest));
+        return Err(too_long(kind, "`Authorization` header", length, max_size));
     }
     let value = bytes::trimmed(value);
-    match behind_scheme(value) {
-        Some(token) => Credentials::of_request(token, largest).map(Some),
-        None => other_scheme(value).map(|()| None),
+    match Scheme::split(value) {
+        Some((scheme, token)) if scheme.is_accepted() => {
+            Credentials::of_request(scheme, token, max_size).map(Some)
+        }
+        _ => check_other_scheme(value).map(|()| None),
     }
 }
 
-/// What stands behind the scheme `Bearer`, if there is one.
-fn behind_scheme(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = value.split_at_checked(BEARER.len())?;
-    if !scheme.eq_ignore_ascii_case(BEARER) || !matches!(rest, [] | [b' ', ..]) {
-        return None;
-    }
-    let blank = rest.iter().take_while(|byte| **byte == b' ').count();
-    rest.get(blank..)
+/// The scheme of an `Authorization` header that has one of the known schemes.
+pub(super) fn known_scheme(headers: &HeaderMap) -> Option<Scheme> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    Scheme::split(bytes::trimmed(value)).map(|(scheme, _)| scheme)
 }
 
-fn other_scheme(value: &[u8]) -> Result<(), Rejection> {
+/// Rejects a header that has no scheme.
+fn check_other_scheme(value: &[u8]) -> Result<(), Rejection> {
     if std::str::from_utf8(value).is_err() {
         return Err(malformed("`Authorization` header is not ASCII"));
     }
@@ -60,7 +60,7 @@ fn other_scheme(value: &[u8]) -> Result<(), Rejection> {
             "`Authorization` header does not begin with a scheme",
         ));
     }
-    // A token is never taken for none, so that `optional` lets no bad one pass.
+    // A bare token counts as a token. Otherwise `optional` would let a bad one pass.
     if scheme.len() == value.len() && looks_like_token(value) {
         return Err(Rejection::because(
             RejectionKind::MissingCredentials,
@@ -70,8 +70,8 @@ fn other_scheme(value: &[u8]) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Whether this word has the parts of a JWT, signed or encrypted, whatever is stuck to it. No scheme
-/// has two dots in its name.
+/// Whether this word has the parts of a JWT, signed or encrypted, even with other text attached. No
+/// scheme has two dots in its name.
 fn looks_like_token(word: &[u8]) -> bool {
     memchr::memchr_iter(b'.', word).nth(1).is_some()
 }
@@ -80,7 +80,7 @@ fn looks_like_token(word: &[u8]) -> bool {
 pub(super) fn header<'r>(
     headers: &'r HeaderMap,
     name: &HeaderName,
-    largest: MaxTokenSize,
+    max_size: MaxTokenSize,
 ) -> Found<'r> {
     let mut lines = headers.get_all(name).into_iter();
     let Some(line) = lines.next() else {
@@ -90,12 +90,15 @@ pub(super) fn header<'r>(
         return Err(malformed("request has two of the headers with the token"));
     }
     let value = bytes::trimmed(line.as_bytes());
-    let token = behind_scheme(value).unwrap_or(value);
-    checked(Credentials::of_request(token, largest)?).map(Some)
+    let token = match Scheme::split(value) {
+        Some((Scheme::Bearer, token)) => token,
+        _ => value,
+    };
+    checked(Credentials::bearer(token, max_size)?).map(Some)
 }
 
 /// RFC 6750, section 2.3. The value may be percent-encoded.
-pub(super) fn query(query: &str, largest: MaxTokenSize) -> Found<'_> {
+pub(super) fn query(query: &str, max_size: MaxTokenSize) -> Found<'_> {
     let mut found = None;
     for parameter in query.split('&') {
         let Some(value) = token_of_parameter(parameter) else {
@@ -104,12 +107,12 @@ pub(super) fn query(query: &str, largest: MaxTokenSize) -> Found<'_> {
         if found.is_some() {
             return Err(malformed("query has `access_token` twice"));
         }
-        // Of each encoded byte, two of its three characters go.
+        // Decoding turns three characters into one byte.
         let encoded = memchr::memchr_iter(b'%', value.as_bytes()).count();
         let length = value.len().saturating_sub(encoded.saturating_mul(2));
-        if length > largest.bytes() {
+        if length > max_size.bytes() {
             let kind = RejectionKind::MalformedRequest;
-            return Err(too_long(kind, "token", length, largest));
+            return Err(too_long(kind, "token", length, max_size));
         }
         let value = decode_percent(value)
             .ok_or_else(|| malformed("query has a bad percent encoding in `access_token`"))?;
@@ -117,22 +120,22 @@ pub(super) fn query(query: &str, largest: MaxTokenSize) -> Found<'_> {
             Cow::Borrowed(value) => Cow::Borrowed(value.as_bytes()),
             Cow::Owned(value) => Cow::Owned(value.into_bytes()),
         };
-        found = Some(checked(Credentials::of_request(bytes, largest)?)?);
+        found = Some(checked(Credentials::bearer(bytes, max_size)?)?);
     }
     Ok(found)
 }
 
-/// The value of a parameter of the query, if its name is `access_token`.
+/// The value of a query parameter, if its name is `access_token`.
 pub(super) fn token_of_parameter(parameter: &str) -> Option<&str> {
     let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-    // A longer name cannot be it, and is not decoded.
+    // A longer name cannot decode to it.
     let is_short = name.len() <= 3 * PARAMETER.len();
     (is_short && decode_percent(name).as_deref() == Some(PARAMETER)).then_some(value)
 }
 
-/// The cookies are split as bytes: a neighbour's cookie may have any of them (RFC 6265, section
-/// 5.4).
-pub(super) fn cookie<'r>(headers: &'r HeaderMap, name: &str, largest: MaxTokenSize) -> Found<'r> {
+/// The cookies are split as bytes, because the cookie of another application may have any bytes
+/// (RFC 6265, section 5.4).
+pub(super) fn cookie<'r>(headers: &'r HeaderMap, name: &str, max_size: MaxTokenSize) -> Found<'r> {
     let lines = headers.get_all(COOKIE).into_iter();
     let mut tokens = lines
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
@@ -143,7 +146,7 @@ pub(super) fn cookie<'r>(headers: &'r HeaderMap, name: &str, largest: MaxTokenSi
     if tokens.next().is_some() {
         return Err(malformed("request has the token cookie twice"));
     }
-    checked(Credentials::of_request(token, largest)?).map(Some)
+    checked(Credentials::bearer(token, max_size)?).map(Some)
 }
 
 /// The value of a cookie, if it has this name.
@@ -156,7 +159,7 @@ pub(super) fn value_of_cookie<'r>(pair: &'r [u8], name: &str) -> Option<&'r [u8]
 pub(super) fn subprotocol<'r>(
     headers: &'r HeaderMap,
     prefix: &str,
-    largest: MaxTokenSize,
+    max_size: MaxTokenSize,
 ) -> Found<'r> {
     let mut tokens =
         subprotocols(headers).filter_map(|offered| offered.strip_prefix(prefix.as_bytes()));
@@ -166,7 +169,7 @@ pub(super) fn subprotocol<'r>(
     if tokens.next().is_some() {
         return Err(malformed("request offers two subprotocols with a token"));
     }
-    checked(Credentials::of_request(token, largest)?).map(Some)
+    checked(Credentials::bearer(token, max_size)?).map(Some)
 }
 
 /// The subprotocols that a request offers, in one line or several (RFC 6455, section 11.3.4).
@@ -177,7 +180,7 @@ pub(super) fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         .map(bytes::trimmed)
 }
 
-/// Asks at once whether they are the characters of a credential.
+/// Checks the characters at once.
 pub(super) fn checked(credentials: Credentials<'_>) -> Result<Credentials<'_>, Rejection> {
     credentials.flaw().map_or(Ok(credentials), Err)
 }
@@ -201,5 +204,5 @@ fn decode_percent(text: &str) -> Option<Cow<'_, str>> {
 
 /// Name of the query parameter.
 const PARAMETER: &str = "access_token";
-/// Room for the scheme and the spaces around it.
+/// Bytes allowed for the scheme and the spaces around it.
 const SCHEME_ROOM: usize = 256;

@@ -25,13 +25,14 @@ pub(super) struct Found {
     pub(super) auth_time: Option<NumericDate>,
     pub(super) acr: Option<Span>,
     pub(super) amr: Span,
-    pub(super) scope: Option<Span>,
-    pub(super) scp: Option<Span>,
+    // The places of whole values. Empty is absent, because no value has an empty text.
+    pub(super) scope: Span,
+    pub(super) scp: Span,
     /// Values with roles, in the order of the token.
     pub(super) roles: [Span; ROLE_CLAIMS],
     pub(super) role_claims: u8,
-    pub(super) realm_access: Option<Span>,
-    pub(super) resource_access: Option<Span>,
+    pub(super) realm_access: Span,
+    pub(super) resource_access: Span,
     pub(super) confirmation: Option<Confirmation>,
     pub(super) says_client: bool,
     /// A claim that restricts nothing and has another type than its specification gives it.
@@ -121,10 +122,9 @@ impl Found {
             Some(_) => Err(Flaw::Time(name)),
             None => Err(Flaw::Type(name)),
         };
-        let present = |text: Span| (!text.is_empty()).then_some(text);
         match name {
             "iss" => self.issuer = Some(text("iss")?),
-            "sub" => self.subject = present(text("sub")?),
+            "sub" => self.subject = text("sub")?.present(),
             "aud" => {
                 texts.one_or_more(value).ok_or(Flaw::Type("aud"))?;
                 self.audience = Some(texts.list());
@@ -135,10 +135,10 @@ impl Found {
             "jti" => {
                 self.id = self
                     .lenient(Lenient::Id, texts.string(value))
-                    .and_then(present)
+                    .and_then(Span::present)
             }
             "sid" => self.session_id = texts.string(value).unwrap_or_default(),
-            "client_id" => self.client_id = present(text("client_id")?),
+            "client_id" => self.client_id = text("client_id")?.present(),
             "azp" => self.party(0, texts.string(value)),
             "cid" => self.party(1, texts.string(value)),
             "appid" => self.party(2, texts.string(value)),
@@ -151,13 +151,13 @@ impl Found {
                     self.amr = list;
                 }
             }
-            "scope" => self.scope = Some(Span::of(value)),
-            "scp" => self.scp = Some(Span::of(value)),
+            "scope" => self.scope = Span::of(value),
+            "scp" => self.scp = Span::of(value),
             "roles" | "entitlements" | "permissions" | "cognito:groups" => {
                 self.role_claim(value);
             }
-            "realm_access" => self.realm_access = Some(Span::of(value)),
-            "resource_access" => self.resource_access = Some(Span::of(value)),
+            "realm_access" => self.realm_access = Span::of(value),
+            "resource_access" => self.resource_access = Span::of(value),
             "cnf" => self.confirmation = Some(Confirmation::read(value, texts)),
             "idtyp" => self.says_client |= value.string().is_some_and(|kind| kind == "app"),
             "gty" => {

@@ -155,8 +155,7 @@ impl Registered {
 
     /// `sid`.
     pub(crate) fn session_id(&self) -> Option<&str> {
-        let id = self.found.session_id;
-        self.text((!id.is_empty()).then_some(id))
+        self.text(self.found.session_id.present())
     }
 
     /// `client_id`.
@@ -191,12 +190,12 @@ impl Registered {
 
     /// The value of `scope`.
     pub(crate) fn scope(&self) -> Option<Span> {
-        self.found.scope
+        self.found.scope.present()
     }
 
     /// The value of `scp`.
     pub(crate) fn scp(&self) -> Option<Span> {
-        self.found.scp
+        self.found.scp.present()
     }
 
     /// The values of the claims that roles are usually in, in the order of the token.
@@ -209,12 +208,12 @@ impl Registered {
 
     /// Roles of everybody who signs in to the realm, the form of Keycloak.
     pub(crate) fn realm_access(&self) -> Option<Span> {
-        self.found.realm_access
+        self.found.realm_access.present()
     }
 
     /// Roles per client, the form of Keycloak.
     pub(crate) fn resource_access(&self) -> Option<Span> {
-        self.found.resource_access
+        self.found.resource_access.present()
     }
 
     /// `cnf`: what the token is bound to.
@@ -243,8 +242,8 @@ impl Registered {
         // Some issuers copy the `nonce` of the login into access tokens too. These say what they
         // are for, or for which client.
         let is_access_token = found.says_access_token
-            || found.scope.is_some()
-            || found.scp.is_some()
+            || !found.scope.is_empty()
+            || !found.scp.is_empty()
             || found.client_id.is_some();
         let nonce = (found.has_nonce && !is_access_token).then_some(Mark::Nonce);
         found.id_token_mark.or(nonce).map(Mark::reason)

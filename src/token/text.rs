@@ -38,6 +38,11 @@ impl Span {
         self.start >= self.end
     }
 
+    /// `None` if the span is empty.
+    pub(crate) fn present(self) -> Option<Self> {
+        (!self.is_empty()).then_some(self)
+    }
+
     #[inline]
     pub(crate) fn text(self, buffer: &str) -> &str {
         buffer.get(self.range()).unwrap_or_default()

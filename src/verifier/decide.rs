@@ -1,39 +1,40 @@
 //! The order of the checks of one token.
 
+use crate::binding;
 use crate::claims::Claims;
 use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::keys::key_source::LookUp;
 use crate::policy::{Trust, validate};
-use crate::request::Credentials;
+use crate::request::{Kept, Presented};
 use crate::token::compact::Unverified;
 use crate::token::known_headers::Known;
 use crate::verifier::core::Core;
 use crate::verifier::keys::{Chance, first_load_of, look_up_or, unknown_key};
 use crate::verifier::revoked::{Asked, Standing, standing_of};
 
-/// The order of the checks, from the cheapest to the dearest.
+/// Decides on what was presented. The checks are ordered from the cheapest to the most expensive.
 pub(super) fn decide(
     core: &Core,
-    token: &Credentials<'_>,
+    presented: &Presented<'_>,
     chance: Chance,
     read_own: fn(&Claims),
 ) -> Result<Decision, Rejection> {
     let now = NumericDate::now(&core.settings.clock);
-    if let Some((claims, trust)) = core.verdicts.recall(token.octets(), &core.policy, now) {
-        return revoked_or(claims, trust, core);
+    if let Some((claims, trust)) = core.verdicts.find(presented.token(), &core.policy, now) {
+        return last_checks(claims, trust, presented, core);
     }
 
     let headers = core.known_headers.load();
     // A flaw of the credentials is a fault of the request. It is reported before a flaw of the token.
-    let unverified =
-        Unverified::parse(token.octets(), &headers).map_err(|flaw| token.flaw().unwrap_or(flaw))?;
+    let unverified = Unverified::parse(presented.token(), &headers)
+        .map_err(|flaw| presented.credentials().flaw().unwrap_or(flaw))?;
     let (trust, is_one_of_several) = validate::trusts_of(&core.policy, &unverified)?;
     if is_one_of_several {
-        return decide_among(core, token, &headers, trust, now, chance, read_own);
+        return decide_among(core, presented, &headers, trust, now, chance, read_own);
     }
-    decide_under(trust, unverified, core, token, now, chance, read_own)
+    decide_under(trust, unverified, core, presented, now, chance, read_own)
         .map_err(|failed| failed.rejection)
 }
 
@@ -42,7 +43,7 @@ pub(super) fn decide(
 /// trust under which the token passed the most checks.
 fn decide_among(
     core: &Core,
-    token: &Credentials<'_>,
+    presented: &Presented<'_>,
     headers: &[Known],
     first: &Trust,
     now: NumericDate,
@@ -55,8 +56,8 @@ fn decide_among(
     for chance in [Chance::Last, chance] {
         let (mut farthest, mut loads) = (None, Vec::new());
         for trust in core.policy.trusts_in(first.issuer.as_str()) {
-            let unverified = Unverified::parse(token.octets(), headers)?;
-            match decide_under(trust, unverified, core, token, now, chance, read_own) {
+            let unverified = Unverified::parse(presented.token(), headers)?;
+            match decide_under(trust, unverified, core, presented, now, chance, read_own) {
                 Ok(Decision::Loading(load)) => loads.push(load),
                 Ok(decided) => return Ok(decided),
                 Err(failed) if farthest <= Some(failed.stage) => {
@@ -105,9 +106,6 @@ impl From<Rejection> for Failed {
             RejectionKind::UnknownKey => Stage::Key,
             RejectionKind::BadSignature => Stage::Signature,
             RejectionKind::KeySourceUnavailable => Stage::Unavailable,
-            RejectionKind::Revoked
-            | RejectionKind::RevocationUnavailable
-            | RejectionKind::Suspended => Stage::Attested,
             _ => Stage::Claims,
         };
         Self { stage, rejection }
@@ -119,12 +117,13 @@ fn decide_under(
     trust: &Trust,
     unverified: Unverified<'_>,
     core: &Core,
-    token: &Credentials<'_>,
+    presented: &Presented<'_>,
     now: NumericDate,
     chance: Chance,
     read_own: fn(&Claims),
 ) -> Result<Decision, Failed> {
-    validate::reject_hopeless(&unverified, trust, now)?;
+    validate::reject_early(&unverified, trust, now)?;
+    binding::check(unverified.untrusted().confirmation(), presented)?;
 
     let snapshot = trust.keys.load();
     let allowed = trust.rules.algorithms.as_deref();
@@ -168,22 +167,29 @@ fn decide_under(
         Err(unproven) => return Err(unproven.rejection.into()),
     };
 
-    let validated = validate::validate(attested, trust, now).map_err(|rejection| Failed {
+    let of_attested = |rejection| Failed {
         stage: Stage::Attested,
         rejection,
-    })?;
+    };
+    let validated = validate::validate(attested, trust, now).map_err(of_attested)?;
     let mut claims = Claims::new(validated, &core.settings.clock);
     let generation = snapshot.generation;
-    core.verdicts
-        .remember(token, &mut claims, read_own, trust, generation, now);
-    Ok(revoked_or(claims, trust, core)?)
+    core.verdicts.remember(
+        presented.token(),
+        &mut claims,
+        read_own,
+        trust,
+        generation,
+        now,
+    );
+    last_checks(claims, trust, presented, core).map_err(of_attested)
 }
 
 /// Decides after a look-up of keys has ended, whether it brought the key or not.
 pub(super) async fn decide_after(
     mut look_up: LookUp,
     core: &Core,
-    token: &Credentials<'_>,
+    kept: &Kept,
     read_own: fn(&Claims),
 ) -> Result<Claims, Rejection> {
     // A load that had started earlier may have missed the key. Then one more load may follow, within
@@ -193,13 +199,14 @@ pub(super) async fn decide_after(
     } else {
         Chance::Last
     };
+    let presented = kept.presented();
     loop {
         let has_ended = look_up.end.await;
         if !has_ended {
             // One of several loads may have brought the key even so.
             chance = Chance::Last;
         }
-        match decide(core, token, chance, read_own) {
+        match decide(core, &presented, chance, read_own) {
             Ok(Decision::Accepted(claims)) => return Ok(claims),
             Ok(Decision::Asked(asked)) => return asked.answered(core).await,
             Ok(Decision::Loading(next)) => look_up = next,
@@ -224,8 +231,16 @@ pub(super) enum Decision {
     Loading(LookUp),
 }
 
-/// The last check: whether the token was revoked.
-fn revoked_or(claims: Claims, trust: &Trust, core: &Core) -> Result<Decision, Rejection> {
+/// The checks of each request, also with a cached token: the binding and the revocation.
+fn last_checks(
+    claims: Claims,
+    trust: &Trust,
+    presented: &Presented<'_>,
+    core: &Core,
+) -> Result<Decision, Rejection> {
+    if claims.is_bound() {
+        binding::check(claims.registered().confirmation(), presented)?;
+    }
     Ok(match standing_of(claims, trust, core)? {
         Standing::Active(claims) => Decision::Accepted(claims),
         Standing::Asked(asked) => Decision::Asked(asked),

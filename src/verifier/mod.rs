@@ -19,7 +19,7 @@ use crate::error::rejection::Rejection;
 use crate::issuer::{Audience, Issuer};
 use crate::keys::store::KeyStore;
 use crate::policy::trusted_issuer::TrustedIssuer;
-use crate::request::Credentials;
+use crate::request::Presented;
 use crate::telemetry;
 use crate::verifier::core::{Core, Settings};
 use crate::verifier::decide::{Decision, decide, decide_after};
@@ -98,7 +98,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     ///
     /// Returns a [`Rejection`]. Its [kind](Rejection::kind) says what was wrong.
     pub async fn verify(&self, token: &str) -> Result<Claims<C>, Rejection> {
-        match self.start(Credentials::of_text(token))? {
+        match self.start(Presented::of_text(token))? {
             Verdict::Accepted(claims) => Ok(claims),
             Verdict::Waiting(wait, _) => wait.await,
         }
@@ -112,7 +112,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// revocation check does not answer at once, and [`RejectionKind::KeySourceUnavailable`] if
     /// keys have to be loaded first.
     pub fn verify_now(&self, token: &str) -> Result<Claims<C>, Rejection> {
-        match self.start(Credentials::of_text(token))? {
+        match self.start(Presented::of_text(token))? {
             Verdict::Accepted(claims) => Ok(claims),
             Verdict::Waiting(_, kind) => Err(Rejection::without_outage(
                 kind,
@@ -127,13 +127,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
         &self.core
     }
 
-    /// Verifies a token as far as that is possible without waiting.
-    pub(crate) fn start(&self, token: Credentials<'_>) -> Result<Verdict<C>, Rejection> {
+    /// Verifies what was presented, as far as that is possible without waiting.
+    pub(crate) fn start(&self, presented: Presented<'_>) -> Result<Verdict<C>, Rejection> {
         let timer = telemetry::Timer::start();
         let read_own = Claims::read_ahead::<C>;
-        let decision = token
-            .fit(self.core.settings.max_token_size)
-            .and_then(|()| decide(&self.core, &token, Chance::Another(None), read_own));
+        let decision = presented
+            .credentials()
+            .check_size(self.core.settings.max_token_size)
+            .and_then(|()| decide(&self.core, &presented, Chance::Another(None), read_own));
         timer.stop();
         match decision {
             Ok(Decision::Accepted(claims)) => {
@@ -148,9 +149,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
                 ))
             }
             Ok(Decision::Loading(look_up)) => {
-                let (core, token) = (Arc::clone(&self.core), token.into_owned());
+                let (core, kept) = (Arc::clone(&self.core), presented.keep());
                 let wait = async move {
-                    conclude(decide_after(look_up, &core, &token, read_own).await, &core)
+                    conclude(decide_after(look_up, &core, &kept, read_own).await, &core)
                 };
                 Ok(Verdict::Waiting(
                     Box::pin(wait),

@@ -9,7 +9,8 @@
     reason = "tests fail by panic"
 )]
 
-use crate::support::{Fixture, challenges, get, send};
+use crate::support::{Fixture, challenges, get, get_bare, get_with, send};
+use http::HeaderValue;
 use serde_json::{Value, json};
 use tower_jwt_auth::{Rejection, RejectionKind};
 
@@ -65,4 +66,56 @@ async fn a_bound_token_is_rejected_whatever_it_is_bound_to() {
             .count(),
         1
     );
+}
+
+/// RFC9449-7.2-1, RFC9449-7.1-2: neither a proof nor the scheme of DPoP makes a bound token usable.
+#[tokio::test]
+async fn a_bound_token_is_rejected_however_it_is_presented() {
+    let fixture = Fixture::new();
+    let cnf = json!({"jkt": THUMBPRINT});
+    let bound = fixture.token().claim("cnf", cnf).mint();
+    let proof = HeaderValue::from_static("eyJ0eXAiOiJkcG9wK2p3dCJ9.e30.AA");
+    let mut with_proof = get(&bound);
+    with_proof.headers_mut().insert("dpop", proof.clone());
+    let mut with_scheme = get_with(format!("DPoP {bound}"));
+    with_scheme.headers_mut().insert("dpop", proof.clone());
+    for (request, kind, said) in [
+        (
+            get(&bound),
+            RejectionKind::BindingMismatch,
+            "it came as a Bearer token without a DPoP proof",
+        ),
+        (
+            with_proof,
+            RejectionKind::BindingMismatch,
+            "it came with the scheme `Bearer` and a DPoP proof",
+        ),
+        (
+            with_scheme,
+            RejectionKind::MissingCredentials,
+            "its token has the scheme `DPoP`",
+        ),
+        (
+            get_bare(),
+            RejectionKind::MissingCredentials,
+            "request has no bearer token",
+        ),
+    ] {
+        let (response, seen) = send(&fixture.auth(), request).await;
+        assert_eq!(response.status(), 401);
+        assert_eq!(seen.count(), 0);
+        let rejection = response.extensions().get::<Rejection>().unwrap();
+        assert_eq!(rejection.kind(), kind, "{rejection}");
+        let reason = rejection.to_string();
+        assert!(reason.contains(said), "{reason}");
+        assert_eq!(reason.contains("DPoP"), said.contains("DPoP"), "{reason}");
+        assert!(!reason.contains("eyJ"), "{reason}");
+    }
+    let without_request = fixture.verify(&bound).unwrap_err().to_string();
+    assert!(without_request.contains("it came without a request"));
+
+    // A proof that nobody needs does not matter.
+    let mut unbound = get(&fixture.token().mint());
+    unbound.headers_mut().insert("dpop", proof);
+    assert_eq!(send(&fixture.auth(), unbound).await.1.count(), 1);
 }

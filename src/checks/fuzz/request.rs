@@ -69,6 +69,7 @@ pub fn request(parts: &[u8]) {
     };
     let in_query = in_query(request.uri().query().unwrap_or_default());
     let read = request::read(&request, &source, MaxTokenSize::default());
+    let read = read.map(|read| read.map(|presented| presented.credentials().clone()));
     let expected = one_of(in_header, one_of(in_query, in_cookie));
     confirm(read.and_then(checked), expected);
 }
@@ -103,7 +104,7 @@ fn checked(credentials: Option<Credentials<'_>>) -> Result<Option<Vec<u8>>, Reje
     };
     match credentials.flaw() {
         Some(rejection) => Err(rejection),
-        None => Ok(Some(credentials.octets().to_vec())),
+        None => Ok(Some(credentials.bytes().to_vec())),
     }
 }
 
