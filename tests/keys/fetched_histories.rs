@@ -26,9 +26,10 @@ use tower_jwt_auth::cache::TokenCache;
 use tower_jwt_auth::fetch::FetchError;
 use tower_jwt_auth::keys::RemoteKeys;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
-use tower_jwt_auth::{Algorithm, JwtAuth, KeyStore, Verifier};
+use tower_jwt_auth::{Algorithm, JwtAuth, KeySet, KeyStore, Verifier};
 
 const CASES: u32 = 128;
+
 const SIGNERS: usize = 4;
 const IDS: [Option<&str>; 4] = [Some("a"), Some("b"), Some("c"), None];
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -50,6 +51,14 @@ enum Step {
     Remove(usize),
     Retire(usize, u64),
     Rotate(usize),
+    Reinstate(usize),
+    Replace(Vec<Named>),
+    /// By the text of a key set, for whose keys the application does not vouch.
+    ReplaceText(Vec<Named>),
+    /// Replaces the set by what it is.
+    Restore,
+    /// Removes whatever has this id.
+    RemoveId(usize),
     Reload,
 }
 
@@ -94,6 +103,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..SIGNERS).prop_map(Step::Remove),
         1 => (0..SIGNERS, 0..1_000_u64).prop_map(|(signer, after)| Step::Retire(signer, after)),
         1 => (0..SIGNERS).prop_map(Step::Rotate),
+        1 => (0..SIGNERS).prop_map(Step::Reinstate),
+        1 => vec(named(), 1..4).prop_map(Step::Replace),
+        1 => vec(named(), 1..4).prop_map(Step::ReplaceText),
+        1 => Just(Step::Restore),
+        1 => (0..IDS.len()).prop_map(Step::RemoveId),
         1 => Just(Step::Reload),
     ]
 }
@@ -157,6 +171,8 @@ struct World {
     /// When the application has ended the key of a signer, in seconds of the clock.
     dead_at: HashMap<usize, Duration>,
     own: Vec<usize>,
+    /// Of the set that the application gave last.
+    given: Vec<usize>,
     begin: Instant,
     /// What may be asked of the issuer beside what time and tokens cause.
     causes: usize,
@@ -190,6 +206,7 @@ impl World {
             answered,
             dead_at: HashMap::new(),
             own: Vec::new(),
+            given: Vec::new(),
             begin: Instant::now(),
             causes: 2,
             invented: 0,
@@ -281,6 +298,52 @@ impl World {
                 self.dead_at.remove(&signer);
                 self.own.push(signer);
             }
+            Step::Reinstate(signer) => {
+                if self.keys.reinstate(&POOL[signer].thumbprint) {
+                    self.dead_at.remove(&signer);
+                }
+            }
+            Step::Replace(keys) => {
+                let set = KeySet::from_jwks(jwks(&keys).as_bytes()).unwrap();
+                self.keys.replace(set);
+                self.given = keys.iter().map(|(signer, _)| *signer).collect();
+                self.own.clear();
+                self.dead_at
+                    .retain(|signer, _| !self.given.contains(signer));
+            }
+            Step::ReplaceText(keys) => {
+                let is_dead = keys.iter().all(|(signer, _)| self.is_dead(*signer));
+                let replaced = self.keys.replace_jwks(jwks(&keys).as_bytes());
+                prop_assert_eq!(replaced.is_err(), is_dead);
+                if replaced.is_ok() {
+                    self.given = keys.iter().map(|(signer, _)| *signer).collect();
+                    self.own.clear();
+                }
+            }
+            Step::Restore => {
+                if let Some(set) = self.keys.snapshot() {
+                    let held = |signer: &usize| self.is_held(*signer);
+                    self.given = (0..SIGNERS).filter(held).collect();
+                    self.own.clear();
+                    self.keys.replace(set);
+                }
+            }
+            Step::RemoveId(id) => {
+                let Some(id) = IDS[id] else { return Ok(()) };
+                let set = self.keys.snapshot();
+                let is_named = |signer: &usize| {
+                    let keys = set.iter().flat_map(KeySet::keys);
+                    let thumbprint = &POOL[*signer].thumbprint;
+                    let mut keys = keys.filter(|key| key.thumbprint() == thumbprint);
+                    keys.any(|key| key.id().as_str() == id)
+                };
+                let named: Vec<_> = (0..SIGNERS).filter(is_named).collect();
+                prop_assert_eq!(self.keys.remove(id), !named.is_empty());
+                for signer in named {
+                    self.dead_at.insert(signer, Duration::ZERO);
+                    self.own.retain(|own| *own != signer);
+                }
+            }
             Step::Reload => {
                 self.causes += 2;
                 self.keys.reload().await;
@@ -340,7 +403,8 @@ impl World {
                     let is_late = answered.is_none_or(|at| {
                         at.elapsed() > LIFETIME + KEEP_STALE + Duration::from_secs(10)
                     });
-                    prop_assert!(!is_late || self.own.contains(&signer), "too old a key");
+                    let is_ours = self.own.contains(&signer) || self.given.contains(&signer);
+                    prop_assert!(!is_late || is_ours, "too old a key");
                 }
                 Err(verdict) => {
                     let Verdict::Rejected(kind) = verdict else {
@@ -372,9 +436,15 @@ impl World {
 
     /// In the end the issuer answers, and everything is as it says.
     async fn ends_well(&mut self) -> Result<(), TestCaseError> {
-        self.behave(Behaviour::Tagged);
-        self.keys.reload().await;
-        self.keys.reload().await;
+        // A set that the application gave counts until the source has another one.
+        let published = self.published.clone();
+        let is_first = published == [(0, 0)];
+        for keys in [vec![(usize::from(is_first), 0)], published] {
+            self.published = keys;
+            self.behave(Behaviour::Tagged);
+            self.keys.reload().await;
+            self.keys.reload().await;
+        }
         self.synchronize();
         prop_assert!(self.keys.status().failing.is_none());
         for signer in 0..SIGNERS {
