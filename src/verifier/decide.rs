@@ -11,7 +11,7 @@ use crate::request::{Kept, Presented};
 use crate::token::compact::Unverified;
 use crate::token::known_headers::Known;
 use crate::verifier::core::Core;
-use crate::verifier::keys::{Chance, first_load_of, look_up_or, unknown_key};
+use crate::verifier::keys::{Chance, first_load_of, look_up_or, may_lack_a_key, unknown_key};
 use crate::verifier::revoked::{Asked, Standing, standing_of};
 
 /// Decides on what was presented. The checks are ordered from the cheapest to the most expensive.
@@ -210,7 +210,8 @@ pub(super) async fn decide_after(
             Ok(Decision::Accepted(claims)) => return Ok(claims),
             Ok(Decision::Asked(asked)) => return asked.answered(core).await,
             Ok(Decision::Loading(next)) => look_up = next,
-            Err(rejection) if has_ended => return Err(rejection),
+            // What is wrong under a key that is there stays wrong, whatever other key may come.
+            Err(rejection) if has_ended || !may_lack_a_key(&rejection) => return Err(rejection),
             Err(_) => {
                 return Err(Rejection::because(
                     RejectionKind::KeySourceUnavailable,

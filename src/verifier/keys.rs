@@ -63,6 +63,17 @@ pub(super) fn look_up_or(
     }
 }
 
+/// Whether a token may be rejected for this reason only because its key has not come yet.
+pub(super) fn may_lack_a_key(rejection: &Rejection) -> bool {
+    matches!(
+        rejection.kind(),
+        RejectionKind::AlgorithmNotAllowed
+            | RejectionKind::BadSignature
+            | RejectionKind::KeySourceUnavailable
+            | RejectionKind::UnknownKey
+    )
+}
+
 pub(super) fn unknown_key(id: Option<&str>, keys: &KeySet, issuer: &Issuer) -> Rejection {
     let unknown = |reason| Rejection::because(RejectionKind::UnknownKey, reason);
     let Some(id) = id else {

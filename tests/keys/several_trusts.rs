@@ -9,7 +9,7 @@
     reason = "helpers fail as tests do"
 )]
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::network::{JWKS, Network};
 use tower_jwt_auth::RejectionKind::{
@@ -19,7 +19,7 @@ use tower_jwt_auth::RejectionKind::{
 use tower_jwt_auth::keys::RemoteKeys;
 use tower_jwt_auth::policy::RequiredClaim;
 use tower_jwt_auth::revocation::Denylist;
-use tower_jwt_auth::test::{FixedClock, TestIssuer};
+use tower_jwt_auth::test::{FixedClock, TestIssuer, TestToken};
 use tower_jwt_auth::{
     Algorithm, Claims, JwtAuth, KeyStore, RejectionKind, TrustedIssuer, Verifier,
 };
@@ -262,5 +262,45 @@ async fn a_new_key_of_one_set_counts_though_the_other_set_hangs() {
         let rejection = verifier.verify(&nobody).await.unwrap_err();
         assert_eq!(rejection.kind(), KeySourceUnavailable, "{rejection}");
         assert!(begin.elapsed() <= Duration::from_secs(11));
+    }
+}
+
+/// What is wrong with a token whatever other keys there are is told as it is, and not as an outage.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_bad_under_its_own_key_is_no_outage_though_another_set_hangs() {
+    let issuers = [TestIssuer::new(), TestIssuer::new()];
+    for hanging in [0, 1] {
+        let networks = [&issuers[0], &issuers[1]].map(Network::of);
+        let [one, other] = [&networks[0], &networks[1]].map(remote);
+        one.reload().await;
+        other.reload().await;
+        let denylist = Denylist::default();
+        let auth = JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one);
+        let auth = auth.trust(TrustedIssuer::new(
+            issuers[1].issuer(),
+            issuers[1].audience(),
+            other,
+        ));
+        let verifier: Verifier = auth.revocation(denylist.clone()).verifier();
+        networks[hanging].answers_after(None);
+
+        type Change = fn(TestToken) -> TestToken;
+        let cases: [(Change, RejectionKind); 2] = [
+            (|token| token.claim("sid", "gone"), Revoked),
+            (|token| token.claim("scope", 5), InvalidClaim),
+        ];
+        let end = SystemTime::now() + Duration::from_secs(3_600);
+        let issuer = issuers[0].issuer();
+        denylist
+            .revoke_session(issuer.as_str(), "gone", end)
+            .unwrap();
+        for (at, (change, kind)) in cases.into_iter().enumerate() {
+            let (successor, id) = (TestIssuer::new(), format!("next-{at}"));
+            networks[1 - hanging].publishes_text(successor.jwks().replace("key-1", &id));
+            let token = successor.token().header("kid", &*id);
+            let rejection = verifier.verify(&change(token.clone()).mint()).await;
+            assert_eq!(rejection.unwrap_err().kind(), kind, "{hanging}");
+            assert!(verifier.verify(&token.mint()).await.is_ok(), "{hanging}");
+        }
     }
 }
