@@ -105,6 +105,7 @@ pub mod future;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 pub mod guide;
+mod inline_list;
 mod issuer;
 mod json;
 pub mod keys;

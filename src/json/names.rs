@@ -1,59 +1,49 @@
-//! The names of one object, none twice.
+//! The names of one object. No name may occur twice.
 
 use std::borrow::Cow;
 
+use crate::inline_list::InlineList;
 use crate::json::value::unescape;
 
-/// The names of one object so far, without an allocation while they are few.
+/// The names of one object so far, without an allocation for up to [`FEW`] names.
 ///
-/// Most objects are decided by one look at 64 marks. What that leaves open, and every object of
-/// many names or with an escape in one, is decided by sorting, whose time nobody can make
-/// quadratic.
+/// Each name sets one of 64 bits. For most objects these bits show that no name occurs twice. The other
+/// objects, and those with many names or with an escape in a name, are sorted. The time for that is
+/// not quadratic, whatever a client sends.
 pub(super) struct Names<'a> {
-    few: [&'a str; FEW],
-    more: Vec<&'a str>,
-    count: usize,
+    names: InlineList<&'a str, FEW>,
     marks: u64,
-    is_doubtful: bool,
+    needs_sorting: bool,
 }
 
 impl<'a> Names<'a> {
     #[inline]
     pub(super) fn new() -> Self {
         Self {
-            few: [""; FEW],
-            more: Vec::new(),
-            count: 0,
+            names: InlineList::new(),
             marks: 0,
-            is_doubtful: false,
+            needs_sorting: false,
         }
     }
 
-    /// Adds a name as it was sent; `is_plain` if it has no escapes.
+    /// Adds a name as it was sent. `is_plain` means that it has no escapes.
     #[inline]
     pub(super) fn add(&mut self, name: &'a str, is_plain: bool) {
         let mark = mark(name);
-        self.is_doubtful |= !is_plain
-            || (self.marks & mark != 0 && self.few.iter().take(self.count).any(|one| *one == name));
+        self.needs_sorting |= !is_plain
+            || self.names.len() >= FEW
+            || (self.marks & mark != 0 && self.names.as_slice().contains(&name));
         self.marks |= mark;
-        match self.few.get_mut(self.count) {
-            Some(free) => *free = name,
-            None => {
-                self.is_doubtful = true;
-                self.more.push(name);
-            }
-        }
-        self.count = self.count.saturating_add(1);
+        self.names.push(name);
     }
 
-    /// A name that stands here twice, whatever escapes it is written with.
+    /// A name that occurs twice, after its escapes are resolved.
     pub(super) fn twice(&self) -> Option<String> {
-        if !self.is_doubtful {
+        if !self.needs_sorting {
             return None;
         }
-        let few = self.few.iter().take(self.count);
-        let mut names: Vec<_> = few
-            .chain(&self.more)
+        let names = self.names.as_slice().iter();
+        let mut names: Vec<_> = names
             .map(|name| {
                 if name.contains('\\') {
                     Cow::Owned(unescape(name))
@@ -70,22 +60,22 @@ impl<'a> Names<'a> {
     }
 }
 
-/// One of 64 bits, by the length and the last eight octets: the names of claims seldom share it.
+/// One of 64 bits, chosen by the last eight bytes. The names of claims seldom share a bit.
 #[inline]
 fn mark(name: &str) -> u64 {
     let word = match name.as_bytes().last_chunk() {
         Some(last) => u64::from_le_bytes(*last),
         None => name
             .bytes()
-            .fold(0_u64, |word, octet| word.wrapping_shl(8) | u64::from(octet)),
+            .fold(0_u64, |word, byte| word.wrapping_shl(8) | u64::from(byte)),
     };
-    // Multiplication carries every bit to the top six.
+    // The multiplication lets every bit of the word affect the top six bits.
     1_u64.wrapping_shl(u32::try_from(word.wrapping_mul(MIXER).wrapping_shr(58)).unwrap_or_default())
 }
 
-/// An odd number without a pattern: 2^64 divided by the golden ratio.
+/// An odd number whose bits have no pattern: 2^64 divided by the golden ratio.
 const MIXER: u64 = 0x9E37_79B9_7F4A_7C15;
-/// Names that are held without an allocation. Access tokens have 6 to 20 claims.
+/// The number of names that need no allocation. Access tokens have 6 to 20 claims.
 const FEW: usize = 16;
 
 #[cfg(test)]

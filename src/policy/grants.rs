@@ -27,7 +27,7 @@ pub(crate) fn scopes(claims: &mut Registered, rules: &Rules) -> Result<(), Rejec
             }
             values.push(Span::of(value));
         }
-        claims.grant_scopes(values.all().iter().copied());
+        claims.grant_scopes(values.as_slice().iter().copied());
         return Ok(());
     }
     let is_profile = rules.is_access_token_profile;
@@ -58,7 +58,7 @@ pub(crate) fn roles(claims: &mut Registered, trust: &Trust) -> Result<(), Reject
             values.add(value, || pointer.names().join("/").into())?;
         }
     }
-    claims.grant_roles(values.0.all().iter().copied());
+    claims.grant_roles(values.0.as_slice().iter().copied());
     Ok(())
 }
 
@@ -226,7 +226,7 @@ mod tests {
         let mut values = Roles::default();
         let audience = Audience::new("api").expect("a good audience");
         let verdict = usual_roles(&claims, &audience, &mut values);
-        claims.grant_roles(values.0.all().iter().copied());
+        claims.grant_roles(values.0.as_slice().iter().copied());
         (claims, verdict)
     }
 }

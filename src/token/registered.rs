@@ -86,7 +86,7 @@ impl Registered {
     pub(crate) fn shrink(&mut self) {
         self.buffer.shrink_to_fit();
         self.members.shrink_to_fit();
-        self.lists.shrink();
+        self.lists.shrink_to_fit();
     }
 
     /// The bytes on the heap, with those of the scopes and roles that somebody may ask for.
@@ -94,7 +94,7 @@ impl Registered {
         let members = self.members.capacity().saturating_mul(size_of::<Member>());
         self.buffer
             .capacity()
-            .saturating_add(self.lists.weight())
+            .saturating_add(self.lists.heap_bytes())
             .saturating_add(members)
             .saturating_add(self.names_weight(&self.scopes))
             .saturating_add(self.names_weight(&self.roles))
@@ -324,7 +324,7 @@ impl Registered {
     }
 
     fn list(&self, list: Span) -> &[Span] {
-        self.lists.all().get(list.range()).unwrap_or_default()
+        self.lists.as_slice().get(list.range()).unwrap_or_default()
     }
 
     fn text(&self, span: Option<Span>) -> Option<&str> {

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::inline_list::InlineList;
 use crate::json::Raw;
 
 /// Where a text stands in the buffer of its token, or a list among the texts.
@@ -85,47 +86,9 @@ const PLACES: usize = 0xFFFF;
 // Without escapes, every place of the largest payload is among them.
 const _: () = assert!(crate::token::limits::LARGEST / 4 * 3 < PLACES);
 
-/// Spans, a few of them without an allocation.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Spans {
-    few: [Span; FEW],
-    count: usize,
-    /// All of them, once they are more than a few.
-    many: Vec<Span>,
-}
-
-impl Spans {
-    pub(crate) fn push(&mut self, span: Span) {
-        match self.few.get_mut(self.count) {
-            Some(free) => *free = span,
-            None => {
-                if self.many.is_empty() {
-                    self.many.reserve(ROOM);
-                    self.many.extend(self.few);
-                }
-                self.many.push(span);
-            }
-        }
-        self.count = self.count.saturating_add(1);
-    }
-
-    pub(crate) fn all(&self) -> &[Span] {
-        self.few.get(..self.count).unwrap_or(&self.many)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.count
-    }
-
-    pub(crate) fn shrink(&mut self) {
-        self.many.shrink_to_fit();
-    }
-
-    /// The bytes on the heap.
-    pub(crate) fn weight(&self) -> usize {
-        self.many.capacity().saturating_mul(size_of::<Span>())
-    }
-}
+/// Spans in a list that seldom needs an allocation: audiences, and the names in the claims of scopes
+/// and roles.
+pub(crate) type Spans = InlineList<Span, 8>;
 
 /// Collects texts of one buffer into its list of spans.
 pub(crate) struct Collector<'b> {
@@ -163,19 +126,16 @@ impl Names {
             0 => 0,
             escaped => buffer.len().saturating_add(escaped),
         };
-        let many = match names {
-            0..=FEW => 0,
-            names => names
-                .saturating_mul(2)
-                .max(ROOM)
-                .saturating_mul(size_of::<Span>()),
-        };
+        let many = Spans::max_heap_bytes(names);
         size_of::<Self>().saturating_add(own).saturating_add(many)
     }
 
     /// The names, and the buffer that they are in: this one, or their own.
     pub(crate) fn spans<'n>(&'n self, buffer: &'n str) -> (&'n [Span], &'n str) {
-        (self.spans.all(), self.buffer.as_deref().unwrap_or(buffer))
+        (
+            self.spans.as_slice(),
+            self.buffer.as_deref().unwrap_or(buffer),
+        )
     }
 }
 
@@ -346,7 +306,7 @@ impl<'b> Collector<'b> {
 
     /// The names in their order, without those that are there already.
     fn each_once(&self) -> Spans {
-        let all = self.names.all();
+        let all = self.names.as_slice();
         let mut sorted: Vec<_> = all
             .iter()
             .enumerate()
@@ -361,7 +321,7 @@ impl<'b> Collector<'b> {
     }
 
     fn has(&self, name: &[u8]) -> bool {
-        let list = self.names.all().get(self.first..).unwrap_or_default();
+        let list = self.names.as_slice().get(self.first..).unwrap_or_default();
         list.iter().any(|known| self.octets(known.range()) == name)
     }
 
@@ -386,11 +346,6 @@ fn mark(name: &[u8]) -> u64 {
         .wrapping_add(length.wrapping_mul(11));
     1_u64.wrapping_shl(mixed)
 }
-
-/// Spans that need no allocation: audience, and the claims with scopes and roles.
-const FEW: usize = 8;
-/// Spans for which there is room at once where they are more.
-const ROOM: usize = 32;
 
 /// Names of a list that are compared with each other one by one.
 const MANY: usize = 64;
