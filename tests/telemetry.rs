@@ -595,8 +595,8 @@ fn each_skipped_key_is_told_once_with_its_reason() {
     assert!(reasons[1].contains("key at position 2"), "{reasons:?}");
 }
 
-/// RFC7517-5-2: a set that is loaded again and again has its events when it changes, and a key for
-/// encryption has none.
+/// RFC7517-5-2: a set that is loaded again and again has its events when it changes. A key that is
+/// meant for something else has none: a key for encryption, or the certificates in a SPIFFE bundle.
 #[cfg(feature = "remote")]
 #[test]
 fn skipped_keys_of_a_fetched_set_are_told_when_the_set_changes() {
@@ -605,8 +605,8 @@ fn skipped_keys_of_a_fetched_set_are_told_when_the_set_changes() {
 
     let fixture = Fixture::new();
     let good = fixture.signer("k1").jwk();
-    let encryption =
-        r#"{"kty":"RSA","use":"enc","kid":"enc"},{"kty":"EC","key_ops":["deriveKey"]}"#;
+    let encryption = r#"{"kty":"RSA","use":"enc","kid":"enc"},{"kty":"EC","key_ops":["deriveKey"]},
+        {"kty":"EC","use":"x509-svid","kid":"svid","x5c":["AA=="]}"#;
     let set = |more: &str| format!(r#"{{"keys":[{more}{encryption},{good}]}}"#).into_bytes();
     // Its keys say what they are for, as the set has keys for encryption.
     let set = |more: &str| {
@@ -644,7 +644,39 @@ fn skipped_keys_of_a_fetched_set_are_told_when_the_set_changes() {
     assert_eq!(told.len(), 1 + 9, "{told:?}");
     assert_eq!(told[0], r#"key "odd": "key type new" is not supported"#);
     assert_eq!(told[1], "key at position 0: member `kty` is missing");
-    assert_eq!(told[9], "49994 more keys of the set");
+    assert_eq!(told[9], "49995 more keys of the set");
+}
+
+/// A key snapshot that cannot be read is an event, and the store starts without it.
+#[cfg(feature = "remote")]
+#[test]
+fn a_key_snapshot_that_cannot_be_read_is_an_event() {
+    use tower_jwt_auth::fetch::FetchError;
+    use tower_jwt_auth::keys::{KeySnapshotStore, RemoteKeys};
+
+    struct Broken;
+
+    impl KeySnapshotStore for Broken {
+        fn load(&self) -> std::io::Result<Option<Vec<u8>>> {
+            Err(std::io::Error::other("disk is gone"))
+        }
+
+        fn save(&self, _: &[u8]) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let fetch = |_: Request<Vec<u8>>, _: usize| {
+        ready(Err::<Response<Vec<u8>>, _>(FetchError::new("no network")))
+    };
+    let events = events(async || {
+        let keys = RemoteKeys::jwks("https://as.example/jwks", fetch).unwrap();
+        assert!(keys.snapshot_store(Broken).connect().await.is_err());
+    });
+    let fields = the_one(&events, "jwt_key_snapshot", Level::WARN);
+    assert_eq!(field(&fields, "source"), "https://as.example/jwks");
+    let outcome = "the saved keys are not used: disk is gone";
+    assert_eq!(field(&fields, "outcome"), outcome);
 }
 
 /// Tokens with a mark in every place that a token has, good ones and bad ones.

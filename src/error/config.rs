@@ -202,6 +202,11 @@ pub enum KeyError {
         /// What was expected.
         expected: &'static str,
     },
+    /// The key is for another use (`use`). A set may have such keys, so this is no defect.
+    OtherUse {
+        /// The use.
+        input: String,
+    },
     /// The key is private. Only the public key is needed to verify tokens.
     Private,
     /// The size of the key is outside of the limits.
@@ -243,6 +248,13 @@ impl fmt::Display for KeyError {
             Self::Format { expected } => write!(f, "not {expected}"),
             Self::MissingMember { name } => write!(f, "member `{name}` is missing"),
             Self::Member { name, expected } => write!(f, "member `{name}` is not {expected}"),
+            Self::OtherUse { input } => {
+                write!(
+                    f,
+                    "it is for another use: {}, expected `sig`",
+                    Excerpt(input)
+                )
+            }
             Self::Private => f.write_str("it is a private key, expected the public key"),
             Self::Size { bits, expected } => write!(f, "it has {bits} bits, expected {expected}"),
             Self::Symmetric => f.write_str("it is a symmetric key in a public key set"),

@@ -197,9 +197,9 @@ impl<'a> Members<'a> {
             // Whatever is accepted: such a key is not for signatures.
             Some("enc") => true,
             Some(other) if uses.iter().any(|accepted| accepted == other) => false,
-            Some(_) => {
-                return Err(KeyError::Usage {
-                    reason: "`use` is not `sig`",
+            Some(other) => {
+                return Err(KeyError::OtherUse {
+                    input: other.to_owned(),
                 });
             }
         };

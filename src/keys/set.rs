@@ -138,9 +138,12 @@ impl SkippedKey {
         &self.reason
     }
 
-    /// Whether something is wrong with it: a key for encryption is right where it is.
-    pub(crate) fn is_defect(&self) -> bool {
-        self.reason != KeyError::Encryption
+    /// Whether something is wrong with the key. A key that is meant for something else is no defect.
+    fn is_defect(&self) -> bool {
+        !matches!(
+            self.reason,
+            KeyError::Encryption | KeyError::OtherUse { .. }
+        )
     }
 }
 

@@ -33,7 +33,7 @@ impl From<&KeyError> for Fault {
             KeyError::Size { bits, .. } => Self::Size(*bits),
             KeyError::Symmetric => Self::Symmetric,
             KeyError::Unsupported { input: what } => Self::Unsupported(what.clone()),
-            KeyError::Usage { .. } => Self::Usage,
+            KeyError::OtherUse { .. } | KeyError::Usage { .. } => Self::Usage,
             KeyError::Weak { reason: why } => {
                 let known = WEAKNESSES.iter().find(|weakness| why.contains(**weakness));
                 Self::Weak(known.unwrap_or(&SECRET))
