@@ -130,7 +130,7 @@ pub(crate) fn keys_rejected(reason: &impl fmt::Display) {
     event!(
         warn,
         "jwt_keys_rejected",
-        "key update refused, the keys stay as they were",
+        "key update rejected, the keys have not changed",
         reason = reason.as_str()
     );
     count!("jwt_auth_key_updates_rejected_total");
@@ -226,18 +226,18 @@ pub(crate) fn key_id_rejected() {
     event!(
         debug,
         "jwt_key_id_rejected",
-        "unknown key id within the cooldown",
+        "unknown key id, and no load may begin for it now",
     );
     count!("jwt_auth_unknown_key_ids_rejected_total");
 }
 
 #[cfg(feature = "remote")]
-pub(crate) fn boot_keys(source: &impl fmt::Display, outcome: &str) {
+pub(crate) fn key_snapshot(source: &impl fmt::Display, outcome: &str) {
     let source = source.to_string();
     event!(
         warn,
-        "jwt_boot_keys",
-        "keys kept for the next start",
+        "jwt_key_snapshot",
+        "saved keys of the last run",
         source = source.as_str(),
         outcome = outcome
     );

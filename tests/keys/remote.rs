@@ -1385,7 +1385,7 @@ async fn keys_of_the_last_run_end_when_they_are_too_old() {
 
 #[tokio::test]
 async fn a_file_keeps_keys_for_its_owner_alone() {
-    let directory = Directory::new("boot");
+    let directory = Directory::new("snapshot");
     let path = directory.path.join("keys.json");
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
@@ -1429,7 +1429,7 @@ async fn a_file_keeps_keys_for_its_owner_alone() {
 #[tokio::test]
 async fn kept_keys_are_believed_only_from_a_file_that_nobody_else_can_have_put_there() {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
-    let directory = Directory::new("boot-trust");
+    let directory = Directory::new("snapshot-trust");
     let path = directory.path.join("keys.json");
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
@@ -1500,7 +1500,7 @@ async fn kept_keys_are_believed_only_from_a_file_that_nobody_else_can_have_put_t
 /// Two instances of a service may share a file.
 #[test]
 fn writers_of_one_file_do_not_take_what_the_other_has_half_written() {
-    let directory = Directory::new("boot-two");
+    let directory = Directory::new("snapshot-two");
     let path = directory.path.join("keys.json");
     let texts: Vec<_> = (b'a'..b'e').map(|letter| vec![letter; 60_000]).collect();
     // What another instance is writing at this time, and what one has left behind long ago.
@@ -1541,7 +1541,7 @@ fn writers_of_one_file_do_not_take_what_the_other_has_half_written() {
     assert_eq!(names, ["keys.json", fresh, mine].map(String::from).to_vec());
 }
 
-/// A boot store of somebody's own, as wayward as code can be.
+/// Snapshot stores of a user that fail in every way.
 enum Wayward {
     Blocks(Kept),
     Hangs,
@@ -1580,7 +1580,7 @@ fn hang() -> ! {
 }
 
 #[test]
-fn a_boot_store_runs_where_it_may_block_and_its_faults_are_not_those_of_the_start() {
+fn a_snapshot_store_runs_where_it_may_block_and_its_faults_do_not_stop_the_start() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -1618,7 +1618,7 @@ fn a_boot_store_runs_where_it_may_block_and_its_faults_are_not_those_of_the_star
             keys.reload().await;
             assert_eq!(keys.is_ready(), expected);
         }
-        // The first load does not wait for the boot store.
+        // The first load does not wait for the snapshot store.
         let up = issuer.clone();
         network.answers(move |_| Ok(json(up.jwks())));
         let keys = start(Wayward::Hangs).connect_lazy().unwrap();
@@ -1647,7 +1647,7 @@ impl KeySnapshotStore for Stuck {
 /// A disk that hangs takes one thread of the runtime, not one more with each load until there are
 /// none, and no request waits for it.
 #[test]
-fn a_boot_store_that_hangs_holds_one_thread_and_no_request() {
+fn a_snapshot_store_that_hangs_holds_one_thread_and_no_request() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

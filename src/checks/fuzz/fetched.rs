@@ -1,4 +1,4 @@
-//! What an issuer answers, and what was kept of it.
+//! What an issuer answers, and what was saved of it.
 
 use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, DATE, EXPIRES, RETRY_AFTER};
 use http::{HeaderValue, Response};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::keys::source::discovery::{PlainHttp, jwks_uri, metadata_uris};
 use crate::keys::source::freshness::{Lifetimes, checked};
-use crate::keys::source::snapshot::Kept;
+use crate::keys::source::snapshot::SavedKeys;
 
 /// An answer: an octet for its status, a line for each header that means something, and the rest
 /// for its body.
@@ -66,8 +66,8 @@ fn metadata(body: &[u8]) {
     for uri in metadata_uris(&text).into_iter().flatten() {
         assert!(uri.contains("/.well-known/"), "{uri}");
     }
-    if let Some(kept) = Kept::read(body) {
-        let again = Kept::read(&kept.write()).expect("what is written is read");
-        assert_eq!((again.source, again.jwks), (kept.source, kept.jwks));
+    if let Some(saved) = SavedKeys::read(body) {
+        let again = SavedKeys::read(&saved.write()).expect("what is written is read");
+        assert_eq!((again.source, again.jwks), (saved.source, saved.jwks));
     }
 }

@@ -21,7 +21,7 @@ pub(crate) trait Load: fmt::Display + Send + 'static {
     fn forget(&mut self);
 
     /// Called after each good load, inside of the runtime. Whatever takes time is not waited for.
-    fn keep(&mut self) {}
+    fn save(&mut self) {}
 }
 
 /// What a store begins with.
@@ -30,17 +30,17 @@ pub(crate) enum Start {
     Empty,
     /// Keys of an earlier run, for this long, unless a load succeeds before.
     #[cfg(feature = "remote")]
-    Kept(KeySet, Duration),
+    Snapshot(KeySet, Duration),
     /// The same, still being read while the first load runs.
     #[cfg(feature = "remote")]
-    Keeping(Keeping),
+    ReadingSnapshot(SnapshotRead),
     /// What a load has given, which began then.
     Loaded(Loaded, Instant),
 }
 
 /// Keys of an earlier run, and for how long they may still be used.
 #[cfg(feature = "remote")]
-pub(crate) type Keeping = Pin<Box<dyn Future<Output = Option<(KeySet, Duration)>> + Send>>;
+pub(crate) type SnapshotRead = Pin<Box<dyn Future<Output = Option<(KeySet, Duration)>> + Send>>;
 
 /// What a successful load gives.
 pub(crate) struct Loaded {

@@ -78,7 +78,7 @@ impl<L: Load> Task<L> {
             self.link.progress().next = Some(next);
             self.link.finish(outcome);
             if is_good {
-                self.source.keep();
+                self.source.save();
             }
             match pause(&mut wanted, next).await {
                 ControlFlow::Break(()) => return,

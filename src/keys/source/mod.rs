@@ -27,4 +27,6 @@ pub(crate) mod refresh;
 #[cfg(feature = "remote")]
 pub(crate) mod remote;
 #[cfg(feature = "remote")]
+mod remote_source;
+#[cfg(feature = "remote")]
 pub(crate) mod snapshot;

@@ -87,16 +87,16 @@ impl Refresher {
             patience: Patience::new(runtime.clone()),
         };
         #[cfg(feature = "remote")]
-        let mut keeping = None;
+        let mut snapshot = None;
         let (first, loaded) = match start {
             Start::Empty => (None, None),
             #[cfg(feature = "remote")]
-            Start::Keeping(kept) => {
-                keeping = Some(kept);
+            Start::ReadingSnapshot(read) => {
+                snapshot = Some(read);
                 (None, None)
             }
             #[cfg(feature = "remote")]
-            Start::Kept(set, rest) => (Some((set, after(Instant::now(), rest))), None),
+            Start::Snapshot(set, rest) => (Some((set, after(Instant::now(), rest))), None),
             Start::Loaded(loaded, began) => {
                 let end = schedule.end(began, loaded.lifetime);
                 (
@@ -107,7 +107,7 @@ impl Refresher {
         };
         let store = KeyStore::refreshing(first, refresher, Arc::clone(&clock));
         #[cfg(feature = "remote")]
-        let for_kept = Arc::clone(&clock);
+        let clock_of_snapshot = Arc::clone(&clock);
         let alive = Alive(Arc::clone(&link));
         let mut task = Task::new(source, schedule, link, store.downgrade(), clock);
         let next = loaded.map(|(began, lifetime)| task.succeeded(began, lifetime));
@@ -116,9 +116,14 @@ impl Refresher {
         }
         alive.0.progress().next = next;
         #[cfg(feature = "remote")]
-        if let Some(keeping) = keeping {
+        if let Some(snapshot) = snapshot {
             let link = Arc::clone(&alive.0);
-            runtime.spawn(begin_with(keeping, store.downgrade(), link, for_kept));
+            runtime.spawn(begin_with(
+                snapshot,
+                store.downgrade(),
+                link,
+                clock_of_snapshot,
+            ));
         }
         runtime.spawn(async move {
             let _alive = alive;
@@ -274,12 +279,12 @@ impl Drop for Alive {
 /// Gives a store the keys of an earlier run, unless the first load was quicker.
 #[cfg(feature = "remote")]
 async fn begin_with(
-    keeping: super::load::Keeping,
+    snapshot: super::load::SnapshotRead,
     store: Weak<Shared>,
     link: Arc<Link>,
     clock: Arc<dyn Clock>,
 ) {
-    let Some((set, rest)) = keeping.await else {
+    let Some((set, rest)) = snapshot.await else {
         return;
     };
     let Some(shared) = store.upgrade() else {

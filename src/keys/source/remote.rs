@@ -4,22 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::config::ConfigError;
 use crate::fetch::Fetch;
 use crate::issuer::Issuer;
-use crate::keys::set::KeySet;
 use crate::keys::source::discovery;
 use crate::keys::source::discovery::{Discovery, PlainHttp};
 use crate::keys::source::documents::Documents;
-use crate::keys::source::freshness::{Lifetimes, Validators, checked};
-use crate::keys::source::load::{Load, LoadError, Loaded, Schedule, Start};
+use crate::keys::source::freshness::Lifetimes;
+use crate::keys::source::load::{Load, Schedule, Start};
 use crate::keys::source::refresh::{Refresher, runtime_for};
-use crate::keys::source::snapshot::{BootKeys, KeySnapshotStore};
+use crate::keys::source::remote_source::{Origin, RemoteSource, unusable};
+use crate::keys::source::snapshot::KeySnapshotStore;
 use crate::keys::store::KeyStore;
 
 /// Keys to be fetched from an issuer, and again whenever that is due.
@@ -142,7 +140,7 @@ impl RemoteKeys {
                 uses: Vec::new(),
                 validators: None,
                 reported: None,
-                boot: None,
+                snapshot_store: None,
                 newest: None,
                 saving: None,
                 keep_stale: Duration::from_secs(24 * 3_600),
@@ -239,7 +237,7 @@ impl RemoteKeys {
     /// # }
     /// ```
     pub fn snapshot_store(mut self, store: impl KeySnapshotStore) -> Self {
-        self.source.boot = Some(Arc::new(store));
+        self.source.snapshot_store = Some(Arc::new(store));
         self
     }
 
@@ -262,8 +260,8 @@ impl RemoteKeys {
     /// `http` that is not [allowed](Self::insecure_plain_http).
     pub fn connect_lazy(self) -> Result<KeyStore, ConfigError> {
         self.source.check_places()?;
-        let start = match self.source.boot_keys() {
-            Some(kept) => Start::Keeping(Box::pin(kept.load())),
+        let start = match self.source.key_snapshot() {
+            Some(snapshot) => Start::ReadingSnapshot(Box::pin(snapshot.load())),
             None => Start::Empty,
         };
         self.start(start)
@@ -287,7 +285,7 @@ impl RemoteKeys {
         });
         let error = match loaded {
             Ok(loaded) => {
-                self.source.keep();
+                self.source.save();
                 if let Some(saving) = &mut self.source.saving {
                     let _ = timeout(self.source.documents.timeout, saving).await;
                 }
@@ -295,12 +293,12 @@ impl RemoteKeys {
             }
             Err(error) => error,
         };
-        let kept = match self.source.boot_keys() {
-            Some(kept) => kept.load().await,
+        let saved = match self.source.key_snapshot() {
+            Some(snapshot) => snapshot.load().await,
             None => None,
         };
-        match kept {
-            Some((set, rest)) => self.start(Start::Kept(set, rest)),
+        match saved {
+            Some((set, rest)) => self.start(Start::Snapshot(set, rest)),
             None => Err(error.into_config_error(&self.source)),
         }
     }
@@ -339,164 +337,10 @@ impl fmt::Debug for RemoteKeys {
     }
 }
 
-struct RemoteSource {
-    origin: Origin,
-    documents: Documents,
-    plain_http: PlainHttp,
-    lifetimes: Lifetimes,
-    max_keys: usize,
-    /// Values of `use` that are accepted beside `sig`.
-    uses: Vec<String>,
-    /// Of the newest key set, to ask whether there is a newer one.
-    validators: Option<Validators>,
-    /// The newest set whose skipped keys were reported.
-    reported: Option<KeySet>,
-    boot: Option<Arc<dyn KeySnapshotStore>>,
-    /// The text of the newest key set, for the boot store.
-    newest: Option<String>,
-    /// The last save of the boot store. On a disk that hangs it does not come back, and one more
-    /// would take one more thread of the runtime.
-    saving: Option<JoinHandle<()>>,
-    keep_stale: Duration,
-    clock: Arc<dyn Clock>,
-}
-
-enum Origin {
-    KeySet(String),
-    Metadata {
-        /// The issuer, or the URL that was given for its metadata.
-        name: String,
-        discovery: Discovery,
-    },
-}
-
-impl fmt::Display for RemoteSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.origin {
-            Origin::KeySet(uri) => uri,
-            Origin::Metadata { name, .. } => name,
-        })
-    }
-}
-
-impl Load for RemoteSource {
-    fn forget(&mut self) {
-        self.validators = None;
-    }
-
-    async fn load(&mut self) -> Result<Loaded, LoadError> {
-        let loaded = self.load_set().await;
-        if let (Err(_), Origin::Metadata { discovery, .. }) = (&loaded, &mut self.origin) {
-            discovery.forget();
-        }
-        loaded
-    }
-
-    fn keep(&mut self) {
-        let is_saving = |saving: &JoinHandle<()>| !saving.is_finished();
-        if self.saving.as_ref().is_some_and(is_saving) {
-            return;
-        }
-        if let (Some(boot), Some(jwks)) = (self.boot_keys(), &self.newest) {
-            self.saving = Some(boot.save(jwks.clone()));
-        }
-    }
-}
-
-impl RemoteSource {
-    async fn load_set(&mut self) -> Result<Loaded, LoadError> {
-        // They come back with a good answer only.
-        let validators = self.validators.take();
-        let uri = self.jwks_uri().await?;
-        let validators = validators.filter(|validators| validators.uri == uri);
-        let headers = validators
-            .as_ref()
-            .map_or(&[][..], |validators| &validators.headers);
-        let response = self.documents.get(&uri, headers).await?;
-        let lifetime = self.lifetimes.of(response.headers());
-        if response.status() == StatusCode::NOT_MODIFIED && validators.is_some() {
-            self.validators = validators;
-            return Ok(Loaded {
-                set: None,
-                lifetime,
-            });
-        }
-        let body = checked(&uri, &response)?;
-        let set = KeySet::from_published(body, self.max_keys, &self.uses);
-        let set = set.map_err(|error| LoadError::new(format!("{uri}: {error}")))?;
-        self.report(&set);
-        if self.boot.is_some() {
-            self.newest = std::str::from_utf8(body).ok().map(str::to_owned);
-        }
-        self.validators = Validators::of(uri, response.headers());
-        Ok(Loaded {
-            set: Some(set),
-            lifetime,
-        })
-    }
-
-    async fn jwks_uri(&mut self) -> Result<String, LoadError> {
-        match &mut self.origin {
-            Origin::KeySet(uri) => Ok(uri.clone()),
-            Origin::Metadata { discovery, .. } => {
-                discovery.jwks_uri(&self.documents, self.plain_http).await
-            }
-        }
-    }
-
-    /// Tells which keys are skipped, once for each set.
-    fn report(&mut self, set: &KeySet) {
-        let is_new = self.reported.as_ref().is_none_or(|old| !old.is_same(set));
-        if is_new {
-            set.report_skipped();
-            self.reported = Some(set.clone());
-        }
-    }
-
-    /// The most requests of one load.
-    fn requests(&self) -> u32 {
-        let before = match &self.origin {
-            Origin::KeySet(_) => 0,
-            Origin::Metadata { discovery, .. } => discovery.requests(),
-        };
-        u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
-    }
-
-    fn check_places(&self) -> Result<(), ConfigError> {
-        let check = |place: &str| {
-            let checked = self.plain_http.check(place);
-            checked.map_err(|expected| unusable(place, format!("expected {expected}")))
-        };
-        match &self.origin {
-            Origin::KeySet(uri) => check(uri),
-            Origin::Metadata { discovery, .. } => discovery.places().try_for_each(check),
-        }
-    }
-
-    fn boot_keys(&self) -> Option<BootKeys> {
-        Some(BootKeys {
-            store: Arc::clone(self.boot.as_ref()?),
-            source: self.to_string(),
-            clock: Arc::clone(&self.clock),
-            keep_stale: self.keep_stale,
-            timeout: self.documents.timeout,
-            max_keys: self.max_keys,
-            uses: self.uses.clone(),
-        })
-    }
-}
-
 /// A URL by which documents can be fetched at all; whether by plain http is said later.
 fn url(uri: &str) -> Result<(), ConfigError> {
     let checked = PlainHttp::Anywhere.check(uri);
     checked.map_err(|expected| unusable(uri, format!("expected {expected}")))
-}
-
-fn unusable(source: &str, reason: String) -> ConfigError {
-    ConfigError::KeySource {
-        input: source.to_owned(),
-        reason,
-    }
 }
 
 /// Without these a zero is a storm of requests.

@@ -134,7 +134,7 @@ impl KeySnapshotStore for KeySnapshotFile {
         #[cfg(unix)]
         unix::check_owner(&metadata)?;
         let mut kept = Vec::new();
-        file.take(MAX_KEPT).read_to_end(&mut kept)?;
+        file.take(MAX_SIZE).read_to_end(&mut kept)?;
         Ok(Some(kept))
     }
 
@@ -217,7 +217,7 @@ mod unix {
 }
 
 /// What is kept of the keys of one source.
-pub(crate) struct BootKeys {
+pub(crate) struct KeySnapshot {
     pub(crate) store: Arc<dyn KeySnapshotStore>,
     pub(crate) source: String,
     pub(crate) clock: Arc<dyn Clock>,
@@ -229,15 +229,18 @@ pub(crate) struct BootKeys {
     pub(crate) uses: Vec<String>,
 }
 
-impl BootKeys {
+impl KeySnapshot {
     /// The keys of the last run with the time for which they may still be used, if there are some.
     pub(crate) async fn load(self) -> Option<(KeySet, Duration)> {
         let outcome = self.read().await?;
         let text = match &outcome {
-            Ok((_, age)) => format!("begins with keys that were kept {} s ago", age.as_secs()),
-            Err(reason) => format!("kept keys are not used: {reason}"),
+            Ok((_, age)) => format!(
+                "the store starts with keys that were saved {} s ago",
+                age.as_secs()
+            ),
+            Err(reason) => format!("the saved keys are not used: {reason}"),
         };
-        telemetry::boot_keys(&self.source, &text);
+        telemetry::key_snapshot(&self.source, &text);
         let (set, age) = outcome.ok()?;
         Some((set, self.keep_stale.saturating_sub(age)))
     }
@@ -246,7 +249,7 @@ impl BootKeys {
     /// and tells within the time limit that it has not.
     pub(crate) fn save(self, jwks: String) -> JoinHandle<()> {
         let (store, source, limit) = (self.store, self.source, self.timeout);
-        let kept = Kept {
+        let kept = SavedKeys {
             source: source.clone(),
             saved_at: self.clock.now(),
             jwks,
@@ -254,7 +257,7 @@ impl BootKeys {
         let mut saving = spawn_blocking(move || store.save(&kept.write()));
         tokio::spawn(async move {
             let told = |reason: &str| {
-                telemetry::boot_keys(&source, &format!("keys could not be kept: {reason}"));
+                telemetry::key_snapshot(&source, &format!("the keys could not be saved: {reason}"));
             };
             match timeout(limit, &mut saving).await {
                 Ok(Ok(Ok(()))) => {}
@@ -281,12 +284,12 @@ impl BootKeys {
     }
 
     fn judge(&self, text: &[u8]) -> std::result::Result<(KeySet, Duration), String> {
-        let kept = Kept::read(text).ok_or("not in the form in which they are kept")?;
+        let kept = SavedKeys::read(text).ok_or("not in the format of a key snapshot")?;
         if kept.source != self.source {
             return Err(format!("they are of {}", Excerpt(&kept.source)));
         }
         let age = self.clock.now().duration_since(kept.saved_at);
-        let age = age.map_err(|_| "they were kept in the future")?;
+        let age = age.map_err(|_| "they were saved in the future")?;
         let longest = self.keep_stale;
         if age >= longest {
             let (age, longest) = (age.as_secs(), longest.as_secs());
@@ -300,17 +303,17 @@ impl BootKeys {
 }
 
 fn no_answer(limit: Duration) -> String {
-    format!("the boot store gave no answer within {limit:?}")
+    format!("the snapshot store gave no answer within {limit:?}")
 }
 
 /// A key set with what is needed to judge it at the next start.
-pub(crate) struct Kept {
+pub(crate) struct SavedKeys {
     pub(crate) source: String,
     pub(crate) saved_at: SystemTime,
     pub(crate) jwks: String,
 }
 
-impl Kept {
+impl SavedKeys {
     pub(crate) fn write(&self) -> Vec<u8> {
         let saved_at = self.saved_at.duration_since(UNIX_EPOCH);
         let saved_at = saved_at.unwrap_or_default().as_secs();
@@ -340,12 +343,12 @@ impl Kept {
 }
 
 /// The most bytes that are read.
-const MAX_KEPT: u64 = 4 * 1_024 * 1_024;
+const MAX_SIZE: u64 = 4 * 1_024 * 1_024;
 /// How the names of files end that are being written.
 const UNFINISHED: &str = ".new";
 /// Nobody writes a file for as long as this.
 const LEFT_BEHIND: Duration = Duration::from_secs(3_600);
-const PANICKED: &str = "the code of the boot store has panicked";
+const PANICKED: &str = "the code of the snapshot store panicked";
 
 #[cfg(test)]
 mod tests {
@@ -354,18 +357,18 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_again() {
         let saved_at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let kept = Kept {
+        let kept = SavedKeys {
             source: "https://as.example".into(),
             saved_at,
             jwks: r#"{"keys":[]}"#.into(),
         };
         let text = kept.write();
-        let read = Kept::read(&text).unwrap();
+        let read = SavedKeys::read(&text).unwrap();
         assert_eq!(read.source, "https://as.example");
         assert_eq!(read.saved_at, saved_at);
         assert_eq!(read.jwks, r#"{"keys":[]}"#);
         for cut in 0..text.len() {
-            assert!(Kept::read(&text[..cut]).is_none(), "{cut}");
+            assert!(SavedKeys::read(&text[..cut]).is_none(), "{cut}");
         }
         for bad in [
             r#"{"source":"x","saved_at":-1,"jwks":""}"#,
@@ -374,7 +377,7 @@ mod tests {
             r#"{"saved_at":1,"jwks":""}"#,
             "[]",
         ] {
-            assert!(Kept::read(bad.as_bytes()).is_none(), "{bad}");
+            assert!(SavedKeys::read(bad.as_bytes()).is_none(), "{bad}");
         }
     }
 }
