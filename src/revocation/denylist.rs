@@ -1,17 +1,16 @@
 //! [`Denylist`]: marks in the memory of this process.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::claims::{Claims, SubjectId};
 use crate::clock::{Clock, SystemClock};
+use crate::revocation::table::{Marks, Table};
 use crate::revocation::{
     Revocation, RevocationCheck, RevocationMark, RevocationStatus, RevocationTarget,
     RevocationWriter, RevokeError, RevokeFuture,
@@ -58,32 +57,6 @@ struct OfIssuer {
     sessions: Table,
     subjects: Table,
     tokens: Table,
-}
-
-/// Marks by name, in parts, so that a change copies a small part of them. The first mark makes the
-/// parts: there may be many issuers with marks of one kind.
-struct Table {
-    hasher: RandomState,
-    len: AtomicUsize,
-    parts: OnceLock<Box<[ArcSwapOption<Part>]>>,
-}
-
-type Part = HashMap<Arc<str>, Marks>;
-
-/// The marks of one target. They are kept apart, so that the end of a suspension takes nothing from
-/// a revocation.
-#[derive(Clone, Copy, Default)]
-struct Marks {
-    revocation: Option<Mark>,
-    suspension: Option<Mark>,
-}
-
-#[derive(Clone, Copy)]
-struct Mark {
-    /// Tokens that were issued up to then are meant; `None` means all.
-    issued_until: Option<SystemTime>,
-    /// When no such token is accepted any more.
-    ends: SystemTime,
 }
 
 impl Denylist {
@@ -203,10 +176,10 @@ impl Denylist {
         let Some(mut marks) = lists.find(target) else {
             return false;
         };
-        if marks.suspension.take().is_none() {
+        if !marks.end_suspension() {
             return false;
         }
-        let left = marks.revocation.is_some().then_some(marks);
+        let left = (!marks.is_empty()).then_some(marks);
         lists.put(target, left);
         if let (None, Some(count)) = (left, counts.get_mut(kind_of(target))) {
             *count = count.saturating_sub(1);
@@ -235,52 +208,15 @@ impl Denylist {
         let clients = clients.filter_map(|id| of_issuer.clients.get(id));
         let mut status = RevocationStatus::Active;
         for marks in marks.into_iter().flatten().chain(clients) {
-            if applies(marks.revocation, token) {
+            if marks.revoke(token) {
                 return RevocationStatus::Revoked;
             }
-            if applies(marks.suspension, token) {
+            if marks.suspend(token) {
                 status = RevocationStatus::Suspended;
             }
         }
         status
     }
-}
-
-impl Marks {
-    /// These and one more. Two calls for one target may come in the wrong order, so the later times
-    /// count.
-    fn with(mut self, mark: &RevocationMark) -> Self {
-        let place = if mark.is_suspension {
-            &mut self.suspension
-        } else {
-            &mut self.revocation
-        };
-        let mut new = Mark {
-            issued_until: mark.issued_until,
-            ends: with_leeway(mark.expires_at),
-        };
-        if let Some(known) = *place {
-            let until = known.issued_until.zip(new.issued_until);
-            new.issued_until = until.map(|(known, new)| known.max(new));
-            new.ends = new.ends.max(known.ends);
-        }
-        *place = Some(new);
-        self
-    }
-
-    /// Whether no token that these marks are about is accepted any more.
-    fn have_ended(&self, now: SystemTime) -> bool {
-        let marks = [self.revocation, self.suspension];
-        marks.into_iter().flatten().all(|mark| mark.ends <= now)
-    }
-}
-
-fn applies(mark: Option<Mark>, token: &Claims) -> bool {
-    let Some(mark) = mark else { return false };
-    let Some(until) = mark.issued_until else {
-        return true;
-    };
-    token.issued_at().is_none_or(|issued| issued <= until)
 }
 
 impl Lists {
@@ -356,7 +292,7 @@ impl OfIssuer {
 
     fn is_empty(&self) -> bool {
         let mut tables = self.tables().into_iter();
-        self.all.load().is_none() && tables.all(|table| table.len.load(Ordering::Acquire) == 0)
+        self.all.load().is_none() && tables.all(|table| table.is_empty())
     }
 
     fn tables(&self) -> [&Table; KINDS - 1] {
@@ -373,76 +309,6 @@ impl OfIssuer {
             RevocationTarget::Token { id, .. } => Some((&self.tokens, id)),
         }
     }
-}
-
-impl Table {
-    fn new() -> Self {
-        Self {
-            hasher: RandomState::new(),
-            len: AtomicUsize::new(0),
-            parts: OnceLock::new(),
-        }
-    }
-
-    fn part<'t>(
-        &self,
-        parts: &'t [ArcSwapOption<Part>],
-        name: &str,
-    ) -> Option<&'t ArcSwapOption<Part>> {
-        let hash = self.hasher.hash_one(name) % PARTS;
-        usize::try_from(hash).ok().and_then(|at| parts.get(at))
-    }
-
-    fn get(&self, name: &str) -> Option<Marks> {
-        if self.len.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        let place = self.part(self.parts.get()?, name)?;
-        place.load().as_ref()?.get(name).copied()
-    }
-
-    fn put(&self, name: &str, marks: Option<Marks>) {
-        let empty = || (0..PARTS).map(|_| ArcSwapOption::empty()).collect();
-        let Some(place) = self.part(self.parts.get_or_init(empty), name) else {
-            return;
-        };
-        let mut part = place.load().as_deref().cloned().unwrap_or_default();
-        let before = part.len();
-        match marks {
-            Some(marks) => part.insert(name.into(), marks),
-            None => part.remove(name),
-        };
-        let added = part.len().saturating_sub(before);
-        let removed = before.saturating_sub(part.len());
-        place.store(some_unless_empty(part));
-        // Behind the marks: whoever sees the number sees them.
-        self.len.fetch_add(added, Ordering::Release);
-        self.len.fetch_sub(removed, Ordering::Release);
-    }
-
-    /// Gives how many marks are left.
-    fn forget_ended(&self, now: SystemTime) -> usize {
-        let mut left = 0_usize;
-        for place in self.parts.get().into_iter().flatten() {
-            let Some(part) = place.load_full() else {
-                continue;
-            };
-            if part.values().any(|marks| marks.have_ended(now)) {
-                let mut part = Part::clone(&part);
-                part.retain(|_, marks| !marks.have_ended(now));
-                left = left.saturating_add(part.len());
-                place.store(some_unless_empty(part));
-            } else {
-                left = left.saturating_add(part.len());
-            }
-        }
-        self.len.store(left, Ordering::Release);
-        left
-    }
-}
-
-fn some_unless_empty(part: Part) -> Option<Arc<Part>> {
-    (!part.is_empty()).then(|| Arc::new(part))
 }
 
 /// Prints how much is on it.
@@ -503,15 +369,5 @@ fn kind_of(target: &RevocationTarget) -> usize {
     }
 }
 
-/// Until when a token may be accepted that expires then.
-fn with_leeway(expiry: SystemTime) -> SystemTime {
-    expiry.checked_add(LONGEST_LEEWAY).unwrap_or(expiry)
-}
-
 /// Kinds of targets.
 const KINDS: usize = 5;
-/// Parts of a table. A change copies one of them.
-const PARTS: u64 = 256;
-/// An expired token is accepted for this much longer at most: the bound of
-/// [`Leeway`](crate::policy::Leeway).
-const LONGEST_LEEWAY: Duration = Duration::from_secs(300);

@@ -5,6 +5,7 @@
 
 mod denylist;
 mod mark;
+mod table;
 
 use std::fmt;
 use std::future::Future;
