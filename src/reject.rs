@@ -1,4 +1,4 @@
-//! Rejections of the application, and how a rejection leaves.
+//! Rejections that an application makes, and the response to a rejection.
 
 use std::borrow::Cow;
 
@@ -13,51 +13,51 @@ use crate::scope::{ScopeSet, Shortfall};
 
 /// # Rejections of the application
 ///
-/// What only the application knows, such as a user row that is gone, it rejects in the way of the
-/// layer: the client gets the challenge and the body of the layer outside, and log and metrics have
-/// it once, when the rejection becomes a response or a `tonic::Status`. The reason is for the
-/// operator alone. It must not contain a secret. [The guide](crate::guide::start) has an example.
+/// An application can reject a request for a reason that the layer does not know, such as a user
+/// row that was deleted. The client gets the same challenge and body as for a rejection of the layer.
+/// The rejection is logged and counted once, when it becomes a response or a `tonic::Status`. Only the
+/// operator sees the reason. It must not contain a secret. [The guide](crate::guide::start) has an
+/// example.
 impl Rejection {
-    /// The token can no longer be used: it was revoked, or its subject is gone (401,
-    /// `invalid_token`). The kind is [`RejectionKind::Revoked`].
+    /// The token was revoked, or its subject no longer exists (401, `invalid_token`). The kind is [`RejectionKind::Revoked`].
     #[must_use]
     pub fn revoked(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::because(RejectionKind::Revoked, reason).unreported()
     }
 
-    /// The token cannot be used now: its subject is suspended (401, `invalid_token`). The kind is
-    /// [`RejectionKind::Suspended`].
+    /// The subject of the token is suspended, so the token cannot be used at present (401,
+    /// `invalid_token`). The kind is [`RejectionKind::Suspended`].
     #[must_use]
     pub fn suspended(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::because(RejectionKind::Suspended, reason).unreported()
     }
 
-    /// The token is good, and lacks a right that is no scope (403, `insufficient_scope`). The kind is
+    /// The token is valid, but lacks a right that is not a scope (403, `insufficient_scope`). The kind is
     /// [`RejectionKind::InsufficientRole`].
     #[must_use]
     pub fn forbidden(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::because(RejectionKind::InsufficientRole, reason).unreported()
     }
 
-    /// The token is good, and lacks these scopes (403, `insufficient_scope`). The challenge names
-    /// them. Where the claims are at hand, [`authorize_all`](crate::Claims::authorize_all) decides
-    /// and rejects in one call.
+    /// The token is valid, but lacks these scopes (403, `insufficient_scope`). The challenge names
+    /// them. If you have the claims, [`authorize_all`](crate::Claims::authorize_all) checks the scopes
+    /// and returns this rejection.
     #[must_use]
     pub fn insufficient_scope(scopes: &ScopeSet) -> Self {
         Shortfall::scopes(scopes.iter().map(str::to_owned)).into()
     }
 
-    /// The application cannot find out whether the token may still be used, such as in an outage of
-    /// its database (503). The kind is [`RejectionKind::RevocationUnavailable`].
+    /// The application cannot find out whether the token may still be used, for instance because its
+    /// database is down (503). The kind is [`RejectionKind::RevocationUnavailable`].
     #[must_use]
     pub fn unavailable(reason: impl Into<Cow<'static, str>>) -> Self {
-        // The layer has not noticed an outage, and would not notice its end.
+        // The layer logs the start and the end of an outage. It cannot see the end of this one.
         let reason = reason.into().into_owned();
         Self::without_outage(RejectionKind::RevocationUnavailable, reason).unreported()
     }
 
     /// The HTTP response to this rejection: status, challenge, `Cache-Control: no-store`, and an
-    /// empty body. A [`JwtAuth`](crate::JwtAuth) outside of it applies its own settings to it.
+    /// empty body. An outer [`JwtAuth`](crate::JwtAuth) replaces challenge and body by its own.
     #[must_use]
     pub fn into_response<B: Default>(self) -> Response<B> {
         Provisional::response(reported(self), &Exchange::default())
@@ -70,7 +70,7 @@ impl Rejection {
     }
 }
 
-/// Reports a rejection of an extractor, a guard or the application, unless somebody has.
+/// Logs and counts a rejection of an extractor, a guard or the application, unless that is done.
 pub(crate) fn reported(mut rejection: Rejection) -> Rejection {
     if rejection.take_unreported() {
         reports::rejected(&rejection);

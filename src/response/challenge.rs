@@ -8,8 +8,8 @@ use crate::bytes;
 use crate::error::config::ConfigError;
 use crate::error::rejection::Rejection;
 
-/// What the challenge of a refusal says beside the error: the realm, further parameters, further
-/// schemes.
+/// The part of a `WWW-Authenticate` challenge that is the same for every rejection: the realm,
+/// further parameters and further schemes.
 ///
 /// # Example: a link to the documentation
 ///
@@ -24,7 +24,7 @@ use crate::error::rejection::Rejection;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Challenge {
-    /// The finished text up to the parameters of the error.
+    /// The text in front of the parameters of the error.
     head: String,
     names: Vec<String>,
     error_uri: Option<String>,
@@ -32,7 +32,7 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// A challenge with this realm, the name of the protected space.
+    /// Creates a challenge with this realm, which is the name of the protected space.
     ///
     /// # Errors
     ///
@@ -48,12 +48,15 @@ impl Challenge {
         Ok(challenge)
     }
 
-    /// A further parameter of the `Bearer` challenge.
+    /// Adds a parameter to the `Bearer` challenge.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Challenge`] if the name is taken or no token, or the value not printable
-    /// ASCII. Names are compared without case, and those of RFC 6750 are always taken.
+    /// [`ConfigError::Challenge`] if the name is not a token
+    /// ([RFC 9110, section 5.6.2](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2)), if a
+    /// parameter of this name exists already, or if the value is not printable ASCII. The case of
+    /// a name does not count. The names of RFC 6750 (`realm`, `scope`, `error`, `error_description`
+    /// and `error_uri`) cannot be added.
     pub fn parameter(mut self, name: &str, value: &str) -> Result<Self, ConfigError> {
         let rejected = |expected| {
             Err(ConfigError::Challenge {
@@ -73,22 +76,18 @@ impl Challenge {
         Ok(self)
     }
 
-    /// A page about the errors, the `error_uri` of every challenge that has an `error`.
+    /// Sets the address of a page about the errors: the `error_uri` of every challenge with an `error`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Challenge`] if it is no absolute URI.
+    /// [`ConfigError::Challenge`] if the text is not an absolute URI.
     pub fn error_uri(mut self, uri: &str) -> Result<Self, ConfigError> {
         // A scheme begins with a letter (RFC 3986, section 3.1).
         let is_absolute = uri.starts_with(|first: char| first.is_ascii_alphabetic())
             && uri
                 .parse::<http::Uri>()
                 .is_ok_and(|uri| uri.scheme().is_some());
-        if !is_absolute
-            || !uri
-                .bytes()
-                .all(|octet| is_error_octet(octet) && octet != b' ')
-        {
+        if !is_absolute || !uri.bytes().all(|byte| is_error_byte(byte) && byte != b' ') {
             return Err(ConfigError::Challenge {
                 input: uri.to_owned(),
                 expected: "an absolute URI",
@@ -98,11 +97,12 @@ impl Challenge {
         Ok(self)
     }
 
-    /// A challenge of another scheme, sent on a line of its own behind this one.
+    /// Adds a challenge of another scheme. It is sent in a header field of its own, after `Bearer`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Challenge`] if it does not begin with a scheme, or is no header value.
+    /// [`ConfigError::Challenge`] if the text does not begin with the name of another scheme, or is
+    /// not a valid header value.
     pub fn additional_scheme(mut self, challenge: &str) -> Result<Self, ConfigError> {
         let scheme = challenge.split(' ').next().unwrap_or_default();
         let is_scheme = !scheme.is_empty()
@@ -120,7 +120,8 @@ impl Challenge {
         }
     }
 
-    /// The lines for one rejection, `Bearer` first; none where authentication is not the matter.
+    /// The header fields for one rejection, `Bearer` first. There are none if the status has nothing to
+    /// do with authentication (500 and 503).
     pub(crate) fn lines(&self, rejection: &Rejection) -> impl Iterator<Item = HeaderValue> {
         let status = rejection.status().as_u16();
         let is_matter = matches!(status, 400 | 401 | 403);
@@ -133,7 +134,7 @@ impl Challenge {
     fn bearer(&self, rejection: &Rejection) -> Option<HeaderValue> {
         let mut text = self.head.clone();
         if rejection.oauth_error().is_none() && text == USUAL {
-            // Each copy of another value counts in a place that all threads write to.
+            // A clone of any other value writes to a reference count that all threads share.
             return Some(HeaderValue::from_static(USUAL));
         }
         if let Some(code) = rejection.oauth_error() {
@@ -158,7 +159,7 @@ impl Challenge {
     }
 
     fn append(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
-        if !value.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
+        if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return Err(ConfigError::Challenge {
                 input: value.to_owned(),
                 expected: "printable ASCII",
@@ -184,12 +185,13 @@ impl Default for Challenge {
     }
 }
 
-/// Without a code and with the default realm.
+/// The challenge with the default realm and without an error.
 const USUAL: &str = r#"Bearer realm="api""#;
 
-/// A character of `error`, `error_description` and, but for the space, `error_uri`.
-const fn is_error_octet(octet: u8) -> bool {
-    octet == b' ' || bytes::is_scope_character(octet)
+/// Whether the byte may be in `error` and `error_description` (RFC 6750, section 3). The same bytes
+/// without the space may be in `error_uri`.
+const fn is_error_byte(byte: u8) -> bool {
+    byte == b' ' || bytes::is_scope_character(byte)
 }
 
 const RESERVED: [&str; 5] = ["realm", "scope", "error", "error_description", "error_uri"];
@@ -203,7 +205,7 @@ mod tests {
     fn every_sentence_of_the_table_fits_its_parameter() {
         for rejection in crate::response::presentation::tests::every_kind() {
             assert!(
-                rejection.client_text().bytes().all(is_error_octet),
+                rejection.client_text().bytes().all(is_error_byte),
                 "{rejection:?}"
             );
         }

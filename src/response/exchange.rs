@@ -1,27 +1,27 @@
-//! What a request says about its response, and the room it leaves for it.
+//! The properties of a request that decide the form of its response.
 
 use http::header::CONTENT_TYPE;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request};
 
 use crate::response::request_head::RequestHead;
 
-/// What a request expects of its response.
+/// The properties of a request that decide the form of its response.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exchange {
-    /// The content type to answer with, if the request is gRPC.
+    /// The content type of the response, if the request is gRPC.
     grpc: Option<Box<HeaderValue>>,
     is_head: bool,
-    /// For a responder that reads it.
+    /// Present only if the responder reads it.
     request: Option<Box<RequestHead>>,
 }
 
 impl Exchange {
-    /// What this request expects; `keeps_head` says whether the responder reads its head.
+    /// Reads a request. `keeps_head` says whether the responder reads the head of the request.
     pub(crate) fn of<B>(request: &Request<B>, keeps_head: bool) -> Self {
         Self {
             request: keeps_head.then(|| Box::new(RequestHead::of(request))),
-            // A call is a POST: a response to another method may be kept by caches and shown by
-            // browsers, and has to be one of HTTP.
+            // A gRPC call is a POST. The response to another method is for a browser or a cache, so
+            // it is a response of HTTP.
             grpc: (request.method() == Method::POST)
                 .then(|| grpc_type(request.headers()).map(Box::new))
                 .flatten(),
@@ -29,7 +29,7 @@ impl Exchange {
         }
     }
 
-    /// A call of gRPC.
+    /// A gRPC call.
     pub(crate) fn grpc() -> Self {
         Self {
             grpc: Some(Box::new(HeaderValue::from_static("application/grpc"))),
@@ -37,7 +37,7 @@ impl Exchange {
         }
     }
 
-    /// The content type to answer with, if the request is gRPC.
+    /// The content type of the response, if the request is gRPC.
     pub(super) fn grpc_type(&self) -> Option<&HeaderValue> {
         self.grpc.as_deref()
     }
@@ -55,7 +55,8 @@ impl Exchange {
     }
 }
 
-/// The maps of a response, empty. Those of a request that goes no further have room already.
+/// The empty maps of a response. The maps of a rejected request are cleared and used again, which
+/// saves their allocation.
 #[derive(Default)]
 pub(crate) struct Maps {
     pub(super) headers: HeaderMap,
@@ -76,7 +77,7 @@ impl Maps {
 }
 
 /// The content type of a gRPC request: `application/grpc` and `application/grpc-web`, alone or
-/// with a format behind `+`, or parameters behind `;`.
+/// with a format after `+`, or parameters after `;`.
 fn grpc_type(headers: &HeaderMap) -> Option<HeaderValue> {
     let value = headers.get(CONTENT_TYPE)?;
     let rest = value.to_str().ok()?.strip_prefix("application/grpc")?;

@@ -1,4 +1,4 @@
-//! What rejections look like on the wire.
+//! The response to a rejection: status, challenge and body.
 
 pub(crate) mod challenge;
 pub(crate) mod exchange;

@@ -1,4 +1,4 @@
-//! How a rejection looks: everything but the body, in HTTP and in gRPC.
+//! The response to a rejection in HTTP and in gRPC, without the body.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -14,7 +14,7 @@ use crate::response::exchange::{Exchange, Maps};
 use crate::response::request_head::RequestHead;
 use crate::response::respond::RespondTo;
 
-/// How a rejection is dressed: everything but the body.
+/// The settings for responses to rejections, without the responder that makes the body.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Presentation {
     challenge: Challenge,
@@ -22,13 +22,13 @@ pub(crate) struct Presentation {
     ready: Ready,
 }
 
-/// The headers of rejections that are the same each time, one place for each kind; made when they are
-/// needed first.
+/// The headers for each kind of rejection whose headers are always the same. They are made when they
+/// are first needed.
 #[derive(Debug)]
 struct Ready([OnceLock<HeaderMap>; KINDS]);
 
 impl Ready {
-    /// The place of a kind of rejection. The headers of the others depend on the rejection.
+    /// The place for the headers of this kind. `None` if the headers depend on the rejection.
     fn of(&self, kind: RejectionKind) -> Option<&OnceLock<HeaderMap>> {
         if !is_ready(kind) {
             return None;
@@ -44,13 +44,13 @@ impl Default for Ready {
     }
 }
 
-/// Whether the headers of a kind of rejection are the same each time: the others name scopes, can be
-/// hidden, or have no challenge.
+/// Whether the headers of this kind of rejection are always the same. The other kinds name scopes
+/// (403), can be hidden (403), or have no challenge (500 and 503).
 fn is_ready(kind: RejectionKind) -> bool {
     matches!(kind.row().status.as_u16(), 400 | 401)
 }
 
-/// A copy may be given another challenge.
+/// A clone starts empty, because its challenge may be changed.
 impl Clone for Ready {
     fn clone(&self) -> Self {
         Self::default()
@@ -67,7 +67,7 @@ impl Presentation {
         self.ready = Ready::default();
     }
 
-    /// Makes the headers that are the same each time.
+    /// Makes the headers that are always the same, so that no request has to.
     pub(crate) fn prepare(&self) {
         for kind in RejectionKind::ALL.iter().filter(|kind| is_ready(**kind)) {
             let _ = self.ready(&Rejection::of(*kind));
@@ -97,7 +97,7 @@ impl Presentation {
                 }
                 let full = responder.respond(rejection, &mut head);
                 head.extensions.remove::<RequestHead>();
-                // To HEAD the same fields, and no content (RFC 9110, section 9.3.2).
+                // A response to HEAD has the same fields and no content (RFC 9110, section 9.3.2).
                 if exchange.is_head() {
                     responder.empty()
                 } else {
@@ -134,7 +134,7 @@ impl Presentation {
         }
     }
 
-    /// The headers of a rejection that are the same each time.
+    /// The headers of the rejection, if its kind always has the same.
     fn ready(&self, rejection: &Rejection) -> Option<&HeaderMap> {
         let ready = self.ready.of(rejection.kind())?;
         Some(ready.get_or_init(|| {
@@ -145,12 +145,12 @@ impl Presentation {
         }))
     }
 
-    /// A trailers-only response. Never another HTTP status than 200: clients would translate it
-    /// by a table that is not meant for servers.
+    /// A trailers-only response. The HTTP status is always 200: clients map any other status to a gRPC
+    /// status by a table that is meant for proxies.
     fn grpc_head(&self, rejection: &Rejection, content_type: &HeaderValue, head: &mut Parts) {
         let &Row { grpc, text, .. } = rejection.kind().row();
         head.headers.insert(CONTENT_TYPE, content_type.clone());
-        // No cache keeps the response to a POST unless it is told to. A proxy may be told so.
+        // By default no cache stores the response to a POST. A proxy may be configured to do so.
         head.headers.insert(CACHE_CONTROL, NO_STORE);
         if self.hides_forbidden && grpc == GrpcCode::PermissionDenied {
             head.headers.insert(GRPC_STATUS, GRPC_NOT_FOUND);
@@ -172,30 +172,31 @@ impl Presentation {
 }
 
 impl Rejection {
-    /// The `Bearer` challenge of a response to this rejection, with the realm `api`; `None` where
-    /// authentication is not the matter (500 and 503).
+    /// The `Bearer` challenge of a response to this rejection, with the realm `api`. `None` if the
+    /// response has no challenge (500 and 503).
     #[must_use]
     pub fn challenge(&self) -> Option<HeaderValue> {
         Challenge::default().lines(self).next()
     }
 
-    /// The number of the gRPC status that a client gets: 7, 13, 14 or 16.
+    /// The number of the gRPC status that the client gets: 7, 13, 14 or 16.
     #[must_use]
     pub fn grpc_code(&self) -> u16 {
         self.kind().row().grpc.number()
     }
 }
 
-/// The encoding of `grpc-message`: printable ASCII but the percent sign stands for itself.
+/// The encoding of `grpc-message`: every byte is percent-encoded, except printable ASCII other than
+/// `%`.
 pub(crate) fn percent_encode(text: &str) -> String {
     text.bytes()
-        .fold(String::with_capacity(text.len()), |mut out, octet| {
-            match octet {
+        .fold(String::with_capacity(text.len()), |mut out, byte| {
+            match byte {
                 b'%' | ..b' ' | b'\x7f'.. => {
                     // Writing to a string does not fail.
-                    let _ = write!(out, "%{octet:02X}");
+                    let _ = write!(out, "%{byte:02X}");
                 }
-                _ => out.push(char::from(octet)),
+                _ => out.push(char::from(byte)),
             }
             out
         })
@@ -219,24 +220,29 @@ pub(crate) mod tests {
         RejectionKind::ALL.iter().copied().map(Rejection::of)
     }
 
-    /// What is kept ready is what would be made: for each kind, twice, and after a change.
+    /// The stored headers equal those that would be made, at the first and the second use, and after a
+    /// change of the challenge.
     #[test]
     fn headers_that_are_ready_are_those_of_the_kind() {
         let exchange = Exchange::default();
-        let mut dress = Presentation::default();
+        let mut presentation = Presentation::default();
         for realm in ["api", "calendar"] {
-            dress.set_challenge(Challenge::new(realm).unwrap());
+            presentation.set_challenge(Challenge::new(realm).unwrap());
             for rejection in every_kind().chain(every_kind()) {
                 let response =
-                    dress.response::<()>(&rejection, &exchange, Maps::default(), &EmptyBody);
+                    presentation.response::<()>(&rejection, &exchange, Maps::default(), &EmptyBody);
                 let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter().cloned();
-                let expected: Vec<_> = dress.challenge.lines(&rejection).collect();
+                let expected: Vec<_> = presentation.challenge.lines(&rejection).collect();
                 assert_eq!(challenges.collect::<Vec<_>>(), expected, "{rejection:?}");
                 assert_eq!(response.status(), rejection.status());
                 assert_eq!(response.headers()[CACHE_CONTROL], NO_STORE);
             }
         }
-        let ready = dress.ready.0.iter().filter(|ready| ready.get().is_some());
+        let ready = presentation
+            .ready
+            .0
+            .iter()
+            .filter(|ready| ready.get().is_some());
         assert_eq!(
             ready.count(),
             every_kind().filter(|one| is_ready(one.kind())).count()

@@ -1,4 +1,4 @@
-//! [`ProblemDetails`]: a rejection as JSON.
+//! [`ProblemDetails`]: a JSON body for rejections.
 
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
@@ -7,11 +7,11 @@ use http::{HeaderValue, StatusCode};
 use crate::error::rejection::Rejection;
 use crate::response::respond::RespondTo;
 
-/// A body of `application/problem+json` ([RFC 9457]) with `type`, `title`, `status`, `detail` (the
-/// sentence for the client) and, as in the challenge, `error` and `scope`.
+/// Responder that makes a body of `application/problem+json` ([RFC 9457]).
 ///
-/// The `type` is `about:blank`, or [`ProblemDetails::with_base`] and the name of the kind of
-/// rejection as [the client may know it](Self::with_base).
+/// The members are `type`, `title`, `status` and `detail`, which is the sentence for the client. The
+/// members `error` and `scope` are present if the challenge has them. `type` is `about:blank`, unless
+/// [`with_base`](Self::with_base) sets another one.
 ///
 /// [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 #[derive(Clone, Debug, Default)]
@@ -20,15 +20,15 @@ pub struct ProblemDetails {
 }
 
 impl ProblemDetails {
-    /// Problems of type `about:blank`.
+    /// A responder whose problems have the type `about:blank`.
     #[must_use]
     pub const fn new() -> Self {
         Self { base: None }
     }
 
-    /// Problems whose `type` is this URI, followed by the OAuth error code (`invalid_token`,
-    /// `insufficient_scope`, `invalid_request`), or `authentication_required`, `forbidden`,
-    /// `not_found` or `temporarily_unavailable` where there is none.
+    /// A responder whose problems have this URI as their `type`, followed by the OAuth error code:
+    /// `invalid_token`, `insufficient_scope` or `invalid_request`. A rejection without such a code gets
+    /// `authentication_required`, `forbidden`, `not_found`, `temporarily_unavailable` or `error`.
     #[must_use]
     pub const fn with_base(base: &'static str) -> Self {
         Self { base: Some(base) }
@@ -57,7 +57,7 @@ impl<B: From<String>> RespondTo<B> for ProblemDetails {
             .map_or_else(|| "about:blank".into(), |base| format!("{base}{name}"));
         let mut problem = serde_json::Map::new();
         problem.insert("type".into(), kind.into());
-        // One title for each type, and for `about:blank` that of the status.
+        // The title of `about:blank` is the phrase of the status (RFC 9457, section 4.2.1).
         problem.insert("title".into(), head.status.canonical_reason().into());
         problem.insert("status".into(), head.status.as_u16().into());
         if head.status != StatusCode::NOT_FOUND {

@@ -1,4 +1,4 @@
-//! Responses that are made before the settings of the layer are known.
+//! Responses that are made without the settings of the layer.
 
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -9,8 +9,8 @@ use crate::response::exchange::{Exchange, Maps};
 use crate::response::presentation::{GRPC_MESSAGE, GRPC_STATUS, Presentation};
 use crate::response::respond::EmptyBody;
 
-/// A response that was made from this rejection without the settings of the layer: by an
-/// extractor, or a guard on a route. The layer outside makes it anew.
+/// Marks a response that an extractor, or a guard on a route, has made of this rejection. It does not
+/// know the settings of the layer, so the outer layer makes the response again.
 #[derive(Clone, Debug)]
 pub(crate) struct Provisional(pub(crate) Rejection);
 
@@ -22,11 +22,11 @@ impl Provisional {
         response
     }
 
-    /// Takes what [`response`](Self::response) has made of a rejection out of a response, and
-    /// leaves what others have added since.
+    /// Removes from a response what [`response`](Self::response) has set, and keeps what was added
+    /// afterwards.
     pub(crate) fn take<B>(response: &mut Response<B>) -> Option<Rejection> {
         let Self(rejection) = response.extensions_mut().remove()?;
-        // The length is what a router between has made of the empty body.
+        // A router in between has set the length of the empty body.
         let ours = [
             WWW_AUTHENTICATE,
             CACHE_CONTROL,
@@ -41,7 +41,7 @@ impl Provisional {
     }
 }
 
-/// The response to a request that no layer looked at.
+/// The rejection of a request that no layer has seen.
 pub(crate) fn missing_layer() -> Rejection {
     Rejection::of(RejectionKind::MissingLayer)
 }

@@ -1,4 +1,4 @@
-//! [`RequestHead`]: what a responder sees of the request.
+//! [`RequestHead`]: the part of a request that a responder sees.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use http::header::HeaderName;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request};
 
-/// What a responder sees of the rejected request: method, path, request id and trace.
+/// The part of a rejected request that a responder sees: method, path, request id and trace.
 ///
-/// It is the same wherever the request was rejected: by the layer, by an extractor or by the
-/// application. Neither token nor query is in it.
+/// It does not depend on what rejected the request: the layer, an extractor or the application. It
+/// contains neither the token nor the query.
 #[derive(Clone, Default)]
 pub struct RequestHead {
     method: Method,
@@ -35,20 +35,20 @@ impl RequestHead {
         &self.method
     }
 
-    /// The path, as this layer sees it: a router may have removed a prefix.
+    /// The path that the layer sees. An outer router may have removed a prefix.
     #[must_use]
     pub fn path(&self) -> &str {
         self.path.as_ref().map_or("/", PathAndQuery::path)
     }
 
-    /// The id of the request: `x-request-id`, the first if there are several. It is what the client
-    /// sent, unless a layer outside replaces it.
+    /// The id of the request: the first `x-request-id` header. The client may have chosen it, unless an
+    /// outer layer replaces it.
     #[must_use]
     pub fn request_id(&self) -> Option<&HeaderValue> {
         self.request_id.as_ref()
     }
 
-    /// The place in a distributed trace: `traceparent`
+    /// The parent span of a distributed trace: the `traceparent` header
     /// ([Trace Context](https://www.w3.org/TR/trace-context/#traceparent-header)).
     #[must_use]
     pub fn trace_parent(&self) -> Option<&HeaderValue> {
@@ -56,7 +56,7 @@ impl RequestHead {
     }
 }
 
-/// Prints no query, which may contain a token.
+/// Does not print the query, which may contain a token.
 impl fmt::Debug for RequestHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHead")

@@ -1,4 +1,4 @@
-//! [`RespondTo`]: what makes the body of a rejection.
+//! [`RespondTo`]: makes the body of a rejection.
 
 use std::fmt;
 
@@ -10,15 +10,15 @@ use crate::response::request_head::RequestHead;
 
 /// Makes the body of the response to a rejection.
 ///
-/// | responder | body of a response |
+/// | responder | type of the body |
 /// |---|---|
-/// | [`EmptyBody`] | any type with a default |
-/// | [`ProblemDetails`](crate::response::ProblemDetails) | any type that is made from a `String` |
-/// | a closure | any type with a default, for the answers without content |
-/// | [`WithRequest`] of a closure | the same, and the closure sees the head of the request |
-/// | a pair of closures | any type: the second one makes an empty body |
+/// | [`EmptyBody`] | any type with `Default` |
+/// | [`ProblemDetails`](crate::response::ProblemDetails) | any type with `From<String>` |
+/// | a closure | any type with `Default`; responses without content have the default |
+/// | [`WithRequest`] with a closure | the same; the closure sees the head of the request |
+/// | a pair of closures | any type; the second closure makes an empty body |
 ///
-/// # Example: a sentence
+/// # Example: plain text
 ///
 /// ```
 /// use http::header::CONTENT_TYPE;
@@ -32,7 +32,7 @@ use crate::response::request_head::RequestHead;
 /// # check(respond);
 /// ```
 ///
-/// # Example: a service whose body has no default
+/// # Example: a body type without a default
 ///
 /// ```
 /// use http::response::Parts;
@@ -57,17 +57,20 @@ use crate::response::request_head::RequestHead;
     note = "a responder of your own is a closure `|rejection: &Rejection, head: &mut http::response::Parts| -> {B}`; where `{B}` has no default, it is a pair of that and a closure `|| -> {B}` that makes an empty body"
 )]
 pub trait RespondTo<B>: Clone + Send + Sync + 'static {
-    /// Whether the responder reads the [`RequestHead`], which is then in the extensions of `head`.
-    /// Keeping it costs an allocation for each request, an accepted one too. Default: `false`.
+    /// Whether the responder reads the [`RequestHead`]. If so, the extensions of `head` contain it.
+    /// Default: `false`.
+    ///
+    /// `true` costs one allocation for each request, whether it is accepted or rejected.
     const READS_REQUEST: bool = false;
 
-    /// The body for this rejection.
+    /// Makes the body for this rejection.
     ///
-    /// Status, challenges and `Cache-Control` are in `head` already, and the [`Rejection`] is in
-    /// its extensions. A responder may change them, and has to name the type of its content.
+    /// `head` has the status, the challenges and `Cache-Control` already, and the [`Rejection`] is in
+    /// its extensions. A responder may change all of them. It must set `Content-Type` if the body is
+    /// not empty.
     fn respond(&self, rejection: &Rejection, head: &mut Parts) -> B;
 
-    /// A body without content: for a gRPC call, and for a `HEAD` request, whose response has the
+    /// Makes an empty body, for a gRPC call and for a `HEAD` request. The response to `HEAD` has the
     /// headers that [`respond`](Self::respond) sets.
     fn empty(&self) -> B;
 }
@@ -101,17 +104,18 @@ where
     }
 }
 
-/// Response headers of this crate that a browser shows to a page of another origin only if
-/// `Access-Control-Expose-Headers` names them: `WWW-Authenticate`, `Retry-After` and `DPoP-Nonce`.
+/// The response headers of this crate for `Access-Control-Expose-Headers`: `WWW-Authenticate`,
+/// `Retry-After` and `DPoP-Nonce`.
 ///
-/// Give them to the CORS layer. [The guide](crate::guide::start) has an example.
+/// Without that setting a browser hides them from a page of another origin. Pass them to the CORS
+/// layer. [The guide](crate::guide::start) has an example.
 pub const EXPOSED_HEADERS: [HeaderName; 3] = [
     WWW_AUTHENTICATE,
     RETRY_AFTER,
     HeaderName::from_static("dpop-nonce"),
 ];
 
-/// No body: the default. Status and challenge say everything.
+/// Responder that makes an empty body. This is the default.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct EmptyBody;
@@ -127,12 +131,12 @@ impl<B: Default> RespondTo<B> for EmptyBody {
     }
 }
 
-/// A responder that sees the [`RequestHead`]: a closure with one argument more.
+/// Responder that sees the [`RequestHead`]: a closure with one more argument.
 ///
-/// Keeping the head costs an allocation for each request, an accepted one too, because a handler may
-/// reject it later. Other responders do not have this cost.
+/// It costs one allocation for each request, accepted requests included, because a handler may still
+/// reject the request. Other responders do not have this cost.
 ///
-/// # Example: the id of the request in the body
+/// # Example: the request id in the body
 ///
 /// ```
 /// use http::response::Parts;
@@ -153,7 +157,7 @@ impl<B: Default> RespondTo<B> for EmptyBody {
 pub struct WithRequest<F>(F);
 
 impl<F> WithRequest<F> {
-    /// A responder that is this closure.
+    /// Creates a responder from this closure.
     #[must_use]
     pub fn new<B>(respond: F) -> Self
     where

@@ -1,4 +1,4 @@
-//! [`Denylist`]: marks in the memory of this process.
+//! [`Denylist`]: revocation marks in the memory of this process.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,12 +18,12 @@ use crate::revocation::{
 
 /// List of revoked tokens, sessions, subjects, clients and issuers in the memory of this process.
 ///
-/// A mark is kept until its tokens have expired, and for the longest
-/// [`Leeway`](crate::policy::Leeway) after that, which is 300 s. A mark is in force when the method that
-/// makes it returns, for tokens that are cached too. A request takes no lock.
+/// A mark is in force when the method that stores it returns, also for cached tokens. It is kept until
+/// its tokens have expired, plus the maximum [`Leeway`](crate::policy::Leeway) of 300 s. Requests take
+/// no lock.
 ///
-/// A clone is cheap: keep one to revoke with, and give one to
-/// [`JwtAuth::revocation`](crate::JwtAuth::revocation). The list is for one instance of a service.
+/// The list is for one instance of a service. Clones share one list and are cheap: pass one to
+/// [`JwtAuth::revocation`](crate::JwtAuth::revocation), and keep another one to revoke tokens with.
 ///
 /// # Example: log out
 ///
@@ -42,15 +42,15 @@ pub struct Denylist(Arc<Lists>);
 struct Lists {
     capacity: usize,
     clock: Arc<dyn Clock>,
-    /// Requests read it without a lock. One writer at a time adds issuers.
+    /// Requests read it without a lock. The lock on `counts` admits one writer at a time.
     issuers: ArcSwap<HashMap<Box<str>, Arc<OfIssuer>>>,
-    /// How often the marks have changed.
+    /// The number of changes.
     epoch: AtomicU64,
-    /// How many marks there are of each kind. Its lock is that of the writers.
+    /// The number of marks of each kind. A writer holds this lock during a change.
     counts: Mutex<[usize; KINDS]>,
 }
 
-/// The marks that are about one issuer.
+/// The marks of one issuer.
 struct OfIssuer {
     all: ArcSwapOption<Marks>,
     clients: Table,
@@ -60,17 +60,18 @@ struct OfIssuer {
 }
 
 impl Denylist {
-    /// An empty list for this number of tokens, and as many sessions, subjects, clients and issuers.
-    /// Default: 100 000.
+    /// Creates an empty list with a maximum number of tokens, and of as many sessions, subjects, clients
+    /// and issuers each. Default: 100 000.
     ///
-    /// A full list returns [`RevokeError::Full`] and forgets no mark whose tokens may still be
+    /// A full list returns [`RevokeError::Full`]. It never drops a mark whose tokens may still be
     /// accepted.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self::of(capacity, Arc::new(SystemClock))
     }
 
-    /// An empty list of the same capacity, which forgets marks by this clock.
+    /// Creates an empty list of the same capacity. Marks expire by this clock. Default: the clock of the
+    /// system.
     #[must_use]
     pub fn with_clock(self, clock: impl Clock) -> Self {
         Self::of(self.0.capacity, Arc::new(clock))
@@ -90,7 +91,7 @@ impl Denylist {
     ///
     /// # Errors
     ///
-    /// [`RevokeError`] if the token has no `jti` or `exp`, or the list is full.
+    /// [`RevokeError`] if the token has no `jti` or no `exp`, or if the list is full.
     pub fn revoke<C>(&self, token: &Claims<C>) -> Result<(), RevokeError> {
         self.mark(&RevocationMark::token(token)?)
     }
@@ -109,7 +110,8 @@ impl Denylist {
         self.mark(&RevocationMark::token_id(issuer, id, expires_at))
     }
 
-    /// Revokes every token of a login, by its `sid`. `expires_at` is the `exp` of the last of them.
+    /// Revokes all tokens of a login session, by its `sid`. `expires_at` is the latest `exp` of these
+    /// tokens.
     ///
     /// # Errors
     ///
@@ -123,10 +125,10 @@ impl Denylist {
         self.mark(&RevocationMark::session(issuer, session_id, expires_at))
     }
 
-    /// Revokes every token of a subject whose `iat` is not later than `issued_until`, and each one
-    /// without `iat`. `expires_at` is the `exp` of the last of them.
+    /// Revokes all tokens of a subject whose `iat` is not later than `issued_until`, and all without
+    /// `iat`. `expires_at` is the latest `exp` of these tokens.
     ///
-    /// `iat` is a time of the issuer's clock, and no leeway is added to it. If that clock is ahead,
+    /// `iat` is set by the clock of the issuer, and no leeway is added to it. If that clock is ahead,
     /// choose a later `issued_until`.
     ///
     /// # Errors
@@ -141,8 +143,8 @@ impl Denylist {
         self.mark(&RevocationMark::subject(subject, issued_until, expires_at))
     }
 
-    /// Stores any mark. Beside an older mark of the same target the later times count. A suspension
-    /// and a revocation of one target are kept side by side, and the revocation beats the suspension.
+    /// Stores any mark. If the target has a mark already, the later times count. A suspension and a
+    /// revocation of one target are kept separately, and the revocation counts.
     ///
     /// # Errors
     ///
@@ -164,12 +166,13 @@ impl Denylist {
         if let (None, Some(count)) = (known, counts.get_mut(kind)) {
             *count = count.saturating_add(1);
         }
-        // Behind the change: whoever sees the new number sees the mark.
+        // After the change, so that a request that sees the new number sees the mark.
         lists.epoch.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
-    /// Ends the suspension of this target. `false` if there is none. A revocation stays: it is final.
+    /// Ends the suspension of this target. Returns `false` if there is none. A revocation is final and
+    /// stays.
     pub fn lift(&self, target: &RevocationTarget) -> bool {
         let lists = &*self.0;
         let mut counts = lists.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,7 +191,6 @@ impl Denylist {
         true
     }
 
-    /// What the marks say about a token.
     fn status(&self, token: &Claims) -> RevocationStatus {
         let issuers = self.0.issuers.load();
         let Some(of_issuer) = issuers.get(token.issuer()) else {
@@ -203,7 +205,7 @@ impl Denylist {
                 .and_then(|name| of_issuer.subjects.get(name)),
             all.as_deref().copied(),
         ];
-        // A token that names its client in several claims does not hide it behind one of them.
+        // Several claims can name the client. A mark for any of these names applies.
         let clients = token.registered().clients();
         let clients = clients.filter_map(|id| of_issuer.clients.get(id));
         let mut status = RevocationStatus::Active;
@@ -229,7 +231,7 @@ impl Lists {
         }
     }
 
-    /// Stores the marks of a target, or takes them away.
+    /// Replaces the marks of a target. `None` removes them.
     fn put(&self, target: &RevocationTarget, marks: Option<Marks>) {
         let of_issuer = self.of_issuer(target.issuer());
         match of_issuer.table(target) {
@@ -244,7 +246,7 @@ impl Lists {
         }
     }
 
-    /// The marks about an issuer, which has a place from now on.
+    /// The marks of an issuer, which is added if it is new.
     fn of_issuer(&self, issuer: &str) -> Arc<OfIssuer> {
         if let Some(of_issuer) = self.issuers.load().get(issuer) {
             return Arc::clone(of_issuer);
@@ -256,7 +258,7 @@ impl Lists {
         new
     }
 
-    /// Forgets marks whose tokens are not accepted any more, and issuers without marks.
+    /// Removes marks whose tokens have expired, and issuers without marks.
     fn forget_ended(&self, counts: &mut [usize; KINDS]) {
         let now = self.clock.now();
         *counts = [0; KINDS];
@@ -299,7 +301,7 @@ impl OfIssuer {
         [&self.clients, &self.sessions, &self.subjects, &self.tokens]
     }
 
-    /// The table that a target belongs into, and its name there; `None` for the issuer itself.
+    /// The table for a target, and the name in it. `None` for the issuer itself.
     fn table<'t>(&self, target: &'t RevocationTarget) -> Option<(&Table, &'t str)> {
         match target {
             RevocationTarget::Client { client_id, .. } => Some((&self.clients, client_id)),
@@ -311,7 +313,7 @@ impl OfIssuer {
     }
 }
 
-/// Prints how much is on it.
+/// Prints the number of marks of each kind.
 impl fmt::Debug for Denylist {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -326,7 +328,7 @@ impl fmt::Debug for Denylist {
     }
 }
 
-/// A list for 100 000 tokens.
+/// A list for up to 100 000 marks of each kind.
 impl Default for Denylist {
     fn default() -> Self {
         Self::with_capacity(100_000)
@@ -358,7 +360,7 @@ fn count(counts: &[usize; KINDS], kind: usize) -> usize {
     counts.get(kind).copied().unwrap_or_default()
 }
 
-/// The place of a kind among the counts, in the order of [`OfIssuer::tables`].
+/// The index of a kind in the counts. The order is that of [`OfIssuer::tables`].
 fn kind_of(target: &RevocationTarget) -> usize {
     match target {
         RevocationTarget::Client { .. } => 0,
@@ -369,5 +371,5 @@ fn kind_of(target: &RevocationTarget) -> usize {
     }
 }
 
-/// Kinds of targets.
+/// The number of kinds of targets.
 const KINDS: usize = 5;

@@ -1,4 +1,4 @@
-//! [`RevocationMark`]: which tokens are revoked, and who writes that down.
+//! [`RevocationMark`]: which tokens are revoked. [`RevocationWriter`]: stores marks.
 
 use std::fmt;
 use std::future::Future;
@@ -7,11 +7,11 @@ use std::time::SystemTime;
 
 use crate::claims::{Claims, SubjectId};
 
-/// A note that some tokens must not be accepted any more.
+/// Says that some tokens are revoked or suspended.
 ///
-/// A token is revoked if any mark applies to it. A mark of a subject, a client or an issuer applies to
-/// tokens whose `iat` is not later than [`issued_until`](Self::issued_until), and to each one without
-/// `iat`. `iat` is a time of the issuer's clock, and no leeway is added to it.
+/// A token is revoked if any mark applies to it. A mark for a subject, a client or an issuer applies to
+/// tokens whose `iat` is not later than [`issued_until`](Self::issued_until), and to all tokens without
+/// `iat`. `iat` is set by the clock of the issuer, and no leeway is added to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct RevocationMark {
@@ -21,30 +21,30 @@ pub struct RevocationMark {
     pub(super) is_suspension: bool,
 }
 
-/// What a [`RevocationMark`] is about.
+/// The tokens that a [`RevocationMark`] applies to.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RevocationTarget {
-    /// Every token of this issuer that this client got.
+    /// All tokens that the issuer issued to a client.
     Client {
         /// `iss`.
         issuer: Box<str>,
         /// `client_id`; see [`Claims::client_id`].
         client_id: Box<str>,
     },
-    /// Every token of an issuer.
+    /// All tokens of an issuer.
     Issuer {
         /// `iss`.
         issuer: Box<str>,
     },
-    /// Every token of one login.
+    /// All tokens of one login session.
     Session {
         /// `iss`.
         issuer: Box<str>,
         /// `sid`; see [`Claims::session_id`].
         session_id: Box<str>,
     },
-    /// Every token of a subject.
+    /// All tokens of a subject.
     Subject(SubjectId),
     /// One token.
     Token {
@@ -56,11 +56,11 @@ pub enum RevocationTarget {
 }
 
 impl RevocationMark {
-    /// A mark of this token.
+    /// A mark for this token.
     ///
     /// # Errors
     ///
-    /// [`RevokeError::NoIdentity`] if it has no `jti` or no `exp`.
+    /// [`RevokeError::NoIdentity`] if the token has no `jti` or no `exp`.
     pub fn token<C>(claims: &Claims<C>) -> Result<Self, RevokeError> {
         let (Some(id), Some(end)) = (claims.id(), claims.expires_at()) else {
             return Err(RevokeError::NoIdentity);
@@ -68,26 +68,27 @@ impl RevocationMark {
         Ok(Self::token_id(claims.issuer(), id, end))
     }
 
-    /// A mark of the token with this `jti` of this issuer. `expires_at` is its `exp`.
+    /// A mark for the token with this `jti` of this issuer. `expires_at` is its `exp`.
     pub fn token_id(issuer: &str, id: &str, expires_at: SystemTime) -> Self {
         let (issuer, id) = (issuer.into(), id.into());
         Self::all(RevocationTarget::Token { issuer, id }, expires_at)
     }
 
-    /// A mark of every token of a login, by its `sid`. `expires_at` is the `exp` of the last of them.
+    /// A mark for all tokens of a login session, by its `sid`. `expires_at` is the latest `exp` of these
+    /// tokens.
     pub fn session(issuer: &str, session_id: &str, expires_at: SystemTime) -> Self {
         let (issuer, session_id) = (issuer.into(), session_id.into());
         Self::all(RevocationTarget::Session { issuer, session_id }, expires_at)
     }
 
-    /// A mark of the tokens of a subject that were issued up to this time. `expires_at` is the `exp` of
-    /// the last of them.
+    /// A mark for the tokens of a subject that were issued until `issued_until`. `expires_at` is the
+    /// latest `exp` of these tokens.
     pub fn subject(subject: SubjectId, issued_until: SystemTime, expires_at: SystemTime) -> Self {
         Self::until(RevocationTarget::Subject(subject), issued_until, expires_at)
     }
 
-    /// A mark of the tokens of a client that were issued up to this time. `expires_at` is the `exp` of
-    /// the last of them.
+    /// A mark for the tokens of a client that were issued until `issued_until`. `expires_at` is the
+    /// latest `exp` of these tokens.
     pub fn client(
         issuer: &str,
         client_id: &str,
@@ -99,40 +100,40 @@ impl RevocationMark {
         Self::until(target, issued_until, expires_at)
     }
 
-    /// A mark of all tokens of an issuer that were issued up to this time. `expires_at` is the `exp` of
-    /// the last of them.
+    /// A mark for all tokens of an issuer that were issued until `issued_until`. `expires_at` is the
+    /// latest `exp` of these tokens.
     pub fn issuer(issuer: &str, issued_until: SystemTime, expires_at: SystemTime) -> Self {
         let issuer = issuer.into();
         let target = RevocationTarget::Issuer { issuer };
         Self::until(target, issued_until, expires_at)
     }
 
-    /// The same as a suspension, which [`RevocationWriter::lift`] can end. A revocation of the same
-    /// tokens beats it, earlier or later.
+    /// Turns the mark into a suspension, which [`RevocationWriter::lift`] can end. If the same tokens
+    /// are revoked too, the revocation counts.
     pub fn suspension(mut self) -> Self {
         self.is_suspension = true;
         self
     }
 
-    /// What it is about.
+    /// The tokens that the mark applies to.
     #[must_use]
     pub fn target(&self) -> &RevocationTarget {
         &self.target
     }
 
-    /// The mark applies to tokens that were issued up to this time; `None` means to all.
+    /// The mark applies to tokens that were issued until this time. `None` means all tokens.
     #[must_use]
     pub fn issued_until(&self) -> Option<SystemTime> {
         self.issued_until
     }
 
-    /// When the last token expires that the mark applies to.
+    /// The latest `exp` of the tokens that the mark applies to.
     #[must_use]
     pub fn expires_at(&self) -> SystemTime {
         self.expires_at
     }
 
-    /// Whether it suspends the tokens, and does not revoke them.
+    /// Whether the mark suspends the tokens instead of revoking them.
     #[must_use]
     pub fn is_suspension(&self) -> bool {
         self.is_suspension
@@ -156,7 +157,7 @@ impl RevocationMark {
 }
 
 impl RevocationTarget {
-    /// The issuer whose tokens it is about.
+    /// The issuer of the tokens.
     #[must_use]
     pub fn issuer(&self) -> &str {
         match self {
@@ -169,7 +170,7 @@ impl RevocationTarget {
     }
 }
 
-/// Prints the issuer, and nothing about a person.
+/// Prints the issuer only, because the other values may be personal data.
 impl fmt::Debug for RevocationTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self {
@@ -185,20 +186,20 @@ impl fmt::Debug for RevocationTarget {
     }
 }
 
-/// Takes marks. When its future has ended well, the mark is stored.
+/// Stores revocation marks. A mark is stored when the returned future has completed with `Ok`.
 pub trait RevocationWriter: Send + Sync + 'static {
-    /// Stores a mark. Beside an older mark of the same target the later times count. A suspension and
-    /// a revocation of one target stand side by side.
+    /// Stores a mark. If the target has a mark already, the later times count. A suspension and a
+    /// revocation of one target are kept separately.
     fn write(&self, mark: RevocationMark) -> RevokeFuture;
 
-    /// Ends the suspension of this target, if there is one. A revocation stays: it is final.
+    /// Ends the suspension of this target, if there is one. A revocation is final and stays.
     fn lift(&self, target: RevocationTarget) -> RevokeFuture;
 }
 
-/// A mark that is being stored or removed.
+/// Future of [`RevocationWriter`].
 pub type RevokeFuture = Pin<Box<dyn Future<Output = Result<(), RevokeError>> + Send>>;
 
-/// Why a mark could not be stored.
+/// The reason why a mark could not be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RevokeError {

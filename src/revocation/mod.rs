@@ -1,7 +1,7 @@
-//! Tokens that must not be accepted although everything about them is right.
+//! Revocation: rejecting tokens that are valid in every other respect.
 //!
-//! A [`Revocation`] is asked about tokens. A [`RevocationWriter`] takes [marks](RevocationMark): a mark
-//! says which tokens are revoked. [`Denylist`] is both, in the memory of one process.
+//! A [`Revocation`] checks tokens. A [`RevocationWriter`] stores [marks](RevocationMark), which say
+//! which tokens are revoked. [`Denylist`] implements both, in the memory of one process.
 
 mod denylist;
 mod mark;
@@ -15,16 +15,16 @@ use crate::claims::Claims;
 pub use denylist::Denylist;
 pub use mark::{RevocationMark, RevocationTarget, RevocationWriter, RevokeError, RevokeFuture};
 
-/// Check of a verified token against what has happened since it was issued: a logout, a stolen
-/// device, an account that was closed.
+/// Checks whether a verified token was revoked after it was issued, for instance because the user
+/// logged out, a device was stolen or an account was closed.
 ///
-/// The verifier calls it after every other check, so a forged token never reaches it. It gets the
-/// claims; the text of a token is not an identity. `jti` and `sub` are unique within their issuer
-/// only: use them together with [`Claims::issuer`], or take [`Claims::subject_id`].
+/// The verifier makes this check after all others, so a forged token never reaches it. `jti` and `sub`
+/// are unique only within their issuer: use them together with [`Claims::issuer`], or use
+/// [`Claims::subject_id`].
 ///
-/// Implemented for asynchronous closures, and by [`Denylist`].
+/// Asynchronous closures and [`Denylist`] implement this trait.
 ///
-/// # Example: ask a store
+/// # Example: query a store
 ///
 /// ```
 /// use tower_jwt_auth::Claims;
@@ -41,29 +41,29 @@ pub use mark::{RevocationMark, RevocationTarget, RevocationWriter, RevokeError, 
 /// # let _ = check;
 /// ```
 pub trait Revocation: Send + Sync + 'static {
-    /// Starts the check of one token. If the answer is known at once, return it at once: then the
-    /// request does not wait.
+    /// Starts the check of one token. Return [`RevocationCheck::Ready`] if the result is known at once:
+    /// then the request does not wait.
     fn check(&self, token: &Claims) -> RevocationCheck;
 
-    /// A number that rises whenever an answer of [`check`](Self::check) may have changed, and that never
-    /// falls: the numbers of several checks are added up. Default: `None`.
+    /// A number that rises whenever a result of [`check`](Self::check) may have changed. It must never
+    /// fall, because the numbers of several checks are added up. Default: `None`.
     ///
-    /// While the number stays the same, a cached token that was found to be active is not checked
-    /// again: a request with it compares this number alone. With `None` every request is checked.
+    /// A cached token that was found active is not checked again while this number stays the same: the
+    /// request only compares the numbers. With `None`, every request is checked.
     ///
-    /// Raise the number after the change is in force, so that no check that still gives the old answer
-    /// is taken for one with the new number.
+    /// Raise the number after the change is in force. Otherwise a result from before the change may be
+    /// stored under the new number.
     fn epoch(&self) -> Option<u64> {
         None
     }
 }
 
-/// The result of a [`Revocation::check`], or the future of one.
+/// The result of [`Revocation::check`], or a future of it.
 #[non_exhaustive]
 pub enum RevocationCheck {
     /// The request waits for this future. Give it a timeout.
     Pending(RevocationFuture),
-    /// The result is known.
+    /// The result is known at once.
     Ready(Result<RevocationStatus, RevocationError>),
 }
 
@@ -84,20 +84,20 @@ impl fmt::Debug for RevocationCheck {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RevocationStatus {
-    /// It may.
+    /// It may be used.
     Active,
-    /// It was revoked, or its subject is gone. That is final.
+    /// It was revoked, or its subject no longer exists. This is final.
     Revoked,
-    /// It may not be used now, and perhaps later.
+    /// It may not be used at present. It may become active again.
     Suspended,
 }
 
-/// The check could not be made. The client gets a 503 and may try again.
+/// The check failed. The client gets 503 and may try again.
 #[derive(Clone, Debug)]
 pub struct RevocationError(String);
 
 impl RevocationError {
-    /// A failure for this reason, which only the operator sees.
+    /// Creates an error with this reason, which only the operator sees.
     pub fn new(reason: impl fmt::Display) -> Self {
         Self(reason.to_string())
     }

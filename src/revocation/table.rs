@@ -1,4 +1,4 @@
-//! The marks of one kind, by the name of their target.
+//! [`Table`]: the marks of one kind of target, by name.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -12,8 +12,8 @@ use arc_swap::ArcSwapOption;
 use crate::claims::Claims;
 use crate::revocation::RevocationMark;
 
-/// Marks by name, in parts, so that a change copies a small part of them. The first mark makes the
-/// parts: there may be many issuers with marks of one kind.
+/// Marks by name, in parts, so that a change copies only one part. The first mark allocates the parts,
+/// because there may be many issuers, each with one kind of marks.
 pub(super) struct Table {
     hasher: RandomState,
     len: AtomicUsize,
@@ -66,12 +66,12 @@ impl Table {
         let added = part.len().saturating_sub(before);
         let removed = before.saturating_sub(part.len());
         place.store(some_unless_empty(part));
-        // Behind the marks: whoever sees the number sees them.
+        // After the marks, so that a request that sees the new number sees them.
         self.len.fetch_add(added, Ordering::Release);
         self.len.fetch_sub(removed, Ordering::Release);
     }
 
-    /// Gives how many marks are left.
+    /// Removes marks whose tokens have expired. Returns the number of marks that are left.
     pub(super) fn forget_ended(&self, now: SystemTime) -> usize {
         let mut left = 0_usize;
         for place in self.parts.get().into_iter().flatten() {
@@ -92,8 +92,7 @@ impl Table {
     }
 }
 
-/// The marks of one target. They are kept apart, so that the end of a suspension takes nothing from
-/// a revocation.
+/// The marks of one target. A suspension can end, and must not take a revocation with it.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Marks {
     revocation: Option<Mark>,
@@ -102,15 +101,14 @@ pub(super) struct Marks {
 
 #[derive(Clone, Copy)]
 struct Mark {
-    /// Tokens that were issued up to then are meant; `None` means all.
+    /// The mark applies to tokens that were issued until then. `None` means all tokens.
     issued_until: Option<SystemTime>,
-    /// When no such token is accepted any more.
+    /// From this time on no such token is accepted, so the mark can be removed.
     ends: SystemTime,
 }
 
 impl Marks {
-    /// These and one more. Two calls for one target may come in the wrong order, so the later times
-    /// count.
+    /// Adds a mark. Two calls for one target may come in the wrong order, so the later times count.
     pub(super) fn with(mut self, mark: &RevocationMark) -> Self {
         let place = if mark.is_suspension {
             &mut self.suspension
@@ -134,7 +132,7 @@ impl Marks {
         self.revocation.is_none() && self.suspension.is_none()
     }
 
-    /// Whether there was a suspension.
+    /// Returns `false` if there is no suspension.
     pub(super) fn end_suspension(&mut self) -> bool {
         self.suspension.take().is_some()
     }
@@ -147,7 +145,7 @@ impl Marks {
         applies(self.suspension, token)
     }
 
-    /// Whether no token that these marks are about is accepted any more.
+    /// Whether all tokens that these marks apply to have expired.
     pub(super) fn have_ended(&self, now: SystemTime) -> bool {
         let marks = [self.revocation, self.suspension];
         marks.into_iter().flatten().all(|mark| mark.ends <= now)
@@ -166,13 +164,12 @@ fn applies(mark: Option<Mark>, token: &Claims) -> bool {
     token.issued_at().is_none_or(|issued| issued <= until)
 }
 
-/// Until when a token may be accepted that expires then.
+/// The time until which a token with this `exp` may be accepted.
 fn with_leeway(expiry: SystemTime) -> SystemTime {
     expiry.checked_add(LONGEST_LEEWAY).unwrap_or(expiry)
 }
 
-/// Parts of a table. A change copies one of them.
+/// The number of parts of a table. A change copies one of them.
 const PARTS: u64 = 256;
-/// An expired token is accepted for this much longer at most: the bound of
-/// [`Leeway`](crate::policy::Leeway).
+/// The maximum of [`Leeway`](crate::policy::Leeway).
 const LONGEST_LEEWAY: Duration = Duration::from_secs(300);
