@@ -1,5 +1,5 @@
-//! Which claims grant scopes and roles. What decides is read strictly: a value of another shape
-//! rejects the token, and does not grant nothing in silence.
+//! The claims that grant scopes and roles. They are read strictly: a value of an unexpected shape
+//! rejects the token, and is not treated as an empty list.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::token::pointer::ClaimPointer;
 use crate::token::registered::Registered;
 use crate::token::text::{Granted, Span, Spans};
 
-/// RFC 8693, section 4.2, and what providers make of it.
+/// Finds the claims with scopes: `scope` (RFC 8693, section 4.2), `scp`, or those of the rules.
 pub(crate) fn scopes(claims: &mut Registered, rules: &Rules) -> Result<(), Rejection> {
     const NAMES: &str = "a string or an array of strings";
     if !rules.scopes_from.is_empty() {
@@ -46,7 +46,8 @@ pub(crate) fn scopes(claims: &mut Registered, rules: &Rules) -> Result<(), Rejec
     }
 }
 
-/// RFC 9068, section 2.2.3.1, and what providers make of it.
+/// Finds the claims with roles: `roles` (RFC 9068, section 2.2.3.1), the claims that large providers
+/// use, or those of the rules.
 pub(crate) fn roles(claims: &mut Registered, trust: &Trust) -> Result<(), Rejection> {
     let pointers = &trust.rules.roles_from;
     let mut values = Roles::default();
@@ -62,7 +63,7 @@ pub(crate) fn roles(claims: &mut Registered, trust: &Trust) -> Result<(), Reject
     Ok(())
 }
 
-/// Those of the large providers.
+/// Reads the claims that are read by default; see [`Claims::roles`](crate::Claims::roles).
 fn usual_roles(
     claims: &Registered,
     audience: &Audience,
@@ -76,7 +77,7 @@ fn usual_roles(
         values.add_member(realm.value(claims.payload()), "realm_access")?;
     }
     if let Some(clients) = claims.resource_access() {
-        // The roles of another client are none here, whatever their shape.
+        // The roles of another client do not count here, whatever their shape.
         let mut verdict = Ok(());
         let is_object = clients
             .value(claims.payload())
@@ -91,7 +92,7 @@ fn usual_roles(
     Ok(())
 }
 
-/// The values that grant roles.
+/// The values with roles.
 #[derive(Default)]
 struct Roles(Spans);
 
@@ -114,7 +115,7 @@ impl Roles {
         Ok(())
     }
 
-    /// The `roles` of an object, the form of Keycloak.
+    /// Adds the member `roles` of an object, as Keycloak sends it.
     fn add_member(&mut self, access: Raw<'_>, claim: &'static str) -> Result<(), Rejection> {
         if access.is_null() {
             return Ok(());
@@ -128,7 +129,7 @@ impl Roles {
     }
 }
 
-/// The value of a claim that a setting names. `null` is absent, here and on the way.
+/// The value that a pointer of the rules points to. `null` counts as absent at every level.
 pub(crate) fn named<'c>(
     claims: &'c Registered,
     pointer: &ClaimPointer,

@@ -1,4 +1,4 @@
-//! What a verifier requires of a token: issuer, audience, and the rules for each issuer.
+//! The rules that a token must meet: trusted issuers, their audiences, and the rules for each issuer.
 
 mod grants;
 pub(crate) mod rules;
@@ -13,8 +13,8 @@ use crate::policy::rules::Rules;
 pub use rules::{Leeway, RequiredClaim};
 use trusted_issuer::TrustedIssuer;
 
-/// One trusted issuer with its own audience, keys and rules. Nothing here is ever used for another
-/// issuer, or for another trust in the same issuer.
+/// One trusted issuer with its own audience, keys and rules. They are never used for another issuer, or
+/// for another trust in the same issuer.
 pub(crate) struct Trust {
     /// Its position in the policy.
     pub(crate) index: usize,
@@ -24,7 +24,7 @@ pub(crate) struct Trust {
     pub(crate) rules: Rules,
 }
 
-/// The issuers that are trusted, each with its rules.
+/// The trusted issuers, each with its rules.
 pub(crate) struct Policy {
     trusts: Vec<Trust>,
 }

@@ -66,7 +66,7 @@ pub(crate) struct Rules {
     pub(crate) max_age: Option<Duration>,
     pub(crate) is_access_token_profile: bool,
     pub(crate) required: Option<Arc<[RequiredClaim]>>,
-    /// Claims of the profile that the issuer may leave out.
+    /// Claims of the access token profile that a token may leave out.
     pub(crate) optional: Option<Arc<[RequiredClaim]>>,
     pub(crate) types: Arc<[Box<str>]>,
     pub(crate) is_expiry_optional: bool,
@@ -78,7 +78,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// The rules of one issuer: a rule that is not set here is taken from `all`.
+    /// The rules of one issuer, completed from the rules for `all` issuers.
     pub(crate) fn within(self, all: &Self) -> Self {
         fn set<T>(own: Arc<[T]>, all: &Arc<[T]>) -> Arc<[T]> {
             if own.is_empty() { Arc::clone(all) } else { own }
@@ -265,15 +265,15 @@ macro_rules! rule_setters {
         ///
         /// The claim must be a string, an array of strings, or an array of objects with a `value`
         /// (SCIM). `null` counts as absent. Any other shape rejects the token. If an issuer sends
-        /// something else under one of the default names, name the claim that has the roles.
+        /// another shape under one of the default names, name the claim that has the roles.
         pub fn roles_from(mut self, claim: crate::token::ClaimPointer) -> Self {
             let rules = self.$rules();
             rules.roles_from = rules.roles_from.iter().cloned().chain([claim]).collect();
             self
         }
 
-        /// Treats a token as the client's own, and not a person's, if this claim has this text; see
-        /// [`Claims::is_client`](crate::Claims::is_client). Default: none.
+        /// Treats a token as issued to the client itself, and not to a user, if this claim has this
+        /// text; see [`Claims::is_client`](crate::Claims::is_client). Default: none.
         ///
         /// `null` counts as absent. Any other value that is not a string rejects the token.
         pub fn client_when(mut self, claim: crate::token::ClaimPointer, text: &str) -> Self {

@@ -14,9 +14,10 @@ use crate::token::compact::{Attestation, Attested, Unverified};
 use crate::token::header::TokenType;
 use crate::token::registered::Registered;
 
-/// The trusts in the issuer that a token says it comes from: the first, and whether there are more.
-/// The only thing that is decided by an unchecked claim, and the signature is then checked with the
-/// keys of these trusts alone.
+/// The first trust in the issuer that the token names, and whether there are more.
+///
+/// This is the only choice that depends on an unverified claim. The signature is then checked only with
+/// the keys of these trusts.
 pub(crate) fn trusts_of<'p>(
     policy: &'p Policy,
     token: &Unverified<'_>,
@@ -45,7 +46,7 @@ pub(crate) fn reject_early(
     check(token.typ(), token.untrusted(), trust, now)
 }
 
-/// Claims that the policy has judged to be good: what [`Claims`](crate::Claims) are made of.
+/// Claims that meet the policy. Only they can become [`Claims`](crate::Claims).
 ///
 /// Only [`validate`] makes one.
 pub(crate) struct Validated {
@@ -61,7 +62,7 @@ impl Validated {
     }
 }
 
-/// Judges the claims of a token that its issuer has made.
+/// Checks the claims of an authentic token.
 pub(crate) fn validate(
     token: Attested<'_>,
     trust: &Trust,
@@ -123,7 +124,7 @@ fn check_type(typ: &TokenType, claims: &Registered, rules: &Rules) -> Result<(),
         TokenType::Other(other) if !rules.accepts_type(other) => return wrong(other),
         TokenType::Absent | TokenType::Jwt | TokenType::Other(_) => {}
     }
-    // Without the type of its own, an access token is told from its relatives by their marks.
+    // Without `at+jwt`, only the claims of other kinds of tokens tell them from an access token.
     let id_token = || claims.id_token_mark().filter(|_| !rules.accepts_id_tokens);
     let mark = claims.foreign_mark().or_else(id_token);
     mark.map_or(Ok(()), |mark| {
@@ -152,7 +153,8 @@ fn check_audience(audience: &Audience, claims: &Registered) -> Result<(), Reject
     ))
 }
 
-/// From when on and until before when [`check_times`] lets these claims through, at least.
+/// The period in which [`check_times`] accepts these claims: from the first time, and until before the
+/// second. It may accept them somewhat longer.
 pub(crate) fn window(claims: &Registered, rules: &Rules) -> (NumericDate, NumericDate) {
     let leeway = rules.leeway();
     let (mut from, mut until) = (NumericDate(f64::NEG_INFINITY), NumericDate(f64::INFINITY));
@@ -202,14 +204,14 @@ fn check_times(claims: &Registered, rules: &Rules, now: NumericDate) -> Result<(
         if now.minus(leeway) > at.plus(age) {
             return outside(
                 RejectionKind::Expired,
-                "end of the greatest age (`iat`)",
+                "end of the maximum age (`iat`)",
                 at.plus(age),
             );
         }
     }
     if let (Some(lifetime), Some(end)) = (rules.max_lifetime, claims.expires_at()) {
-        // Both times are the issuer's, so there is no difference of clocks between them. Without
-        // `iat` the token begins now, by our clock.
+        // The issuer's clock has set both times, so no leeway is needed. A token without `iat` counts
+        // as issued now, by our clock.
         let (start, tolerance) = match claims.issued_at() {
             Some(start) => (start, Duration::ZERO),
             None => (now, leeway),
@@ -218,7 +220,7 @@ fn check_times(claims: &Registered, rules: &Rules, now: NumericDate) -> Result<(
             let (lives, longest) = (Seconds(end.0 - start.0), Seconds(lifetime.as_secs_f64()));
             return Err(Rejection::because(
                 RejectionKind::InvalidClaim,
-                format!("token lives {lives} s, at most {longest} s are accepted"),
+                format!("token has a lifetime of {lives} s, maximum {longest} s"),
             ));
         }
     }
@@ -246,7 +248,7 @@ fn check_required(claims: &Registered, rules: &Rules) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// A required claim that is absent, empty, or of a type that would not matter elsewhere.
+/// The rejection for a required claim that is absent, empty, or of the wrong type.
 fn unusable(name: &str, claims: &Registered) -> Rejection {
     let value = claims
         .claim(name)
@@ -262,8 +264,8 @@ fn unusable(name: &str, claims: &Registered) -> Rejection {
     }
 }
 
-/// RFC 9068, section 5: who has its own id as subject is no person. Auth0 appends `@clients`. A
-/// token that names its client in several claims must not hide it behind one of them.
+/// Whether the subject is the client itself (RFC 9068, section 5). Auth0 appends `@clients` to the id of
+/// the client. Several claims can name the client, and all of them are compared.
 fn is_client(claims: &Registered, rules: &Rules) -> Result<bool, Rejection> {
     let own_subject = claims.subject().is_none_or(|subject| {
         let subject = subject.strip_suffix("@clients").unwrap_or(subject);

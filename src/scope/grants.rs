@@ -1,4 +1,4 @@
-//! [`Grants`]: what a requirement looks at.
+//! [`Grants`]: the view of a token that a requirement checks.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -9,7 +9,7 @@ use crate::claims::names::NameSet;
 use crate::claims::{Token, own};
 use crate::token::pointer::ClaimPointer;
 
-/// What a verified token grants, for a [`Requirement`](super::Requirement) to look at.
+/// The view of a verified token that a [`Requirement`](super::Requirement) checks.
 #[derive(Clone, Copy)]
 pub struct Grants<'a>(&'a Token);
 
@@ -30,20 +30,20 @@ impl<'a> Grants<'a> {
         self.0.roles()
     }
 
-    /// The client that got the token; see [`Claims::client_id`](crate::Claims::client_id).
+    /// The client that the token was issued to; see [`Claims::client_id`](crate::Claims::client_id).
     #[must_use]
     pub fn client_id(self) -> Option<&'a str> {
         self.0.client_id()
     }
 
-    /// Whether the client acts for itself; see [`Claims::is_client`](crate::Claims::is_client).
+    /// Whether the client acts for itself and not for a user; see [`Claims::is_client`](crate::Claims::is_client).
     #[must_use]
     pub fn is_client(self) -> bool {
         self.0.is_client()
     }
 
-    /// The issuer: a subject, a client or another claim means something only beside it, where
-    /// several issuers are trusted.
+    /// The issuer. If several issuers are trusted, compare it too: a subject, a client or another claim
+    /// has a meaning only within its issuer.
     #[must_use]
     pub fn issuer(self) -> &'a str {
         self.0.registered().issuer().unwrap_or_default()
@@ -55,7 +55,7 @@ impl<'a> Grants<'a> {
         self.0.registered().subject()
     }
 
-    /// The id of the login; see [`Claims::session_id`](crate::Claims::session_id).
+    /// The id of the login session; see [`Claims::session_id`](crate::Claims::session_id).
     #[must_use]
     pub fn session_id(self) -> Option<&'a str> {
         self.0.registered().session_id()
@@ -74,7 +74,7 @@ impl<'a> Grants<'a> {
         Some(time.to_system_time())
     }
 
-    /// The time now, by the [clock](crate::JwtAuth::clock) of the layer that verified the token.
+    /// The current time, by the [clock](crate::JwtAuth::clock) of the layer that verified the token.
     #[must_use]
     pub fn now(self) -> SystemTime {
         self.0.now()
@@ -85,13 +85,13 @@ impl<'a> Grants<'a> {
         self.0.registered().audience()
     }
 
-    /// Any claim, found by a JSON pointer such as `/repository_owner`
-    /// ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901), through objects).
+    /// Deserializes any claim. The pointer is a JSON pointer such as `/repository_owner`
+    /// ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)), and cannot point into an array.
     ///
-    /// `None` if the token has no such claim, if it does not fit the type, or if the text is no
-    /// pointer. The claim is read again each time.
+    /// `None` if the token has no such claim, if the claim does not fit the type, or if the text is not
+    /// a pointer. Each call deserializes the claim again.
     ///
-    /// # Example: pipelines of one organisation alone
+    /// # Example: only pipelines of one organization
     ///
     /// ```
     /// use tower_jwt_auth::scope::{Grants, Requirement, Shortfall};
@@ -127,7 +127,7 @@ impl<'a> Grants<'a> {
     }
 }
 
-/// Prints the issuer and the client, and nothing about the person.
+/// Prints the issuer and the client only, because other values may be personal data.
 impl fmt::Debug for Grants<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Grants")

@@ -1,15 +1,15 @@
-//! The macros for requirements, and the texts in them as types.
+//! The macros for requirements, and the types that hold their texts.
 //!
-//! Stable Rust has no text as a constant parameter, so a text becomes its length and eight
-//! integers of sixteen octets. The compiler does it, and refuses what is no scope.
+//! Stable Rust has no const parameters of type `&str`. The macros therefore turn a text into its length
+//! and eight integers of 16 bytes each. A text that is not a valid scope does not compile.
 
-/// A text as a type, for the macros.
+/// A text as a type.
 #[doc(hidden)]
 pub trait Name: 'static {
     const TEXT: &'static str;
 }
 
-/// The octets of a text as constant parameters: `LENGTH` of them, 16 in each of the others.
+/// A text of `LENGTH` bytes. Each of the other parameters has 16 of them.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Text<
@@ -37,15 +37,15 @@ impl<
 > Text<LENGTH, A, B, C, D, E, F, G, H>
 {
     #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-    const OCTETS: [u8; NAME_MAX] = {
+    const BYTES: [u8; NAME_MAX] = {
         let parts = [A, B, C, D, E, F, G, H];
-        let mut octets = [0; NAME_MAX];
+        let mut bytes = [0; NAME_MAX];
         let mut at = 0;
         while at < NAME_MAX {
-            octets[at] = parts[at / 16].to_le_bytes()[at % 16];
+            bytes[at] = parts[at / 16].to_le_bytes()[at % 16];
             at += 1;
         }
-        octets
+        bytes
     };
 }
 
@@ -61,27 +61,27 @@ impl<
     const H: u128,
 > Name for Text<LENGTH, A, B, C, D, E, F, G, H>
 {
-    const TEXT: &'static str = match std::str::from_utf8(Self::OCTETS.split_at(LENGTH).0) {
+    const TEXT: &'static str = match std::str::from_utf8(Self::BYTES.split_at(LENGTH).0) {
         Ok(text) => text,
         Err(_) => panic!("made by the macros from a text"),
     };
 }
 
-/// The length of a scope that is one (RFC 6749, section 3.3); otherwise it does not compile.
+/// The length of a scope. A text that is not a valid scope (RFC 6749, section 3.3) does not compile.
 #[doc(hidden)]
 #[must_use]
 #[track_caller]
 pub const fn scope_length(text: &str) -> usize {
     #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
     {
-        let octets = text.as_bytes();
+        let bytes = text.as_bytes();
         let mut at = 0;
-        while at < octets.len() {
-            match octets[at] {
+        while at < bytes.len() {
+            match bytes[at] {
                 b' ' => {
                     panic!("a scope has no spaces: write \"a\" & \"b\" to require two scopes")
                 }
-                octet if crate::bytes::is_scope_character(octet) => {}
+                byte if crate::bytes::is_scope_character(byte) => {}
                 _ => {
                     panic!(
                         "a scope is visible ASCII without quotes and backslashes (RFC 6749, section 3.3)"
@@ -94,7 +94,7 @@ pub const fn scope_length(text: &str) -> usize {
     role_length(text)
 }
 
-/// The length of a role that is neither empty nor too long; otherwise it does not compile.
+/// The length of a role. A text that is empty or too long does not compile.
 #[doc(hidden)]
 #[must_use]
 #[track_caller]
@@ -110,36 +110,36 @@ pub const fn role_length(text: &str) -> usize {
     text.len()
 }
 
-/// The octets of `text` from `16 * part` on.
+/// The 16 bytes of `text` from `16 * part` on, padded with zeros.
 #[doc(hidden)]
 #[must_use]
 pub const fn part(text: &str, part: usize) -> u128 {
     #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
     {
-        let octets = text.as_bytes();
+        let bytes = text.as_bytes();
         let mut found = [0; 16];
         let mut at = 0;
-        while at < 16 && part * 16 + at < octets.len() {
-            found[at] = octets[part * 16 + at];
+        while at < 16 && part * 16 + at < bytes.len() {
+            found[at] = bytes[part * 16 + at];
             at += 1;
         }
         u128::from_le_bytes(found)
     }
 }
 
-/// Octets of a name in a macro.
+/// The maximum number of bytes of a text.
 const NAME_MAX: usize = 128;
 
-/// The type of a requirement of scopes.
+/// Makes a requirement of scopes. The result is a type.
 ///
 /// | form | meaning |
 /// |---|---|
 /// | `scope!("a")` | the scope `a` |
-/// | `scope!("a" & "b")` | all of them |
-/// | `scope!("a" \| "b")` | at least one; the challenge asks for the first |
-/// | `scope!(("a" & "b") \| "c")` | groups in parentheses, where both kinds meet |
+/// | `scope!("a" & "b")` | both scopes |
+/// | `scope!("a" \| "b")` | at least one of the scopes; the challenge names the first |
+/// | `scope!(("a" & "b") \| "c")` | `&` and `\|` together need parentheses |
 ///
-/// A text that is no scope by [RFC 6749, section 3.3] does not compile:
+/// A text that is not a valid scope ([RFC 6749, section 3.3]) does not compile:
 ///
 /// ```compile_fail
 /// type Two = tower_jwt_auth::scope!("calendar:read calendar:write");
@@ -170,9 +170,11 @@ macro_rules! scope {
     };
 }
 
-/// The type of a requirement of roles: the forms are those of [`scope!`](crate::scope!).
+/// Makes a requirement of roles. The result is a type. The forms are those of
+/// [`scope!`](crate::scope!).
 ///
-/// A role is any text; what counts as one is told in [`Claims::roles`](crate::Claims::roles).
+/// A role is any text. [`Claims::roles`](crate::Claims::roles) says where the roles of a token come
+/// from.
 ///
 /// ```
 /// type Editor = tower_jwt_auth::role!("admin" | "editor");
@@ -184,8 +186,8 @@ macro_rules! role {
     };
 }
 
-/// Names requirements of scopes: each line defines a type, with the forms of
-/// [`scope!`](crate::scope!) behind the `=`.
+/// Defines named requirements of scopes. Each line defines one type. The forms after `=` are those of
+/// [`scope!`](crate::scope!).
 ///
 /// ```
 /// tower_jwt_auth::scopes! {
@@ -201,8 +203,8 @@ macro_rules! scopes {
     };
 }
 
-/// Names requirements of roles: each line defines a type, with the forms of
-/// [`role!`](crate::role!) behind the `=`.
+/// Defines named requirements of roles. Each line defines one type. The forms after `=` are those of
+/// [`role!`](crate::role!).
 ///
 /// ```
 /// tower_jwt_auth::roles! {
@@ -260,7 +262,7 @@ macro_rules! __requirement {
     ($kind:ident $length:ident $($other:tt)*) => {
         $crate::__requirement!(@reject "write \"a\", \"a\" & \"b\" or \"a\" | \"b\"; where both signs meet, put a group in parentheses: (\"a\" & \"b\") | \"c\"")
     };
-    // Still a requirement, so that this sentence is the only complaint.
+    // The result is still a requirement, so the compiler prints no further error.
     (@reject $sentence:literal) => {
         $crate::scope::LiteralScope<{ ::core::compile_error!($sentence) }, 0, 0, 0, 0, 0, 0, 0, 0>
     };
@@ -288,7 +290,7 @@ macro_rules! __requirements {
         $visibility struct $name;
 
         const _: () = {
-            // Expanded once, so that a mistake in it is told once.
+            // Expanded once, so that the compiler reports an error in it once.
             type __Required = $crate::$macro!($($requirement)+);
 
             impl $crate::scope::Requirement for $name {

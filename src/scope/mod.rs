@@ -1,16 +1,17 @@
-//! What a handler can require of a token: scopes, roles, and combinations of them.
+//! Requirements: the scopes and roles that a handler requires of a token.
 //!
-//! A requirement is a type, so that it can stand in the signature of a handler. There is one way
-//! to write it and six places to use it:
+//! A requirement is a type, so it can be part of the signature of a handler. It is written in the same
+//! way in each of these places:
 //!
 //! | place | form |
 //! |---|---|
-//! | axum argument | `user: RequireScope<scope!("calendar:read")>` |
+//! | argument of an axum handler | `user: RequireScope<scope!("calendar:read")>` |
 //! | route | `.route_layer(JwtAuth::require::<scope!("calendar:read")>())` |
 //! | tonic method | `request.require::<scope!("calendar:read")>()?` |
-//! | any code | `claims.authorize::<scope!("calendar:read")>()?` |
-//! | scopes of a configuration file | `claims.authorize_all(&scopes)?` with a [`ScopeSet`] |
-//! | a rule of your own | `impl Requirement for OfficeHours { .. }` |
+//! | other code | `claims.authorize::<scope!("calendar:read")>()?` |
+//!
+//! Scopes from a configuration file are a [`ScopeSet`], which `claims.authorize_all(&scopes)?` checks.
+//! For a rule of your own, implement [`Requirement`].
 //!
 //! # Example: named scopes, and a rule of your own
 //!
@@ -27,7 +28,7 @@
 //!     }
 //! }
 //!
-//! /// At most three scopes: a token that can do more belongs to no third party.
+//! /// A token for a third party has at most three scopes.
 //! struct Narrow;
 //!
 //! impl Requirement for Narrow {
@@ -63,11 +64,11 @@ pub use crate::scope::macros::{Name, Text, part, role_length, scope_length};
 pub use crate::scope::set::ScopeSet;
 pub use crate::scope::shortfall::Shortfall;
 
-/// Something that a token must grant.
+/// A requirement that a token must meet.
 ///
-/// Written with [`scope!`](crate::scope!), [`role!`](crate::role!), [`scopes!`](crate::scopes!) or
-/// [`roles!`](crate::roles!), combined with [`AllOf`] and [`AnyOf`]. It is a trait to implement
-/// too, for rules that look at what a token grants.
+/// Write one with [`scope!`](crate::scope!), [`role!`](crate::role!), [`scopes!`](crate::scopes!) or
+/// [`roles!`](crate::roles!), and combine several with [`AllOf`] and [`AnyOf`]. Implement this trait
+/// for a rule of your own.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a requirement",
     label = "expected a requirement such as `scope!(\"calendar:read\")`",
@@ -76,18 +77,18 @@ pub use crate::scope::shortfall::Shortfall;
     note = "own claims come second: `RequireScope<scope!(\"calendar:read\"), MyClaims>`"
 )]
 pub trait Requirement: 'static {
-    /// Decides whether the token grants it.
+    /// Decides whether the token meets the requirement.
     ///
     /// # Errors
     ///
-    /// A [`Shortfall`] that says what is missing.
+    /// [`Shortfall`], which says what is missing.
     fn check(grants: Grants<'_>) -> Result<(), Shortfall>;
 
-    /// The requirement in words, for documentation and `Debug`.
+    /// Describes the requirement in words, for documentation and `Debug`.
     fn describe() -> String;
 
-    /// The scopes that a token needs to meet it. If the [`Shortfall`] names a missing scope, the
-    /// challenge names these too. Default: none.
+    /// The scopes that a token needs to meet the requirement. If a scope is missing, the challenge names
+    /// all of these. Default: none.
     #[must_use]
     fn scopes() -> Vec<&'static str> {
         Vec::new()
@@ -95,13 +96,12 @@ pub trait Requirement: 'static {
 }
 
 impl<C> Claims<C> {
-    /// Decides whether the token grants what `R` requires.
+    /// Decides whether the token meets the requirement `R`.
     ///
     /// # Errors
     ///
-    /// [`InsufficientScope`] or [`InsufficientRole`] (403). One rejection says everything that the
-    /// [`Shortfall`] has: the challenge names the scopes that are needed, if one is missing, and the
-    /// operator's sentence names all that is missing.
+    /// [`InsufficientScope`] or [`InsufficientRole`] (403). If a scope is missing, the challenge names
+    /// all scopes that `R` needs. The sentence for the operator names everything that is missing.
     ///
     /// [`InsufficientScope`]: crate::RejectionKind::InsufficientScope
     /// [`InsufficientRole`]: crate::RejectionKind::InsufficientRole
@@ -111,15 +111,15 @@ impl<C> Claims<C> {
     }
 }
 
-/// Every one of the requirements in a tuple, which can be nested. What is missing of them adds up
-/// to one [`Shortfall`].
+/// Requires all requirements in a tuple. Tuples can be nested. One [`Shortfall`] names everything that is
+/// missing.
 pub struct AllOf<T>(PhantomData<fn() -> T>);
 
-/// At least one of the requirements in a tuple, which can be nested. The challenge asks for the
-/// scopes of the first.
+/// Requires at least one of the requirements in a tuple. Tuples can be nested. The challenge names the
+/// scopes of the first requirement.
 pub struct AnyOf<T>(PhantomData<fn() -> T>);
 
-/// The token acts for a resource owner, and is not a client's own
+/// Requires a token that was issued to a resource owner, and not to a client for itself
 /// ([RFC 9068, section 5](https://www.rfc-editor.org/rfc/rfc9068#section-5)).
 pub struct ResourceOwner(PhantomData<()>);
 
@@ -134,10 +134,10 @@ impl Requirement for ResourceOwner {
     }
 }
 
-/// One scope, written [`scope!("calendar:read")`](crate::scope!).
+/// Requires one scope. Written [`scope!("calendar:read")`](crate::scope!).
 pub struct Scope<N>(PhantomData<fn() -> N>);
 
-/// One role, written [`role!("admin")`](crate::role!).
+/// Requires one role. Written [`role!("admin")`](crate::role!).
 pub struct Role<N>(PhantomData<fn() -> N>);
 
 /// A scope from a literal, in one step: what users write inline stays a simple type to Clippy.
@@ -246,7 +246,7 @@ macro_rules! tuples {
     () => {};
 }
 
-/// What is missing of two requirements.
+/// Joins the results of two requirements, both of which must be met.
 fn both(first: Result<(), Shortfall>, second: Result<(), Shortfall>) -> Result<(), Shortfall> {
     match (first, second) {
         (Err(first), Err(second)) => Err(first.and(second)),

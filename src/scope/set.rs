@@ -1,4 +1,4 @@
-//! [`ScopeSet`]: scopes that are known at run time only.
+//! [`ScopeSet`]: scopes that are known only at run time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,8 +13,8 @@ use crate::error::rejection::Rejection;
 use crate::scope::shortfall::Shortfall;
 use crate::text_form::Texts;
 
-/// Scopes that are known at run time only, such as those of a configuration file. Each is checked
-/// when the set is made. Scopes that are known beforehand are written with
+/// Set of scopes that are known only at run time, such as scopes from a configuration file. The scopes
+/// are checked when the set is created. Write scopes that are known at compile time with
 /// [`scope!`](crate::scope!).
 ///
 /// # Example: a scope from the configuration
@@ -37,13 +37,13 @@ use crate::text_form::Texts;
 pub struct ScopeSet(Arc<[Box<str>]>);
 
 impl ScopeSet {
-    /// A set of these scopes, each of which is one.
+    /// Creates a set of these scopes. Each text is one scope.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Scope`] if one of them is no scope
-    /// ([RFC 6749, section 3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3)), such as a text
-    /// with a space, or if there is none.
+    /// [`ConfigError::Scope`] if a text is not a valid scope, for instance because it has a space
+    /// ([RFC 6749, section 3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3)), or if there are no
+    /// scopes.
     pub fn new<'a>(scopes: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
         let mut set: Vec<Box<str>> = Vec::new();
         for scope in scopes {
@@ -64,16 +64,16 @@ impl ScopeSet {
         Ok(Self(set.into()))
     }
 
-    /// A set of the scopes in this text, with a space between them.
+    /// Creates a set from a text of scopes that are separated by spaces.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The same as those of [`new`](Self::new).
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         Self::new(text.split(' ').filter(|scope| !scope.is_empty()))
     }
 
-    /// The scopes, each once.
+    /// The scopes, without duplicates.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(AsRef::as_ref)
     }
@@ -85,14 +85,14 @@ impl fmt::Debug for ScopeSet {
     }
 }
 
-/// The scopes with a space between them.
+/// The scopes, separated by spaces.
 impl fmt::Display for ScopeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join(" "))
     }
 }
 
-/// The scopes with a space between them.
+/// The scopes, separated by spaces.
 impl FromStr for ScopeSet {
     type Err = ConfigError;
 
@@ -101,7 +101,7 @@ impl FromStr for ScopeSet {
     }
 }
 
-/// The scopes with a space between them, or an array of them.
+/// A string of scopes that are separated by spaces, or an array of scopes.
 impl<'de> Deserialize<'de> for ScopeSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Texts::deserialize(deserializer)? {
@@ -112,7 +112,7 @@ impl<'de> Deserialize<'de> for ScopeSet {
     }
 }
 
-/// The scopes with a space between them.
+/// A string of scopes that are separated by spaces.
 impl Serialize for ScopeSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -124,8 +124,8 @@ impl<C> Claims<C> {
     ///
     /// # Errors
     ///
-    /// [`InsufficientScope`](crate::RejectionKind::InsufficientScope) (403); the challenge names
-    /// all of them, and the operator's sentence those that are missing.
+    /// [`InsufficientScope`](crate::RejectionKind::InsufficientScope) (403). The challenge names all
+    /// scopes of the set. The sentence for the operator names the missing ones.
     pub fn authorize_all(&self, scopes: &ScopeSet) -> Result<(), Rejection> {
         let missing = scopes.iter().filter(|scope| !self.has_scope(scope));
         let missing: Vec<_> = missing.map(str::to_owned).collect();
@@ -140,8 +140,8 @@ impl<C> Claims<C> {
     ///
     /// # Errors
     ///
-    /// [`InsufficientScope`](crate::RejectionKind::InsufficientScope) (403); the challenge names the
-    /// first of them.
+    /// [`InsufficientScope`](crate::RejectionKind::InsufficientScope) (403). The challenge names the
+    /// first scope of the set.
     pub fn authorize_any(&self, scopes: &ScopeSet) -> Result<(), Rejection> {
         if scopes.iter().any(|scope| self.has_scope(scope)) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! [`Shortfall`]: what a token does not have.
+//! [`Shortfall`]: what a token lacks to meet a requirement.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,23 +7,21 @@ use crate::bytes::is_scope;
 use crate::claims::names::NameSet;
 use crate::error::rejection::Rejection;
 
-/// What a token does not have: the answer of a [`Requirement`](crate::scope::Requirement) that is
-/// not met.
+/// What a token lacks to meet a [`Requirement`](crate::scope::Requirement).
 ///
-/// One shortfall can say several things: [`AllOf`](crate::scope::AllOf) adds up what is missing, and
-/// one rejection carries all of it. Scopes go into the challenge, so that the client can ask for
-/// them; beside them stand the other scopes of the requirement, because the challenge names what the
-/// next token needs ([RFC 6750, section 3]). Where no scope is missing, the challenge names none.
-/// Everything that is missing goes into the sentence for the operator.
+/// One shortfall can name several missing things: [`AllOf`](crate::scope::AllOf) collects them, and one
+/// rejection carries them all. If a scope is missing, the challenge names all scopes of the requirement,
+/// because they are what the next token needs ([RFC 6750, section 3]). If no scope is missing, the
+/// challenge names none. The sentence for the operator names everything that is missing.
 ///
 /// [RFC 6750, section 3]: https://www.rfc-editor.org/rfc/rfc6750#section-3
 ///
-/// # Example: a scope and a rule, in one requirement
+/// # Example: a requirement with a scope and a rule
 ///
 /// ```
 /// use tower_jwt_auth::scope::{Grants, Requirement, Shortfall};
 ///
-/// /// Clients of others need a scope of their own.
+/// /// Our own app may export events. Other clients need a scope.
 /// struct Export;
 ///
 /// impl Requirement for Export {
@@ -49,7 +47,7 @@ pub struct Shortfall {
     joined: Joined,
 }
 
-/// By what the parts of a sentence are joined, so that parentheses stand where they are needed.
+/// The word that joins the parts of a sentence. It decides where parentheses are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Joined {
     ByAnd,
@@ -58,8 +56,8 @@ enum Joined {
 }
 
 impl Shortfall {
-    /// Scopes that the token does not have and the client can ask for. The challenge names them. A
-    /// text that is no scope ([RFC 6749, section 3.3]) is not named.
+    /// The token lacks these scopes. The challenge names them, so that the client can request them. A
+    /// text that is not a valid scope ([RFC 6749, section 3.3]) is left out of the challenge.
     ///
     /// [RFC 6749, section 3.3]: https://www.rfc-editor.org/rfc/rfc6749#section-3.3
     pub fn scopes<S>(scopes: impl IntoIterator<Item = S>) -> Self
@@ -78,8 +76,8 @@ impl Shortfall {
         }
     }
 
-    /// Another right that the token does not have, such as `role admin` or `at most three scopes`.
-    /// The client is not told which; the operator reads this description.
+    /// The token lacks another right, such as `role admin` or `at most three scopes`. Only the operator
+    /// sees this description.
     pub fn right(description: impl Into<Cow<'static, str>>) -> Self {
         Self {
             scopes: Vec::new(),
@@ -88,11 +86,11 @@ impl Shortfall {
         }
     }
 
-    /// The same as [`right`](Self::right) where a rule does not hold: a rule of one line.
+    /// `Ok` if a rule holds, and otherwise the shortfall of [`right`](Self::right).
     ///
     /// # Errors
     ///
-    /// The shortfall, unless the rule holds.
+    /// The shortfall, if `holds` is `false`.
     pub fn right_unless(
         holds: bool,
         description: impl Into<Cow<'static, str>>,
@@ -103,7 +101,7 @@ impl Shortfall {
         Err(Self::right(description))
     }
 
-    /// This and the other: the token needs both.
+    /// Joins two shortfalls of which the token needs both.
     pub fn and(mut self, other: Self) -> Self {
         self.join(&other, Joined::ByAnd);
         for scope in other.scopes {
@@ -114,7 +112,7 @@ impl Shortfall {
         self
     }
 
-    /// This or the other: one of them would be enough. A client is asked for this one.
+    /// Joins two shortfalls of which the token needs one. The challenge names the scopes of `self`.
     pub fn or(mut self, other: Self) -> Self {
         self.join(&other, Joined::ByOr);
         self
@@ -133,7 +131,7 @@ impl Shortfall {
         self.joined = joined;
     }
 
-    /// The rejection by a requirement that needs these scopes, of a token that has those.
+    /// The rejection of a token that has the scopes `granted`, by a requirement that needs `needed`.
     pub(super) fn into_rejection<S>(
         mut self,
         needed: impl IntoIterator<Item = S>,
@@ -145,9 +143,10 @@ impl Shortfall {
         let missing = self.scopes;
         let is_missing = |scope: &Cow<'_, str>| is_scope(scope) && !granted.contains(scope);
         self.scopes = Vec::new();
-        // A client that asked for scopes that it has would be back with the same token. If one is
-        // missing, all that are needed are named: a client asks for the whole scope of a token, and
-        // one that asked for the missing one alone would come back without the others.
+        // If the token has all the scopes, the challenge names none: a client that requested them
+        // would get the same token again. If one is missing, the challenge names all that are
+        // needed: a client requests the whole scope of a token, so a request for the missing scope
+        // alone would lose the others.
         if missing.iter().any(is_missing) {
             for scope in needed.into_iter().map(Into::into).chain(missing) {
                 if !self.scopes.contains(&scope) {
@@ -159,7 +158,7 @@ impl Shortfall {
     }
 }
 
-/// The rejection of a token that does not have this.
+/// The rejection of a token with this shortfall.
 impl From<Shortfall> for Rejection {
     fn from(shortfall: Shortfall) -> Self {
         let mut scopes = shortfall.scopes;
