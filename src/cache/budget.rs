@@ -1,26 +1,26 @@
-//! The bytes that a cache holds, and those that its values come to hold later.
+//! The size of a cache in bytes, and the growth of its values.
 
 use std::sync::OnceLock;
 
 use crate::sync::{Arc, AtomicUsize, Ordering};
 
-/// The bytes that the entries of one cache hold together.
+/// The total size of the entries of one cache, in bytes, and its limit.
 pub(crate) struct Budget {
     held: AtomicUsize,
     limit: usize,
 }
 
-/// What a value holds beyond the weight of its entry, and may come to hold while it is cached.
+/// The bytes that were added to a value after it was created.
 pub(crate) struct Growth {
-    /// That of the cache that the value is in.
+    /// The budget of the cache that the value is in.
     budget: OnceLock<Arc<Budget>>,
-    /// [`LEFT`] once the value is in the cache no more.
+    /// [`LEFT`] after the value has left the cache.
     bytes: AtomicUsize,
 }
 
 /// A value of a cache.
 pub(crate) trait Grow {
-    /// `None` for one that never grows.
+    /// `None` if the value never grows.
     fn growth(&self) -> Option<&Growth>;
 }
 
@@ -36,7 +36,7 @@ impl Budget {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Whether there is room for so many more bytes, once others are given back.
+    /// Whether there is room for `bytes` more, after `given_back` bytes are given back.
     pub(super) fn fits(&self, bytes: usize, given_back: usize) -> bool {
         let others = self.held().saturating_sub(given_back);
         others.saturating_add(bytes) <= self.limit
@@ -46,7 +46,7 @@ impl Budget {
         self.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// What was taken before.
+    /// Gives back bytes that were taken.
     pub(super) fn give_back(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -69,8 +69,8 @@ impl Growth {
         }
     }
 
-    /// Counts so many bytes more. `false` if the value is in a cache that has no room for them: then
-    /// the value must not hold them.
+    /// Counts more bytes. Returns `false` if the value is in a cache without room for them. Then the value
+    /// must not keep them.
     #[must_use]
     pub(crate) fn try_add(&self, bytes: usize) -> bool {
         let budget = self.budget.get().filter(|_| self.is_in());
@@ -81,12 +81,12 @@ impl Growth {
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
         let counted = self.bytes.fetch_update(set, fetch, add);
         if let (Err(_), Some(budget)) = (counted, budget) {
-            budget.give_back(bytes); // it left the cache meanwhile
+            budget.give_back(bytes); // The value has left the cache in the meantime.
         }
         true
     }
 
-    /// The bytes until now.
+    /// The bytes that were counted so far.
     pub(super) fn bytes(&self) -> usize {
         match self.bytes.load(Ordering::Relaxed) {
             LEFT => 0,
@@ -94,12 +94,12 @@ impl Growth {
         }
     }
 
-    /// From here on the budget is asked before there is more.
+    /// From now on the value grows only if the budget has room.
     pub(super) fn enter(&self, budget: &Arc<Budget>) {
         self.budget.get_or_init(|| Arc::clone(budget));
     }
 
-    /// The bytes to give back, as the value leaves the cache.
+    /// Marks the value as no longer cached. Returns the bytes to give back.
     pub(super) fn leave(&self) -> usize {
         match self.bytes.swap(LEFT, Ordering::Relaxed) {
             LEFT => 0,
@@ -112,7 +112,7 @@ impl Growth {
     }
 }
 
-/// More bytes than anything has.
+/// Not a possible number of bytes.
 const LEFT: usize = usize::MAX;
 
 #[cfg(test)]
@@ -134,7 +134,7 @@ mod tests {
         budget.give_back(other.leave());
         assert_eq!(budget.held(), 30);
         assert_eq!((other.leave(), other.bytes()), (0, 0));
-        // What a request still holds is no matter of the cache any more.
+        // A request may still hold the value, but it no longer counts for the cache.
         assert!(other.try_add(1_000));
         assert_eq!((budget.held(), other.leave()), (30, 0));
     }

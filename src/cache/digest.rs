@@ -1,4 +1,5 @@
-//! What is kept of a token in place of its text.
+//! The digest of a token, which an entry stores in place of its text. The [module](super) gives the
+//! reasons, the security and the cost beside those of a library.
 
 use std::sync::OnceLock;
 
@@ -8,46 +9,46 @@ use crate::sync::Arc;
 
 static KEY: OnceLock<Arc<Key>> = OnceLock::new();
 
-/// What is left of a token: enough to tell whether another text is this token, and not to send it.
+/// Identifies a token. The token cannot be computed from it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint {
-    /// Of all characters but the last [`TAIL`]. Words, and not a number of 128 bits, which would
-    /// leave gaps.
+    /// The sum of all characters but the last [`TAIL`]. Two words, because a `u128` would need padding
+    /// in the struct.
     pub(super) sum: [u64; 2],
-    /// Of the last [`TAIL`] characters.
+    /// The digest of the last [`TAIL`] characters.
     pub(super) digest: [u64; 2],
-    /// Of the whole token.
+    /// The length of the whole token.
     pub(super) length: u32,
 }
 
-/// The random key of the process. It never leaves it.
+/// The random key of the process. It never leaves the process.
 pub(super) struct Key {
-    /// For [`place`](Self::place): a mask, and an odd factor.
+    /// For [`place`](Self::place): a mask and an odd factor.
     place: [u64; 2],
-    /// For the last characters of a token.
+    /// For the digest.
     mask: [u8; TAIL],
-    /// For the last sixteen of the other characters, and then for each sixteen from the front.
+    /// For the sum: first the key of the last block, then the keys of the blocks from the front.
     texts: Box<[[u64; 2]]>,
 }
 
-/// Where a token is looked for.
+/// The place of a token in the table.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
-    /// What picks the bucket: any number.
+    /// Selects the bucket. Any number.
     pub(super) bucket: u64,
-    /// What tells the entries of a bucket apart: not 0.
+    /// Distinguishes the entries of a bucket. Never 0.
     pub(super) tag: u8,
 }
 
 impl Fingerprint {
-    /// The print of a token that was accepted. `None` if the token is too long or too short, or has
-    /// a signature that is too short.
+    /// The fingerprint of an accepted token. `None` if the token is too long or too short, or if its
+    /// signature is too short.
     pub(super) fn of_accepted(token: &[u8], key: &Key) -> Option<Self> {
         let end = token.last_chunk::<SHORTEST>()?;
         (!end.contains(&b'.')).then(|| Self::of(token, key))?
     }
 
-    /// Whether this is the print of the token.
+    /// Whether this is the fingerprint of the token.
     pub(super) fn is_of(&self, token: &[u8], key: &Key) -> bool {
         length(token) == Some(self.length) && Self::of(token, key).as_ref() == Some(self)
     }
@@ -64,11 +65,11 @@ impl Fingerprint {
 }
 
 impl Key {
-    /// The key of this process: drawn at the first call. `None` if the system gives no randomness,
-    /// and then the next call tries again.
+    /// The key of this process, which the first call draws. `None` if the system gives no randomness.
+    /// Then the next call tries again.
     ///
-    /// The first random bytes of a process take the crypto library tens of milliseconds, so no
-    /// request should be the one that asks first.
+    /// The crypto library needs tens of milliseconds for the first random bytes of a process, so the
+    /// first call should not be made by a request.
     pub(super) fn of_process() -> Option<Arc<Self>> {
         Self::draw()?;
         KEY.get().cloned()
@@ -77,7 +78,7 @@ impl Key {
     /// Draws the key of this process, unless that is done already.
     pub(super) fn draw() -> Option<()> {
         if KEY.get().is_none() {
-            // Where two threads draw one at a time, the first one's stays.
+            // If two threads draw a key at the same time, the first key stays.
             let drawn = Self::random()?;
             KEY.get_or_init(|| Arc::new(drawn));
         }
@@ -85,19 +86,19 @@ impl Key {
     }
 
     fn random() -> Option<Self> {
-        Self::filled_by(|octets| rand::fill(octets).ok())
+        Self::filled_by(|bytes| rand::fill(bytes).ok())
     }
 
-    /// The same key each time, so that a history of the cache is always the same.
+    /// A fixed key, so that tests of the cache are deterministic.
     #[cfg(test)]
     pub(super) fn fixed() -> Option<Self> {
         let mut state = 1_u64;
-        Self::filled_by(|octets| {
-            for octet in octets {
+        Self::filled_by(|bytes| {
+            for byte in bytes {
                 state = state
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1_442_695_040_888_963_407);
-                [.., *octet] = state.to_le_bytes();
+                [.., *byte] = state.to_le_bytes();
             }
             Some(())
         })
@@ -120,12 +121,13 @@ impl Key {
         })
     }
 
-    /// The place of a token by its last characters, which are as random as any of a signature.
+    /// The place of a token, from its last eight characters. They belong to the signature, so they are
+    /// random.
     pub(super) fn place(&self, token: &[u8]) -> Option<Place> {
         let [mask, factor] = self.place;
         let end = u64::from_le_bytes(*token.last_chunk()?);
         let [low, high] = halves(product(end ^ mask, factor));
-        // Text is far from random in its octets: once is not enough to spread it.
+        // The bytes of base64url are not uniform, so one multiplication does not spread them enough.
         let [low, high] = halves(product(low ^ high, factor));
         let bucket = low ^ high;
         let [tag, ..] = bucket.to_le_bytes();
@@ -137,15 +139,15 @@ impl Key {
 
     /// The sum of 16 to [`LONGEST`] characters.
     ///
-    /// For two texts of the same length it is the same under at most one of 2^64 keys.
+    /// Two different texts of the same length have the same sum under at most one of 2^64 keys.
     #[inline]
     fn sum(&self, text: &[u8]) -> Option<u128> {
         let (blocks, _) = text.as_chunks::<16>();
-        // The last sixteen characters once more, whole, and not a shorter block with padding.
+        // The last sixteen characters are one more block, in place of a shorter block with padding.
         let last = text.last_chunk::<16>()?;
         let (last_key, keys) = self.texts.split_first()?;
         let keys = keys.get(..blocks.len())?;
-        // In twos, as the processor takes them in parallel.
+        // Two sums, so that the processor can compute them in parallel.
         let (pairs, rest) = blocks.as_chunks::<2>();
         let (pairs_of_keys, rest_of_keys) = keys.as_chunks::<2>();
         let (mut even, mut odd) = (block_product(last, last_key), 0_u128);
@@ -163,8 +165,8 @@ impl Key {
     #[inline]
     fn digest(&self, tail: &[u8; TAIL]) -> Option<[u64; 2]> {
         let mut masked = self.mask;
-        for (octet, character) in masked.iter_mut().zip(tail) {
-            *octet ^= character;
+        for (byte, character) in masked.iter_mut().zip(tail) {
+            *byte ^= character;
         }
         let hash = digest::digest(&digest::SHA256, &masked);
         let (words, _) = hash.as_ref().as_chunks();
@@ -175,7 +177,7 @@ impl Key {
     }
 }
 
-/// What sixteen characters add to a sum, which is NH with words of 64 bits.
+/// The summand of one block: NH with words of 64 bits.
 #[inline]
 fn block_product(block: &[u8; 16], [a, b]: &[u64; 2]) -> u128 {
     let [left, right] = halves(u128::from_le_bytes(*block));
@@ -190,18 +192,18 @@ fn length(text: &[u8]) -> Option<u32> {
     u32::try_from(text.len()).ok()
 }
 
-/// The low word and the high word.
+/// The low word and the high word of a number.
 fn halves(number: u128) -> [u64; 2] {
     [number & u128::from(u64::MAX), number >> 64].map(|half| half.try_into().unwrap_or(u64::MAX))
 }
 
-/// The last characters, which are hashed one way: as many as one block of SHA-256 takes beside its
+/// The number of characters at the end that the digest covers: one block of SHA-256 without its
 /// padding.
 pub(super) const TAIL: usize = 55;
-/// The length of the shortest signature in base64url: an HMAC with SHA-256.
+/// The minimum length of a signature in base64url: HMAC with SHA-256.
 pub(super) const SHORTEST: usize = 43;
-/// Characters before the tail that there are at most: those of the longest token that a layer can
-/// be told to take.
+/// The maximum number of characters before the tail. It covers the longest token that a layer can be
+/// configured to accept.
 pub(super) const LONGEST: usize = 64 << 10;
 
 #[cfg(test)]
@@ -209,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sum_is_what_the_book_says() {
+    fn the_sum_is_nh_as_published() {
         let key = Key::random().unwrap();
         for length in [16, 31, 32, 47, 48, 49, 1062, LONGEST] {
             let text: Vec<u8> = (b'A'..=b'z').cycle().take(length).collect();
@@ -225,8 +227,7 @@ mod tests {
         assert_eq!(key.sum(&vec![b'a'; LONGEST + 16]), None);
     }
 
-    /// The vector of FIPS 180-4 for "abc", which takes one block as the tail does, and the tail by
-    /// the library that signs tokens.
+    /// The vector of FIPS 180-4 for "abc", and a masked tail of zeros.
     #[test]
     fn digest_is_sha_256_of_the_masked_tail() {
         let hash = digest::digest(&digest::SHA256, b"abc");
@@ -234,25 +235,24 @@ mod tests {
         let mut key = Key::random().unwrap();
         let tail: [u8; TAIL] = std::array::from_fn(|at| u8::try_from(at).unwrap());
         key.mask = tail;
-        // SHA-256 of 55 zero octets, by `head -c 55 /dev/zero | sha256sum`.
+        // SHA-256 of 55 zero bytes, by `head -c 55 /dev/zero | sha256sum`.
         let expected = ZEROS.map(u64::from_le_bytes);
         assert_eq!(key.digest(&tail), Some(expected));
     }
 
-    /// Nobody who has the sums under a known key can compute the tail from them: that is the
-    /// promise about a copy of the memory. Here: a tail that differs in any bit has another digest
-    /// under a key of zeros too, which the universal sum has not.
+    /// The security of a copy of the memory depends on this: the tail changes only the digest, which is
+    /// one-way, and never the sum, which is not.
     #[test]
     fn the_tail_is_kept_by_the_hash_and_not_by_the_sum() {
         let zero = |_: &mut [u8]| Some(());
         let key = Key::filled_by(zero).unwrap();
-        let print = |token: &[u8]| Fingerprint::of_accepted(token, &key).unwrap();
+        let fingerprint = |token: &[u8]| Fingerprint::of_accepted(token, &key).unwrap();
         let token = [b'a'; 200];
-        let known = print(&token);
+        let known = fingerprint(&token);
         for at in 0..token.len() {
             let mut changed = token;
             changed[at] ^= 1;
-            let other = print(&changed);
+            let other = fingerprint(&changed);
             let is_tail = at >= token.len() - TAIL;
             assert_eq!(other.digest != known.digest, is_tail, "{at}");
             assert_eq!(other.sum != known.sum, !is_tail, "{at}");

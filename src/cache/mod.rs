@@ -1,101 +1,103 @@
-//! Tokens that were accepted a moment ago, so that they need not be verified again.
+//! Cache of accepted tokens, so that the signature of a token is verified once.
 //!
-//! An entry is found only by the whole token. Tokens that were refused never get in. There is one
-//! cache for each policy, so that no verdict is another policy's.
+//! An entry is found only by the whole token. Rejected tokens are never stored. Each verifier has its
+//! own cache, because a verdict holds only for the policy that made it.
 //!
-//! # What is kept of a token
+//! # What an entry stores of a token
 //!
-//! The claims are kept for the handlers. The signature makes them a usable token, and it is not
-//! kept, nor is any other text of the token. An entry has three numbers in place of the text: the
-//! length, a *sum* of 128 bits over all characters but the last 55, and a *digest* of 128 bits of
-//! these last 55. Its place in the table comes from the last eight characters. Of a token that is
-//! turned away its tag, 8 bits, is left for a while in the bucket in which it was looked for.
+//! An entry has the claims, which the handlers need, but no text of the token. In particular it does
+//! not have the signature, so an entry cannot be sent as a token. In place of the text there are three
+//! numbers: the length of the token, a *sum* of 128 bits over all characters but the last 55, and a
+//! *digest* of 128 bits of the last 55 characters. The last eight characters select the bucket and the
+//! tag under which the entry is stored. Each bucket also keeps the tag (8 bits) of the last token that
+//! got no place in it.
 //!
-//! - *The digest* is the first half of SHA-256 of the last 55 characters, each one masked with a
-//!   random byte. These are all characters that one block of SHA-256 takes. In a token with HS256 they
-//!   are the signature (43 characters, 256 bits) and the last twelve characters before it; with every
-//!   other algorithm they are 330 bits of the signature.
-//! - *The sum* is NH with words of 64 bits, which is a keyed universal hash. It gives two different
-//!   texts of the same length the same sum under at most one of 2^64 keys (Black, Halevi, Krawczyk,
-//!   Krovetz, Rogaway: *UMAC: Fast and Secure Message Authentication*, CRYPTO '99). Texts of one
-//!   length are cut into blocks alike, the last sixteen characters being a block once more, so that
-//!   different texts stay different. It is not one-way: whoever has its key and its value computes
-//!   texts that fit.
+//! - *The digest* is the first half of SHA-256 of the last 55 characters, each masked with a random
+//!   byte. 55 characters are what one block of SHA-256 can take. With HS256 they are the signature (43
+//!   characters, 256 bits) and the last twelve characters before it. With every other algorithm they
+//!   are 330 bits of the signature.
+//! - *The sum* is NH with words of 64 bits, a keyed universal hash. Two different texts of the same
+//!   length have the same sum under at most one of 2^64 keys (Black, Halevi, Krawczyk, Krovetz, Rogaway:
+//!   *UMAC: Fast and Secure Message Authentication*, CRYPTO '99). A text is cut into blocks of sixteen
+//!   characters, and its last sixteen characters are one more block, so different texts of the same
+//!   length have different blocks. The sum is not one-way: from the key and the value anyone can
+//!   compute texts with this sum.
 //!
-//! Mask, sum and place have random keys. They are drawn once for each process, before its first
+//! Mask, sum and place have random keys. The keys are drawn once for each process, before the first
 //! request, and never leave it.
 //!
-//! What that is worth:
+//! # Security
 //!
-//! - *A client that knows header and claims of a cached token, and not its signature*, can do nothing
-//!   but try signatures. Each try passes with a chance of 2^-128, whatever was tried before: a
-//!   rejection says no more than that it was not this one. A text that does not pass is verified like
-//!   any unknown token, and rejected.
-//! - *A client that has the token* and changes characters before the last 55 is found out with a
-//!   chance of 2^-64 that it is not. It gains nothing by it: a hit gives the claims that were verified.
-//! - *Time*: the numbers are compared at once. Which bucket a token belongs to, and under which tag,
-//!   may show in the time of a look-up. Both come from the last eight characters under a key of their
-//!   own, so nothing about the other keys shows.
-//! - *A copy of a part of the memory*, with entries and without the keys, or with the keys and
-//!   without entries: no usable token can be had from it. Without the keys no guess at a token can
-//!   even be tested against an entry.
-//! - *A copy of the memory with entries and keys*: a text passes for a cached token only if its last
-//!   55 characters have the digest of the entry. The sum is no obstacle then, and tells 128 bits of
-//!   what stands before them; the place tells 29 bits at most of the last eight characters. To find
-//!   55 characters with a given digest, nothing better is known than to try: 2^128 times for one
-//!   entry, and 2^106 for any one of the largest cache. To guess the signature itself is harder: 227
-//!   bits or more of it stay unknown. What the sum tells does not help: for ECDSA and EdDSA the tail has the
-//!   whole second half of the signature, and to compute it from the first is the discrete
-//!   logarithm; of an RSA signature of 2048 bits 1 590 bits before the tail stay unknown as well.
+//! - *A client that knows header and claims of a cached token, but not its signature*, can only guess
+//!   signatures. Each guess succeeds with a probability of 2^-128, whatever was guessed before, because
+//!   a rejection says only that this guess was wrong. A wrong guess is verified like any unknown token,
+//!   and rejected.
+//! - *A client that has the token* and changes characters before the last 55 is detected, except with
+//!   a probability of 2^-64. It would gain nothing: a hit returns the claims that were verified.
+//! - *Time*: the numbers are compared all at once. The time of a look-up may show which bucket and
+//!   which tag a token has. Both depend only on the last eight characters and on a key of their own, so
+//!   the time shows nothing about the other keys.
+//! - *A copy of a part of the memory*, with entries but without keys, or with keys but without entries,
+//!   contains no usable token. Without the keys, an attacker cannot even test a guess against an entry.
+//! - *A copy of the memory with entries and keys*: a text passes for a cached token only if its last 55
+//!   characters have the digest of the entry. The sum is no obstacle to this attacker, and reveals 128
+//!   bits about the characters before them. The place reveals at most 29 bits of the last eight
+//!   characters. The best known way to find 55 characters with a given digest is to try: 2^128 times
+//!   for one entry, and 2^106 times for any entry of the largest cache. Guessing the signature itself is
+//!   harder, because at least 227 bits of it stay unknown. The sum does not help: for ECDSA and EdDSA
+//!   the last 55 characters contain the whole second half of the signature, and computing it from the
+//!   first half is the discrete logarithm problem. For an RSA signature of 2048 bits, 1 590 bits in
+//!   front of the last 55 characters stay unknown as well.
 //!
-//! This is about what stays. While a request runs, the process holds its token, and memory that was
-//! given back is not cleared. Whoever reads all memory finds the claims, and with HMAC the secret.
+//! All this is about what stays in memory. While a request runs, the process holds its token, and freed
+//! memory is not cleared. Whoever can read all memory finds the claims, and with HMAC the secret.
 //!
-//! Why not the text of header and claims, which is no secret: to compare it is faster for one token
-//! that is asked for all the time, and slower for a thousand in turn, whose texts do not fit into
-//! the caches of the processor. The memory for a token would be two thirds more.
+//! # Alternatives
 //!
-//! Why not SHA-256 of all: for the 342 characters of an RSA signature of 2048 bits it takes six
-//! times as long, for a token of 1.4 kB more than twenty times.
+//! - *The text of header and claims*, which is not secret: comparing it is faster for one token that is
+//!   used all the time, but slower for a thousand tokens in turn, whose texts do not fit into the caches
+//!   of the processor. An entry would also take two thirds more memory.
+//! - *SHA-256 of the whole token*: 4 times the time of sum and digest for a token of 300 characters, and
+//!   14 times for one of 1 400.
+//! - *POLYVAL of the crate `polyval` as the sum*: 1.3 times the time of sum and digest for a token of 300
+//!   characters, 1.6 times for 1 400 and 2.2 times for 4 000. The sum alone takes 3 to 5 times as long.
 //!
-//! # Who gets a place
+//! # Admission and eviction
 //!
-//! A bucket has seven places. As long as the cache is not full, an accepted token gets a free one at
-//! once, and at any time that of an entry past its end. Else it has to come twice: the first time
-//! only its tag is noted, in the one octet that each bucket has for this, until the next one is turned
-//! away there. A stream of tokens that are used once so turns over no memory, and costs little more
-//! than without a cache.
+//! A bucket has seven places. While the cache has room, an accepted token gets a free place at once. At
+//! any time it may take the place of an entry that has expired. Otherwise it is stored only when it
+//! comes twice: the first time the bucket notes its tag, in the one byte that it has for this purpose,
+//! until the next token is turned away there. A stream of tokens that are used once therefore replaces
+//! no entries, and costs little more than without a cache.
 //!
-//! A token that comes again gets the place of an entry that was not asked for again, by lot; else
-//! that of the one that was not asked for for the longest time. An entry that was asked for
-//! again, and within the last minute, is never given up before its end: then the new token is not
-//! kept. So a flood of tokens that are
-//! used once does not drive out those in use, and forged ones are never put in. Who has thousands of
-//! good tokens, and uses each of them again, can fill the cache until they reach their time limit;
-//! others are verified each time then.
+//! A token that comes again takes the place of an entry that was never used, chosen at random, or else
+//! of the entry that was unused for the longest time. An entry that was used within the last minute is
+//! never evicted before it expires: then the new token is not stored. So a flood of tokens that are used
+//! once does not evict the tokens in use, and forged tokens are never stored. A client with thousands of
+//! valid tokens that uses each of them repeatedly can fill the cache until they reach their time limit.
+//! Meanwhile, other tokens are verified for each request.
 //!
-//! # When a place is given back
+//! # Expiry
 //!
-//! An entry counts no more from its end on. It is removed when its token is looked up, when another
-//! token needs its place, and else by a sweep. A request looks some buckets through, the next ones
-//! each time, if its token is not found or was not asked for within the last second; and one request in
-//! a second does so at most. 64 sweeps go through a table of up to 16 384 buckets, which is a cache of
-//! 32 768 tokens; a larger one takes one sweep for each 256 buckets. So as long as a request comes every
-//! second, the claims of a dead entry are freed within a minute or so. Nothing is freed while no request
-//! comes.
+//! An entry does not count after its end. It is removed when its token is looked up, when another token
+//! needs its place, or by a sweep. A sweep examines the next few buckets. A request whose token is not
+//! found, or was not used within the last second, makes a sweep, at most once a second. A table of up to
+//! 16 384 buckets, which is a cache of 32 768 tokens, is swept completely by 64 sweeps. A larger table
+//! takes one sweep for every 256 buckets. So while there is at least one request per second, the claims
+//! of an expired entry are freed within about a minute. Without requests nothing is freed.
 //!
-//! # Bytes
+//! # Memory
 //!
-//! An entry counts with what it takes up, and with what its claims may come to take up once somebody
-//! asks for scopes or roles. Own claims of a type are counted when they are read: by the size of the
-//! type and the JSON text that it asked for. Where there is no room for them, they are not kept, and read
-//! again for each request. The table itself does not count.
+//! The size of an entry includes what its claims may take later, when scopes or roles are read. Own
+//! claims are added when they are deserialized: the size of the type and the JSON text that was read. If
+//! there is no room for them they are not kept, and are deserialized again for each request. The table
+//! itself does not count.
 //!
 //! # Threads
 //!
-//! A look-up takes no lock and writes nothing that another one reads, but for a mark once in a
-//! second for each token. One thread at a time changes the table; who finds another one at it leaves
-//! the token out, or the dead entry in, until the next request.
+//! A look-up takes no lock. It writes nothing that other look-ups read, except the time of the last use,
+//! once a second for each token. One thread at a time changes the table. If another thread does so at
+//! that moment, a new token is not stored and an expired entry is not removed until a later request.
 
 mod budget;
 mod digest;
@@ -114,10 +116,10 @@ use digest::{Fingerprint, Key};
 pub use settings::TokenCache;
 use table::Table;
 
-/// Accepted tokens, each with a value.
+/// Cache of accepted tokens, each with a value.
 pub(crate) struct Cache<V> {
     limits: Limits,
-    /// See [`prepare`](Self::prepare).
+    /// Made by [`prepare`](Self::prepare), or by the first token.
     inner: OnceLock<Inner<V>>,
 }
 
@@ -126,12 +128,12 @@ struct Inner<V> {
     table: Table<V>,
 }
 
-/// How much a cache may hold.
+/// The limits of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// How many tokens; 0 turns the cache off, and more than 4 194 304 are not held.
+    /// Maximum number of tokens. 0 turns the cache off; capped at 4 194 304.
     pub(crate) entries: usize,
-    /// How many bytes, by the weights of the entries.
+    /// Maximum sum of the sizes of the entries, in bytes.
     pub(crate) bytes: usize,
 }
 
@@ -145,7 +147,7 @@ impl Default for Limits {
     }
 }
 
-/// When a verdict holds: from the first moment on, and until before the second.
+/// The period in which a verdict holds. `until` is not part of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Lifetime {
     pub(crate) from: NumericDate,
@@ -162,14 +164,14 @@ impl Lifetime {
     }
 }
 
-/// What is kept of a token.
+/// A cached token.
 pub(crate) struct Entry<V> {
-    print: Fingerprint,
+    fingerprint: Fingerprint,
     lifetime: Lifetime,
-    /// The time of the last use, to the second, as the bits of a number; 0 if there was none.
+    /// The time of the last use, to within a second, as the bits of an `f64`. 0 if it was never used.
     used: AtomicU64,
     generation: AtomicU64,
-    /// Bytes, without what the value counts itself.
+    /// The size in bytes, without the growth of the value.
     weight: usize,
     value: V,
 }
@@ -178,15 +180,15 @@ impl<V: Grow> Cache<V> {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits: Limits {
-                entries: limits.entries.min(MOST),
+                entries: limits.entries.min(MAX_ENTRIES),
                 ..limits
             },
             inner: OnceLock::new(),
         }
     }
 
-    /// Draws the key and makes the table, unless that is done already: what no request should wait
-    /// for. `None` if the cache is off, or the system gives no randomness.
+    /// Draws the key and makes the table, unless that is done already, so that no request has to wait
+    /// for it. `None` if the cache is off, or the system gives no randomness.
     pub(crate) fn prepare(&self) -> Option<()> {
         self.inner().map(|_| ())
     }
@@ -202,10 +204,11 @@ impl<V: Grow> Cache<V> {
         self.inner.get()
     }
 
-    /// What `accept` makes of the entry of this token, if there is one that holds `now`.
+    /// Looks a token up, and returns the result of `accept` for its entry. `None` if there is no entry
+    /// that is valid `now`.
     ///
-    /// `None` from `accept` means that the verdict has come to an end, for instance because its key
-    /// is gone: the entry is removed.
+    /// If `accept` returns `None`, the verdict no longer holds, for instance because its key was
+    /// removed. Then the entry is removed.
     pub(crate) fn get<R>(
         &self,
         token: &[u8],
@@ -216,11 +219,15 @@ impl<V: Grow> Cache<V> {
         let place = key.place(token)?;
         for (_, slot) in table.bucket(place)?.candidates(place.tag) {
             let held = slot.load();
-            let Some(entry) = held.as_ref().filter(|entry| entry.print.is_of(token, key)) else {
+            let Some(entry) = held
+                .as_ref()
+                .filter(|entry| entry.fingerprint.is_of(token, key))
+            else {
                 continue;
             };
             if !entry.lifetime.has_begun(now) {
-                return None; // it will hold, or the clock was set back
+                // Kept: it will be valid later, or the clock was set back.
+                return None;
             }
             if entry.lifetime.contains(now)
                 && let Some(accepted) = accept(entry)
@@ -237,10 +244,10 @@ impl<V: Grow> Cache<V> {
         None
     }
 
-    /// Keeps a token that was accepted under the key set of this generation. The value takes up
-    /// `weight` bytes, and those that it counts itself.
+    /// Stores a token that was accepted under the key set of this generation. `weight` is the size of
+    /// the value in bytes, without its growth.
     ///
-    /// It is left out if it does not hold `now`, if the table does not admit it, or if another
+    /// The token is not stored if it is not valid `now`, if the table does not admit it, or if another
     /// thread is writing.
     pub(crate) fn put(
         &self,
@@ -264,30 +271,30 @@ impl<V: Grow> Cache<V> {
         let Some(place) = place.filter(|place| table.admits(*place, held, now)) else {
             return;
         };
-        let Some(print) = Fingerprint::of_accepted(token, key) else {
+        let Some(fingerprint) = Fingerprint::of_accepted(token, key) else {
             return;
         };
         let entry = Arc::new(Entry {
-            print,
+            fingerprint,
             lifetime,
             used: AtomicU64::new(0),
             generation: AtomicU64::new(generation),
             weight,
             value,
         });
-        table.insert(place, entry, now, |other| other.print == print);
+        table.insert(place, entry, now, |other| other.fingerprint == fingerprint);
     }
 
-    /// The bytes that a token takes up here without its value: what to add to that of the value
-    /// for the `weight` of [`put`](Self::put).
+    /// The size in bytes of an entry without its value. The `weight` of [`put`](Self::put) is the sum of
+    /// this and the size of the value.
     pub(crate) fn weight() -> usize {
-        // Half of a bucket of 64 bytes, two counts, and what the allocator adds.
+        // Half a bucket of 64 bytes, the two reference counts, and the overhead of the allocator.
         size_of::<Entry<V>>().saturating_add(64)
     }
 }
 
 impl<V: Grow> Entry<V> {
-    /// The bytes that it takes up now.
+    /// The size in bytes now, with the growth of the value.
     fn held(&self) -> usize {
         let grown = self.value.growth().map_or(0, Growth::bytes);
         self.weight.saturating_add(grown)
@@ -299,14 +306,14 @@ impl<V> Entry<V> {
         &self.value
     }
 
-    /// The latest generation of the key set under which the token was found to be good.
+    /// The latest generation of the key set under which the token was accepted.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// Notes that the token is good under the key set of this generation too.
+    /// Records that the token is accepted under the key set of this generation too.
     pub(crate) fn confirm(&self, generation: u64) {
-        // A request may come late with an older set.
+        // A slow request may still have an older set.
         self.generation.fetch_max(generation, Ordering::Relaxed);
     }
 
@@ -319,8 +326,8 @@ impl<V> Entry<V> {
         (used != 0).then(|| NumericDate(f64::from_bits(used)))
     }
 
-    /// Notes a use, and says whether it did: within a second of one that was noted nothing is
-    /// written, so that threads can read on.
+    /// Records a use, and returns whether it did. Nothing is written within a second of the last
+    /// recorded use, so that the cache line stays shared between threads.
     fn mark(&self, now: NumericDate) -> bool {
         let is_long_ago = |last: NumericDate| (now.0 - last.0).abs() >= 1.0;
         let is_news = self.last_use().is_none_or(is_long_ago);
@@ -330,14 +337,14 @@ impl<V> Entry<V> {
         is_news
     }
 
-    /// Takes over the last use of an older entry of the same token.
+    /// Copies the last use from an older entry of the same token.
     fn inherit(&self, old: &Self) {
         let used = old.used.load(Ordering::Relaxed);
         self.used.store(used, Ordering::Relaxed);
     }
 }
 
-/// Counts only.
+/// Prints counts and limits, and nothing about tokens.
 impl<V: Grow> fmt::Debug for Cache<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = self.inner.get();
@@ -351,5 +358,5 @@ impl<V: Grow> fmt::Debug for Cache<V> {
     }
 }
 
-/// So many that 21 bits are enough for the bucket of one.
-const MOST: usize = 1 << 22;
+/// The maximum number of entries. 21 bits are enough for the index of a bucket.
+const MAX_ENTRIES: usize = 1 << 22;

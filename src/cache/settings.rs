@@ -5,13 +5,12 @@ use std::time::Duration;
 use super::Limits;
 use super::digest::Key;
 
-/// Limits of the cache of verified tokens: how many tokens it holds, how many bytes, and for how
-/// long.
+/// The limits of the cache of verified tokens: maximum number of tokens, maximum size, and maximum age.
 ///
 /// A client sends the same token for minutes. With the cache, its signature is verified once. Only
-/// accepted tokens are cached. The text of a token is not stored: the signature is kept as a keyed
-/// digest, which cannot be used as a token. When the cache is full, a new token is cached only if it
-/// soon comes a second time.
+/// accepted tokens are cached. The text of a token is not stored. The signature is stored as a keyed
+/// digest, which cannot be used as a token. When the cache is full, a new token is cached only when it
+/// is sent a second time soon after the first.
 ///
 /// An entry is not used after the `exp` of its token (plus the [leeway](crate::JwtAuth::leeway)),
 /// after its key is no longer accepted, or after [`max_age`](Self::max_age). The
@@ -55,9 +54,9 @@ impl TokenCache {
 
     /// Sets the maximum size of all cached tokens in bytes. Default: 64 MiB.
     ///
-    /// Each token counts with its claims, and with its own claims in each type that the program asks
-    /// for. The size of own claims is estimated from the size of the type and the JSON text that was
-    /// read. A type that takes up more memory than a `serde_json::Value` of the same text is
+    /// The size of a token includes its claims, and its own claims in each type into which they were
+    /// deserialized. The size of own claims is estimated from the size of the type and the JSON text
+    /// that was read. A type that takes more memory than a `serde_json::Value` of the same text is
     /// underestimated. If there is no room for own claims, they are deserialized again for each
     /// request. The table of [`max_tokens`](Self::max_tokens) does not count.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
@@ -91,8 +90,8 @@ impl Default for TokenCache {
     }
 }
 
-/// The crate's own tests are built with other caches too, because no verdict may depend on the cache:
-/// without one (`off`), with two tokens (`tiny`) and with 20 000 (`huge`). See `.ci/run`.
+/// No verdict may depend on the cache, so the tests of this crate also run without a cache (`off`), with
+/// a maximum of two tokens (`tiny`) and of 20 000 (`huge`). See `.ci/run`.
 fn default_limits() -> Limits {
     let entries = if cfg!(tower_jwt_auth_cache = "off") {
         0

@@ -1,4 +1,4 @@
-//! The places of a cache, and who gets one.
+//! The table of a cache: buckets, admission, eviction and sweeps.
 
 use crate::cache::budget::{Budget, Grow, Growth};
 use crate::cache::digest::Place;
@@ -6,54 +6,52 @@ use crate::cache::{Entry, Limits};
 use crate::clock::NumericDate;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Slot, try_lock};
 
-/// Buckets of seven places. One thread at a time writes; no other waits for it.
+/// Buckets of seven places. One thread at a time writes. No other thread waits for it.
 pub(super) struct Table<V> {
     buckets: Box<[Bucket<V>]>,
-    /// How many entries there may be.
+    /// Maximum number of entries.
     entries: usize,
     budget: Arc<Budget>,
-    books: Mutex<Accounts>,
-    /// When some buckets were last looked through for entries past their end, as the bits of a
-    /// number.
+    state: Mutex<State>,
+    /// The time of the last sweep, as the bits of an `f64`.
     swept: AtomicU64,
 }
 
-/// The entries that are looked for in the same place; one cache line.
+/// The entries that share a place, in one cache line.
 #[repr(align(64))]
 pub(super) struct Bucket<V> {
-    /// One octet for each slot, the lowest for the first: the tag of its entry, or [`FREE`]. A hint
-    /// only: what is in the slot counts. The highest octet is the tag of the token that was turned
-    /// away last.
+    /// One byte for each slot, the lowest for the first: the tag of its entry, or [`FREE`]. It is only a
+    /// hint: the content of the slot decides. The highest byte is the tag of the last token that was
+    /// not admitted.
     tags: AtomicU64,
     slots: [Slot<Entry<V>>; WAYS],
 }
 
-/// What is in the table.
+/// The state of the writers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Accounts {
+pub(super) struct State {
     pub(super) entries: usize,
-    /// The bucket that gives up an entry next.
-    hand: usize,
-    /// The bucket that is looked through next.
-    broom: usize,
+    /// The next bucket to evict an entry from.
+    evict_next: usize,
+    /// The next bucket to sweep.
+    sweep_next: usize,
 }
 
-/// How little an entry is worth: the first is given up first, and within one the lower number.
-/// An entry that is in use has none.
+/// The order of eviction: the lowest rank is evicted first. An entry that is in use has no rank.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-enum Worth {
-    /// Past its end.
+enum Rank {
+    /// It has expired.
     Dead,
-    /// Not asked for since it came; with a number that says nothing. By age, tokens that are used
-    /// in turn would each drive out the one that comes next.
+    /// Never used since it was stored. The digest makes the order random: by age, tokens that are used in
+    /// turn would each evict the one that is used next.
     Unused([u64; 2]),
-    /// Last asked for then, a while ago.
+    /// Last used at this time, more than [`IN_USE`] ago.
     Idle(NumericDate),
 }
 
 impl<V: Grow> Table<V> {
     pub(super) fn new(limits: Limits) -> Self {
-        // What fits into one bucket finds a place there.
+        // So few entries always fit into one bucket.
         let buckets = if limits.entries <= WAYS {
             1
         } else {
@@ -63,7 +61,7 @@ impl<V: Grow> Table<V> {
             buckets: (0..buckets).map(|_| Bucket::empty()).collect(),
             entries: limits.entries,
             budget: Arc::new(Budget::new(limits.bytes)),
-            books: Mutex::new(Accounts::default()),
+            state: Mutex::new(State::default()),
             swept: AtomicU64::new(0),
         }
     }
@@ -74,21 +72,21 @@ impl<V: Grow> Table<V> {
         self.buckets.get(usize::try_from(at).ok()?)
     }
 
-    /// Whether a token of this weight may have a place now. One for which another entry would have
-    /// to go before its end may so when it comes again.
+    /// Whether a token of this size gets a place now. A token for which an entry would have to be evicted
+    /// before its end gets one only when it comes again.
     pub(super) fn admits(&self, place: Place, weight: usize, now: NumericDate) -> bool {
-        let (Some(bucket), Some(books)) = (self.bucket(place), try_lock(&self.books)) else {
+        let (Some(bucket), Some(state)) = (self.bucket(place), try_lock(&self.state)) else {
             return false;
         };
-        let has_room = bucket.free().is_some() && self.fits(&books, weight, None);
+        let has_room = bucket.free().is_some() && self.fits(&state, weight, None);
         has_room || bucket.has_dead(now) || bucket.has_seen(place.tag)
     }
 
-    /// Puts an entry in its place, instead of one that `is_same`, or of one that is worth less.
-    /// Nothing happens if all others are in use, or another thread is writing.
+    /// Stores an entry, in place of one that `is_same`, or of the one with the lowest rank. Nothing is
+    /// stored if all others are in use, or if another thread is writing.
     ///
-    /// Each change of a slot asks every thread whether it is reading there, so one that takes
-    /// another entry's place does both at once.
+    /// A change of a slot has to check the readers of all threads, so a replacement is one change and
+    /// not two.
     pub(super) fn insert(
         &self,
         place: Place,
@@ -96,14 +94,14 @@ impl<V: Grow> Table<V> {
         now: NumericDate,
         is_same: impl Fn(&Arc<Entry<V>>) -> bool,
     ) {
-        // Declared first, so that entries are freed after the lock is.
-        let mut gone = Vec::new();
-        let (Some(bucket), Some(mut books)) = (self.bucket(place), try_lock(&self.books)) else {
+        // Declared first, so that entries are freed after the lock is released.
+        let mut removed = Vec::new();
+        let (Some(bucket), Some(mut state)) = (self.bucket(place), try_lock(&self.state)) else {
             return;
         };
         let free = bucket.free();
         let weight = new.held();
-        let has_room = free.is_some() && self.fits(&books, weight, None);
+        let has_room = free.is_some() && self.fits(&state, weight, None);
         let same = bucket.find(place.tag, is_same);
         if let Some((_, same)) = &same {
             new.inherit(same);
@@ -116,98 +114,98 @@ impl<V: Grow> Table<V> {
             return;
         };
         let replaced = old.as_ref().map(|(_, old)| &**old);
-        if !self.fits(&books, weight, replaced) {
+        if !self.fits(&state, weight, replaced) {
             if old.is_some() {
-                gone.extend(self.put(bucket, way, FREE, None, &mut books));
+                removed.extend(self.put(bucket, way, FREE, None, &mut state));
             }
-            if !self.make_room(weight, now, &mut books, &mut gone) {
+            if !self.make_room(weight, now, &mut state, &mut removed) {
                 return;
             }
         }
-        gone.extend(self.put(bucket, way, place.tag, Some(new), &mut books));
+        removed.extend(self.put(bucket, way, place.tag, Some(new), &mut state));
     }
 
-    /// Removes the entry that `is_it`, unless another thread is writing.
+    /// Removes the entry for which `is_it` holds, unless another thread is writing.
     pub(super) fn remove(&self, place: Place, is_it: impl Fn(&Arc<Entry<V>>) -> bool) {
-        let mut gone = Vec::new();
-        let (Some(bucket), Some(mut books)) = (self.bucket(place), try_lock(&self.books)) else {
+        let mut removed = Vec::new();
+        let (Some(bucket), Some(mut state)) = (self.bucket(place), try_lock(&self.state)) else {
             return;
         };
         if let Some((way, _)) = bucket.find(place.tag, is_it) {
-            gone.extend(self.put(bucket, way, FREE, None, &mut books));
+            removed.extend(self.put(bucket, way, FREE, None, &mut state));
         }
     }
 
-    /// Removes entries past their end from some buckets, the next ones each time, unless that was
-    /// done within the last second or another thread is writing.
+    /// Removes expired entries from the next few buckets, unless the last sweep was less than a second
+    /// ago, or another thread is writing.
     pub(super) fn sweep(&self, now: NumericDate) {
         let last = f64::from_bits(self.swept.load(Ordering::Relaxed));
         // The clock may be set back.
         if (now.0 - last).abs() < SWEEP_EVERY {
             return;
         }
-        let mut gone = Vec::new();
-        let Some(mut books) = try_lock(&self.books) else {
+        let mut removed = Vec::new();
+        let Some(mut state) = try_lock(&self.state) else {
             return;
         };
         self.swept.store(now.0.to_bits(), Ordering::Relaxed);
         let count = self.buckets.len();
-        let due = (count / SWEEPS).clamp(SWEEP_LEAST, SWEEP_MOST).min(count);
+        let due = (count / SWEEPS).clamp(SWEEP_MIN, SWEEP_MAX).min(count);
         for _ in 0..due {
-            let next = books.broom.checked_rem(count).unwrap_or(0);
-            books.broom = next.saturating_add(1);
+            let next = state.sweep_next.checked_rem(count).unwrap_or(0);
+            state.sweep_next = next.saturating_add(1);
             let Some(bucket) = self.buckets.get(next) else {
                 return;
             };
             let entries = bucket.entries();
             for (way, _) in entries.filter(|(_, kept)| kept.is_dead(now)) {
-                gone.extend(self.put(bucket, way, FREE, None, &mut books));
+                removed.extend(self.put(bucket, way, FREE, None, &mut state));
             }
         }
     }
 
-    /// Whether one more entry of this weight fits, after others were given up if need be.
+    /// Evicts entries until one more entry of this size fits. Returns whether it fits.
     fn make_room(
         &self,
         weight: usize,
         now: NumericDate,
-        books: &mut Accounts,
-        gone: &mut Vec<Arc<Entry<V>>>,
+        state: &mut State,
+        removed: &mut Vec<Arc<Entry<V>>>,
     ) -> bool {
         for _ in 0..SEARCH {
-            if self.fits(books, weight, None) {
+            if self.fits(state, weight, None) {
                 return true;
             }
-            let Some(bucket) = self.buckets.get(books.hand) else {
-                books.hand = 0;
+            let Some(bucket) = self.buckets.get(state.evict_next) else {
+                state.evict_next = 0;
                 continue;
             };
-            books.hand = books.hand.saturating_add(1);
+            state.evict_next = state.evict_next.saturating_add(1);
             if let Some((way, _)) = bucket.least(now) {
-                gone.extend(self.put(bucket, way, FREE, None, books));
+                removed.extend(self.put(bucket, way, FREE, None, state));
             }
         }
-        self.fits(books, weight, None)
+        self.fits(state, weight, None)
     }
 
-    /// Whether there is room for one more entry, or for one in place of another.
-    fn fits(&self, books: &Accounts, weight: usize, replaced: Option<&Entry<V>>) -> bool {
-        let others = books.entries.saturating_sub(replaced.iter().count());
+    /// Whether there is room for one more entry, or for one in place of `replaced`.
+    fn fits(&self, state: &State, weight: usize, replaced: Option<&Entry<V>>) -> bool {
+        let others = state.entries.saturating_sub(replaced.iter().count());
         let given_back = replaced.map_or(0, Entry::held);
         others < self.entries && self.budget.fits(weight, given_back)
     }
 
-    /// Changes what is in a slot, and the books. Gives what was there before.
+    /// Changes the content of a slot and the counts. Returns the old content.
     fn put(
         &self,
         bucket: &Bucket<V>,
         way: usize,
         tag: u8,
         kept: Option<Arc<Entry<V>>>,
-        books: &mut Accounts,
+        state: &mut State,
     ) -> Option<Arc<Entry<V>>> {
         if let Some(new) = &kept {
-            books.entries = books.entries.saturating_add(1);
+            state.entries = state.entries.saturating_add(1);
             self.budget.take(new.held());
             new.value
                 .growth()
@@ -216,19 +214,19 @@ impl<V: Grow> Table<V> {
         }
         let old = bucket.put(way, tag, kept);
         if let Some(old) = &old {
-            books.entries = books.entries.saturating_sub(1);
+            state.entries = state.entries.saturating_sub(1);
             let grown = old.value.growth().map_or(0, Growth::leave);
             self.budget.give_back(old.weight.saturating_add(grown));
         }
         old
     }
 
-    /// How many entries there are, and their bytes. `None` while another thread is writing.
+    /// The number of entries and their size. `None` while another thread is writing.
     pub(super) fn held(&self) -> Option<(usize, usize)> {
-        try_lock(&self.books).map(|books| (books.entries, self.budget.held()))
+        try_lock(&self.state).map(|state| (state.entries, self.budget.held()))
     }
 
-    /// The values, in order.
+    /// The values, sorted.
     #[cfg(test)]
     pub(super) fn values(&self) -> Vec<V>
     where
@@ -240,13 +238,13 @@ impl<V: Grow> Table<V> {
         values
     }
 
-    /// What the entries hold.
+    /// The size of the entries, counted anew.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.count().1
     }
 
-    /// What the books should say.
+    /// The number of entries and their size, counted anew.
     #[cfg(test)]
     pub(super) fn count(&self) -> (usize, usize) {
         let entries = self.buckets.iter().flat_map(Bucket::entries);
@@ -264,11 +262,11 @@ impl<V> Bucket<V> {
         }
     }
 
-    /// The slots whose entries may have this tag, and which they are.
+    /// The slots whose entries may have this tag, with their indices.
     #[inline]
     pub(super) fn candidates(&self, tag: u8) -> impl Iterator<Item = (usize, &Slot<Entry<V>>)> {
         let differences = self.tags.load(Ordering::Relaxed) ^ u64::from_le_bytes([tag; 8]);
-        // The top bit of each octet that is zero, and of few others above one.
+        // Sets the top bit of each byte that is zero, and rarely of the byte above one.
         let mut found = differences.wrapping_sub(LOW_BITS) & !differences & (LOW_BITS << 7);
         std::iter::from_fn(move || {
             let way = usize::try_from(found.trailing_zeros() / 8).ok()?;
@@ -277,8 +275,8 @@ impl<V> Bucket<V> {
         })
     }
 
-    /// Whether the tag is that of an entry or of the token that was turned away last, which this one
-    /// now is.
+    /// Whether an entry or the last token that was not admitted has this tag. Then stores the tag as that
+    /// of the last token that was not admitted.
     fn has_seen(&self, tag: u8) -> bool {
         let mut tags = self.tags.load(Ordering::Relaxed).to_le_bytes();
         let has_seen = tags.contains(&tag);
@@ -293,7 +291,7 @@ impl<V> Bucket<V> {
         slots.any(|held| held.as_ref().is_some_and(|kept| kept.is_dead(now)))
     }
 
-    /// The entry that `is_it`, under the lock.
+    /// The entry for which `is_it` holds. Called under the lock.
     fn find(
         &self,
         tag: u8,
@@ -306,16 +304,16 @@ impl<V> Bucket<V> {
         })
     }
 
-    /// The first free slot, under the lock: there the tags are right.
+    /// The first free slot. Called under the lock, where the tags are exact.
     fn free(&self) -> Option<usize> {
         self.candidates(FREE).next().map(|(way, _)| way)
     }
 
-    /// The entry that is worth least, unless all are in use.
+    /// The entry with the lowest rank, unless all are in use.
     fn least(&self, now: NumericDate) -> Option<(usize, Arc<Entry<V>>)> {
         let entries = self.entries();
-        let worth = entries.filter_map(|(way, kept)| Some((Worth::of(&kept, now)?, way, kept)));
-        let least = worth.reduce(|least, next| if next.0 < least.0 { next } else { least });
+        let ranked = entries.filter_map(|(way, kept)| Some((Rank::of(&kept, now)?, way, kept)));
+        let least = ranked.reduce(|least, next| if next.0 < least.0 { next } else { least });
         least.map(|(_, way, kept)| (way, kept))
     }
 
@@ -324,7 +322,7 @@ impl<V> Bucket<V> {
         slots.filter_map(|(way, slot)| Some((way, (*slot.load()).clone()?)))
     }
 
-    /// Changes what is in a slot. Gives what was there before.
+    /// Changes the content of a slot. Returns the old content.
     fn put(&self, way: usize, tag: u8, kept: Option<Arc<Entry<V>>>) -> Option<Arc<Entry<V>>> {
         let mut tags = self.tags.load(Ordering::Relaxed).to_le_bytes();
         *tags.get_mut(way)? = tag;
@@ -334,33 +332,33 @@ impl<V> Bucket<V> {
     }
 }
 
-impl Worth {
+impl Rank {
     fn of<V>(entry: &Entry<V>, now: NumericDate) -> Option<Self> {
         if entry.is_dead(now) {
             return Some(Self::Dead);
         }
         match entry.last_use() {
-            None => Some(Self::Unused(entry.print.digest)),
+            None => Some(Self::Unused(entry.fingerprint.digest)),
             Some(last) => ((now.0 - last.0).abs() > IN_USE).then_some(Self::Idle(last)),
         }
     }
 }
 
-/// Places in a bucket: with the word of their tags they fill a cache line.
+/// Slots of a bucket. Together with the word of tags they fill a cache line.
 const WAYS: usize = 7;
-/// Entries in a bucket on average when the cache is full: few enough that less than one of 1000
-/// finds no place, because more than [`WAYS`] want to be in the same bucket.
+/// Average number of entries in a bucket of a full cache. It is low enough that less than one token in
+/// 1000 finds no slot because its bucket already has [`WAYS`] entries.
 const LOAD: usize = 2;
-/// How many buckets give up an entry at most when the cache is full and a new one comes.
+/// Maximum number of buckets from which entries are evicted for one new entry.
 const SEARCH: usize = 16;
-/// Seconds from one sweep to the next, at least.
+/// Minimum number of seconds between two sweeps.
 const SWEEP_EVERY: f64 = 1.0;
-/// Sweeps that go through all buckets, unless these are very few or very many.
+/// Number of sweeps that examine all buckets, unless there are very few or very many.
 const SWEEPS: usize = 64;
-/// Buckets that one sweep looks through, at least and at most.
-const SWEEP_LEAST: usize = 16;
-const SWEEP_MOST: usize = 256;
-/// An entry that was asked for within so many seconds is not given up for a new one.
+/// Minimum and maximum number of buckets that one sweep examines.
+const SWEEP_MIN: usize = 16;
+const SWEEP_MAX: usize = 256;
+/// An entry that was used within this number of seconds is not evicted before its end.
 const IN_USE: f64 = 60.0;
 /// The tag of an empty slot.
 const FREE: u8 = 0;

@@ -175,7 +175,7 @@ fn keeps_no_text_of_a_token() {
     let kept = slots.find_map(|(_, slot)| (*slot.load()).clone()).unwrap();
     // Every field, so that a new one has to come past here: numbers, and the caller's value.
     let Entry {
-        print:
+        fingerprint:
             Fingerprint {
                 sum: _,
                 digest: _,

@@ -209,5 +209,5 @@ fn a_cache_for_everything_is_bounded() {
         entries: usize::MAX,
         bytes: usize::MAX,
     });
-    assert_eq!(cache.limits.entries, MOST);
+    assert_eq!(cache.limits.entries, MAX_ENTRIES);
 }
