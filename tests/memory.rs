@@ -105,7 +105,8 @@ fn marked() -> (usize, usize) {
 fn a_cache_holds_no_more_bytes_than_it_may_and_makes_its_table_before_the_first_token() {
     let (marked, lifted) = marked();
     assert!(marked < 4_000_000, "{marked}");
-    assert!(lifted < 10_000, "{lifted}");
+    // The parts of one table, which do not depend on the number of marks and issuers.
+    assert!(lifted < 40_000, "{lifted}");
     let issuer = TestIssuer::new();
     // Neither the table of 32 kB nor the key of 64 kB is among them.
     assert!(first(&issuer) < 8_000, "{}", first(&issuer));

@@ -1,12 +1,9 @@
 //! [`Denylist`]: revocation marks in the memory of this process.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
-
-use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::claims::{Claims, SubjectId};
 use crate::clock::{Clock, SystemClock};
@@ -42,21 +39,15 @@ pub struct Denylist(Arc<Lists>);
 struct Lists {
     capacity: usize,
     clock: Arc<dyn Clock>,
-    /// Requests read it without a lock. The lock on `counts` admits one writer at a time.
-    issuers: ArcSwap<HashMap<Box<str>, Arc<OfIssuer>>>,
-    /// The number of changes.
-    epoch: AtomicU64,
-    /// The number of marks of each kind. A writer holds this lock during a change.
-    counts: Mutex<[usize; KINDS]>,
-}
-
-/// The marks of one issuer.
-struct OfIssuer {
-    all: ArcSwapOption<Marks>,
     clients: Table,
+    issuers: Table,
     sessions: Table,
     subjects: Table,
     tokens: Table,
+    /// The number of changes.
+    epoch: AtomicU64,
+    /// Held during a change. Requests do not take it.
+    writing: Mutex<()>,
 }
 
 impl Denylist {
@@ -81,9 +72,13 @@ impl Denylist {
         Self(Arc::new(Lists {
             capacity,
             clock,
-            issuers: ArcSwap::default(),
+            clients: Table::new(),
+            issuers: Table::new(),
+            sessions: Table::new(),
+            subjects: Table::new(),
+            tokens: Table::new(),
             epoch: AtomicU64::new(0),
-            counts: Mutex::default(),
+            writing: Mutex::default(),
         }))
     }
 
@@ -151,23 +146,18 @@ impl Denylist {
     /// [`RevokeError::Full`].
     pub fn mark(&self, mark: &RevocationMark) -> Result<(), RevokeError> {
         let lists = &*self.0;
-        let mut counts = lists.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = kind_of(&mark.target);
-        let known = lists.find(&mark.target);
-        if known.is_none() && count(&counts, kind) >= lists.capacity {
-            lists.forget_ended(&mut counts);
-            if count(&counts, kind) >= lists.capacity {
+        let _writing = lists.writing();
+        let (table, name) = lists.table(&mark.target);
+        let issuer = mark.target.issuer();
+        if table.get(issuer, name).is_none() && table.len() >= lists.capacity {
+            lists.forget_ended();
+            if table.len() >= lists.capacity {
                 return Err(RevokeError::Full);
             }
         }
-        let known = lists.find(&mark.target);
-        let marks = known.unwrap_or_default().with(mark);
-        lists.put(&mark.target, Some(marks));
-        if let (None, Some(count)) = (known, counts.get_mut(kind)) {
-            *count = count.saturating_add(1);
-        }
-        // After the change, so that a request that sees the new number sees the mark.
-        lists.epoch.fetch_add(1, Ordering::Release);
+        let known = table.get(issuer, name).unwrap_or_default();
+        table.put(issuer, name, known.with(mark));
+        lists.changed();
         Ok(())
     }
 
@@ -175,154 +165,95 @@ impl Denylist {
     /// stays.
     pub fn lift(&self, target: &RevocationTarget) -> bool {
         let lists = &*self.0;
-        let mut counts = lists.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(mut marks) = lists.find(target) else {
+        let _writing = lists.writing();
+        let (table, name) = lists.table(target);
+        let Some(mut marks) = table.get(target.issuer(), name) else {
             return false;
         };
         if !marks.end_suspension() {
             return false;
         }
-        let left = (!marks.is_empty()).then_some(marks);
-        lists.put(target, left);
-        if let (None, Some(count)) = (left, counts.get_mut(kind_of(target))) {
-            *count = count.saturating_sub(1);
-        }
-        lists.epoch.fetch_add(1, Ordering::Release);
+        table.put(target.issuer(), name, marks);
+        lists.changed();
         true
     }
 
     fn status(&self, token: &Claims) -> RevocationStatus {
-        let issuers = self.0.issuers.load();
-        let Some(of_issuer) = issuers.get(token.issuer()) else {
-            return RevocationStatus::Active;
+        let (lists, issuer) = (&*self.0, token.issuer());
+        // The claim is read only if there are marks of its kind.
+        let of = |table: &Table, name: fn(&Claims) -> Option<&str>| {
+            let name = (!table.is_empty()).then(|| name(token)).flatten()?;
+            table.get(issuer, name)
         };
-        let all = of_issuer.all.load();
-        let marks = [
-            token.id().and_then(|id| of_issuer.tokens.get(id)),
-            token.session_id().and_then(|id| of_issuer.sessions.get(id)),
-            token
-                .subject()
-                .and_then(|name| of_issuer.subjects.get(name)),
-            all.as_deref().copied(),
-        ];
         // Several claims can name the client. A mark for any of these names applies.
-        let clients = token.registered().clients();
-        let clients = clients.filter_map(|id| of_issuer.clients.get(id));
+        let has_clients = !lists.clients.is_empty();
+        let clients = has_clients.then(|| token.registered().clients());
+        let mut clients = clients.into_iter().flatten();
         let mut status = RevocationStatus::Active;
-        for marks in marks.into_iter().flatten().chain(clients) {
-            if marks.revoke(token) {
-                return RevocationStatus::Revoked;
-            }
-            if marks.suspend(token) {
+        let mut is_revoked_by = |marks: Option<Marks>| {
+            if marks.is_some_and(|marks| marks.suspends(token)) {
                 status = RevocationStatus::Suspended;
             }
+            marks.is_some_and(|marks| marks.revokes(token))
+        };
+        if is_revoked_by(of(&lists.tokens, Claims::id))
+            || is_revoked_by(of(&lists.sessions, Claims::session_id))
+            || is_revoked_by(of(&lists.subjects, Claims::subject))
+            || is_revoked_by(of(&lists.issuers, |_| Some("")))
+            || clients.any(|id| is_revoked_by(lists.clients.get(issuer, id)))
+        {
+            return RevocationStatus::Revoked;
         }
         status
     }
 }
 
 impl Lists {
-    fn find(&self, target: &RevocationTarget) -> Option<Marks> {
-        let issuers = self.issuers.load();
-        let of_issuer = issuers.get(target.issuer())?;
-        match of_issuer.table(target) {
-            Some((table, name)) => table.get(name),
-            None => of_issuer.all.load().as_deref().copied(),
-        }
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces the marks of a target. `None` removes them.
-    fn put(&self, target: &RevocationTarget, marks: Option<Marks>) {
-        let of_issuer = self.of_issuer(target.issuer());
-        match of_issuer.table(target) {
-            Some((table, name)) => table.put(name, marks),
-            None => of_issuer.all.store(marks.map(Arc::new)),
-        }
-        if of_issuer.is_empty() {
-            let mut issuers = HashMap::clone(&self.issuers.load());
-            issuers.remove(target.issuer());
-            issuers.shrink_to_fit();
-            self.issuers.store(Arc::new(issuers));
-        }
-    }
-
-    /// The marks of an issuer, which is added if it is new.
-    fn of_issuer(&self, issuer: &str) -> Arc<OfIssuer> {
-        if let Some(of_issuer) = self.issuers.load().get(issuer) {
-            return Arc::clone(of_issuer);
-        }
-        let new = Arc::new(OfIssuer::new());
-        let mut issuers = HashMap::clone(&self.issuers.load());
-        issuers.insert(issuer.into(), Arc::clone(&new));
-        self.issuers.store(Arc::new(issuers));
-        new
-    }
-
-    /// Removes marks whose tokens have expired, and issuers without marks.
-    fn forget_ended(&self, counts: &mut [usize; KINDS]) {
-        let now = self.clock.now();
-        *counts = [0; KINDS];
-        let mut issuers = HashMap::clone(&self.issuers.load());
-        issuers.retain(|_, of_issuer| {
-            let all = of_issuer.all.load_full();
-            if all.is_some_and(|marks| marks.have_ended(now)) {
-                of_issuer.all.store(None);
-            }
-            let has_all = usize::from(of_issuer.all.load().is_some());
-            let tables = of_issuer.tables();
-            let left = tables.map(|table| table.forget_ended(now));
-            let left = [left[0], left[1], left[2], left[3], has_all];
-            for (count, left) in counts.iter_mut().zip(left) {
-                *count = count.saturating_add(left);
-            }
-            left.iter().any(|left| *left > 0)
-        });
-        self.issuers.store(Arc::new(issuers));
-    }
-}
-
-impl OfIssuer {
-    fn new() -> Self {
-        Self {
-            all: ArcSwapOption::empty(),
-            clients: Table::new(),
-            sessions: Table::new(),
-            subjects: Table::new(),
-            tokens: Table::new(),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        let mut tables = self.tables().into_iter();
-        self.all.load().is_none() && tables.all(|table| table.is_empty())
-    }
-
-    fn tables(&self) -> [&Table; KINDS - 1] {
-        [&self.clients, &self.sessions, &self.subjects, &self.tokens]
-    }
-
-    /// The table for a target, and the name in it. `None` for the issuer itself.
-    fn table<'t>(&self, target: &'t RevocationTarget) -> Option<(&Table, &'t str)> {
+    /// The table for a target, and its name there.
+    fn table<'t>(&self, target: &'t RevocationTarget) -> (&Table, &'t str) {
         match target {
-            RevocationTarget::Client { client_id, .. } => Some((&self.clients, client_id)),
-            RevocationTarget::Issuer { .. } => None,
-            RevocationTarget::Session { session_id, .. } => Some((&self.sessions, session_id)),
-            RevocationTarget::Subject(subject) => Some((&self.subjects, subject.subject())),
-            RevocationTarget::Token { id, .. } => Some((&self.tokens, id)),
+            RevocationTarget::Client { client_id, .. } => (&self.clients, client_id),
+            RevocationTarget::Issuer { .. } => (&self.issuers, ""),
+            RevocationTarget::Session { session_id, .. } => (&self.sessions, session_id),
+            RevocationTarget::Subject(subject) => (&self.subjects, subject.subject()),
+            RevocationTarget::Token { id, .. } => (&self.tokens, id),
         }
+    }
+
+    fn tables(&self) -> [(&'static str, &Table); 5] {
+        [
+            ("clients", &self.clients),
+            ("issuers", &self.issuers),
+            ("sessions", &self.sessions),
+            ("subjects", &self.subjects),
+            ("tokens", &self.tokens),
+        ]
+    }
+
+    /// Removes marks whose tokens have expired.
+    fn forget_ended(&self) {
+        let now = self.clock.now();
+        self.tables()
+            .iter()
+            .for_each(|(_, table)| table.forget_ended(now));
+    }
+
+    /// Called after each change, so that a request that sees the new number sees the change.
+    fn changed(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
     }
 }
 
 /// Prints the number of marks of each kind.
 impl fmt::Debug for Denylist {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = f.debug_struct("Denylist");
-        for (name, count) in ["clients", "sessions", "subjects", "tokens", "issuers"]
-            .into_iter()
-            .zip(*counts)
-        {
-            out.field(name, &count);
+        for (name, table) in self.0.tables() {
+            out.field(name, &table.len());
         }
         out.finish()
     }
@@ -355,21 +286,3 @@ impl RevocationWriter for Denylist {
         Box::pin(std::future::ready(Ok(())))
     }
 }
-
-fn count(counts: &[usize; KINDS], kind: usize) -> usize {
-    counts.get(kind).copied().unwrap_or_default()
-}
-
-/// The index of a kind in the counts. The order is that of [`OfIssuer::tables`].
-fn kind_of(target: &RevocationTarget) -> usize {
-    match target {
-        RevocationTarget::Client { .. } => 0,
-        RevocationTarget::Session { .. } => 1,
-        RevocationTarget::Subject(_) => 2,
-        RevocationTarget::Token { .. } => 3,
-        RevocationTarget::Issuer { .. } => 4,
-    }
-}
-
-/// The number of kinds of targets.
-const KINDS: usize = 5;

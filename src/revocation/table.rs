@@ -1,8 +1,7 @@
 //! [`Table`]: the marks of one kind of target, by name.
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -12,15 +11,25 @@ use arc_swap::ArcSwapOption;
 use crate::claims::Claims;
 use crate::revocation::RevocationMark;
 
-/// Marks by name, in parts, so that a change copies only one part. The first mark allocates the parts,
-/// because there may be many issuers, each with one kind of marks.
+/// The marks of one kind of target, in parts, so that a change copies only one part. Readers take no
+/// lock. Writers come one at a time.
 pub(super) struct Table {
     hasher: RandomState,
     len: AtomicUsize,
+    /// Allocated by the first mark.
     parts: OnceLock<Box<[ArcSwapOption<Part>]>>,
 }
 
-type Part = HashMap<Arc<str>, Marks>;
+/// Targets in the order of their hashes. A map of the standard library would hash each name a second
+/// time, and a look-up is part of the time that a new token takes.
+type Part = Vec<(u64, Arc<Entry>)>;
+
+struct Entry {
+    issuer: Box<str>,
+    /// Empty if the target is the issuer itself.
+    name: Box<str>,
+    marks: Marks,
+}
 
 impl Table {
     pub(super) fn new() -> Self {
@@ -31,38 +40,54 @@ impl Table {
         }
     }
 
+    /// The number of targets with marks.
+    pub(super) fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Acquire) == 0
+        self.len() == 0
     }
 
-    fn part<'t>(
-        &self,
-        parts: &'t [ArcSwapOption<Part>],
-        name: &str,
-    ) -> Option<&'t ArcSwapOption<Part>> {
-        let hash = self.hasher.hash_one(name) % PARTS;
-        usize::try_from(hash).ok().and_then(|at| parts.get(at))
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<Marks> {
+    pub(super) fn get(&self, issuer: &str, name: &str) -> Option<Marks> {
         if self.is_empty() {
             return None;
         }
-        let place = self.part(self.parts.get()?, name)?;
-        place.load().as_ref()?.get(name).copied()
+        let hash = self.hash(issuer, name);
+        let part = part(self.parts.get()?, hash)?.load();
+        let part = part.as_deref()?;
+        let at = search(part, hash, issuer, name).ok()?;
+        part.get(at).map(|(_, entry)| entry.marks)
     }
 
-    pub(super) fn put(&self, name: &str, marks: Option<Marks>) {
+    /// Replaces the marks of a target. Without marks the target is removed.
+    pub(super) fn put(&self, issuer: &str, name: &str, marks: Marks) {
         let empty = || (0..PARTS).map(|_| ArcSwapOption::empty()).collect();
-        let Some(place) = self.part(self.parts.get_or_init(empty), name) else {
+        let hash = self.hash(issuer, name);
+        let Some(place) = part(self.parts.get_or_init(empty), hash) else {
             return;
         };
         let mut part = place.load().as_deref().cloned().unwrap_or_default();
         let before = part.len();
-        match marks {
-            Some(marks) => part.insert(name.into(), marks),
-            None => part.remove(name),
-        };
+        let found = search(&part, hash, issuer, name);
+        if let Ok(at) = found {
+            part.remove(at);
+        }
+        if !marks.is_empty() {
+            let (issuer, name) = (issuer.into(), name.into());
+            let (Ok(at) | Err(at)) = found;
+            part.insert(
+                at,
+                (
+                    hash,
+                    Arc::new(Entry {
+                        issuer,
+                        name,
+                        marks,
+                    }),
+                ),
+            );
+        }
         let added = part.len().saturating_sub(before);
         let removed = before.saturating_sub(part.len());
         place.store(some_unless_empty(part));
@@ -71,25 +96,50 @@ impl Table {
         self.len.fetch_sub(removed, Ordering::Release);
     }
 
-    /// Removes marks whose tokens have expired. Returns the number of marks that are left.
-    pub(super) fn forget_ended(&self, now: SystemTime) -> usize {
+    /// Removes the targets whose tokens have all expired.
+    pub(super) fn forget_ended(&self, now: SystemTime) {
         let mut left = 0_usize;
         for place in self.parts.get().into_iter().flatten() {
             let Some(part) = place.load_full() else {
                 continue;
             };
-            if part.values().any(|marks| marks.have_ended(now)) {
-                let mut part = Part::clone(&part);
-                part.retain(|_, marks| !marks.have_ended(now));
-                left = left.saturating_add(part.len());
-                place.store(some_unless_empty(part));
-            } else {
-                left = left.saturating_add(part.len());
+            let lives = |(_, entry): &(u64, Arc<Entry>)| !entry.marks.have_ended(now);
+            let living = part.iter().filter(|known| lives(known)).count();
+            if living < part.len() {
+                place.store(some_unless_empty(
+                    part.iter().filter(|known| lives(known)).cloned().collect(),
+                ));
             }
+            left = left.saturating_add(living);
         }
         self.len.store(left, Ordering::Release);
-        left
     }
+
+    fn hash(&self, issuer: &str, name: &str) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(issuer.as_bytes());
+        hasher.write(name.as_bytes());
+        hasher.finish()
+    }
+}
+
+/// The part for a hash.
+fn part(parts: &[ArcSwapOption<Part>], hash: u64) -> Option<&ArcSwapOption<Part>> {
+    let at = hash.checked_rem(u64::try_from(parts.len()).ok()?)?;
+    parts.get(usize::try_from(at).ok()?)
+}
+
+/// The index of a target, or the index at which it would be inserted.
+fn search(part: &Part, hash: u64, issuer: &str, name: &str) -> Result<usize, usize> {
+    let first = part.partition_point(|(known, _)| *known < hash);
+    let same = part.iter().enumerate().skip(first);
+    let mut same = same.take_while(|(_, (known, _))| *known == hash);
+    let found = same.find(|(_, (_, entry))| *entry.name == *name && *entry.issuer == *issuer);
+    found.map(|(at, _)| at).ok_or(first)
+}
+
+fn some_unless_empty(part: Part) -> Option<Arc<Part>> {
+    (!part.is_empty()).then(|| Arc::new(part))
 }
 
 /// The marks of one target. A suspension can end, and must not take a revocation with it.
@@ -137,11 +187,11 @@ impl Marks {
         self.suspension.take().is_some()
     }
 
-    pub(super) fn revoke(&self, token: &Claims) -> bool {
+    pub(super) fn revokes(&self, token: &Claims) -> bool {
         applies(self.revocation, token)
     }
 
-    pub(super) fn suspend(&self, token: &Claims) -> bool {
+    pub(super) fn suspends(&self, token: &Claims) -> bool {
         applies(self.suspension, token)
     }
 
@@ -150,10 +200,6 @@ impl Marks {
         let marks = [self.revocation, self.suspension];
         marks.into_iter().flatten().all(|mark| mark.ends <= now)
     }
-}
-
-fn some_unless_empty(part: Part) -> Option<Arc<Part>> {
-    (!part.is_empty()).then(|| Arc::new(part))
 }
 
 fn applies(mark: Option<Mark>, token: &Claims) -> bool {
@@ -170,6 +216,39 @@ fn with_leeway(expiry: SystemTime) -> SystemTime {
 }
 
 /// The number of parts of a table. A change copies one of them.
-const PARTS: u64 = 256;
+const PARTS: usize = 4096;
 /// The maximum of [`Leeway`](crate::policy::Leeway).
 const LONGEST_LEEWAY: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_with_the_same_hash_are_told_apart() {
+        let known = |hash, issuer: &str, name: &str| {
+            let marks = Marks::default();
+            let (issuer, name) = (issuer.into(), name.into());
+            (
+                hash,
+                Arc::new(Entry {
+                    issuer,
+                    name,
+                    marks,
+                }),
+            )
+        };
+        let part = vec![
+            known(1, "i", "a"),
+            known(5, "i", "b"),
+            known(5, "j", "a"),
+            known(9, "i", "a"),
+        ];
+        for (at, (hash, entry)) in part.iter().enumerate() {
+            assert_eq!(search(&part, *hash, &entry.issuer, &entry.name), Ok(at));
+        }
+        assert_eq!(search(&part, 5, "i", "a"), Err(1));
+        assert_eq!(search(&part, 10, "i", "a"), Err(4));
+        assert_eq!(search(&part, 0, "i", "a"), Err(0));
+    }
+}
