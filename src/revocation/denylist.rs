@@ -163,6 +163,7 @@ impl Denylist {
 
     /// Ends the suspension of this target. Returns `false` if there is none. A revocation is final and
     /// stays.
+    #[expect(clippy::must_use_candidate, reason = "it changes the list")]
     pub fn lift(&self, target: &RevocationTarget) -> bool {
         let lists = &*self.0;
         let _writing = lists.writing();
