@@ -1,5 +1,5 @@
-//! What layer and service share: the settings, the verdict on a request, and the last changes to its
-//! response.
+//! What the layer and the service share: the settings, the verdict on a request, and the last changes
+//! to the response.
 
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ use crate::response::respond::RespondTo;
 use crate::striped::Stripe;
 use crate::verifier::{Verdict, Verifier, Wait};
 
-/// The settings that concern only HTTP.
+/// The settings that only concern HTTP.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) source: TokenSource,
-    pub(crate) dress: Presentation,
+    pub(crate) presentation: Presentation,
     pub(crate) is_optional: bool,
     pub(crate) checks_preflights: bool,
     pub(crate) removes_credentials: bool,
@@ -74,8 +74,8 @@ impl<C, R> Shared<C, R> {
     where
         R: RespondTo<ResBody>,
     {
-        let dress = &self.settings.dress;
-        let mut response = dress.response(rejection, exchange, maps, &self.responder);
+        let presentation = &self.settings.presentation;
+        let mut response = presentation.response(rejection, exchange, maps, &self.responder);
         self.mark(response.headers_mut());
         response
     }
@@ -139,7 +139,7 @@ impl<C: 'static, R> Finish<C, R> {
         if self.exchange.is_grpc() {
             request
                 .extensions_mut()
-                .insert(self.shared.settings.dress.challenge().clone());
+                .insert(self.shared.settings.presentation.challenge().clone());
         }
     }
 

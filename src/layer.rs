@@ -189,7 +189,7 @@ impl<C, R> JwtAuth<C, R> {
     /// Sets the realm and the other parameters of the challenge in `WWW-Authenticate`. Default:
     /// `realm="api"`.
     pub fn challenge(mut self, challenge: Challenge) -> Self {
-        self.settings_mut().dress.set_challenge(challenge);
+        self.settings_mut().presentation.set_challenge(challenge);
         self
     }
 
@@ -220,7 +220,7 @@ impl<C, R> JwtAuth<C, R> {
     /// the required scope. A gRPC client gets `NOT_FOUND` from a [guard](Self::require). A tonic
     /// method answers with the status that it returns itself.
     pub fn hide_forbidden(mut self) -> Self {
-        self.settings_mut().dress.hides_forbidden = true;
+        self.settings_mut().presentation.hides_forbidden = true;
         self
     }
 
@@ -308,7 +308,7 @@ impl<S, C, R: Clone> Layer<S> for JwtAuth<C, R> {
 
     fn layer(&self, inner: S) -> Self::Service {
         let shared = self.shared.get_or_init(|| {
-            self.settings.dress.prepare();
+            self.settings.presentation.prepare();
             Striped::new(Shared {
                 verifier: self.verifier(),
                 settings: Arc::clone(&self.settings),

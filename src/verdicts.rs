@@ -1,4 +1,4 @@
-//! The cache of verified tokens as the verifier uses it: the checks before an entry is used.
+//! [`Verdicts`]: the cache of verified tokens, with the checks before an entry is used.
 //!
 //! [`cache`](crate::cache) finds the entry of a token. A verdict depends on the settings, which are
 //! fixed for each verifier, on the time and on the key. Time and key are checked again here. The

@@ -14,8 +14,8 @@ use crate::json::{JsonError, MAX_DEPTH, MAX_MEMBERS, read_object};
 use crate::request;
 use crate::request::{CsrfPolicy, TokenCookie, TokenSource};
 use crate::token::limits::MaxTokenSize;
+use crate::token::names;
 use crate::token::pointer::ClaimPointer;
-use crate::token::text;
 
 fn config() -> ProptestConfig {
     ProptestConfig {
@@ -166,7 +166,7 @@ proptest! {
     #[test]
     fn scopes_keep_their_order_and_lose_repetition(text in "[ab]{0,2}( {0,2}[ab\u{e4}\t]{0,2}){0,8}") {
         fuzz::scopes(text.as_bytes());
-        let names = |text: &str| text::granted(&Value::from(text).to_string());
+        let names = |text: &str| names::granted(&Value::from(text).to_string());
         let again = names(&text).join(" ");
         prop_assert_eq!(names(&again), names(&text));
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, slice};
 
-use crate::token::text::Span;
+use crate::token::span::Span;
 
 /// A set of names in a token: scopes, roles or authentication methods.
 ///

@@ -9,9 +9,10 @@ use crate::issuer::Audience;
 use crate::json::Raw;
 use crate::policy::Trust;
 use crate::policy::rules::Rules;
+use crate::token::names::GrantShape;
 use crate::token::pointer::ClaimPointer;
 use crate::token::registered::Registered;
-use crate::token::text::{Granted, Span, Spans};
+use crate::token::span::{Span, Spans};
 
 /// Finds the claims with scopes: `scope` (RFC 8693, section 4.2), `scp`, or those of the rules.
 pub(crate) fn scopes(claims: &mut Registered, rules: &Rules) -> Result<(), Rejection> {
@@ -22,7 +23,7 @@ pub(crate) fn scopes(claims: &mut Registered, rules: &Rules) -> Result<(), Rejec
             let Some(value) = named(claims, pointer)? else {
                 continue;
             };
-            if Granted::of(value) == Granted::Invalid {
+            if GrantShape::of(value) == GrantShape::Invalid {
                 return Err(wrong(&pointer.names().join("/"), NAMES));
             }
             values.push(Span::of(value));
@@ -36,10 +37,10 @@ pub(crate) fn scopes(claims: &mut Registered, rules: &Rules) -> Result<(), Rejec
         (None, Some(scp)) if !is_profile => ("scp", scp),
         (None, _) => return Ok(()),
     };
-    match Granted::of(value.value(claims.payload())) {
-        Granted::List if is_profile => Err(wrong(name, "a string")),
-        Granted::Invalid => Err(wrong(name, NAMES)),
-        Granted::List | Granted::Text => {
+    match GrantShape::of(value.value(claims.payload())) {
+        GrantShape::List if is_profile => Err(wrong(name, "a string")),
+        GrantShape::Invalid => Err(wrong(name, NAMES)),
+        GrantShape::List | GrantShape::Text => {
             claims.grant_scopes([value]);
             Ok(())
         }
@@ -105,7 +106,7 @@ impl Roles {
         if value.is_null() {
             return Ok(());
         }
-        if !Granted::is_of_roles(value) {
+        if !GrantShape::is_of_roles(value) {
             return Err(wrong(
                 &name(),
                 "a string, or an array of strings or of objects with a `value`",

@@ -1,4 +1,4 @@
-//! Hides the token of a verified request from what comes behind.
+//! Hides the token of a request from the inner service.
 
 use http::header::{AUTHORIZATION, COOKIE, Entry, HeaderName, SEC_WEBSOCKET_PROTOCOL};
 use http::uri::PathAndQuery;
@@ -7,9 +7,8 @@ use http::{HeaderMap, HeaderValue, Request, Uri};
 use crate::request::places;
 use crate::request::source::TokenSource;
 
-/// Marks the token as sensitive in the headers, or takes it away from every place that the source
-/// reads, however often it stands there. A subprotocol is taken away in any case: it must not be
-/// selected.
+/// Marks the token as sensitive in the headers, or removes every token from every place that the
+/// source reads. A subprotocol with a token is always removed, because it must not be selected.
 pub(crate) fn conceal<B>(request: &mut Request<B>, source: &TokenSource, removes: bool) {
     for name in std::iter::once(&AUTHORIZATION).chain(&source.headers) {
         if removes {
@@ -32,14 +31,14 @@ pub(crate) fn conceal<B>(request: &mut Request<B>, source: &TokenSource, removes
     }
 }
 
-/// Marks every line of a field.
+/// Marks every value of a header as sensitive.
 fn mark_sensitive(headers: &mut HeaderMap, name: &HeaderName) {
     if let Entry::Occupied(mut lines) = headers.entry(name) {
         lines.iter_mut().for_each(|line| line.set_sensitive(true));
     }
 }
 
-/// The other cookies stay byte for byte, in their lines.
+/// Removes a cookie. The other cookies stay unchanged, in the same lines.
 fn remove_cookie(headers: &mut HeaderMap, name: &str) {
     let is_other = |pair: &&[u8]| places::value_of_cookie(pair, name).is_none();
     replace_lines(headers, &COOKIE, |lines| {
@@ -63,7 +62,7 @@ fn remove_subprotocol(headers: &mut HeaderMap, prefix: &str) {
     replace_lines(headers, &SEC_WEBSOCKET_PROTOCOL, |_| vec![offered]);
 }
 
-/// Gives a field other lines, without those that have become empty.
+/// Replaces the lines of a header. Empty lines are left out.
 fn replace_lines(
     headers: &mut HeaderMap,
     name: &HeaderName,
@@ -76,14 +75,14 @@ fn replace_lines(
         if line.is_empty() {
             continue;
         }
-        // A part of a legal value is legal.
+        // Never fails, because a part of a valid value is valid.
         if let Ok(line) = HeaderValue::from_bytes(line) {
             headers.append(name, line);
         }
     }
 }
 
-/// The other parameters stay byte for byte.
+/// Removes the parameter with the token. The other parameters stay unchanged.
 fn remove_parameter(uri: &mut Uri) {
     let Some(query) = uri.query() else {
         return;
@@ -95,7 +94,7 @@ fn remove_parameter(uri: &mut Uri) {
         kept => format!("{}?{}", uri.path(), kept.join("&")),
     };
     let mut parts = std::mem::take(uri).into_parts();
-    // A part of a legal path and query is legal.
+    // Never fails, because a part of a valid path and query is valid.
     parts.path_and_query = PathAndQuery::try_from(path).ok();
     *uri = Uri::from_parts(parts).unwrap_or_default();
 }

@@ -12,13 +12,13 @@ use crate::token::limits::MaxTokenSize;
 
 /// A token that was presented. Only its length has been checked.
 ///
-/// The characters are checked by [`flaw`](Self::flaw) after the text has turned out not to be a JWT.
-/// Reading a JWT checks each character anyway, so a good token costs no second pass.
+/// The characters are checked by [`flaw`](Self::flaw) after the text has turned out not to be a
+/// JWT. Reading a JWT checks each character anyway, so a good token costs no second pass.
 #[derive(Clone)]
 pub(crate) struct Credentials<'r> {
     scheme: Scheme,
     bytes: Cow<'r, [u8]>,
-    /// They came with a request and must keep its grammar.
+    /// Whether the token came with a request, whose grammar it must follow.
     is_of_request: bool,
 }
 
@@ -112,7 +112,7 @@ impl<'r> Credentials<'r> {
     }
 }
 
-/// Shows nothing of the token.
+/// Prints nothing of the token.
 impl fmt::Debug for Credentials<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials")

@@ -1,4 +1,4 @@
-//! Where a request carries its token: in the `Authorization` header and, if configured, in another
+//! What a request presents. The token is in the `Authorization` header or, if configured, in another
 //! header, a cookie, a WebSocket subprotocol or the query (RFC 6750, section 2).
 
 mod conceal;
@@ -48,7 +48,7 @@ pub(crate) fn missing<B>(request: &Request<B>) -> Rejection {
     }
 }
 
-/// The only credentials of a request.
+/// The credentials of a request. Two tokens are an error.
 fn credentials<'r>(
     head: Head<'r>,
     source: &TokenSource,
@@ -71,8 +71,8 @@ fn credentials<'r>(
         }
         found = one_of(found, token)?;
     }
-    // Another site can make a browser send a cookie, but no token in the places above. So the cookie
-    // is ignored if there is another token.
+    // Another site can make a browser send a cookie, but no token in the places above. So the
+    // cookie is ignored if there is another token.
     let cookie = source.cookie.as_ref().filter(|_| found.is_none());
     if source.is_query_on {
         let query = head.uri.query().unwrap_or_default();

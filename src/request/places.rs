@@ -15,7 +15,7 @@ use crate::token::limits::MaxTokenSize;
 
 type Found<'r> = Result<Option<Credentials<'r>>, Rejection>;
 
-/// RFC 9110, section 11.6.2, and RFC 6750, section 2.1.
+/// The token in the `Authorization` header (RFC 9110, section 11.6.2; RFC 6750, section 2.1).
 pub(super) fn authorization(headers: &HeaderMap, max_size: MaxTokenSize) -> Found<'_> {
     let mut lines = headers.get_all(AUTHORIZATION).into_iter();
     let Some(line) = lines.next() else {
@@ -76,7 +76,7 @@ fn looks_like_token(word: &[u8]) -> bool {
     memchr::memchr_iter(b'.', word).nth(1).is_some()
 }
 
-/// A header with the bare token; `Bearer` may stand before it.
+/// The token in another header. A leading `Bearer` is accepted.
 pub(super) fn header<'r>(
     headers: &'r HeaderMap,
     name: &HeaderName,
@@ -97,7 +97,7 @@ pub(super) fn header<'r>(
     checked(Credentials::bearer(token, max_size)?).map(Some)
 }
 
-/// RFC 6750, section 2.3. The value may be percent-encoded.
+/// The token in the query (RFC 6750, section 2.3). It may be percent-encoded.
 pub(super) fn query(query: &str, max_size: MaxTokenSize) -> Found<'_> {
     let mut found = None;
     for parameter in query.split('&') {
@@ -133,8 +133,8 @@ pub(super) fn token_of_parameter(parameter: &str) -> Option<&str> {
     (is_short && decode_percent(name).as_deref() == Some(PARAMETER)).then_some(value)
 }
 
-/// The cookies are split as bytes, because the cookie of another application may have any bytes
-/// (RFC 6265, section 5.4).
+/// The token in a cookie. Cookies are split as bytes, because the cookie of another application may
+/// have any bytes (RFC 6265, section 5.4).
 pub(super) fn cookie<'r>(headers: &'r HeaderMap, name: &str, max_size: MaxTokenSize) -> Found<'r> {
     let lines = headers.get_all(COOKIE).into_iter();
     let mut tokens = lines
@@ -155,7 +155,7 @@ pub(super) fn value_of_cookie<'r>(pair: &'r [u8], name: &str) -> Option<&'r [u8]
     (bytes::trimmed(found) == name.as_bytes()).then(|| bytes::trimmed(value))
 }
 
-/// The subprotocol that begins with this prefix.
+/// The token in the subprotocol with this prefix.
 pub(super) fn subprotocol<'r>(
     headers: &'r HeaderMap,
     prefix: &str,

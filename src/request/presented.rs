@@ -21,8 +21,8 @@ pub(crate) struct Head<'r> {
     pub(super) headers: &'r HeaderMap,
 }
 
-/// What a caller presented, for the time that the verification waits: the credentials, and the parts
-/// of the head that a proof is checked with.
+/// What a caller presented, for the time that the verification waits: the credentials, and the
+/// parts of the head that a proof is checked with.
 pub(crate) struct Kept {
     credentials: Credentials<'static>,
     head: Option<(Method, Uri, HeaderMap)>,

@@ -13,8 +13,8 @@ pub(crate) enum Scheme {
 }
 
 impl Scheme {
-    /// Splits credentials into the scheme and the text after its spaces. `None` if the scheme is not
-    /// one of these.
+    /// Splits credentials into the scheme and the text after its spaces. `None` if the scheme is
+    /// not one of these.
     pub(super) fn split(credentials: &[u8]) -> Option<(Self, &[u8])> {
         [Self::Bearer, Self::Dpop]
             .into_iter()

@@ -1,7 +1,7 @@
 //! The compact form, the header, and the signature (RFC 7515).
 //!
-//! [`Unverified`] can be asked for what helps to refuse a token early. The way to anything else
-//! is [`Unverified::verify`], which gives an [`Attested`] and is the only thing that does.
+//! An [`Unverified`] token shows its claims only for rejecting it early. [`Unverified::verify`] is
+//! the only function that returns an [`Attested`] token.
 
 use std::borrow::Cow;
 
@@ -20,42 +20,42 @@ use crate::keys::set::{Candidate, Candidates, KeySet};
 use crate::token::header::Replicated;
 use crate::token::header::{Header, TokenType};
 use crate::token::known_headers;
-use crate::token::known_headers::{Headers, Known};
+use crate::token::known_headers::{KnownHeader, KnownHeaders};
 use crate::token::limits::LARGEST;
 use crate::token::malformed::shape;
 use crate::token::registered::Registered;
-use crate::token::text;
+use crate::token::span;
 
-/// A token of the right shape, whose signature nobody has checked.
+/// A well-formed token whose signature has not been checked.
 pub(crate) struct Unverified<'t> {
     signed: Compact<'t>,
     claims: Registered,
 }
 
-/// The compact form of any payload, under a header that keeps the rules.
+/// The compact form of a JWS with a valid header and any payload.
 pub(crate) struct Compact<'t> {
     header: Cow<'t, Header>,
     replicated: Option<Box<Replicated>>,
     payload: Vec<u8>,
     signing_input: &'t [u8],
-    /// Its first part.
+    /// The encoded header.
     segment: &'t [u8],
     signature: Vec<u8>,
 }
 
-/// A token that its issuer has made, and how that is known. Its claims still have to be judged.
+/// A token that its issuer has made, and the proof of that. Its claims still have to be validated.
 ///
-/// Only [`Unverified::verify`] makes one.
+/// Only [`Unverified::verify`] creates one.
 pub(crate) struct Attested<'t> {
     header: Cow<'t, Header>,
     claims: Registered,
     by: Attestation,
 }
 
-/// What shows that an issuer has made a token.
+/// The proof that an issuer has made a token.
 #[derive(Clone)]
 pub(crate) enum Attestation {
-    /// A signature of this key.
+    /// A signature by this key.
     Signature(Signer),
 }
 
@@ -73,43 +73,42 @@ impl Attested<'_> {
     }
 }
 
-/// A token that has the signature of no key that was tried.
+/// A token whose signature does not verify with any of the keys that were tried.
 pub(crate) struct Unproven {
     pub(crate) rejection: Rejection,
-    /// Whether it may have that of a key that its issuer has published since.
+    /// Whether the signature may verify with a key that the issuer has published in the meantime.
     pub(crate) may_be_of_a_new_key: bool,
 }
 
-/// The key whose signature a token has, and how it was found.
+/// The key that verifies the signature of a token, and how the key was found.
 #[derive(Clone)]
 pub(crate) struct Signer {
     key: Key,
     algorithm: Algorithm,
-    /// Whether the token named it.
+    /// Whether the token names the key.
     is_named: bool,
-    /// Whether it will stop to verify though the set stays the same.
+    /// Whether the key stops verifying at some time although the key set stays the same.
     pub(crate) is_retiring: bool,
 }
 
 impl<'t> Unverified<'t> {
-    /// Takes a token apart: the compact form, then the claims. A header among the `known` ones is
-    /// not read again.
-    pub(crate) fn parse(token: &'t [u8], known: &'t [Known]) -> Result<Self, Rejection> {
+    /// Parses the compact form and the claims. A header in `known` is not read again.
+    pub(crate) fn parse(token: &'t [u8], known: &'t [KnownHeader]) -> Result<Self, Rejection> {
         let mut signed = Compact::parse(token, known)?;
         let payload = text("claims", std::mem::take(&mut signed.payload))?;
-        if !text::has_room_for(&payload) {
+        if !span::has_room_for(&payload) {
             return Err(shape(
                 "claims: too much text with escapes (`\\`) for a token of this size",
             ));
         }
         let claims = Registered::read(payload)?;
         if let Some(replicated) = &signed.replicated {
-            replicated.equal(&claims)?;
+            replicated.check_equal(&claims)?;
         }
         Ok(Self { signed, claims })
     }
 
-    /// The claims, for refusing early and for choosing the issuer; no reason to believe them.
+    /// The untrusted claims, for choosing the issuer and for rejecting the token early.
     pub(crate) fn untrusted(&self) -> &Registered {
         &self.claims
     }
@@ -122,15 +121,15 @@ impl<'t> Unverified<'t> {
         self.signed.key_id()
     }
 
-    /// Checks the signature with the candidates, of which `allowed` may rule out algorithms. The
-    /// header of a token that passes is remembered. One that does not pass and is of a `dead` key is
-    /// of no key that may come.
+    /// Verifies the signature with the candidates, using only the `allowed` algorithms. If it
+    /// verifies, the header is remembered. If it verifies only with a `dead` key, no new key is
+    /// looked up for it.
     pub(crate) fn verify<'d>(
         self,
         candidates: &Candidates<'_>,
         dead: impl FnOnce(Option<&str>) -> Vec<DeadCandidate<'d>>,
         allowed: Option<&[Algorithm]>,
-        headers: &Headers,
+        headers: &KnownHeaders,
     ) -> Result<Attested<'t>, Unproven> {
         let verified = self.signed.verify(candidates, allowed);
         let signer = verified.map_err(|unproven| {
@@ -151,7 +150,7 @@ impl<'t> Unverified<'t> {
         })
     }
 
-    /// The rejection of a token that has the signature of one of these keys.
+    /// The rejection of the token if its signature verifies with one of these dead keys.
     pub(crate) fn flaw_of_dead(
         &self,
         dead: &[DeadCandidate<'_>],
@@ -168,27 +167,28 @@ impl<'t> Unverified<'t> {
         signer.map(|(dead, _)| Rejection::because(RejectionKind::UnknownKey, dead.to_string()))
     }
 
-    /// Whether the token may have the signature of a key that its issuer publishes.
+    /// Whether the algorithm is symmetric. Issuers do not publish the keys of such algorithms.
     pub(crate) fn is_symmetric(&self) -> bool {
         self.signed.header.algorithm.is_symmetric()
     }
 }
 
 impl<'t> Compact<'t> {
-    /// Size, characters, parts, header.
-    pub(crate) fn parse(token: &'t [u8], known: &'t [Known]) -> Result<Self, Rejection> {
+    /// Parses the three parts and the header.
+    pub(crate) fn parse(token: &'t [u8], known: &'t [KnownHeader]) -> Result<Self, Rejection> {
         if token.len() > LARGEST {
             return Err(shape(format!(
                 "token has {} bytes, at most {LARGEST} are read",
                 token.len()
             )));
         }
-        // The decoder refuses every octet that does not belong into a part, so a good token needs
-        // no look at its characters of its own. Of a bad one, this flaw is told before others.
+        // The decoder rejects every byte that may not be in a part, so a good token needs no
+        // separate check of its characters. For a bad token, a flaw of the text is reported before
+        // others.
         Self::decode(token, known).map_err(|flaw| flaw_of_text(token).unwrap_or(flaw))
     }
 
-    fn decode(token: &'t [u8], known: &'t [Known]) -> Result<Self, Rejection> {
+    fn decode(token: &'t [u8], known: &'t [KnownHeader]) -> Result<Self, Rejection> {
         let Some((signing_input, signature)) = split(token, memrchr(b'.', token)) else {
             return Err(NOT_THREE_PARTS);
         };
@@ -198,17 +198,17 @@ impl<'t> Compact<'t> {
         let (header, replicated) = match known_headers::find(known, segment) {
             Some(header) => (Cow::Borrowed(header), None),
             None => {
-                let text = text("header", octets("header", segment)?)?;
+                let text = text("header", decode_base64("header", segment)?)?;
                 let (header, replicated) = Header::read(&text)?;
                 let replicated = (!replicated.is_empty()).then(|| Box::new(replicated));
                 (Cow::Owned(header), replicated)
             }
         };
-        let payload = octets("claims", payload)?;
+        let payload = decode_base64("claims", payload)?;
         if signature.is_empty() {
             return Err(shape("token has no signature"));
         }
-        let signature = octets("signature", signature)?;
+        let signature = decode_base64("signature", signature)?;
         Ok(Self {
             header,
             replicated,
@@ -219,9 +219,9 @@ impl<'t> Compact<'t> {
         })
     }
 
-    /// Lets the next token with this header skip reading it. One that repeats claims is different
-    /// for each token.
-    pub(crate) fn remember_header(&self, headers: &Headers) {
+    /// Remembers the header, so that it is not read again for the next token. A header that repeats
+    /// claims is not remembered, because it differs for each token.
+    pub(crate) fn remember_header(&self, headers: &KnownHeaders) {
         if let (Cow::Owned(header), None) = (&self.header, &self.replicated) {
             headers.remember(self.segment, header);
         }
@@ -231,7 +231,7 @@ impl<'t> Compact<'t> {
         self.header.key_id.as_deref()
     }
 
-    /// Checks the signature, of whatever it is the signature.
+    /// Verifies the signature, whatever the payload is.
     pub(crate) fn verify(
         &self,
         candidates: &Candidates<'_>,
@@ -251,7 +251,7 @@ impl<'t> Compact<'t> {
                 .collect();
             let expected = allowed.unwrap_or(&of_keys);
             let rejection = wrong_algorithm(algorithm, AnyAlgorithm(expected));
-            // Issuers publish no secrets.
+            // Issuers do not publish secrets, so a new key cannot be symmetric.
             let is_possible = !algorithm.is_symmetric()
                 && allowed.is_none_or(|allowed| allowed.contains(&algorithm));
             return Err(unproven(rejection, is_possible));
@@ -292,7 +292,7 @@ impl<'t> Compact<'t> {
 }
 
 impl Signer {
-    /// The same key in a newer set, if a token like this one would be tried with it.
+    /// The same key in a newer set, if a token like this one would still be verified with it.
     pub(crate) fn find_in<'s>(
         &self,
         set: &'s KeySet,
@@ -307,7 +307,7 @@ impl Signer {
     }
 }
 
-/// The candidates that are tried, each with its form for the algorithm.
+/// The candidates that are tried, each with its parsed form for the algorithm.
 fn usable<'s>(
     candidates: &Candidates<'s>,
     algorithm: Algorithm,
@@ -321,7 +321,7 @@ fn usable<'s>(
         .take(MAX_CANDIDATES)
 }
 
-/// An algorithm that the key does not have, for the operator.
+/// The rejection of an algorithm that no candidate key has.
 fn wrong_algorithm(presented: Algorithm, allowed: impl std::fmt::Display) -> Rejection {
     Rejection::mismatch(
         RejectionKind::AlgorithmNotAllowed,
@@ -341,7 +341,7 @@ fn parts_expected(parts: usize) -> Rejection {
     }
 }
 
-/// What is wrong with a token before anything of it is read.
+/// The rejection of a text that cannot be a JWT.
 fn flaw_of_text(token: &[u8]) -> Option<Rejection> {
     if matches!(token, b"undefined" | b"null") {
         return Some(shape(
@@ -349,8 +349,8 @@ fn flaw_of_text(token: &[u8]) -> Option<Rejection> {
         ));
     }
     let dots = memchr_iter(b'.', token).count();
-    // Whatever its characters are, this is no JWT. Opaque tokens are long, and looking at each
-    // character takes longer than the rest of the answer.
+    // Without dots this is no JWT, whatever its characters. Opaque tokens are long, and checking
+    // each character would take longer than the rest of the rejection.
     if dots == 0 {
         return Some(parts_expected(1));
     }
@@ -361,13 +361,13 @@ fn flaw_of_text(token: &[u8]) -> Option<Rejection> {
     (dots != 2).then(|| parts_expected(dots.saturating_add(1)))
 }
 
-/// What stands before and behind the octet at this place.
-fn split(octets: &[u8], at: Option<usize>) -> Option<(&[u8], &[u8])> {
-    let (before, rest) = octets.split_at_checked(at?)?;
+/// Splits the text before and after the byte at this place.
+fn split(bytes: &[u8], at: Option<usize>) -> Option<(&[u8], &[u8])> {
+    let (before, rest) = bytes.split_at_checked(at?)?;
     Some((before, rest.get(1..)?))
 }
 
-fn octets(part: &str, encoded: &[u8]) -> Result<Vec<u8>, Rejection> {
+fn decode_base64(part: &str, encoded: &[u8]) -> Result<Vec<u8>, Rejection> {
     URL_SAFE_NO_PAD.decode_to_vec(encoded).map_err(|_| {
         shape(format!(
             "{part}: not base64url without padding and stray bits"
@@ -375,11 +375,11 @@ fn octets(part: &str, encoded: &[u8]) -> Result<Vec<u8>, Rejection> {
     })
 }
 
-fn text(part: &str, octets: Vec<u8>) -> Result<String, Rejection> {
-    String::from_utf8(octets).map_err(|_| shape(format!("{part}: not UTF-8")))
+fn text(part: &str, bytes: Vec<u8>) -> Result<String, Rejection> {
+    String::from_utf8(bytes).map_err(|_| shape(format!("{part}: not UTF-8")))
 }
 
-/// Stands in for what [`flaw_of_text`] says about such a token.
+/// Replaced by the rejection of [`flaw_of_text`].
 const NOT_THREE_PARTS: Rejection = Rejection::of(RejectionKind::MalformedToken);
-/// Keys that are tried for one token at most, where its key id leaves several.
+/// Maximum number of keys that are tried for one token.
 const MAX_CANDIDATES: usize = 8;

@@ -5,12 +5,13 @@ use std::fmt;
 use base64_simd::URL_SAFE_NO_PAD;
 
 use crate::json::Raw;
-use crate::token::text::{Collector, Span};
+use crate::token::names::Collector;
+use crate::token::span::Span;
 
 /// The `cnf` claim: what a token is bound to (RFC 7800).
 ///
-/// A token with the claim is always bound, even if the claim cannot be read. Several bindings in one
-/// token must all hold.
+/// A token with the claim is always bound, even if the claim cannot be read. Several bindings in
+/// one token must all hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Confirmation {
     /// `jkt`: the thumbprint of the key that signs DPoP proofs (RFC 9449, section 6.1). Empty if
@@ -73,8 +74,8 @@ fn read_thumbprint(value: Raw<'_>, texts: &mut Collector<'_>) -> Option<Span> {
 
 /// Characters of 32 bytes in base64url without padding.
 const DIGEST: usize = 43;
-/// The other registered methods (RFC 7800, section 3; RFC 9203, section 3.2). Any other member is to
-/// be ignored (RFC 7800, section 3.1).
+/// The other registered methods (RFC 7800, section 3; RFC 9203, section 3.2). Any other member is
+/// to be ignored (RFC 7800, section 3.1).
 const OTHER_METHODS: [&str; 5] = ["jku", "jwe", "jwk", "kid", "osc"];
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
-//! Which claim is what, and which types it may have.
+//! The claims that have a meaning here, and the types that they may have.
 
 use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::json::Raw;
 use crate::token::confirmation::Confirmation;
-use crate::token::text::{Collector, Span};
+use crate::token::names::Collector;
+use crate::token::span::Span;
 
-/// What one pass finds.
+/// The claims that one pass over the payload has found.
 #[derive(Clone, Default)]
 pub(super) struct Found {
     pub(super) issuer: Option<Span>,
@@ -17,25 +18,25 @@ pub(super) struct Found {
     pub(super) not_before: Option<NumericDate>,
     pub(super) issued_at: Option<NumericDate>,
     pub(super) id: Option<Span>,
-    /// Empty is absent.
+    /// Empty if absent.
     pub(super) session_id: Span,
     pub(super) client_id: Option<Span>,
-    /// `azp`, `cid` and `appid`: what providers send in place of `client_id`. Empty is absent.
+    /// `azp`, `cid` and `appid`, which providers send instead of `client_id`. Empty if absent.
     pub(super) parties: [Span; PARTIES],
     pub(super) auth_time: Option<NumericDate>,
     pub(super) acr: Option<Span>,
     pub(super) amr: Span,
-    // The places of whole values. Empty is absent, because no value has an empty text.
+    // The places of whole values. Empty if absent, because no JSON value has an empty text.
     pub(super) scope: Span,
     pub(super) scp: Span,
-    /// Values with roles, in the order of the token.
+    /// The values with roles, in the order of the token.
     pub(super) roles: [Span; ROLE_CLAIMS],
     pub(super) role_claims: u8,
     pub(super) realm_access: Span,
     pub(super) resource_access: Span,
     pub(super) confirmation: Option<Confirmation>,
     pub(super) says_client: bool,
-    /// A claim that restricts nothing and has another type than its specification gives it.
+    /// A claim that restricts nothing and has the wrong type.
     pub(super) odd_claim: Option<Lenient>,
     pub(super) foreign_mark: Option<Mark>,
     pub(super) id_token_mark: Option<Mark>,
@@ -52,7 +53,7 @@ pub(super) enum Lenient {
     Id,
 }
 
-/// What only a JWT of another kind has. One byte, because each cached token keeps it.
+/// A claim that only another kind of JWT has. One byte, because each cached token keeps it.
 #[derive(Clone, Copy)]
 pub(super) enum Mark {
     AccessTokenHash,
@@ -97,7 +98,7 @@ impl Mark {
     }
 }
 
-/// What is wrong with a claim that the checks need.
+/// What is wrong with a claim that is needed for the checks.
 pub(super) enum Flaw {
     Type(&'static str),
     Time(&'static str),
@@ -111,8 +112,8 @@ impl Found {
         value: Raw<'_>,
         texts: &mut Collector<'_>,
     ) -> Result<(), Flaw> {
-        // Many a library writes `null` for a claim that it does not set. A binding is never taken
-        // for absent.
+        // Many libraries write `null` for a claim that is not set. Only a binding is never treated
+        // as absent.
         if value.is_null() && name != "cnf" {
             return Ok(());
         }
@@ -126,8 +127,8 @@ impl Found {
             "iss" => self.issuer = Some(text("iss")?),
             "sub" => self.subject = text("sub")?.present(),
             "aud" => {
-                texts.one_or_more(value).ok_or(Flaw::Type("aud"))?;
-                self.audience = Some(texts.list());
+                texts.add_one_or_more(value).ok_or(Flaw::Type("aud"))?;
+                self.audience = Some(texts.end_list());
             }
             "exp" => self.expires_at = Some(date("exp")?),
             "nbf" => self.not_before = Some(date("nbf")?),
@@ -145,8 +146,8 @@ impl Found {
             "auth_time" => self.auth_time = self.lenient(Lenient::AuthTime, date("auth_time").ok()),
             "acr" => self.acr = self.lenient(Lenient::Acr, texts.string(value)),
             "amr" => {
-                let is_list = texts.strings(value);
-                let list = texts.list();
+                let is_list = texts.add_strings(value);
+                let list = texts.end_list();
                 if self.lenient(Lenient::Amr, is_list).is_some() {
                     self.amr = list;
                 }
@@ -190,7 +191,7 @@ impl Found {
         Ok(())
     }
 
-    /// A claim that restricts nothing: one of another type is told nobody, and noted.
+    /// The value of a claim that restricts nothing. A wrong type counts as absent and is noted.
     fn lenient<T>(&mut self, claim: Lenient, value: Option<T>) -> Option<T> {
         if value.is_none() {
             self.odd_claim = Some(claim);
@@ -198,7 +199,7 @@ impl Found {
         value
     }
 
-    /// A name of the client; one of another type is none.
+    /// A name of the client. A wrong type counts as absent.
     fn party(&mut self, at: usize, name: Option<Span>) {
         if let (Some(party), Some(name)) = (self.parties.get_mut(at), name) {
             *party = name;
@@ -225,7 +226,7 @@ impl Flaw {
     }
 }
 
-/// Claims at the top of a payload whose values are roles.
+/// Number of top-level claims whose values are roles.
 const ROLE_CLAIMS: usize = 4;
-/// Claims that providers send in place of `client_id`.
+/// Number of claims that providers send instead of `client_id`.
 const PARTIES: usize = 3;

@@ -1,4 +1,4 @@
-//! The header parameters that mean something here (RFC 7515, section 4).
+//! [`Header`]: the header parameters that have a meaning here (RFC 7515, section 4).
 
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
@@ -7,7 +7,7 @@ use crate::keys::algorithm::Algorithm;
 use crate::token::malformed::{malformed, shape};
 use crate::token::registered::Registered;
 
-/// What a header means, once it is known to keep the rules.
+/// A header that has been checked.
 #[derive(Clone)]
 pub(crate) struct Header {
     pub(super) algorithm: Algorithm,
@@ -69,7 +69,7 @@ impl Header {
         Ok((
             Self {
                 algorithm,
-                // An empty id names no key, here as in a JSON Web Key.
+                // An empty id names no key, as in a JSON Web Key.
                 key_id: found.key_id.filter(|id| !id.is_empty()),
                 typ,
             },
@@ -78,7 +78,7 @@ impl Header {
     }
 }
 
-/// The header parameters that mean something here, before they are judged.
+/// The header parameters that have a meaning here, before they are checked.
 #[derive(Default)]
 struct Parameters {
     algorithm: Option<String>,
@@ -115,9 +115,9 @@ impl Parameters {
                 return;
             }
             "b64" => return self.unencoded = value.text() != "true",
-            // No extension is understood, so its form does not matter either.
+            // No extension is supported, so the value does not matter.
             "crit" => return self.critical = true,
-            // `jku`, `jwk`, `x5u`, `x5c` and the rest never choose what is trusted.
+            // `jku`, `jwk`, `x5u`, `x5c` and all others are ignored. They must never choose a key.
             _ => return,
         };
         *slot = string();
@@ -127,7 +127,7 @@ impl Parameters {
     }
 }
 
-/// Claims that stand in the header too (RFC 7519, section 5.3).
+/// Claims that are repeated in the header (RFC 7519, section 5.3).
 #[derive(Default)]
 pub(super) struct Replicated {
     issuer: Option<String>,
@@ -140,7 +140,7 @@ impl Replicated {
         self.issuer.is_none() && self.subject.is_none() && self.audience.is_none()
     }
 
-    pub(super) fn equal(&self, claims: &Registered) -> Result<(), Rejection> {
+    pub(super) fn check_equal(&self, claims: &Registered) -> Result<(), Rejection> {
         let differs = |name: &str| {
             Rejection::because(
                 RejectionKind::InvalidClaim,
@@ -150,7 +150,7 @@ impl Replicated {
         if self.issuer.is_some() && self.issuer.as_deref() != claims.issuer() {
             return Err(differs("iss"));
         }
-        // An empty subject is none, here as in the claims.
+        // An empty subject counts as absent, as in the claims.
         let subject = self
             .subject
             .as_deref()
@@ -158,7 +158,7 @@ impl Replicated {
         if self.subject.is_some() && subject != claims.subject() {
             return Err(differs("sub"));
         }
-        // An empty list is a value too: not the same as no `aud`.
+        // An empty list is a value too. It differs from an absent `aud`.
         if self
             .audience
             .as_ref()
@@ -193,8 +193,8 @@ fn one_or_more(value: Raw<'_>) -> Option<Vec<String>> {
     }
 }
 
-/// Whether two values of `typ` or `cty` are the same media type: case does not count, and the prefix
-/// `application/` may be left out (RFC 7515, sections 4.1.9 and 4.1.10).
+/// Whether two values of `typ` or `cty` are the same media type. Case is ignored, and the prefix
+/// `application/` is optional (RFC 7515, sections 4.1.9 and 4.1.10).
 pub(crate) fn is_same_media_type(one: &str, other: &str) -> bool {
     without_prefix(one).eq_ignore_ascii_case(without_prefix(other))
 }

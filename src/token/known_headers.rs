@@ -1,4 +1,5 @@
-//! Headers that have been seen before: an issuer writes the same few into all of its tokens.
+//! [`KnownHeaders`]: headers that were read before. An issuer writes the same few headers into all of
+//! its tokens.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,37 +8,37 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::token::header::Header;
 
-/// The headers of tokens whose signature was right, by the text that they were read from.
+/// The headers of tokens with a valid signature, by the text that they were read from.
 ///
-/// Only an issuer can make an entry, so a flood of forged tokens displaces none. Reading takes no
-/// lock and writes to nothing that is shared. An issuer that writes something of its own into
-/// each header must not make each of its tokens pay for an entry: once the table is full, one
-/// unknown header of many is taken.
+/// Only an issuer can add a header, so a flood of forged tokens displaces none. Reading takes no
+/// lock and writes no shared memory. An issuer may write something unique into each header. Its
+/// tokens must not pay for an entry each, so a full table takes only one of [`TAKEN_OF_FULL`]
+/// unknown headers.
 #[derive(Default)]
-pub(crate) struct Headers {
-    known: ArcSwap<Vec<Known>>,
+pub(crate) struct KnownHeaders {
+    known: ArcSwap<Vec<KnownHeader>>,
     unknown: AtomicUsize,
 }
 
-/// One header, and the text that it was read from.
+/// A header and the text that it was read from.
 #[derive(Clone)]
-pub(crate) struct Known {
+pub(crate) struct KnownHeader {
     segment: Box<[u8]>,
     header: Arc<Header>,
 }
 
-impl Headers {
-    /// The headers as they are now. Not to be held across an `.await`.
-    pub(crate) fn load(&self) -> Guard<Arc<Vec<Known>>> {
+impl KnownHeaders {
+    /// The current headers. Do not hold the guard across an `.await`.
+    pub(crate) fn load(&self) -> Guard<Arc<Vec<KnownHeader>>> {
         self.known.load()
     }
 
-    /// Takes the header of a token whose signature is right.
+    /// Adds the header of a token with a valid signature.
     pub(crate) fn remember(&self, segment: &[u8], header: &Header) {
         if segment.len() > MAX_SEGMENT || !self.has_room() {
             return;
         }
-        let new = Known {
+        let new = KnownHeader {
             segment: segment.into(),
             header: Arc::new(header.clone()),
         };
@@ -59,26 +60,19 @@ impl Headers {
     }
 }
 
-/// The header that was read from this text before.
-pub(crate) fn find<'k>(known: &'k [Known], segment: &[u8]) -> Option<&'k Header> {
+/// Finds the header that was read from this text.
+pub(crate) fn find<'k>(known: &'k [KnownHeader], segment: &[u8]) -> Option<&'k Header> {
     known
         .iter()
         .find(|known| *known.segment == *segment)
         .map(|known| &*known.header)
 }
 
-/// A verifier with other settings begins anew.
-impl Clone for Headers {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-/// Headers that are remembered: those of a few issuers with two keys each.
+/// Maximum number of headers: enough for a few issuers with two keys each.
 const MAX_KNOWN: usize = 8;
-/// Octets of a header that is remembered.
+/// Maximum size of a header in bytes.
 const MAX_SEGMENT: usize = 512;
-/// One of so many unknown headers displaces the oldest when there is no room.
+/// When the table is full, one of this number of unknown headers displaces the oldest header.
 const TAKEN_OF_FULL: usize = 64;
 
 #[cfg(test)]
@@ -87,7 +81,7 @@ mod tests {
     use crate::token::compact::Compact;
 
     /// A header of its own for each number.
-    fn remember(headers: &Headers, number: usize) -> String {
+    fn remember(headers: &KnownHeaders, number: usize) -> String {
         let text = format!(r#"{{"alg":"ES256","kid":"{number}"}}"#);
         let segment = base64_simd::URL_SAFE_NO_PAD.encode_to_string(text);
         let token = format!("{segment}.e30.AA");
@@ -99,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_last_headers_are_known_and_others_come_in_now_and_then() {
-        let headers = Headers::default();
+        let headers = KnownHeaders::default();
         let first: Vec<_> = (0..MAX_KNOWN).map(|n| remember(&headers, n)).collect();
         let knows = |segment: &String| find(&headers.load(), segment.as_bytes()).is_some();
         assert!(first.iter().all(knows));
@@ -117,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_known_header_is_found_by_its_whole_text_and_nothing_else() {
-        let headers = Headers::default();
+        let headers = KnownHeaders::default();
         let segment = remember(&headers, 1);
         let known = headers.load();
         assert!(find(&known, segment.as_bytes()).is_some());
@@ -133,7 +127,7 @@ mod tests {
             (MAX_SEGMENT / 4 * 3, true),
             (MAX_SEGMENT / 4 * 3 + 1, false),
         ] {
-            let headers = Headers::default();
+            let headers = KnownHeaders::default();
             let text = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, "k".repeat(length - bare));
             let segment = base64_simd::URL_SAFE_NO_PAD.encode_to_string(text);
             assert_eq!(segment.len() <= MAX_SEGMENT, is_remembered);

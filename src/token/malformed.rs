@@ -1,4 +1,4 @@
-//! Rejections of a token that is not of the right form.
+//! Rejections of a token that is malformed.
 
 use std::borrow::Cow;
 
@@ -6,12 +6,12 @@ use crate::error::kinds::RejectionKind;
 use crate::error::rejection::{Excerpt, Rejection};
 use crate::json::JsonError;
 
-/// A token that is no JWT.
+/// The rejection of a token that is not a JWT.
 pub(super) fn shape(reason: impl Into<Cow<'static, str>>) -> Rejection {
     Rejection::because(RejectionKind::MalformedToken, reason)
 }
 
-/// A header or a payload that the strict reader did not accept.
+/// The rejection of a header or a payload that the JSON reader did not accept.
 pub(crate) fn malformed(part: &str, error: JsonError) -> Rejection {
     match error {
         JsonError::Duplicate(name) => {

@@ -1,4 +1,4 @@
-//! A token, from its text to the claims that the checks need: the compact form, the header, the
+//! A token, from its text to the claims that the checks need: the compact form, the header and the
 //! signature.
 
 pub(crate) mod compact;
@@ -8,9 +8,10 @@ pub(crate) mod header;
 pub(crate) mod known_headers;
 pub(crate) mod limits;
 mod malformed;
+pub(crate) mod names;
 pub(crate) mod pointer;
 pub(crate) mod registered;
-pub(crate) mod text;
+pub(crate) mod span;
 
 pub use limits::MaxTokenSize;
 pub use pointer::ClaimPointer;

@@ -1,4 +1,4 @@
-//! The claims that the checks need, read from the payload in one pass.
+//! [`Registered`]: the claims that are needed for the checks, read in one pass.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -9,34 +9,37 @@ use crate::json::{self, Raw};
 use crate::token::confirmation::Confirmation;
 use crate::token::found::{Found, Lenient, Mark};
 use crate::token::malformed::malformed;
-use crate::token::text::{Collector, Names, Span, Spans};
+use crate::token::names::{Collector, GrantedNames};
+use crate::token::span::{Span, Spans};
 
-/// The claims that the checks need, read in one pass and not yet believed.
+/// The claims that are needed for the checks. Reading them does not make them trusted.
 ///
-/// They own the payload and stand in it: texts are spans of the one buffer.
+/// The value owns the payload in one buffer, and each text is a span of the buffer.
 #[derive(Clone)]
 pub(crate) struct Registered {
-    /// The payload, and behind it what its strings with escapes mean.
+    /// The payload, and after it the decoded text of its strings with escapes.
     buffer: String,
     payload: Span,
-    /// Lists: audiences, authentication methods, values that grant scopes and roles.
+    /// The items of all lists: audiences, authentication methods, values that grant scopes and
+    /// roles.
     lists: Spans,
     members: Vec<Member>,
     found: Found,
-    /// Where the values with scopes are in the lists, and the scopes, once somebody has asked.
+    /// The values with scopes, and the scopes after their first use.
     scopes: Grant,
     /// The same for roles.
     roles: Grant,
 }
 
-/// Names that claims grant. Many a request asks for none, and a token is asked more than once.
+/// Names that claims grant. They are collected when they are first used, because many requests use
+/// none, and then kept.
 #[derive(Clone, Default)]
 struct Grant {
     values: Span,
-    names: OnceLock<Box<Names>>,
+    names: OnceLock<Box<GrantedNames>>,
 }
 
-/// A member of the payload: its name without escapes, its value as it was sent.
+/// A member of the payload: the decoded name and the value as it was sent.
 #[derive(Clone, Copy)]
 struct Member {
     name: Span,
@@ -44,7 +47,7 @@ struct Member {
 }
 
 impl Registered {
-    /// Reads a payload once. An error here needs no signature to be right.
+    /// Reads a payload. A payload that is rejected here is invalid whatever its signature.
     pub(crate) fn read(payload: String) -> Result<Self, Rejection> {
         let mut found = Found::default();
         let mut members = Vec::with_capacity(MEMBERS);
@@ -67,7 +70,7 @@ impl Registered {
         if let Some(flaw) = invalid {
             return Err(flaw.rejection());
         }
-        let (lists, unescaped) = texts.finish();
+        let (lists, unescaped) = texts.into_parts();
         let mut buffer = payload;
         let payload = Span::new(0..buffer.len());
         buffer.push_str(&unescaped);
@@ -82,14 +85,15 @@ impl Registered {
         })
     }
 
-    /// Gives back the memory that is left over.
+    /// Frees spare capacity.
     pub(crate) fn shrink(&mut self) {
         self.buffer.shrink_to_fit();
         self.members.shrink_to_fit();
         self.lists.shrink_to_fit();
     }
 
-    /// The bytes on the heap, with those of the scopes and roles that somebody may ask for.
+    /// The maximum size on the heap in bytes, including scopes and roles that are not collected
+    /// yet.
     pub(crate) fn weight(&self) -> usize {
         let members = self.members.capacity().saturating_mul(size_of::<Member>());
         self.buffer
@@ -100,13 +104,13 @@ impl Registered {
             .saturating_add(self.names_weight(&self.roles))
     }
 
-    /// The bytes of the names that a grant may come to have, at most.
+    /// The maximum size in bytes of the names of a grant.
     fn names_weight(&self, grant: &Grant) -> usize {
         let values = self.list(grant.values).iter();
-        Names::weight(values.map(|value| value.text(&self.buffer)), &self.buffer)
+        GrantedNames::weight(values.map(|value| value.text(&self.buffer)), &self.buffer)
     }
 
-    /// The text of all claims, as it was sent.
+    /// The JSON text of all claims, as it was sent.
     pub(crate) fn payload(&self) -> &str {
         self.payload.text(&self.buffer)
     }
@@ -121,7 +125,7 @@ impl Registered {
         self.text(self.found.subject)
     }
 
-    /// `aud`; nothing where it is absent.
+    /// `aud`. Empty if it is absent.
     pub(crate) fn audience(&self) -> impl Iterator<Item = &str> {
         let audience = self.found.audience.unwrap_or_default();
         self.list(audience)
@@ -163,7 +167,7 @@ impl Registered {
         self.text(self.found.client_id)
     }
 
-    /// Every name of the client: `client_id`, then `azp`, `cid` and `appid`.
+    /// All names of the client: `client_id`, then `azp`, `cid` and `appid`.
     pub(crate) fn clients(&self) -> impl Iterator<Item = &str> {
         let parties = self.found.parties.iter().filter(|party| !party.is_empty());
         self.found
@@ -198,7 +202,7 @@ impl Registered {
         self.found.scp.present()
     }
 
-    /// The values of the claims that roles are usually in, in the order of the token.
+    /// The values of the claims that usually contain roles, in the order of the token.
     pub(crate) fn usual_roles(&self) -> impl Iterator<Item = Span> + use<> {
         self.found
             .roles
@@ -206,12 +210,12 @@ impl Registered {
             .take(self.found.role_claims.into())
     }
 
-    /// Roles of everybody who signs in to the realm, the form of Keycloak.
+    /// `realm_access`: the roles of a realm in Keycloak.
     pub(crate) fn realm_access(&self) -> Option<Span> {
         self.found.realm_access.present()
     }
 
-    /// Roles per client, the form of Keycloak.
+    /// `resource_access`: the roles per client in Keycloak.
     pub(crate) fn resource_access(&self) -> Option<Span> {
         self.found.resource_access.present()
     }
@@ -221,26 +225,26 @@ impl Registered {
         self.found.confirmation
     }
 
-    /// `idtyp` or `gty` say that the client acts for itself.
+    /// Whether `idtyp` or `gty` says that the client acts for itself.
     pub(crate) fn says_client(&self) -> bool {
         self.found.says_client
     }
 
-    /// A claim that restricts nothing and has another type than its specification gives it.
+    /// A claim that restricts nothing and has the wrong type.
     pub(crate) fn odd_claim(&self) -> Option<&'static str> {
         self.found.odd_claim.map(Lenient::name)
     }
 
-    /// A claim that only a JWT of another kind has, which is no ID token either.
+    /// The reason, if a claim marks another kind of JWT that is not an ID token either.
     pub(crate) fn foreign_mark(&self) -> Option<&'static str> {
         self.found.foreign_mark.map(Mark::reason)
     }
 
-    /// A claim that only an ID token has.
+    /// The reason, if a claim marks an ID token.
     pub(crate) fn id_token_mark(&self) -> Option<&'static str> {
         let found = &self.found;
-        // Some issuers copy the `nonce` of the login into access tokens too. These say what they
-        // are for, or for which client.
+        // Some issuers copy the `nonce` of the login into access tokens too. Such an access token
+        // has a scope or a client.
         let is_access_token = found.says_access_token
             || !found.scope.is_empty()
             || !found.scp.is_empty()
@@ -266,7 +270,7 @@ impl Registered {
             .unwrap_or_default()
     }
 
-    /// The value that these names lead to, each an object's member.
+    /// The value at this path of member names.
     pub(crate) fn at(&self, names: &[String]) -> Option<Span> {
         let (first, rest) = names.split_first()?;
         let claim = self.claim(first)?.value(self.payload());
@@ -283,24 +287,24 @@ impl Registered {
         })
     }
 
-    /// Says which values grant scopes.
+    /// Sets the values that grant scopes.
     pub(crate) fn grant_scopes(&mut self, values: impl IntoIterator<Item = Span>) {
         self.scopes.values = self.keep(values);
     }
 
-    /// Says which values grant roles.
+    /// Sets the values that grant roles.
     pub(crate) fn grant_roles(&mut self, values: impl IntoIterator<Item = Span>) {
         self.roles.values = self.keep(values);
     }
 
-    /// The scopes, and the buffer that they are in.
+    /// The scopes, and the buffer that they refer to.
     pub(crate) fn scopes(&self) -> (&[Span], &str) {
-        self.granted(&self.scopes, Collector::words_or_items)
+        self.granted(&self.scopes, Collector::add_words_or_items)
     }
 
-    /// The roles, and the buffer that they are in.
+    /// The roles, and the buffer that they refer to.
     pub(crate) fn roles(&self) -> (&[Span], &str) {
-        self.granted(&self.roles, Collector::roles)
+        self.granted(&self.roles, Collector::add_roles)
     }
 
     fn keep(&mut self, values: impl IntoIterator<Item = Span>) -> Span {
@@ -318,7 +322,7 @@ impl Registered {
             let mut names = Collector::new(&self.buffer);
             let values = self.list(grant.values).iter();
             values.for_each(|value| add(&mut names, value.value(&self.buffer)));
-            Box::new(names.names())
+            Box::new(names.into_names())
         });
         names.spans(&self.buffer)
     }
@@ -332,5 +336,5 @@ impl Registered {
     }
 }
 
-/// Members for which there is room at once.
+/// Initial capacity for members.
 const MEMBERS: usize = 16;

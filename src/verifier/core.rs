@@ -1,4 +1,4 @@
-//! The state that the clones of a verifier share.
+//! The state that all clones of a verifier share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::policy::rules::Rules;
 use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::reports::Reports;
 use crate::revocation::Revocation;
-use crate::token::known_headers::Headers;
+use crate::token::known_headers::KnownHeaders;
 use crate::token::limits::MaxTokenSize;
 use crate::verdicts::Verdicts;
 
@@ -27,11 +27,11 @@ pub(crate) struct Settings {
     pub(crate) max_token_size: MaxTokenSize,
 }
 
-/// The settings of a verifier, and the state that it has gathered.
+/// The settings of a verifier and its state.
 pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(super) policy: Policy,
-    pub(super) known_headers: Headers,
+    pub(super) known_headers: KnownHeaders,
     pub(super) verdicts: Verdicts,
     pub(super) reports: Reports,
 }
@@ -54,7 +54,7 @@ impl Core {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             policy: Policy::new(&settings.issuers, &settings.rules),
-            known_headers: Headers::default(),
+            known_headers: KnownHeaders::default(),
             verdicts: Verdicts::new(settings.cache),
             reports: Reports::default(),
             settings,

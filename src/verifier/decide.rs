@@ -1,4 +1,4 @@
-//! The order of the checks of one token.
+//! The order of the checks.
 
 use crate::binding;
 use crate::claims::Claims;
@@ -9,16 +9,16 @@ use crate::keys::key_source::LookUp;
 use crate::policy::{Trust, validate};
 use crate::request::{Kept, Presented};
 use crate::token::compact::Unverified;
-use crate::token::known_headers::Known;
+use crate::token::known_headers::KnownHeader;
 use crate::verifier::core::Core;
-use crate::verifier::keys::{Chance, first_load_of, look_up_or, may_lack_a_key, unknown_key};
-use crate::verifier::revoked::{Asked, Standing, standing_of};
+use crate::verifier::keys::{KeyLoads, first_load_of, look_up_or, may_lack_a_key, unknown_key};
+use crate::verifier::revoked::{PendingRevocation, Standing, standing_of};
 
 /// Decides on what was presented. The checks are ordered from the cheapest to the most expensive.
 pub(super) fn decide(
     core: &Core,
     presented: &Presented<'_>,
-    chance: Chance,
+    key_loads: KeyLoads,
     read_own: fn(&Claims),
 ) -> Result<Decision, Rejection> {
     let now = NumericDate::now(&core.settings.clock);
@@ -32,9 +32,9 @@ pub(super) fn decide(
         .map_err(|flaw| presented.credentials().flaw().unwrap_or(flaw))?;
     let (trust, is_one_of_several) = validate::trusts_of(&core.policy, &unverified)?;
     if is_one_of_several {
-        return decide_among(core, presented, &headers, trust, now, chance, read_own);
+        return decide_among(core, presented, &headers, trust, now, key_loads, read_own);
     }
-    decide_under(trust, unverified, core, presented, now, chance, read_own)
+    decide_under(trust, unverified, core, presented, now, key_loads, read_own)
         .map_err(|failed| failed.rejection)
 }
 
@@ -44,25 +44,25 @@ pub(super) fn decide(
 fn decide_among(
     core: &Core,
     presented: &Presented<'_>,
-    headers: &[Known],
+    headers: &[KnownHeader],
     first: &Trust,
     now: NumericDate,
-    chance: Chance,
+    key_loads: KeyLoads,
     read_own: fn(&Claims),
 ) -> Result<Decision, Rejection> {
-    let mut told = Rejection::of(RejectionKind::IssuerMismatch);
-    let may_load = !matches!(chance, Chance::Last);
-    // First without loading: the keys at hand may verify the token.
-    for chance in [Chance::Last, chance] {
+    let mut rejection = Rejection::of(RejectionKind::IssuerMismatch);
+    let may_load = !matches!(key_loads, KeyLoads::NotAllowed);
+    // The first pass loads nothing, because the keys at hand may verify the token.
+    for key_loads in [KeyLoads::NotAllowed, key_loads] {
         let (mut farthest, mut loads) = (None, Vec::new());
         for trust in core.policy.trusts_in(first.issuer.as_str()) {
             let unverified = Unverified::parse(presented.token(), headers)?;
-            match decide_under(trust, unverified, core, presented, now, chance, read_own) {
+            match decide_under(trust, unverified, core, presented, now, key_loads, read_own) {
                 Ok(Decision::Loading(load)) => loads.push(load),
                 Ok(decided) => return Ok(decided),
                 Err(failed) if farthest <= Some(failed.stage) => {
                     farthest = Some(failed.stage);
-                    told = failed.rejection;
+                    rejection = failed.rejection;
                 }
                 Err(_) => {}
             }
@@ -75,10 +75,10 @@ fn decide_among(
             break;
         }
     }
-    Err(told)
+    Err(rejection)
 }
 
-/// Why a token is not accepted under one trust, and which checks it passed.
+/// Why a token is not accepted under one trust, and how far it came.
 struct Failed {
     stage: Stage,
     rejection: Rejection,
@@ -92,9 +92,9 @@ enum Stage {
     Algorithm,
     Key,
     Signature,
-    /// Keys were not available. This is no fault of the token, whatever the other keys say.
+    /// Keys were not available. This is not the fault of the token, whatever the other keys say.
     Unavailable,
-    /// The signature was right.
+    /// The signature was valid.
     Attested,
 }
 
@@ -119,7 +119,7 @@ fn decide_under(
     core: &Core,
     presented: &Presented<'_>,
     now: NumericDate,
-    chance: Chance,
+    key_loads: KeyLoads,
     read_own: fn(&Claims),
 ) -> Result<Decision, Failed> {
     validate::reject_early(&unverified, trust, now)?;
@@ -130,7 +130,7 @@ fn decide_under(
     let dead = |id: Option<&str>| snapshot.dead_keys(id, now);
     let Some(keys) = &snapshot.set else {
         let flaw = unverified.flaw_of_dead(&dead(unverified.key_id()), allowed);
-        let load = flaw.map_or_else(|| first_load_of(trust, chance), Err)?;
+        let load = flaw.map_or_else(|| first_load_of(trust, key_loads), Err)?;
         return Ok(Decision::Loading(load));
     };
     if trust.rules.requires_key_id && unverified.key_id().is_none() {
@@ -142,7 +142,7 @@ fn decide_under(
     if candidates.is_empty() {
         let id = unverified.key_id();
         let dead = dead(id);
-        // The key with this id was removed. Another key with the same id may be published by now.
+        // The key with this id was removed. Another key may have been published under the same id.
         let flaw = || match dead.first().filter(|_| id.is_some()) {
             Some(dead) => Rejection::because(RejectionKind::UnknownKey, dead.to_string()),
             None => unknown_key(id, keys, &trust.issuer),
@@ -150,18 +150,18 @@ fn decide_under(
         if let Some(flaw) = unverified.flaw_of_dead(&dead, allowed) {
             return Err(flaw.into());
         }
-        // A removed secret is no longer in memory, so the signature cannot be compared with it.
+        // A removed secret is no longer in memory, so the signature cannot be verified with it.
         if unverified.is_symmetric() && dead.iter().any(|dead| dead.key.is_none()) {
             return Err(flaw().into());
         }
-        let load = look_up_or(flaw, id, trust, chance)?;
+        let load = look_up_or(flaw, id, trust, key_loads)?;
         return Ok(Decision::Loading(load));
     }
     let verified = unverified.verify(&candidates, dead, allowed, &core.known_headers);
     let attested = match verified {
         Ok(attested) => attested,
         Err(unproven) if unproven.may_be_of_a_new_key => {
-            let load = look_up_or(|| unproven.rejection, None, trust, chance)?;
+            let load = look_up_or(|| unproven.rejection, None, trust, key_loads)?;
             return Ok(Decision::Loading(load));
         }
         Err(unproven) => return Err(unproven.rejection.into()),
@@ -185,30 +185,30 @@ fn decide_under(
     last_checks(claims, trust, presented, core).map_err(of_attested)
 }
 
-/// Decides after a look-up of keys has ended, whether it brought the key or not.
+/// Decides after a look-up of keys has ended, whether or not it brought the key.
 pub(super) async fn decide_after(
     mut look_up: LookUp,
     core: &Core,
     kept: &Kept,
     read_own: fn(&Claims),
 ) -> Result<Claims, Rejection> {
-    // A load that had started earlier may have missed the key. Then one more load may follow, within
-    // the rest of the timeout.
-    let mut chance = if look_up.is_joined {
-        Chance::Another(Some(look_up.deadline))
+    // A load that started earlier may have missed the key. Then one more load is allowed, within the
+    // rest of the timeout.
+    let mut key_loads = if look_up.is_joined {
+        KeyLoads::Allowed(Some(look_up.deadline))
     } else {
-        Chance::Last
+        KeyLoads::NotAllowed
     };
     let presented = kept.presented();
     loop {
         let has_ended = look_up.end.await;
         if !has_ended {
             // One of several loads may have brought the key even so.
-            chance = Chance::Last;
+            key_loads = KeyLoads::NotAllowed;
         }
-        match decide(core, &presented, chance, read_own) {
+        match decide(core, &presented, key_loads, read_own) {
             Ok(Decision::Accepted(claims)) => return Ok(claims),
-            Ok(Decision::Asked(asked)) => return asked.answered(core).await,
+            Ok(Decision::Revocation(pending)) => return pending.wait(core).await,
             Ok(Decision::Loading(next)) => look_up = next,
             // What is wrong under a key that is there stays wrong, whatever other key may come.
             Err(rejection) if has_ended || !may_lack_a_key(&rejection) => return Err(rejection),
@@ -219,7 +219,7 @@ pub(super) async fn decide_after(
                 ));
             }
         }
-        chance = Chance::Last;
+        key_loads = KeyLoads::NotAllowed;
     }
 }
 
@@ -227,7 +227,7 @@ pub(super) async fn decide_after(
 pub(super) enum Decision {
     Accepted(Claims),
     /// All other checks have passed, and a revocation check is still running.
-    Asked(Asked),
+    Revocation(PendingRevocation),
     /// The issuer may have published the key in the meantime, so the keys are loaded.
     Loading(LookUp),
 }
@@ -244,6 +244,6 @@ fn last_checks(
     }
     Ok(match standing_of(claims, trust, core)? {
         Standing::Active(claims) => Decision::Accepted(claims),
-        Standing::Asked(asked) => Decision::Asked(asked),
+        Standing::Pending(pending) => Decision::Revocation(pending),
     })
 }

@@ -7,18 +7,19 @@ use crate::keys::key_source::{Deadline, LookUp, Prospect};
 use crate::keys::set::KeySet;
 use crate::policy::Trust;
 
-/// Whether a missing key may still be looked up, and the deadline of the wait.
+/// Whether keys may still be loaded for a token, and the deadline of the wait.
 #[derive(Clone, Copy)]
-pub(super) enum Chance {
-    Another(Option<Deadline>),
-    Last,
+pub(super) enum KeyLoads {
+    /// The deadline is set if the request has waited before.
+    Allowed(Option<Deadline>),
+    NotAllowed,
 }
 
-/// The load of the first keys, unless it is known to fail.
-pub(super) fn first_load_of(trust: &Trust, chance: Chance) -> Result<LookUp, Rejection> {
-    let load = match chance {
-        Chance::Another(deadline) => trust.keys.first_load(deadline),
-        Chance::Last => None,
+/// The first load of the keys of an issuer.
+pub(super) fn first_load_of(trust: &Trust, key_loads: KeyLoads) -> Result<LookUp, Rejection> {
+    let load = match key_loads {
+        KeyLoads::Allowed(deadline) => trust.keys.first_load(deadline),
+        KeyLoads::NotAllowed => None,
     };
     load.ok_or_else(|| {
         Rejection::because(
@@ -28,19 +29,18 @@ pub(super) fn first_load_of(trust: &Trust, chance: Chance) -> Result<LookUp, Rej
     })
 }
 
-/// The decision on a token whose key is missing. It is a load that may bring the key with this id
-/// (or, without an id, another key for the token). If no load is possible, it is a rejection: 503 if
-/// the issuer cannot be asked for the key, because then the token may be valid, else the flaw of the
-/// token.
+/// Looks up the key of a token. The result is a load that may bring the key with this id or, without
+/// an id, another key for the token. If no load is possible, the token is rejected: with 503 if the
+/// issuer cannot be asked for the key, because then the token may be valid, and otherwise with `flaw`.
 pub(super) fn look_up_or(
     flaw: impl FnOnce() -> Rejection,
     id: Option<&str>,
     trust: &Trust,
-    chance: Chance,
+    key_loads: KeyLoads,
 ) -> Result<LookUp, Rejection> {
-    let prospect = match chance {
-        Chance::Another(deadline) => trust.keys.look_up(id, deadline),
-        Chance::Last => Prospect::Answered,
+    let prospect = match key_loads {
+        KeyLoads::Allowed(deadline) => trust.keys.look_up(id, deadline),
+        KeyLoads::NotAllowed => Prospect::Answered,
     };
     let because = |reason| {
         format!(

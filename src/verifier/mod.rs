@@ -1,4 +1,4 @@
-//! Token text in, [`Claims`] out. No HTTP, no Tower.
+//! [`Verifier`]: what was presented in, [`Claims`] out. No Tower.
 
 pub(crate) mod core;
 mod decide;
@@ -23,7 +23,7 @@ use crate::request::Presented;
 use crate::telemetry;
 use crate::verifier::core::{Core, Settings};
 use crate::verifier::decide::{Decision, decide, decide_after};
-use crate::verifier::keys::Chance;
+use crate::verifier::keys::KeyLoads;
 
 /// Verifier for tokens that come without an HTTP request: in a WebSocket message, a queue, a job.
 ///
@@ -134,15 +134,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
         let decision = presented
             .credentials()
             .check_size(self.core.settings.max_token_size)
-            .and_then(|()| decide(&self.core, &presented, Chance::Another(None), read_own));
+            .and_then(|()| decide(&self.core, &presented, KeyLoads::Allowed(None), read_own));
         timer.stop();
         match decision {
             Ok(Decision::Accepted(claims)) => {
                 conclude(Ok(claims), &self.core).map(Verdict::Accepted)
             }
-            Ok(Decision::Asked(asked)) => {
+            Ok(Decision::Revocation(pending)) => {
                 let core = Arc::clone(&self.core);
-                let wait = async move { conclude(asked.answered(&core).await, &core) };
+                let wait = async move { conclude(pending.wait(&core).await, &core) };
                 Ok(Verdict::Waiting(
                     Box::pin(wait),
                     RejectionKind::RevocationUnavailable,
@@ -163,7 +163,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     }
 }
 
-/// The last step of every verification: own claims, and the report.
+/// The last step of every verification: reads own claims and reports the result.
 fn conclude<C>(verdict: Result<Claims, Rejection>, core: &Core) -> Result<Claims<C>, Rejection>
 where
     C: DeserializeOwned + Send + Sync + 'static,

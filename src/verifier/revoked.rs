@@ -14,13 +14,13 @@ use crate::verifier::core::Core;
 /// The result of the revocation checks that is known at once.
 pub(super) enum Standing {
     Active(Claims),
-    Asked(Asked),
+    Pending(PendingRevocation),
 }
 
-/// A token that is valid unless a pending check finds it revoked.
-pub(super) struct Asked {
+/// A token that is accepted unless a pending check finds it revoked.
+pub(super) struct PendingRevocation {
     claims: Claims,
-    pending: Vec<RevocationFuture>,
+    futures: Vec<RevocationFuture>,
     /// A check that failed. It matters only if no other check finds the token revoked.
     failed: Option<RevocationError>,
     epoch: Option<u64>,
@@ -54,28 +54,28 @@ pub(super) fn standing_of(
             RevocationCheck::Pending(future) => pending.push(future),
         }
     }
-    // Rejected either way: the checks that have not ended yet are not waited for.
+    // The token is rejected whatever the pending checks say, so they are not waited for.
     if is_suspended {
         return Err(Rejection::of(RejectionKind::Suspended));
     }
     let end = validate::window(claims.registered(), &trust.rules).1;
-    let asked = Asked {
+    let checks = PendingRevocation {
         claims,
-        pending,
+        futures: pending,
         failed,
         epoch,
         end,
     };
-    if asked.pending.is_empty() {
-        return asked.concluded().map(Standing::Active);
+    if checks.futures.is_empty() {
+        return checks.concluded().map(Standing::Active);
     }
-    Ok(Standing::Asked(asked))
+    Ok(Standing::Pending(checks))
 }
 
-impl Asked {
+impl PendingRevocation {
     /// Waits for all checks. The token may expire in the meantime.
-    pub(super) async fn answered(mut self, core: &Core) -> Result<Claims, Rejection> {
-        let mut pending = std::mem::take(&mut self.pending);
+    pub(super) async fn wait(mut self, core: &Core) -> Result<Claims, Rejection> {
+        let mut pending = std::mem::take(&mut self.futures);
         // The checks run concurrently, so the wait is that of the slowest check and not the sum.
         poll_fn(|context| {
             let (mut revoked, mut is_suspended) = (Ok(()), false);

@@ -44,8 +44,8 @@ use crate::keys::set::KeySet;
 use crate::layer::JwtAuth;
 use crate::request::{CsrfPolicy, TokenCookie};
 use crate::token::compact::Unverified;
+use crate::token::names;
 use crate::token::pointer::ClaimPointer;
-use crate::token::text;
 use crate::verifier::Verifier;
 
 pub use challenges::challenge;
@@ -165,7 +165,7 @@ pub fn jwks(text: &[u8]) {
 /// The names in a `scope` claim.
 pub fn scopes(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
-    let names = text::granted(&Value::from(&*text).to_string());
+    let names = names::granted(&Value::from(&*text).to_string());
     let mut model: Vec<&str> = Vec::new();
     for name in text.split_terminator(' ') {
         if !name.is_empty() && !model.contains(&name) {
