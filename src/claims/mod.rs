@@ -1,8 +1,11 @@
 //! The claims of a verified token: [`Claims`].
 
 mod basis;
+mod mismatch;
 pub(crate) mod names;
 pub(crate) mod own;
+mod subject_id;
+mod token;
 mod type_map;
 mod weight;
 
@@ -19,7 +22,9 @@ use serde::de::DeserializeOwned;
 use crate::cache::Growth;
 pub(crate) use crate::claims::basis::Basis;
 pub use crate::claims::names::{NameSet, Names};
-use crate::claims::type_map::{Entry, TypeMap};
+pub use crate::claims::subject_id::SubjectId;
+pub(crate) use crate::claims::token::Token;
+use crate::claims::type_map::Entry;
 use crate::clock::{Clock, NumericDate};
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
@@ -74,92 +79,20 @@ pub struct Claims<C = NoClaims> {
 #[non_exhaustive]
 pub struct NoClaims {}
 
-/// The subject together with its issuer, which identifies a subject across issuers.
-///
-/// The `sub` claim alone does not, because two issuers may use the same `sub` for different people
-/// ([RFC 7519, section 4.1.2](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.2)).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SubjectId {
-    issuer: Box<str>,
-    subject: Box<str>,
-}
-
-impl SubjectId {
-    /// Creates the id of this subject of this issuer, for code that has no token of the subject. It
-    /// can be used to [revoke](crate::revocation::Denylist::revoke_subject) all tokens of the subject.
-    #[must_use]
-    pub fn new(issuer: &str, subject: &str) -> Self {
-        Self {
-            issuer: issuer.into(),
-            subject: subject.into(),
-        }
-    }
-
-    /// The issuer of the subject: `iss`.
-    #[must_use]
-    pub fn issuer(&self) -> &str {
-        &self.issuer
-    }
-
-    /// The subject: `sub`.
-    #[must_use]
-    pub fn subject(&self) -> &str {
-        &self.subject
-    }
-}
-
-/// Prints the issuer, and nothing about the person.
-impl fmt::Debug for SubjectId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SubjectId")
-            .field("issuer", &self.issuer)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Everything that is kept of a verified token, shared by all [`Claims`] of the token. The text of
-/// the token is not kept.
-///
-/// The order of the fields matters: a request with a cached token needs only the reference count and
-/// the own claims, and these two share one line of the processor's cache.
-#[repr(C)]
-pub(crate) struct Token {
-    /// Own claims, in each requested type.
-    own: TypeMap,
-    registered: Registered,
-    is_client: bool,
-    /// Whether the token has `cnf`. Each request asks, and reads the basis next to it anyway.
-    is_bound: bool,
-    basis: Basis,
-    /// The bytes of own claims.
-    growth: Growth,
-    /// The clock of the verifier, for requirements that look at times.
-    clock: Arc<dyn Clock>,
-}
-
 impl Claims {
     /// The only constructor. Only the policy creates its first argument.
     pub(crate) fn new(validated: Validated, clock: &Arc<dyn Clock>) -> Self {
-        let (registered, is_client, attestation, trust) = validated.into_parts();
-        Self::of_token(Arc::new(Token {
-            own: TypeMap::default(),
-            is_bound: registered.confirmation().is_some(),
-            registered,
-            is_client,
-            basis: Basis::new(trust, attestation),
-            growth: Growth::new(),
-            clock: Arc::clone(clock),
-        }))
+        Self::of_token(Arc::new(Token::new(validated, clock)))
     }
 
     /// Whether the token is bound to something that must be proved.
     pub(crate) fn is_bound(&self) -> bool {
-        self.token.is_bound
+        self.token.is_bound()
     }
 
     /// The basis of the verdict on the token.
     pub(crate) fn basis(&self) -> &Basis {
-        &self.token.basis
+        self.token.basis()
     }
 
     /// The same token with own claims of another type.
@@ -167,7 +100,7 @@ impl Claims {
     where
         C: DeserializeOwned + Send + Sync + 'static,
     {
-        let copy = self.token.read_own_claims::<C>()?;
+        let copy = read_own_claims::<C>(&self.token)?;
         Ok(Claims::of_token(copy.unwrap_or(self.token)))
     }
 
@@ -177,18 +110,18 @@ impl Claims {
         C: DeserializeOwned + Send + Sync + 'static,
     {
         // An error is reported when the claims are requested.
-        let _ = self.token.read_own_claims::<C>();
+        let _ = read_own_claims::<C>(&self.token);
     }
 
     /// The size of own claims in bytes, which may grow.
     pub(crate) fn growth(&self) -> &Growth {
-        &self.token.growth
+        self.token.growth()
     }
 
     /// Frees the spare memory that reading the token has left, if the token is not shared yet.
     pub(crate) fn shrink(&mut self) {
         if let Some(token) = Arc::get_mut(&mut self.token) {
-            token.registered.shrink();
+            token.shrink();
         }
     }
 
@@ -243,7 +176,7 @@ impl<C> Claims<C> {
     /// ([RFC 9068, section 5](https://www.rfc-editor.org/rfc/rfc9068#section-5)).
     #[must_use]
     pub fn is_client(&self) -> bool {
-        self.token.is_client
+        self.token.is_client()
     }
 
     /// The granted scopes. Empty if the token names none.
@@ -338,7 +271,7 @@ impl<C> Claims<C> {
     }
 
     pub(crate) fn registered(&self) -> &Registered {
-        &self.token.registered
+        self.token.registered()
     }
 
     pub(crate) fn token(&self) -> &Token {
@@ -384,83 +317,7 @@ impl<C: Send + Sync + 'static> Claims<C> {
     /// Removes the claims of this token from the extensions, in every requested type.
     pub(crate) fn withdraw_from(&self, extensions: &mut http::Extensions) {
         extensions.remove::<Claims>();
-        self.token.own.withdraw_from(extensions);
-    }
-}
-
-/// Own claims of a token.
-struct Own<C>(C);
-
-impl<C: Send + Sync + 'static> Entry for Own<C> {
-    fn withdraw_from(&self, extensions: &mut http::Extensions) {
-        extensions.remove::<Claims<C>>();
-    }
-}
-
-impl Token {
-    pub(crate) fn is_client(&self) -> bool {
-        self.is_client
-    }
-
-    pub(crate) fn registered(&self) -> &Registered {
-        &self.registered
-    }
-
-    pub(crate) fn now(&self) -> SystemTime {
-        self.clock.now()
-    }
-
-    pub(crate) fn client_id(&self) -> Option<&str> {
-        self.registered.clients().next()
-    }
-
-    pub(crate) fn scopes(&self) -> NameSet<'_> {
-        NameSet::of(self.registered.scopes())
-    }
-
-    pub(crate) fn roles(&self) -> NameSet<'_> {
-        NameSet::of(self.registered.roles())
-    }
-
-    /// Reads own claims of a type, unless they were read before. The token keeps them. If the token is
-    /// in a cache that has no room for them, a copy of the token keeps them and is returned.
-    fn read_own_claims<C>(&self) -> Result<Option<Arc<Self>>, Rejection>
-    where
-        C: DeserializeOwned + Send + Sync + 'static,
-    {
-        if self.known_claims::<C>().is_some() {
-            return Ok(None);
-        }
-        let (own, bytes) = own::deserialize::<C>(&self.registered).map_err(|error| {
-            let reason = own::reason(&error, &self.registered);
-            let name = std::any::type_name::<C>();
-            Rejection::because(
-                RejectionKind::InvalidClaim,
-                format!("claims do not fit {name}: {reason}"),
-            )
-        })?;
-        if self.growth.try_add(bytes) {
-            self.own.put(Own(own));
-            return Ok(None);
-        }
-        let copy = Self {
-            own: TypeMap::default(),
-            registered: self.registered.clone(),
-            is_client: self.is_client,
-            is_bound: self.is_bound,
-            basis: self.basis.clone(),
-            growth: Growth::new(),
-            clock: Arc::clone(&self.clock),
-        };
-        copy.own.put(Own(own));
-        Ok(Some(Arc::new(copy)))
-    }
-
-    /// Own claims of a type that were read before. `NoClaims` needs no reading.
-    fn known_claims<C: 'static>(&self) -> Option<&C> {
-        let none: &dyn Any = &NoClaims {};
-        none.downcast_ref()
-            .or_else(|| self.own.get().map(|Own(own)| own))
+        self.token.own().withdraw_from(extensions);
     }
 }
 
@@ -478,9 +335,7 @@ impl<C: 'static> Deref for Claims<C> {
             clippy::expect_used,
             reason = "claims of a type are made only for a token that has them, and it keeps them"
         )]
-        self.token
-            .known_claims()
-            .expect("the token has own claims of this type")
+        known_claims(&self.token).expect("the token has own claims of this type")
     }
 }
 
@@ -492,4 +347,46 @@ impl<C> fmt::Debug for Claims<C> {
             .field("client_id", &self.client_id())
             .finish_non_exhaustive()
     }
+}
+
+/// Own claims of a token.
+struct Own<C>(C);
+
+impl<C: Send + Sync + 'static> Entry for Own<C> {
+    fn withdraw_from(&self, extensions: &mut http::Extensions) {
+        extensions.remove::<Claims<C>>();
+    }
+}
+
+/// Reads own claims of a type, unless they were read before. The token keeps them. If the token is in
+/// a cache that has no room for them, a copy of the token keeps them and is returned.
+fn read_own_claims<C>(token: &Token) -> Result<Option<Arc<Token>>, Rejection>
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    if known_claims::<C>(token).is_some() {
+        return Ok(None);
+    }
+    let (own, bytes) = own::deserialize::<C>(token.registered()).map_err(|error| {
+        let reason = mismatch::reason(&error, token.registered());
+        let name = std::any::type_name::<C>();
+        Rejection::because(
+            RejectionKind::InvalidClaim,
+            format!("claims do not fit {name}: {reason}"),
+        )
+    })?;
+    if token.growth().try_add(bytes) {
+        token.own().put(Own(own));
+        return Ok(None);
+    }
+    let copy = token.without_own();
+    copy.own().put(Own(own));
+    Ok(Some(Arc::new(copy)))
+}
+
+/// Own claims of a type that were read before. `NoClaims` needs no reading.
+fn known_claims<C: 'static>(token: &Token) -> Option<&C> {
+    let none: &dyn Any = &NoClaims {};
+    none.downcast_ref()
+        .or_else(|| token.own().get().map(|Own(own)| own))
 }

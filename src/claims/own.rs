@@ -1,8 +1,8 @@
-//! Own claims, from the members that the reader has found.
+//! Deserializes own claims from the members that the JSON reader has found.
 //!
-//! A type names a few of the claims, so most of the payload need not be read a second time for
-//! it. `serde_json` still reads each value that is asked for, and the whole payload where a type
-//! is no structure or map, and to say what is wrong.
+//! A type usually names a few of the claims, so most of the payload is not read a second time.
+//! `serde_json` reads each value that the type needs. It reads the whole payload if the type is not a
+//! structure or a map, and to say why the claims do not fit.
 
 use std::cell::Cell;
 
@@ -13,15 +13,14 @@ use serde::de::{
 use serde_json::Error;
 
 use crate::claims::weight;
-use crate::error::rejection::Excerpt;
 use crate::json::Raw;
 use crate::token::registered::Registered;
 
-/// Deserializes own claims, and says how many bytes they take up, by what they have read.
+/// Deserializes own claims. Also returns their size in bytes, estimated from what was read.
 pub(crate) fn deserialize<C: DeserializeOwned>(claims: &Registered) -> Result<(C, usize), Error> {
     let bytes = Bytes(Cell::new(weight::of_type::<C>()));
     let own = C::deserialize(Payload(claims, &bytes)).or_else(|_| {
-        // The second reading decides: its errors count lines and columns of the whole payload.
+        // The second attempt decides. Its errors have the line and the column in the payload.
         bytes.add(weight::of_json(claims.payload()));
         serde_json::from_str(claims.payload())
     })?;
@@ -31,64 +30,6 @@ pub(crate) fn deserialize<C: DeserializeOwned>(claims: &Registered) -> Result<(C
 /// Deserializes one value.
 pub(crate) fn value<D: DeserializeOwned>(value: Raw<'_>) -> Option<D> {
     D::deserialize(Value(value, &Bytes(Cell::new(0)))).ok()
-}
-
-/// Why own claims do not fit: the claim and the category, without any value. Messages of the
-/// deserializer quote values, and those of a user's own type may say anything.
-pub(crate) fn reason(error: &Error, claims: &Registered) -> String {
-    let message = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let category = category(message.strip_suffix(&place).unwrap_or(&message));
-    match claim_at(error, claims) {
-        Some(name) => format!("claim {}: {category}", Excerpt(name)),
-        None => category,
-    }
-}
-
-/// What the deserializer says in its own words. A message in any other words is one of a user's own
-/// type.
-fn category(message: &str) -> String {
-    // These name a field of the type, and no value.
-    let names_a_field = ["missing field `", "duplicate field `"]
-        .iter()
-        .any(|form| message.starts_with(form));
-    if names_a_field && message.ends_with('`') && message.split('`').count() == 3 {
-        return message.to_owned();
-    }
-    let form = FORMS.into_iter().find(|form| message.starts_with(form));
-    let category = form.map(|form| form.trim_end_matches([' ', ':', '`']));
-    match category {
-        // What is expected stands behind the value, and is the type's own sentence.
-        Some(category) if message.ends_with(", there are no fields") => category.to_owned(),
-        Some(category) => match message.rsplit_once(", expected ") {
-            Some((_, expected)) => format!("{category}, expected {expected}"),
-            None => category.to_owned(),
-        },
-        None => "not accepted by the type".into(),
-    }
-}
-
-/// How the messages of serde begin that name a value.
-const FORMS: [&str; 5] = [
-    "invalid type: ",
-    "invalid value: ",
-    "invalid length ",
-    "unknown variant `",
-    "unknown field `",
-];
-
-/// The claim at the place of the error.
-fn claim_at<'c>(error: &Error, claims: &'c Registered) -> Option<&'c str> {
-    let before = error.line().checked_sub(1)?;
-    let lines = claims.payload().split_inclusive('\n').take(before);
-    let at = lines
-        .map(str::len)
-        .sum::<usize>()
-        .saturating_add(error.column());
-    claims
-        .members()
-        .find(|(_, value)| value.place().start < at && at <= value.place().end)
-        .map(|(name, _)| name)
 }
 
 /// The payload as a deserializer.
@@ -104,7 +45,7 @@ struct Members<'c, I> {
     bytes: &'c Bytes,
 }
 
-/// What was read takes up so many.
+/// The estimated size of what was read.
 struct Bytes(Cell<usize>);
 
 impl Bytes {
@@ -140,7 +81,7 @@ impl<'c, I: ExactSizeIterator<Item = (&'c str, Raw<'c>)>> MapAccess<'c> for Memb
     }
 }
 
-/// Methods that let `serde_json` read the text.
+/// Methods in which `serde_json` reads the text.
 macro_rules! read {
     ($($method:ident($($argument:ident: $type:ty),*))*) => {$(
         fn $method<V: Visitor<'c>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Error> {
@@ -169,7 +110,7 @@ macro_rules! read_scalars_and_more {
 }
 
 impl<'c> Payload<'c> {
-    /// The whole text, to be read.
+    /// The text of the whole payload. Counts it as read.
     fn text(&self) -> &'c str {
         self.1.add(weight::of_json(self.0.payload()));
         self.0.payload()
@@ -212,7 +153,7 @@ impl<'c> Deserializer<'c> for Payload<'c> {
 }
 
 impl<'c> Value<'c> {
-    /// The text, to be read.
+    /// The text of the value. Counts it as read.
     fn text(&self) -> &'c str {
         self.1.add(weight::of_json(self.0.text()));
         self.0.text()
@@ -246,7 +187,7 @@ impl<'c> Deserializer<'c> for Value<'c> {
         self.deserialize_str(visitor)
     }
 
-    /// How many items there are is known before the first is made, so no list has to grow.
+    /// The number of items is known in advance, so no list has to grow.
     fn deserialize_seq<V: Visitor<'c>>(self, visitor: V) -> Result<V::Value, Error> {
         let Some(items) = self.0.items() else {
             let mut json = serde_json::Deserializer::from_str(self.text());
@@ -259,7 +200,7 @@ impl<'c> Deserializer<'c> for Value<'c> {
         items.end().map(|()| value)
     }
 
-    /// What no type asks for was read once, and that is enough.
+    /// A value that the type does not need was checked by the JSON reader. It is not read again.
     fn deserialize_ignored_any<V: Visitor<'c>>(self, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_unit()
     }
@@ -282,7 +223,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads the payload through the members alone, and as `serde_json` does.
+    /// Reads the payload through the members alone, and with `serde_json`.
     fn both<C: DeserializeOwned + PartialEq + Debug>(payload: &str) -> (Option<C>, Option<C>) {
         let claims = Registered::read(payload.to_owned()).unwrap();
         let whole = serde_json::from_str(payload);
@@ -426,106 +367,6 @@ mod tests {
         check::<String>();
         check::<u8>();
         check::<()>();
-    }
-
-    /// What is said about a payload that does not fit.
-    fn reason_of<C: DeserializeOwned + Debug>(payload: &str) -> String {
-        let claims = Registered::read(payload.to_owned()).unwrap();
-        reason(&deserialize::<C>(&claims).unwrap_err(), &claims)
-    }
-
-    #[derive(Debug, Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Rank {
-        Admin,
-        Editor,
-    }
-
-    #[derive(Debug, Deserialize)]
-    #[expect(dead_code, reason = "only deserialized")]
-    struct Ranked {
-        rank: Rank,
-        #[serde(default)]
-        at: Option<std::net::IpAddr>,
-    }
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Nothing {}
-
-    #[test]
-    fn a_reason_names_claim_and_category_and_no_value() {
-        for (said, expected) in [
-            (
-                reason_of::<Plain>(r#"{"name":4711}"#),
-                r#"claim "name": invalid type, expected a string"#,
-            ),
-            (
-                reason_of::<Plain>(r#"{"name":"x","age":"secret, expected secret"}"#),
-                r#"claim "age": invalid type, expected u8"#,
-            ),
-            (
-                reason_of::<Plain>("{\n\"name\":\"x\",\n \"age\" : 4711}"),
-                r#"claim "age": invalid value, expected u8"#,
-            ),
-            (
-                reason_of::<Ranked>(r#"{"iss":"a","rank":"alice@example.com"}"#),
-                r#"claim "rank": unknown variant, expected `admin` or `editor`"#,
-            ),
-            (
-                reason_of::<Ranked>(r#"{"rank":"admin","at":"alice@example.com"}"#),
-                r#"claim "at": not accepted by the type"#,
-            ),
-            (
-                reason_of::<Nothing>(r#"{"alice@example.com, expected `alice`":1}"#),
-                "unknown field",
-            ),
-            (reason_of::<Plain>(r#"{"age":7}"#), "missing field `name`"),
-            (
-                reason_of::<Either>(r#"{"name":4711}"#),
-                "not accepted by the type",
-            ),
-            (
-                reason_of::<Tagged>(r#"{"kind":"alice"}"#),
-                r#"claim "kind": unknown variant, expected `Person` or `Robot`"#,
-            ),
-            (
-                reason_of::<Plain>(r#"{"name":"x","tags":["a",{"b":"c"}]}"#),
-                r#"claim "tags": invalid type, expected a string"#,
-            ),
-        ] {
-            assert_eq!(said, expected);
-        }
-    }
-
-    #[test]
-    fn a_message_in_the_words_of_a_user_is_not_shown() {
-        for message in [
-            "duplicate role `alice@example.com`",
-            "missing field `name` of `alice`",
-            "missing field `name`, got alice",
-            "missing fields of `alice`",
-            "invalid value, expected digits, got 4711",
-            "invalid values: 4711, expected less",
-            "unknown variants 4711, expected less",
-            "invalid typed, expected alice",
-        ] {
-            assert_eq!(category(message), "not accepted by the type", "{message}");
-        }
-        for (message, expected) in [
-            ("missing field `name`", "missing field `name`"),
-            ("duplicate field `name`", "duplicate field `name`"),
-            (
-                "invalid length 3, expected a tuple of size 2",
-                "invalid length, expected a tuple of size 2",
-            ),
-            (
-                "unknown variant `alice`, there are no variants",
-                "unknown variant",
-            ),
-        ] {
-            assert_eq!(category(message), expected);
-        }
     }
 
     /// As [`Payload`] counts it.
