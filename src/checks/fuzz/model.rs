@@ -62,12 +62,23 @@ pub(super) struct Judgement {
 pub(super) struct View {
     pub(super) subject: Option<String>,
     pub(super) id: Option<String>,
-    pub(super) expires_at: Option<f64>,
-    pub(super) issued_at: Option<f64>,
-    pub(super) not_before: Option<f64>,
+    pub(super) expires_at: Option<Time>,
+    pub(super) issued_at: Option<Time>,
+    pub(super) not_before: Option<Time>,
     pub(super) scopes: Vec<String>,
     /// In alphabetical order.
     pub(super) roles: Vec<String>,
+}
+
+/// The seconds in a claim. `serde_json`, which reads for the model, may round the last digit of a
+/// long number to its neighbour.
+#[derive(Debug)]
+pub(super) struct Time(pub(super) f64);
+
+impl PartialEq for Time {
+    fn eq(&self, other: &Self) -> bool {
+        (self.0 - other.0).abs() <= self.0.abs() * 1e-15
+    }
 }
 
 impl Default for Rules {
@@ -304,7 +315,7 @@ impl Judgement {
             let text = parts.claim(name).and_then(Node::text);
             text.filter(|text| !text.is_empty()).map(str::to_owned)
         };
-        let time = |name| parts.claim(name).and_then(Node::number);
+        let time = |name| parts.claim(name).and_then(Node::number).map(Time);
         self.view.subject = text("sub");
         self.view.id = text("jti");
         self.view.expires_at = time("exp");

@@ -107,9 +107,9 @@ fn view_of(claims: &Claims) -> model::View {
     model::View {
         subject: claims.subject().map(str::to_owned),
         id: claims.id().map(str::to_owned),
-        expires_at: registered.expires_at().map(|at| at.0),
-        issued_at: registered.issued_at().map(|at| at.0),
-        not_before: registered.not_before().map(|at| at.0),
+        expires_at: registered.expires_at().map(|at| model::Time(at.0)),
+        issued_at: registered.issued_at().map(|at| model::Time(at.0)),
+        not_before: registered.not_before().map(|at| model::Time(at.0)),
         scopes: claims.scopes().iter().map(str::to_owned).collect(),
         roles,
     }
