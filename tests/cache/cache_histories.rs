@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::caches::{
-    Checks, OTHER, Own, RSA, START, fixture_time, has_own, rsa_key_for, secret, usual,
+    Checks, OTHER, Own, RSA, START, fixture_time, has_own, rsa_key_for, secret, small,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -415,10 +415,10 @@ impl World {
         let layers = policies.iter().map(|number| Layers {
             plain: layer(*number, TokenCache::off()),
             cached: [
-                usual(),
-                usual().max_tokens(2),
-                usual().max_age(Duration::from_secs(45)),
-                usual().max_age(Duration::from_secs(7_200)),
+                small(),
+                small().max_tokens(2),
+                small().max_age(Duration::from_secs(45)),
+                small().max_age(Duration::from_secs(7_200)),
             ]
             .map(|cache| layer(*number, cache))
             .into(),

@@ -10,7 +10,7 @@
 )]
 
 use crate::support::log::Log;
-use crate::support::{Fixture, ISSUER, ReadChallenge, challenges};
+use crate::support::{Fixture, ISSUER, ReadChallenge, challenges, small_cache};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
@@ -753,7 +753,10 @@ fn try_grants(
     for (name, value) in claims.as_object().unwrap() {
         token = token.claim(name, value.clone());
     }
-    let verifier = adjust(auth).clock(fixture.clock.clone()).verifier();
+    let verifier = adjust(auth)
+        .clock(fixture.clock.clone())
+        .cache(small_cache())
+        .verifier();
     let claims = verifier.verify_now(&token.mint())?;
     let owned =
         |names: tower_jwt_auth::claims::NameSet<'_>| names.iter().map(str::to_owned).collect();

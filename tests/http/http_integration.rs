@@ -768,7 +768,7 @@ mod logs {
         for expected in [
             "token accepted",
             "keys changed",
-            "key update refused",
+            "key update rejected",
             "layer missing",
         ] {
             assert!(text.contains(expected), "{expected}");

@@ -16,6 +16,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use crate::network::{JWKS, Network, json, settle, status_only, unless_known};
+use crate::support::small_cache;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -198,7 +199,7 @@ impl World {
         Self {
             network,
             keys,
-            cached: auth.clone().cache(TokenCache::default()).verifier(),
+            cached: auth.clone().cache(small_cache()).verifier(),
             plain: auth.cache(TokenCache::off()).verifier(),
             clock,
             published,

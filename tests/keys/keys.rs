@@ -9,7 +9,7 @@
     reason = "tests fail by panic"
 )]
 
-use crate::support::{AUDIENCE, Fixture, ISSUER, NOW};
+use crate::support::{AUDIENCE, Fixture, ISSUER, NOW, small_cache};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -24,7 +24,9 @@ use tower_jwt_auth::{
 /// The layer of the fixture with other keys.
 fn auth(keys: impl Into<KeyStore>) -> JwtAuth {
     let (issuer, audience) = (Issuer::new(ISSUER), Audience::new(AUDIENCE));
-    JwtAuth::new(issuer.unwrap(), audience.unwrap(), keys).clock(FixedClock::at(NOW))
+    JwtAuth::new(issuer.unwrap(), audience.unwrap(), keys)
+        .clock(FixedClock::at(NOW))
+        .cache(small_cache())
 }
 
 fn verdict(keys: impl Into<KeyStore>, token: &str) -> Result<(), RejectionKind> {

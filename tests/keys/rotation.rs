@@ -14,7 +14,7 @@ use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use crate::support::log::Log;
-use crate::support::{AUDIENCE, Fixture, ISSUER, NOW, get, send};
+use crate::support::{AUDIENCE, Fixture, ISSUER, NOW, get, send, small_cache};
 use tower_jwt_auth::keys::Freshness;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{
@@ -64,7 +64,9 @@ impl Signers {
 
     fn auth(&self, store: &KeyStore) -> JwtAuth {
         let (issuer, audience) = (Issuer::new(ISSUER), Audience::new(AUDIENCE));
-        JwtAuth::new(issuer.unwrap(), audience.unwrap(), store).clock(self.clock.clone())
+        JwtAuth::new(issuer.unwrap(), audience.unwrap(), store)
+            .clock(self.clock.clone())
+            .cache(small_cache())
     }
 }
 
@@ -189,9 +191,9 @@ fn rejected_and_accepted_updates_are_events() {
     let lines = log.text();
     let lines: Vec<_> = lines.lines().collect();
     assert_eq!(lines.len(), 3, "{lines:#?}");
-    assert!(lines[0].contains("WARN") && lines[0].contains("key update refused"));
+    assert!(lines[0].contains("WARN") && lines[0].contains("key update rejected"));
     // The set has no other key, so the reason of this one is that of the set.
-    assert!(lines[1].contains("WARN") && lines[1].contains("key update refused"));
+    assert!(lines[1].contains("WARN") && lines[1].contains("key update rejected"));
     assert!(lines[1].contains("pq"), "{}", lines[1]);
     assert!(lines[2].contains("INFO") && lines[2].contains("rotate"));
 }

@@ -22,7 +22,9 @@ use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::token::ClaimPointer;
 use tower_jwt_auth::{Algorithm, Audience, JwtAuth, Key, KeySet, RejectionKind, scope};
 
-use crate::support::{AUDIENCE, Fixture, NOW, ReadChallenge, challenges, get, get_bare, get_with};
+use crate::support::{
+    AUDIENCE, Fixture, NOW, ReadChallenge, challenges, get, get_bare, get_with, small_cache,
+};
 
 /// The same cases on every run, and no file of failures.
 fn config() -> ProptestConfig {
@@ -192,7 +194,8 @@ proptest! {
     fn an_audience_is_one_of_a_list_to_the_letter(presented in vec("[ab]{1,2}", 0..4), accepted in vec("[ab]{1,2}", 1..3)) {
         let audience = Audience::any_of(accepted.iter().map(String::as_str)).unwrap();
         let auth = JwtAuth::new(FIXTURE.signer("h1").issuer(), audience, FIXTURE.keys.clone())
-            .clock(FIXTURE.clock.clone());
+            .clock(FIXTURE.clock.clone())
+            .cache(small_cache());
         let token = FIXTURE.token_of("h1").claim("aud", presented.clone()).mint();
         let is_met = presented.iter().any(|one| accepted.contains(one));
         prop_assert_eq!(auth.verifier().verify_now(&token).is_ok(), is_met);

@@ -13,7 +13,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use crate::support::log::Log;
-use crate::support::{AUDIENCE, Fixture, ISSUER, NOW, get, send};
+use crate::support::{AUDIENCE, Fixture, ISSUER, NOW, get, send, small_cache};
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -37,6 +37,7 @@ fn auth(keys: impl Into<KeyStore>) -> JwtAuth {
         keys,
     )
     .clock(FixedClock::at(NOW))
+    .cache(small_cache())
 }
 
 #[track_caller]

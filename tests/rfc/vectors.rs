@@ -23,7 +23,7 @@ use serde_json::Value;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, Audience, Issuer, JwtAuth, Key, KeySet, KeyStore, RejectionKind};
 
-use crate::support::{Fixture, send};
+use crate::support::{Fixture, send, small_cache};
 use files::{array, jwk_of, say, text};
 
 /// The layer that asks least: any audience, no expiry, every algorithm that the key could have.
@@ -32,6 +32,7 @@ fn lax(issuer: &str, keys: KeyStore) -> JwtAuth {
         .algorithms(Algorithm::ALL.iter().copied())
         .insecure_allow_missing_expiry()
         .clock(FixedClock::at(1_300_819_000))
+        .cache(small_cache())
 }
 
 /// Every usable key of a JWK or a key set, secrets too; one nobody has signed with if there is none.

@@ -23,6 +23,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
+use tower_jwt_auth::cache::TokenCache;
 use tower_jwt_auth::test::{FixedClock, TestIssuer, TestToken};
 use tower_jwt_auth::{
     Algorithm, Claims, JwtAuth, KeySet, KeyStore, Rejection, RejectionKind, Verifier,
@@ -129,7 +130,21 @@ impl Fixture {
 fn layer(keys: &KeyStore, clock: &FixedClock) -> JwtAuth {
     let issuer = tower_jwt_auth::Issuer::new(ISSUER).unwrap();
     let audience = tower_jwt_auth::Audience::new(AUDIENCE).unwrap();
-    JwtAuth::new(issuer, audience, keys.clone()).clock(clock.clone())
+    JwtAuth::new(issuer, audience, keys.clone())
+        .clock(clock.clone())
+        .cache(small_cache())
+}
+
+/// A cache of a hundred tokens, for tests that make a layer for each case: in a debug build the table
+/// of the default size takes longer to make and to drop than the rest of such a test. In the runs with
+/// other caches it is the default, which these runs choose.
+pub fn small_cache() -> TokenCache {
+    let cache = TokenCache::default();
+    if cfg!(tower_jwt_auth_cache) {
+        cache
+    } else {
+        cache.max_tokens(100)
+    }
 }
 
 /// What the protected service saw.
