@@ -1,4 +1,4 @@
-//! [`Issuer`] and [`Audience`]: who issued a token, and for whom it is.
+//! [`Issuer`] and [`Audience`]: the claims `iss` and `aud`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,17 +9,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use crate::error::config::ConfigError;
 use crate::text_form::{Texts, text_form};
 
-/// The `iss` claim: who issued a token, compared code point by code point.
+/// The `iss` claim: the issuer of a token, compared exactly.
 ///
-/// A trailing slash or another case is another issuer ([RFC 7519, section 4.1.1]). Copy the text
-/// from the issuer's discovery document.
+/// An issuer with a trailing slash or in another case is another issuer ([RFC 7519, section 4.1.1]).
+/// Copy the text from the metadata of the issuer.
 ///
 /// [RFC 7519, section 4.1.1]: https://www.rfc-editor.org/rfc/rfc7519#section-4.1.1
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Issuer(Arc<str>);
 
 impl Issuer {
-    /// An issuer from its identifier, usually a URL.
+    /// Creates an issuer from its identifier, usually a URL.
     ///
     /// # Errors
     ///
@@ -54,31 +54,31 @@ impl AsRef<str> for Issuer {
 
 text_form!(Issuer, Issuer::new);
 
-/// The `aud` claim: for whom a token is, that is, for this API.
+/// The `aud` claim: the identifiers of this API.
 ///
-/// A token is accepted if one of its audiences is one of these, compared exactly. Use the
+/// A token is accepted if its `aud` contains one of these identifiers, compared exactly. Use the
 /// identifier of the API, never that of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Audience {
-    /// `None` if every audience will do.
+    /// `None` means any audience.
     ids: Option<Arc<[Box<str>]>>,
 }
 
 impl Audience {
-    /// The identifier that tokens for this API carry.
+    /// Creates an audience with one identifier.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Audience`] if it is empty.
+    /// [`ConfigError::Audience`] if the identifier is empty.
     pub fn new(id: &str) -> Result<Self, ConfigError> {
         Self::any_of([id])
     }
 
-    /// Several identifiers of this one API, of which a token carries at least one.
+    /// Creates an audience with several identifiers of this API. A token needs one of them.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Audience`] if one of them is empty, or there is none.
+    /// [`ConfigError::Audience`] if an identifier is empty, or if there is none.
     pub fn any_of<'a>(ids: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
         let ids: Arc<[Box<str>]> = ids.into_iter().map(Box::from).collect();
         if ids.is_empty() || ids.iter().any(|id| id.is_empty()) {
@@ -89,19 +89,19 @@ impl Audience {
         Ok(Self { ids: Some(ids) })
     }
 
-    /// Any audience, or none.
+    /// Accepts tokens with any `aud`, or without one.
     ///
     /// # Security
     ///
-    /// A token that the issuer gave out for another API, or for a client, is accepted here too;
-    /// whoever receives one can use it against this API. What must replace the check: an issuer
-    /// that issues tokens for nobody else, or a rule on another claim in every handler.
+    /// A token that was issued for another API or for a client is accepted too, so whoever receives
+    /// such a token can use it against this API. Use this only if the issuer issues tokens for this API
+    /// alone, or if every handler checks another claim in its place.
     #[must_use]
     pub const fn insecure_any() -> Self {
         Self { ids: None }
     }
 
-    /// The identifiers; none for [`insecure_any`](Self::insecure_any).
+    /// The identifiers. There are none for [`insecure_any`](Self::insecure_any).
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.ids
             .iter()
@@ -114,7 +114,7 @@ impl Audience {
     }
 }
 
-/// The identifiers with a comma between them; `any` for [`Audience::insecure_any`].
+/// The identifiers, separated by commas, or `any` for [`Audience::insecure_any`].
 impl fmt::Display for Audience {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_any() {
@@ -136,8 +136,8 @@ impl FromStr for Audience {
     }
 }
 
-/// One identifier, or an array of them. No configuration file makes
-/// [`insecure_any`](Audience::insecure_any).
+/// One identifier, or an array of them. [`insecure_any`](Audience::insecure_any) cannot be
+/// deserialized.
 impl<'de> Deserialize<'de> for Audience {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Texts::deserialize(deserializer)? {
@@ -148,8 +148,7 @@ impl<'de> Deserialize<'de> for Audience {
     }
 }
 
-/// One identifier, or an array of them. [`insecure_any`](Audience::insecure_any) is an error: it is
-/// written in code alone.
+/// One identifier, or an array of them. [`insecure_any`](Audience::insecure_any) cannot be serialized.
 impl Serialize for Audience {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut ids = self.ids();

@@ -1,4 +1,4 @@
-//! What threads share in the cache. The model in `model/` puts its own in place of this file.
+//! The shared state of the cache. The Loom model in `model/` replaces this file.
 
 use std::sync::TryLockError;
 pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::{ArcSwapOption, Guard};
 
-/// A place for a shared value: read without a lock, and without a write to it.
+/// A slot for a shared value. A read takes no lock and writes nothing that other threads read.
 pub(crate) struct Slot<T>(ArcSwapOption<T>);
 
 impl<T> Slot<T> {
@@ -14,18 +14,18 @@ impl<T> Slot<T> {
         Self(ArcSwapOption::empty())
     }
 
-    /// What is there. It stays alive as long as this is held.
+    /// The current value. It stays alive as long as the guard.
     pub(crate) fn load(&self) -> Guard<Option<Arc<T>>> {
         self.0.load()
     }
 
-    /// Gives what was there before.
+    /// Replaces the value, and returns the old one.
     pub(crate) fn swap(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
         self.0.swap(value)
     }
 }
 
-/// The lock, unless another thread has it.
+/// Takes the lock, unless another thread has it.
 pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     match mutex.try_lock() {
         Ok(guard) => Some(guard),

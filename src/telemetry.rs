@@ -1,11 +1,11 @@
-//! Events and metrics, behind functions that are always there and do nothing without their
-//! feature. No token ever gets into one, and no claim but the issuer and the audience.
+//! Events and metrics. The functions exist without the features too, and then do nothing.
 //!
-//! The names are listed in `events.md`, which is part of the crate documentation.
+//! No event contains a token. `events.md`, which is part of the crate documentation, lists the names and
+//! says what an event may contain.
 
 use std::fmt;
 
-/// An event. Its name begins the message too: subscribers print the message and seldom the name.
+/// Writes an event. The message begins with the name, because most subscribers do not print the name.
 #[cfg(feature = "tracing")]
 macro_rules! event {
     ($level:ident, $name:literal, $message:literal, $($field:ident = $value:expr),* $(,)?) => {
@@ -21,12 +21,12 @@ macro_rules! event {
 #[cfg(not(feature = "tracing"))]
 macro_rules! event {
     ($level:ident, $name:literal, $message:literal, $($field:ident = $value:expr),* $(,)?) => {
-        // Compiled, and never run.
+        // Compiled, so that the arguments count as used, and never run.
         if false { let _ = $message; $(let _ = &$value;)* }
     };
 }
 
-/// Whether anybody listens to events of this level, or more severe ones.
+/// Whether a subscriber is interested in events of this level.
 #[cfg(feature = "tracing")]
 macro_rules! is_heard {
     ($level:ident) => {
@@ -57,7 +57,7 @@ macro_rules! count {
 
 pub(crate) use {count, event, is_heard};
 
-/// The time that a verification takes, without what it waits for; nothing without `metrics`.
+/// Measures the time of a verification, without the time that it waits. Does nothing without `metrics`.
 pub(crate) struct Timer {
     #[cfg(feature = "metrics")]
     start: std::time::Instant,
@@ -77,7 +77,7 @@ impl Timer {
     }
 }
 
-/// What is written for the operator, cut where it is longer than a line of a log should be.
+/// The text of a reason, truncated to [`REASON`] bytes.
 pub(crate) fn short(reason: &impl fmt::Display) -> String {
     let mut text = reason.to_string();
     if text.len() > REASON {
@@ -95,7 +95,7 @@ pub(crate) fn keys_changed(
     added: usize,
     removed: usize,
 ) {
-    // The level of an event is a constant, so there is a call for each of the two.
+    // The level of an event must be a constant, so each level needs its own call.
     macro_rules! changed {
         ($level:ident, $message:literal) => {
             event!(
@@ -121,7 +121,7 @@ pub(crate) fn hook_panicked() {
     event!(
         error,
         "jwt_keys_hook_panicked",
-        "the hook of a key change has panicked",
+        "a hook for key changes panicked",
     );
 }
 
@@ -136,8 +136,8 @@ pub(crate) fn keys_rejected(reason: &impl fmt::Display) {
     count!("jwt_auth_key_updates_rejected_total");
 }
 
-/// The keys of a set that cannot be used: the first ones, then how many more there are. Those that
-/// are `unlisted` are not among them.
+/// Reports the keys of a set that are not usable: one event for each of the first ones, and one event
+/// with the number of the others. `unlisted` is the number of skipped keys that are not in `keys`.
 pub(crate) fn keys_skipped(mut keys: impl Iterator<Item = impl fmt::Display>, unlisted: usize) {
     keys.by_ref().take(SKIPPED_MAX).for_each(|key| {
         let reason = short(&key);
@@ -160,7 +160,7 @@ pub(crate) fn keys_skipped(mut keys: impl Iterator<Item = impl fmt::Display>, un
     }
 }
 
-/// Skipped keys of one set that have an event of their own.
+/// The maximum number of skipped keys of a set that have their own event.
 const SKIPPED_MAX: usize = 8;
 
 #[cfg(feature = "_refresh")]
@@ -182,7 +182,7 @@ pub(crate) fn keys_failed(source: &impl fmt::Display, reason: &str, is_first: bo
         event!(
             warn,
             "jwt_keys_failed",
-            "keys cannot be loaded, the last good ones stay",
+            "keys cannot be loaded, the last good keys stay in use",
             source = source.as_str(),
             reason = reason.as_str()
         );
@@ -198,7 +198,7 @@ pub(crate) fn keys_failed(source: &impl fmt::Display, reason: &str, is_first: bo
     count!("jwt_auth_key_load_failures_total");
 }
 
-/// After one failure or several.
+/// Reports the first successful load after failures.
 #[cfg(feature = "_refresh")]
 pub(crate) fn keys_recovered(source: &impl fmt::Display) {
     let source = source.to_string();
@@ -215,7 +215,7 @@ pub(crate) fn keys_abandoned(source: &str, reason: &str) {
     event!(
         error,
         "jwt_keys_abandoned",
-        "nothing loads the keys any more, the last good ones stay for a while",
+        "keys are no longer loaded, the last good keys stay in use for a limited time",
         source = source,
         reason = reason
     );
@@ -243,5 +243,5 @@ pub(crate) fn key_snapshot(source: &impl fmt::Display, outcome: &str) {
     );
 }
 
-/// Bytes of a reason that get into an event.
+/// The maximum length of a reason in bytes.
 const REASON: usize = 1_024;

@@ -610,7 +610,7 @@ async fn a_client_of_ones_own_must_not_follow_redirects() {
             (Policy::none(), "status 302", false),
             (
                 Policy::default(),
-                "the client has followed a redirect, expected one that does not",
+                "the client followed a redirect, expected a client that does not",
                 true,
             ),
         ] {

@@ -91,7 +91,7 @@ table! {
     /// The same name occurs twice in the header or in the claims.
     DuplicateMember "duplicate_member" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is invalid"
-        "a member stands twice in one object";
+        "a member occurs twice in one object";
     /// The token is encrypted.
     EncryptedToken "encrypted_token" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is invalid"

@@ -1,5 +1,5 @@
-//! What can go wrong: while an application starts ([`ConfigError`](crate::ConfigError)), and while it
-//! runs ([`Rejection`](crate::Rejection)).
+//! Errors: [`ConfigError`](crate::ConfigError) while an application starts, and
+//! [`Rejection`](crate::Rejection) while it runs.
 
 pub(crate) mod config;
 pub(crate) mod kinds;

@@ -1,5 +1,4 @@
-//! What can go wrong while an application runs: [`Rejection`], and the one table that says what a
-//! client sees of it.
+//! [`Rejection`]: why a request was rejected.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -10,41 +9,40 @@ use http::StatusCode;
 
 use crate::error::kinds::RejectionKind;
 
-/// A request, or a token, that was refused: what the client is told, and what the operator is.
+/// Why a request or a token was rejected.
 ///
-/// The client gets a status, a registered code and a fixed sentence ([`client_text`]). The
-/// operator gets the whole reason, through [`Display`](fmt::Display). A copy is in the extensions of
-/// the response, for layers outside.
+/// The client gets a status, a registered error code and a fixed sentence ([`client_text`]). The
+/// operator gets the whole reason, through [`Display`](fmt::Display). The extensions of the response have a
+/// copy of the rejection, for outer layers.
 ///
-/// Neither contains the token or its signature. The reason quotes technical values as they were
-/// sent: `alg`, `kid` and `typ` of the header, `iss`, `aud` and the times of the claims, and names of
-/// members. A text among them is quoted, its control characters are escaped, and it is cut after 80
-/// characters. The values of other claims never appear.
+/// No text of a rejection contains the token or its signature. The reason quotes some values as they
+/// were sent: `alg`, `kid` and `typ` of the header, `iss`, `aud` and the times of the claims, and names of
+/// members. These texts are quoted, their control characters are escaped, and they are truncated to 80
+/// characters. Values of other claims never appear.
 ///
 /// [`client_text`]: Self::client_text
 #[derive(Clone)]
 pub struct Rejection {
     kind: RejectionKind,
-    /// Whether the operator has to be told of it when it leaves.
+    /// Whether the rejection must be reported when the response is made.
     is_unreported: bool,
     detail: Reason,
 }
 
-/// The operator's half of a rejection.
+/// The reason for the operator.
 #[derive(Clone)]
 enum Reason {
-    /// The kind says everything.
+    /// The sentence of the kind.
     Kind,
     Fixed(&'static str),
     Detailed(Arc<Detail>),
 }
 
-/// A reason with something of this request in it.
+/// A reason with values of this request.
 enum Detail {
     Written(String),
-    /// Nothing is out of order on our side.
+    /// The reason of a 503 without an outage.
     WithoutOutage(String),
-    /// Expected and presented value of a check.
     Mismatch {
         what: &'static str,
         expected: String,
@@ -63,7 +61,7 @@ enum Detail {
 }
 
 impl Rejection {
-    /// A rejection whose kind says everything.
+    /// A rejection with the sentence of its kind as the reason.
     pub(crate) const fn of(kind: RejectionKind) -> Self {
         Self::new(kind, Reason::Kind)
     }
@@ -87,24 +85,23 @@ impl Rejection {
         }
     }
 
-    /// A 503 although everything works on our side: a client, or a caller who cannot wait, asked for
-    /// more than there may be.
+    /// A 503 although there is no outage: a limit was reached, or the caller cannot wait.
     pub(crate) fn without_outage(kind: RejectionKind, reason: String) -> Self {
         Self::with(kind, Detail::WithoutOutage(reason))
     }
 
-    /// The same, to be reported when it leaves: it is made by the application, or for it.
+    /// Marks a rejection that the application makes. It is reported when the response is made.
     pub(crate) fn unreported(mut self) -> Self {
         self.is_unreported = true;
         self
     }
 
-    /// Whether it has to be reported; from now on it is.
+    /// Whether the rejection must be reported. Clears the mark.
     pub(crate) fn take_unreported(&mut self) -> bool {
         std::mem::take(&mut self.is_unreported)
     }
 
-    /// Whether everything works on our side, whatever the kind says.
+    /// Whether this is a 503 without an outage.
     pub(crate) fn is_without_outage(&self) -> bool {
         match &self.detail {
             Reason::Detailed(detail) => matches!(**detail, Detail::WithoutOutage(_)),
@@ -156,19 +153,19 @@ impl Rejection {
         Self::with(kind, Detail::Rights { scopes, needed })
     }
 
-    /// What was wrong, in one word.
+    /// The kind of the rejection.
     #[must_use]
     pub fn kind(&self) -> RejectionKind {
         self.kind
     }
 
-    /// The HTTP status that a client gets: 400, 401, 403, 500 or 503.
+    /// The HTTP status for the client: 400, 401, 403, 500 or 503.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.kind.row().status
     }
 
-    /// The sentence for the client: fixed for each kind, it says nothing about keys or issuers.
+    /// The sentence for the client. It is fixed for each kind, and says nothing about keys or issuers.
     #[must_use]
     pub fn client_text(&self) -> &'static str {
         self.kind.row().text
@@ -183,7 +180,7 @@ impl Rejection {
         self.kind.row().oauth_error
     }
 
-    /// The scopes that the request would have needed, for the challenge.
+    /// The scopes that the request needs, for the challenge.
     #[must_use]
     pub fn required_scopes(&self) -> &[Cow<'static, str>] {
         if let Reason::Detailed(detail) = &self.detail
@@ -195,7 +192,7 @@ impl Rejection {
     }
 }
 
-/// The operator's sentence.
+/// The reason, for the operator.
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let detail = match &self.detail {
@@ -244,7 +241,7 @@ impl fmt::Debug for Rejection {
 
 impl Error for Rejection {}
 
-/// Untrusted text for a log line: quoted, controls escaped, cut after 80 characters.
+/// Untrusted text for a log line: quoted, with escaped control characters, truncated to 80 characters.
 pub(crate) struct Excerpt<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Excerpt<'_> {
@@ -258,8 +255,8 @@ impl fmt::Display for Excerpt<'_> {
 
 const EXCERPT: usize = 80;
 
-/// What was expected, for a reason: the first few of the values, and how many more there are. A
-/// reason stays short however much is configured.
+/// The expected values, for a reason: the first ones, and the number of the others. A reason stays
+/// short, even if many values are configured.
 pub(crate) fn one_of<'a>(values: impl Iterator<Item = &'a str>) -> String {
     let mut values = values.map(Excerpt);
     let shown = values.by_ref().take(SHOWN).map(|value| value.to_string());
@@ -270,7 +267,7 @@ pub(crate) fn one_of<'a>(values: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// Values that [`one_of`] shows.
+/// The maximum number of values that [`one_of`] shows.
 const SHOWN: usize = 4;
 
 /// A time or a duration in seconds, with at most three decimals.

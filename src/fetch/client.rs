@@ -1,4 +1,4 @@
-//! Fetching through `reqwest`: the user's own client, or one of ours with the fewest surprises.
+//! [`Fetch`] for `reqwest`: the client of the user, or one of this crate.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -10,8 +10,8 @@ use reqwest::{Client, Url};
 
 use crate::fetch::{Fetch, FetchError, FetchFuture};
 
-/// A client that checks certificates against the roots of the system, follows no redirects, and reads
-/// no proxy from the environment.
+/// A client that checks certificates against the root certificates of the system, follows no redirects,
+/// and ignores the proxies in the environment.
 pub(crate) fn client() -> Result<Client, FetchError> {
     Client::builder()
         .redirect(Policy::none())
@@ -22,17 +22,17 @@ pub(crate) fn client() -> Result<Client, FetchError> {
         .map_err(|error| FetchError::new(chain(&error)))
 }
 
-/// The user's own client, with its proxies, certificates and timeouts.
+/// Uses the proxies, certificates and timeouts of the client.
 ///
-/// A connection that is closed before it has brought an answer is tried again once, on a new one:
-/// servers close connections that have been idle for a while. A request whose method is not
-/// idempotent, such as POST, is sent once.
+/// If a connection is closed before there is a response, the request is sent once more on a new
+/// connection, because servers close idle connections. A request whose method is not idempotent, such as
+/// POST, is not sent again.
 ///
 /// # Security
 ///
-/// Build the client with [`Policy::none`]. An answer that came by way of a redirect is rejected,
-/// but a client that follows redirects has sent a request to wherever it was led by then, to
-/// an address inside of your network too.
+/// Build the client with [`Policy::none`]. A response after a redirect is rejected, but by then a client
+/// that follows redirects has already sent a request to the other address, which may be inside of your
+/// network.
 impl Fetch for Client {
     fn fetch(&self, request: Request<Vec<u8>>, limit: usize) -> FetchFuture {
         let client = self.clone();
@@ -49,14 +49,14 @@ impl Fetch for Client {
                 }
             };
             let asked = match ask().await {
-                // The server may have acted on the first one, and must not act twice.
+                // Other methods are not sent again: the server may have processed the first request.
                 Err(error) if parts.method.is_idempotent() && is_closed(&error) => ask().await,
                 asked => asked,
             };
             let mut response = asked.map_err(failed)?;
             if *response.url() != url {
                 return Err(FetchError::new(
-                    "the client has followed a redirect, expected one that does not",
+                    "the client followed a redirect, expected a client that does not",
                 ));
             }
             let body = read(&mut response, limit).await?;
@@ -68,7 +68,7 @@ impl Fetch for Client {
     }
 }
 
-/// Whether a connection that was there has ended instead of bringing an answer.
+/// Whether the connection was closed before there was a response.
 fn is_closed(error: &reqwest::Error) -> bool {
     if error.is_connect() || error.is_timeout() {
         return false;
@@ -105,12 +105,12 @@ async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Vec<u8>,
     Ok(body)
 }
 
-/// The caller names the URL.
+/// The caller adds the URL to the error.
 fn failed(error: reqwest::Error) -> FetchError {
     FetchError::new(chain(&error.without_url()))
 }
 
-/// An error with its causes, the first of which says the least.
+/// The text of an error and of its causes, which say more than the error itself.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

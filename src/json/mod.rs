@@ -1,9 +1,9 @@
-//! A strict reader of JSON text (RFC 8259): one pass, bounded, duplicate names refused.
+//! A strict reader of JSON text (RFC 8259) with limits. It reads the text once, and rejects duplicate
+//! names.
 //!
-//! Why not the JSON library for this: `serde_json` keeps the last of two equal members, its
-//! behaviour depends on features that any crate in the build may switch on, and it has private
-//! member names with a meaning of their own. Claims types of the user still go through it, but
-//! only after this reader has accepted the text.
+//! Why not `serde_json`: it keeps the last of two members with the same name, its behaviour depends on
+//! features that any crate in the build can enable, and some member names have a private meaning for it.
+//! It still deserializes the claims types of the user, but only after this reader has accepted the text.
 
 mod names;
 mod reader;
@@ -16,9 +16,9 @@ use self::reader::Reader;
 pub(crate) use self::value::MAX_DEPTH;
 pub(crate) use self::value::{JsonError, MAX_MEMBERS, Raw};
 
-/// Reads exactly one JSON object and hands each of its members to `visit`, in order.
+/// Reads exactly one JSON object, and calls `visit` with each of its members, in order.
 ///
-/// Nothing may be concluded from the visits before this function has returned `Ok`.
+/// Do not use the members before this function has returned `Ok`.
 pub(crate) fn read_object<'a>(
     text: &'a str,
     max_members: usize,
@@ -29,7 +29,7 @@ pub(crate) fn read_object<'a>(
     })
 }
 
-/// The same with the names as they were sent, which are strings.
+/// Same as [`read_object`], with the names as JSON strings, before their escapes are resolved.
 pub(crate) fn read_members<'a>(
     text: &'a str,
     max_members: usize,

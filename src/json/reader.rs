@@ -1,4 +1,4 @@
-//! The one pass over a text.
+//! The reader of JSON text.
 
 use std::borrow::Cow;
 
@@ -6,14 +6,14 @@ use crate::json::names::Names;
 use crate::json::value::{JsonError, MAX_DEPTH, Raw};
 
 impl<'a> Raw<'a> {
-    /// The items, if this is an array.
+    /// The items of an array. `None` for other values.
     pub(crate) fn items(self) -> Option<Vec<Self>> {
         let mut items = Vec::with_capacity(ITEMS);
         self.each_item(|item| items.push(item))?;
         Some(items)
     }
 
-    /// Hands each item to `visit`, if this is an array.
+    /// Calls `visit` with each item of an array. `None` for other values.
     pub(crate) fn each_item(self, mut visit: impl FnMut(Self)) -> Option<()> {
         (self.first() == Some(b'[')).then_some(())?;
         Reader::at(self.whole, self.start, usize::MAX)
@@ -21,14 +21,14 @@ impl<'a> Raw<'a> {
             .ok()
     }
 
-    /// The members, if this is an object.
+    /// The members of an object. `None` for other values.
     pub(crate) fn members(self) -> Option<Vec<(Cow<'a, str>, Self)>> {
         let mut members = Vec::new();
         self.each_member(|name, value| members.push((name, value)))?;
         Some(members)
     }
 
-    /// Hands each member to `visit`, if this is an object.
+    /// Calls `visit` with each member of an object. `None` for other values.
     pub(crate) fn each_member(self, mut visit: impl FnMut(Cow<'a, str>, Self)) -> Option<()> {
         (self.first() == Some(b'{')).then_some(())?;
         Reader::at(self.whole, self.start, usize::MAX)
@@ -36,7 +36,7 @@ impl<'a> Raw<'a> {
             .ok()
     }
 
-    /// The value of the member `name`, if this is an object that has it.
+    /// The value of the member `name` of an object.
     pub(crate) fn member(self, name: &str) -> Option<Self> {
         let mut found = None;
         self.each_member(|candidate, value| {
@@ -48,7 +48,7 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Items of an array for which there is room at once.
+/// The initial capacity for the items of an array.
 const ITEMS: usize = 16;
 
 pub(super) struct Reader<'a> {
@@ -57,15 +57,16 @@ pub(super) struct Reader<'a> {
     depth: usize,
     members: usize,
     max_members: usize,
-    /// Why the reader has stopped.
+    /// Why the reader stopped. `None` means a syntax error.
     fault: Option<JsonError>,
 }
 
-/// The reader has stopped. What it returns at every step stays in a register this way.
+/// The reader stopped; `fault` has the reason. This error is empty, so that the result of each step fits
+/// into a register.
 struct Stopped;
 
 impl<'a> Reader<'a> {
-    /// A reader of what begins at this octet.
+    /// A reader that starts at this byte.
     pub(super) fn at(text: &'a str, at: usize, max_members: usize) -> Self {
         Self {
             text,
@@ -77,7 +78,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads one object and nothing else.
+    /// Reads one object. Nothing but white space may follow.
     pub(super) fn only_object(
         mut self,
         visit: &mut impl FnMut(Raw<'a>, Raw<'a>),
@@ -87,7 +88,7 @@ impl<'a> Reader<'a> {
         self.verdict(read)
     }
 
-    /// Reads one object, whatever is behind it.
+    /// Reads one object, and ignores what follows.
     pub(super) fn one_object(
         mut self,
         visit: &mut impl FnMut(Raw<'a>, Raw<'a>),
@@ -96,7 +97,7 @@ impl<'a> Reader<'a> {
         self.verdict(read)
     }
 
-    /// Reads one array, whatever is behind it.
+    /// Reads one array, and ignores what follows.
     pub(super) fn one_array(mut self, visit: &mut impl FnMut(Raw<'a>)) -> Result<(), JsonError> {
         let read = self.array(visit);
         self.verdict(read)
@@ -201,7 +202,7 @@ impl<'a> Reader<'a> {
         Ok(name)
     }
 
-    /// Steps over a value; whether it is a string without escapes.
+    /// Skips a value. Returns whether it is a string without escapes.
     #[inline]
     fn value(&mut self) -> Result<bool, Stopped> {
         if self.peek() == Some(b'"') {
@@ -210,8 +211,8 @@ impl<'a> Reader<'a> {
         self.no_string().map(|()| false)
     }
 
-    /// Steps over any other value. Not one with the above: strings are most values, and do
-    /// without the room on the stack that objects need.
+    /// Skips a value that is not a string. This is another function, because most values are strings, and
+    /// they do not need the stack space of an object.
     #[inline(never)]
     fn no_string(&mut self) -> Result<(), Stopped> {
         match self.peek() {
@@ -226,26 +227,26 @@ impl<'a> Reader<'a> {
     }
 
     fn word(&mut self, word: &str) -> Result<(), Stopped> {
-        word.bytes().try_for_each(|octet| self.expect(octet))
+        word.bytes().try_for_each(|byte| self.expect(byte))
     }
 
-    /// Whether the string is plain, that is, has no escapes.
+    /// Skips a string. Returns whether it is plain, that is, without escapes.
     #[inline]
     fn string(&mut self) -> Result<bool, Stopped> {
-        let octets = self.text.as_bytes();
-        if octets.get(self.at) != Some(&b'"') {
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) != Some(&b'"') {
             return self.syntax();
         }
         self.step();
-        self.at = special_from(octets, self.at);
-        if octets.get(self.at) == Some(&b'"') {
+        self.at = special_from(bytes, self.at);
+        if bytes.get(self.at) == Some(&b'"') {
             self.step();
             return Ok(true);
         }
         self.string_with_escapes()
     }
 
-    /// The rest of a string, from an escape or an error on.
+    /// Skips the rest of a string, from an escape or an error on.
     #[cold]
     fn string_with_escapes(&mut self) -> Result<bool, Stopped> {
         loop {
@@ -282,13 +283,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The four hexadecimal digits behind `u`.
+    /// Reads `u` and four hexadecimal digits.
     fn code_unit(&mut self) -> Result<u32, Stopped> {
         self.expect(b'u')?;
         let start = self.at;
         for _ in 0..4 {
             match self.peek() {
-                Some(octet) if octet.is_ascii_hexdigit() => self.step(),
+                Some(byte) if byte.is_ascii_hexdigit() => self.step(),
                 _ => return self.syntax(),
             }
         }
@@ -310,7 +311,7 @@ impl<'a> Reader<'a> {
             self.digits()?;
         }
         let number = self.since(start);
-        // Without an exponent, so few digits are a finite number.
+        // A number of at most 64 digits without an exponent is finite.
         let is_finite = || !has_exponent || number.parse::<f64>().is_ok_and(f64::is_finite);
         if number.len() <= MAX_NUMBER && is_finite() {
             Ok(())
@@ -321,7 +322,7 @@ impl<'a> Reader<'a> {
 
     fn digits(&mut self) -> Result<(), Stopped> {
         let start = self.at;
-        while self.peek().is_some_and(|octet| octet.is_ascii_digit()) {
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.step();
         }
         if self.at == start {
@@ -360,7 +361,7 @@ impl<'a> Reader<'a> {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
-    /// No JSON text, at the octet where the reader stands.
+    /// Stops with a syntax error at the current byte.
     fn syntax<T>(&self) -> Result<T, Stopped> {
         Err(Stopped)
     }
@@ -378,13 +379,13 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn step(&mut self) {
-        // Never wraps: no text is that long.
+        // Never wraps, because no text is that long.
         self.at = self.at.wrapping_add(1);
     }
 
     #[inline]
-    fn expect(&mut self, octet: u8) -> Result<(), Stopped> {
-        if self.peek() == Some(octet) {
+    fn expect(&mut self, byte: u8) -> Result<(), Stopped> {
+        if self.peek() == Some(byte) {
             self.step();
             Ok(())
         } else {
@@ -392,10 +393,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether the next octet is this one; takes it if so.
+    /// Skips the next byte if it is this one. Returns whether it did.
     #[inline]
-    fn take(&mut self, octet: u8) -> bool {
-        let is_next = self.peek() == Some(octet);
+    fn take(&mut self, byte: u8) -> bool {
+        let is_next = self.peek() == Some(byte);
         if is_next {
             self.step();
         }
@@ -403,38 +404,38 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where the next octet stands that ends or interrupts a string. Looks at eight at a time.
+/// The position of the next byte that ends or interrupts a string. Checks eight bytes at a time.
 #[inline]
-fn special_from(octets: &[u8], mut at: usize) -> usize {
-    while let Some(word) = octets.get(at..).and_then(<[u8]>::first_chunk) {
-        let special = special_octets(u64::from_le_bytes(*word));
+fn special_from(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let special = special_bytes(u64::from_le_bytes(*word));
         if special != 0 {
             let before = special.trailing_zeros().wrapping_shr(3);
             return at.wrapping_add(usize::try_from(before).unwrap_or_default());
         }
         at = at.wrapping_add(8);
     }
-    let last = octets.get(at..).unwrap_or_default().iter();
-    let ordinary = last.take_while(|octet| !matches!(octet, ..0x20 | b'"' | b'\\'));
+    let last = bytes.get(at..).unwrap_or_default().iter();
+    let ordinary = last.take_while(|byte| !matches!(byte, ..0x20 | b'"' | b'\\'));
     at.wrapping_add(ordinary.count())
 }
 
-/// The high bits of the octets that end or interrupt a string: quotes, backslashes, controls.
-/// The lowest bit is right; a borrow may set wrong ones above it.
+/// Sets the high bit of each byte that ends or interrupts a string: a quote, a backslash or a control
+/// character. Only the lowest set bit is exact, because a borrow can set bits above it.
 #[inline]
-fn special_octets(word: u64) -> u64 {
+fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    // With one bit turned, the quote is the neighbour of the controls: all are below 0x21.
+    // Flipping one bit of every byte moves the quote next to the control characters: all are below 0x21.
     let turned = word ^ ONES.wrapping_mul(0x02);
     let quotes_and_controls = turned.wrapping_sub(ONES.wrapping_mul(0x21));
     let backslashes = (word ^ ONES.wrapping_mul(0x5C)).wrapping_sub(ONES);
     (quotes_and_controls | backslashes) & !word & HIGH
 }
 
-/// Characters of one number.
+/// The maximum length of a number in characters.
 const MAX_NUMBER: usize = 64;
-/// Names of this form are instructions to `serde_json`, not data.
+/// The prefix of names that have a private meaning for `serde_json`.
 const RESERVED: &str = "$serde_json::private::";
 
 #[cfg(test)]
@@ -442,20 +443,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_first_special_octet_wherever_it_stands() {
-        for octet in 0..=u8::MAX {
+    fn finds_the_first_special_byte_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
             for at in 0..8 {
                 for filler in [0x21, 0x7F, 0x80, 0xFF] {
                     let mut word = [filler; 8];
-                    word[at] = octet;
-                    let special = special_octets(u64::from_le_bytes(word));
-                    let expected = if matches!(octet, ..0x20 | b'"' | b'\\') {
+                    word[at] = byte;
+                    let special = special_bytes(u64::from_le_bytes(word));
+                    let expected = if matches!(byte, ..0x20 | b'"' | b'\\') {
                         at
                     } else {
                         8
                     };
                     let found = usize::try_from(special.trailing_zeros()).unwrap() / 8;
-                    assert_eq!(found, expected, "{octet} at {at} among {filler}");
+                    assert_eq!(found, expected, "{byte} at {at} among {filler}");
                 }
             }
         }

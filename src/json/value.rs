@@ -1,33 +1,34 @@
-//! One value of a JSON text, and why a text is rejected.
+//! One value of a JSON text, and the errors of the reader.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Why a text was refused.
+/// Why a text was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum JsonError {
-    /// The same name twice in one object; carries the name.
+    /// This name occurs twice in one object.
     Duplicate(String),
-    /// A name that the claims deserializer would give a meaning of its own.
+    /// A name that has a private meaning for `serde_json`.
     Reserved,
-    /// Not JSON text, at this octet.
+    /// A syntax error at this byte.
     Syntax(usize),
-    /// Deeper than [`MAX_DEPTH`], more members than the caller allows, or an oversized number.
+    /// The nesting is deeper than [`MAX_DEPTH`], there are more members than the caller allows, or a number
+    /// is too long or too large.
     TooLarge(&'static str),
 }
 
-/// One value, known to be well-formed JSON text, in the text that it was read from.
+/// One value in a JSON text. The value is known to be well-formed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Raw<'a> {
     pub(super) whole: &'a str,
     pub(super) start: usize,
     pub(super) end: usize,
-    /// It is known to have no escapes.
+    /// Whether it is known to be a string without escapes.
     pub(super) is_plain: bool,
 }
 
 impl<'a> Raw<'a> {
-    /// A value in a text that the reader has accepted.
+    /// A value at this place in a text that the reader has accepted.
     pub(crate) fn of_accepted(whole: &'a str, place: Range<usize>) -> Self {
         Self {
             whole,
@@ -37,13 +38,13 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// The text of the value, as it was sent.
+    /// The JSON text of the value.
     #[inline]
     pub(crate) fn text(self) -> &'a str {
         self.whole.get(self.place()).unwrap_or_default()
     }
 
-    /// Where the value stands in the text that it was read from.
+    /// The place of the value in the whole text.
     #[inline]
     pub(crate) fn place(self) -> Range<usize> {
         self.start..self.end
@@ -64,7 +65,8 @@ impl<'a> Raw<'a> {
         self.first() == Some(b'{')
     }
 
-    /// Where the string stands in that text, without its quotes, if this is one without escapes.
+    /// The place of a string without escapes in the whole text, without its quotes. `None` for other
+    /// values.
     #[inline]
     pub(crate) fn plain_string(self) -> Option<Range<usize>> {
         let inner = self.start.saturating_add(1)..self.end.saturating_sub(1);
@@ -78,13 +80,13 @@ impl<'a> Raw<'a> {
         is_plain.then_some(inner)
     }
 
-    /// The string, if this is one without escapes.
+    /// The content of a string without escapes. `None` for other values.
     #[inline]
     pub(crate) fn plain_text(self) -> Option<&'a str> {
         self.whole.get(self.plain_string()?)
     }
 
-    /// The string, with its escapes resolved, if this is one.
+    /// The content of a string, with its escapes resolved. `None` for other values.
     pub(crate) fn string(self) -> Option<Cow<'a, str>> {
         if let Some(plain) = self.plain_text() {
             return Some(Cow::Borrowed(plain));
@@ -93,10 +95,10 @@ impl<'a> Raw<'a> {
         Some(Cow::Owned(unescape(inner)))
     }
 
-    /// The number, if this is one. It is finite.
+    /// The value of a number, which is finite. `None` for other values.
     pub(crate) fn number(self) -> Option<f64> {
         match self.first()? {
-            // Most times are whole seconds; these are read in a fraction of the time.
+            // Most times are whole seconds, and parsing an integer is much faster.
             b'0'..=b'9' => match self.text().parse::<u32>() {
                 Ok(whole) => Some(f64::from(whole)),
                 Err(_) => self.text().parse().ok(),
@@ -155,7 +157,7 @@ fn hex4(chars: &mut std::str::Chars<'_>) -> u32 {
     })
 }
 
-/// Objects and arrays within each other. Access tokens of the large providers stay below 6.
+/// The maximum nesting of objects and arrays. Access tokens of the large providers stay below 6.
 pub(crate) const MAX_DEPTH: usize = 32;
-/// Members of all objects of one header or payload together.
+/// The maximum number of members of all objects of one header or payload.
 pub(crate) const MAX_MEMBERS: usize = 1_000;

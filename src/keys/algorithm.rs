@@ -11,8 +11,8 @@ use crate::error::config::{ConfigError, KeyError};
 
 /// A signature algorithm of [RFC 7518, section 3.1], [RFC 8037] or [RFC 9864].
 ///
-/// Anything else that a token may name, `none` first of all, cannot be written down here and is
-/// refused as [`AlgorithmNotAllowed`](crate::RejectionKind::AlgorithmNotAllowed).
+/// There is no `none`. A token with any other algorithm is rejected as
+/// [`AlgorithmNotAllowed`](crate::RejectionKind::AlgorithmNotAllowed).
 ///
 /// [RFC 7518, section 3.1]: https://www.rfc-editor.org/rfc/rfc7518#section-3.1
 /// [RFC 8037]: https://www.rfc-editor.org/rfc/rfc8037
@@ -44,9 +44,9 @@ pub enum Algorithm {
     ES384,
     /// ECDSA on P-521 with SHA-512.
     ES512,
-    /// Edwards-curve signatures under their first, polymorphic name; here Ed25519 only.
+    /// EdDSA. Only Ed25519 is supported.
     EdDSA,
-    /// Ed25519 under its own name (RFC 9864).
+    /// Ed25519 under its fully specified name (RFC 9864).
     Ed25519,
 }
 
@@ -69,7 +69,7 @@ impl Algorithm {
         Self::Ed25519,
     ];
 
-    /// The algorithm of that name, compared exactly; `None` for every other text.
+    /// The algorithm with this name, compared exactly.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL
@@ -105,7 +105,7 @@ impl Algorithm {
         matches!(self, Self::HS256 | Self::HS384 | Self::HS512)
     }
 
-    /// Octets of a signature, where the algorithm alone decides them.
+    /// The length of a signature in bytes. `None` for RSA, where it depends on the key.
     pub(crate) const fn signature_length(self) -> Option<usize> {
         match self {
             Self::HS256 => Some(32),
@@ -119,7 +119,7 @@ impl Algorithm {
         }
     }
 
-    /// Octets that a secret must have at least (RFC 7518, section 3.2).
+    /// The minimum length of a secret in bytes (RFC 7518, section 3.2).
     pub(crate) const fn secret_length(self) -> Option<usize> {
         match self {
             Self::HS256 => Some(32),
@@ -142,7 +142,7 @@ impl AsRef<str> for Algorithm {
     }
 }
 
-/// The name in the `alg` header parameter, compared exactly.
+/// Parses the name in the `alg` header parameter, compared exactly.
 ///
 /// ```
 /// use tower_jwt_auth::Algorithm;
@@ -162,7 +162,7 @@ impl FromStr for Algorithm {
     }
 }
 
-/// As the name.
+/// The name.
 impl Serialize for Algorithm {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())

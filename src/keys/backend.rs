@@ -1,8 +1,8 @@
-//! Signature verification, over `aws-lc-rs`, with keys in the form that it verifies with.
+//! Signature verification with `aws-lc-rs`.
 //!
-//! One backend, chosen here and never through a process-wide default. A second one was weighed
-//! and left out: `ring` has no P-521 and no parsed keys, and the pure Rust crates would bring the
-//! `rsa` crate, whose private-key operations leak through timing.
+//! There is one backend, and it does not depend on a process-wide default. Why not another one: `ring`
+//! has no P-521 and no parsed keys, and the pure Rust crates need the `rsa` crate, whose private-key
+//! operations leak through timing.
 
 use std::fmt;
 
@@ -18,20 +18,20 @@ use crate::error::config::KeyError;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::material::{Curve, Material};
 
-/// One key for one algorithm, ready for use.
+/// A parsed key for one algorithm.
 pub(crate) struct VerifyingKey {
     algorithm: Algorithm,
     kind: Kind,
 }
 
 enum Kind {
-    /// The backend clears its copy of the secret when it is dropped.
+    // The backend clears its copy of the secret when it is dropped.
     Hmac(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
 impl VerifyingKey {
-    /// Parses checked material for one of the algorithms that fit it.
+    /// Parses checked material for one algorithm.
     pub(crate) fn new(algorithm: Algorithm, material: &Material) -> Result<Self, KeyError> {
         let misfit = || KeyError::Algorithm {
             algorithm: algorithm.as_str().into(),
@@ -85,7 +85,7 @@ impl VerifyingKey {
         self.algorithm
     }
 
-    /// Whether `signature` is this key's over `message`. Tags are compared in constant time.
+    /// Whether this key made `signature` over `message`. HMACs are compared in constant time.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.kind {
             Kind::Hmac(key) => hmac::verify(key, message, signature).is_ok(),

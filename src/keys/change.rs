@@ -1,4 +1,4 @@
-//! What has changed the keys of a store, and how: for a hook, and for the log.
+//! Changes of the keys of a store, for hooks and for the log.
 
 use serde::Serialize;
 
@@ -6,30 +6,30 @@ use crate::keys::key::{Key, KeyId};
 use crate::keys::set::KeySet;
 use crate::telemetry;
 
-/// A change of the keys, for the hook of [`KeyStore::on_change`](crate::KeyStore::on_change).
+/// A change of the keys. Passed to the hook of [`KeyStore::on_change`](crate::KeyStore::on_change).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct KeyChange {
-    /// What has caused it.
+    /// The cause of the change.
     pub cause: ChangeCause,
-    /// The generation that it made.
+    /// The generation after the change.
     pub generation: u64,
-    /// Keys that were not there before, or another key under the same id.
+    /// The ids of keys that were added, or that now belong to another key.
     pub added: Vec<KeyId>,
-    /// Keys that are no longer there. Their tokens are refused.
+    /// The ids of keys that were removed. Tokens of these keys are rejected.
     pub removed: Vec<KeyId>,
-    /// How many there are now.
+    /// The number of keys after the change.
     pub count: usize,
 }
 
-/// What has changed the keys.
+/// The cause of a change of the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ChangeCause {
-    /// They were older than an outage may last, and are given up.
+    /// The keys could not be loaded again for too long, and were given up.
     Expire,
-    /// Another set was loaded.
+    /// The source was loaded, and had another set.
     Refresh,
     /// [`KeyStore::reinstate`](crate::KeyStore::reinstate).
     Reinstate,
@@ -44,7 +44,7 @@ pub enum ChangeCause {
 }
 
 impl ChangeCause {
-    /// The name in events and metrics: `"refresh"`, for example.
+    /// The name in events and metrics, such as `refresh`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl ChangeCause {
 }
 
 impl KeyChange {
-    /// The change from one set to another, which made this generation.
+    /// Compares two sets. `generation` is that of the second one.
     pub(super) fn between(
         before: Option<&KeySet>,
         after: Option<&KeySet>,
@@ -76,7 +76,7 @@ impl KeyChange {
         }
     }
 
-    /// Writes the event.
+    /// Writes the event of the change.
     pub(super) fn report(&self) {
         let (added, removed) = (self.added.len(), self.removed.len());
         let cause = self.cause.as_str();
@@ -84,7 +84,7 @@ impl KeyChange {
     }
 }
 
-/// The ids of those keys that the first set does not have, and the second has.
+/// The ids of the keys that only the second set has.
 fn missing(first: Option<&KeySet>, second: Option<&KeySet>) -> Vec<KeyId> {
     let is_missing = |key: &&Key| !keys(first).any(|other| other.is_same(key));
     let missing = keys(second).filter(is_missing);

@@ -1,8 +1,8 @@
-//! What a store holds: the set that was given or loaded, what the application changed about it, and
-//! the set that both together make.
+//! The contents of a store: the set that was given or loaded, and the changes of the application. Both
+//! together determine the keys that verify tokens.
 //!
-//! The two are kept apart, so that a source that is loaded again undoes nothing that the
-//! application decided: a key that it removed stays dead, and a key that it added stays.
+//! The two are stored separately, so that a new load of the source does not undo a decision of the
+//! application: a removed key stays dead, and an added key stays in use.
 
 use std::fmt;
 use std::time::Instant;
@@ -13,25 +13,27 @@ use crate::keys::change::ChangeCause;
 use crate::keys::key::{Key, KeyId};
 use crate::keys::set::{Entry, KeySet};
 
-/// Everything that decides which keys verify.
+/// Everything that determines which keys verify tokens.
 #[derive(Clone, Default)]
 pub(super) struct Contents {
-    /// Keys that the application rotated in, the newest first.
+    /// Keys that the application added with `rotate`, the newest first.
     own: Vec<Entry>,
-    /// The set that was given or loaded last; `None` if there was none, or it was given up.
+    /// The last set that was given or loaded. `None` if there was none, or if it was given up.
     base: Option<KeySet>,
-    /// Whether others made the base, who do not know what the application ended.
+    /// Whether the base comes from an issuer or a file, so that it may have keys that the application
+    /// ended.
     is_published: bool,
-    /// What the source has given last, also while the application has put another base in its place.
+    /// The last set of the source, even if the application has replaced the base.
     #[cfg(feature = "_refresh")]
     fetched: Option<KeySet>,
-    /// When the base is given up unless a load succeeds before; `None` if the source did not give it.
+    /// The time at which the base is given up if no load succeeds. `None` if the base does not come from
+    /// the source.
     fetched_end: Option<Instant>,
-    /// Keys that the base no longer has, each with its end.
+    /// Keys that are no longer in the base and still verify tokens, each with its end.
     leaving: Vec<Entry>,
-    /// Keys that the application ended, whatever others publish. The oldest first.
+    /// Keys that the application ended, the oldest first.
     ended: Vec<Ended>,
-    /// Whether there is a source, which gives the base again and again.
+    /// Whether the store has a source, from which the base is loaded repeatedly.
     is_loaded: bool,
 }
 
@@ -39,20 +41,20 @@ pub(super) struct Contents {
 #[derive(Clone)]
 pub(super) struct Ended {
     pub(super) id: KeyId,
-    /// What is ended: the same key under another id is the same key.
+    /// Identifies the key, which is dead under every id.
     pub(super) thumbprint: String,
-    /// The key itself, to know its signatures. A secret does not stay in memory.
+    /// The key, to recognize its signatures. `None` for a secret, which does not stay in memory.
     public: Option<Key>,
-    /// The moment from which on the key is dead.
+    /// The time from which the key is dead.
     pub(super) at: NumericDate,
     /// [`Remove`](ChangeCause::Remove) or [`Retire`](ChangeCause::Retire).
     pub(super) cause: ChangeCause,
 }
 
-/// An ended key that a token may be of.
+/// A dead key that may have signed a token.
 pub(crate) struct DeadCandidate<'c> {
     ended: &'c Ended,
-    /// `None` if its secret is no longer in memory.
+    /// `None` for a secret, which is no longer in memory.
     pub(crate) key: Option<&'c Key>,
 }
 
@@ -63,7 +65,7 @@ impl fmt::Display for DeadCandidate<'_> {
 }
 
 impl Contents {
-    /// What the application gave.
+    /// The contents of a store without a source.
     pub(super) fn given(base: Option<KeySet>) -> Self {
         Self {
             base,
@@ -71,7 +73,7 @@ impl Contents {
         }
     }
 
-    /// What a source gave, until this end; or nothing as yet.
+    /// The contents of a store with a source. The first set is given up at its end.
     #[cfg(feature = "_refresh")]
     pub(super) fn fetched(first: Option<(KeySet, Instant)>) -> Self {
         let (base, fetched_end) = first.unzip();
@@ -85,7 +87,7 @@ impl Contents {
         }
     }
 
-    /// The keys that verify, some of them until a moment to come; `None` if none were ever there.
+    /// The keys that verify tokens now. `None` if there is no base and no added key.
     pub(super) fn set(&self, now: NumericDate) -> Option<KeySet> {
         let base = match &self.base {
             None if self.own.is_empty() => return None,
@@ -111,31 +113,32 @@ impl Contents {
         Some(base.with_entries(entries.collect()))
     }
 
-    /// Whether the source has given exactly this set last.
+    /// Whether this is the last set of the source.
     #[cfg(feature = "_refresh")]
     pub(super) fn is_base(&self, set: &KeySet) -> bool {
         self.fetched.as_ref().is_some_and(|last| last.is_same(set))
     }
 
-    /// Whether there is a set that was given or loaded.
     #[cfg(feature = "_refresh")]
     pub(super) fn has_base(&self) -> bool {
         self.base.is_some()
     }
 
-    /// When the base is given up unless a load succeeds before; `None` if the source did not give it.
+    /// The time at which the base is given up if no load succeeds. `None` if the base does not come from
+    /// the source.
     pub(super) fn fetched_end(&self) -> Option<Instant> {
         self.fetched_end
     }
 
-    /// The source says that it still has what it gave last. `false` if that was given up.
+    /// Postpones the end of the base, because the source still has the same set. Returns `false` if the
+    /// base was given up.
     #[cfg(feature = "_refresh")]
     pub(super) fn extend(&mut self, end: Instant) -> bool {
         self.fetched_end = self.fetched_end.map(|_| end);
         self.base.is_some()
     }
 
-    /// Puts this set in the place of everything. The application vouches for each key of it.
+    /// Replaces all keys by a set of the application. Ended keys of this set are valid again.
     pub(super) fn replace(&mut self, set: &KeySet) {
         self.ended.retain(|ended| {
             let mut entries = set.entries().iter();
@@ -145,7 +148,7 @@ impl Contents {
         self.is_published = false;
     }
 
-    /// Puts this set in the place of everything. Others made it, so what is ended stays so.
+    /// Replaces all keys by a set of an issuer. Ended keys stay dead.
     pub(super) fn replace_published(&mut self, set: &KeySet) {
         self.own.clear();
         self.leaving.clear();
@@ -154,8 +157,8 @@ impl Contents {
         self.fetched_end = None;
     }
 
-    /// Takes a loaded set, which is given up at `end`. Keys that it no longer has verify until
-    /// `overlap_end`, if there is one.
+    /// Takes a loaded set, which is given up at `end`. Keys that are no longer in it verify tokens until
+    /// `overlap_end`.
     #[cfg(feature = "_refresh")]
     pub(super) fn refresh(
         &mut self,
@@ -181,7 +184,7 @@ impl Contents {
         self.fetched_end = Some(end);
     }
 
-    /// Takes a set of an earlier run until this end, unless one was loaded; says which.
+    /// Takes the saved set of an earlier run, unless a set was loaded. Returns whether it did.
     #[cfg(feature = "remote")]
     pub(super) fn begin_with(&mut self, kept: &KeySet, end: Instant, now: NumericDate) -> bool {
         if self.base.is_some() {
@@ -191,7 +194,7 @@ impl Contents {
         true
     }
 
-    /// Gives up what was loaded; what the application decided stays.
+    /// Gives up the base. The changes of the application stay.
     pub(super) fn give_up(&mut self) {
         self.base = None;
         #[cfg(feature = "_refresh")]
@@ -202,7 +205,7 @@ impl Contents {
         self.leaving.clear();
     }
 
-    /// Adds a key, or says of one that was ended that it counts again.
+    /// Adds a key. If it was dead, it is valid again.
     pub(super) fn rotate(&mut self, key: &Key, now: NumericDate) {
         self.ended
             .retain(|ended| ended.thumbprint != key.thumbprint());
@@ -215,11 +218,11 @@ impl Contents {
         self.edit_given(|entry| entry.is_live(now).then_some(entry));
     }
 
-    /// Ends the keys of this name; see [`KeyStore::retire`](crate::KeyStore::retire).
+    /// Ends the keys with this id or thumbprint. See [`KeyStore::retire`](crate::KeyStore::retire).
     pub(super) fn retire(&mut self, name: &str, at: NumericDate, now: NumericDate) -> bool {
         let mut named = self.named(name, now);
         let is_known = !named.is_empty();
-        // The newest key took the id over from the others, so it is not the one that is meant.
+        // The newest key with this id is the successor of the others, so it does not retire.
         let newest = self.own.iter().map(|own| &own.key);
         let newest = newest.filter(|_| named.len() > 1);
         let newest = newest.filter(|key| key.id().as_str() == name);
@@ -244,7 +247,7 @@ impl Contents {
         is_known
     }
 
-    /// Ends the keys of this name at once.
+    /// Ends the keys with this id or thumbprint at once.
     pub(super) fn remove(&mut self, name: &str, now: NumericDate) -> bool {
         let named = self.named(name, now);
         self.own.retain(|own| !is_same_as_one_of(&named, &own.key));
@@ -255,7 +258,7 @@ impl Contents {
         !named.is_empty()
     }
 
-    /// Lets ended keys of this name count again, where the base still has them.
+    /// Forgets that the keys with this id or thumbprint were ended.
     pub(super) fn reinstate(&mut self, name: &str) -> bool {
         let before = self.ended.len();
         self.ended
@@ -263,8 +266,8 @@ impl Contents {
         self.ended.len() < before
     }
 
-    /// The dead keys that a token with this id may be of: those that had it, and those that others
-    /// publish under it. Without an id, all whose signatures can be known. The newest first.
+    /// The dead keys that may have signed a token with this id: those that had the id, and those that the
+    /// source publishes under it. Without an id: all dead keys that are in memory. The newest first.
     pub(super) fn dead<'c>(&'c self, id: Option<&str>, now: NumericDate) -> Vec<DeadCandidate<'c>> {
         if self.ended.is_empty() {
             return Vec::new();
@@ -296,13 +299,13 @@ impl Contents {
             .collect()
     }
 
-    /// The keys that are dead, and whether the source still publishes them.
+    /// All dead keys, and whether the source still publishes them.
     pub(super) fn all_dead(&self, now: NumericDate) -> impl Iterator<Item = (&Ended, bool)> {
         let dead = self.ended.iter().filter(move |ended| ended.is_over(now));
         dead.map(|ended| (ended, self.is_published(&ended.thumbprint)))
     }
 
-    /// The live keys of this id or thumbprint.
+    /// The live keys with this id or thumbprint.
     fn named(&self, name: &str, now: NumericDate) -> Vec<Key> {
         let set = self.set(now).unwrap_or_else(KeySet::empty);
         let keys = set.keys();
@@ -316,7 +319,7 @@ impl Contents {
         ended.find(|ended| ended.thumbprint == thumbprint)
     }
 
-    /// An earlier end wins over a later one.
+    /// Notes the end of a key. If it already has an earlier end, that end stays.
     fn end(&mut self, key: &Key, at: NumericDate, cause: ChangeCause) {
         let mut ended = self.ended.iter_mut();
         if let Some(ended) = ended.find(|ended| ended.thumbprint == key.thumbprint()) {
@@ -347,8 +350,8 @@ impl Contents {
         keys.any(|key| key.thumbprint() == thumbprint)
     }
 
-    /// Edits the keys of a base that the application gave, so that it does not grow and no secret
-    /// stays in memory. A published one stays as it is, to be compared with the next.
+    /// Edits the base if the application gave it, so that it does not grow and no secret stays in memory.
+    /// A base of the source does not change, because it is compared with the next load.
     fn edit_given(&mut self, edit: impl Fn(Entry) -> Option<Entry>) {
         if let Some(base) = self.base.as_mut().filter(|_| !self.is_published) {
             let entries = base.entries().iter().cloned().filter_map(edit);
@@ -357,7 +360,7 @@ impl Contents {
     }
 }
 
-/// Under whatever id.
+/// Compares the keys without their ids.
 fn is_same_as_one_of(keys: &[Key], key: &Key) -> bool {
     keys.iter().any(|other| other.is_same_material(key))
 }
@@ -367,7 +370,8 @@ impl Ended {
         self.end() <= now
     }
 
-    /// A removed key is dead also on a clock that is set back, or is another one than the store's.
+    /// The end of a removed key is before all times, so that the key is dead even if the clock is set
+    /// back.
     fn end(&self) -> NumericDate {
         match self.cause {
             ChangeCause::Remove => NumericDate(f64::NEG_INFINITY),
@@ -376,7 +380,7 @@ impl Ended {
     }
 }
 
-/// For the operator, who wonders about a token of the key.
+/// The reason for the operator why a token of this key is rejected.
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.cause {
@@ -387,8 +391,8 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Ended keys that are remembered at most. Beyond that the oldest one is forgotten that the base
-/// does not have.
+/// The maximum number of ended keys that are remembered. After that the oldest one that the base does
+/// not have is forgotten.
 const ENDED_MAX: usize = 1_024;
 
 #[cfg(test)]

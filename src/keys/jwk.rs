@@ -11,23 +11,23 @@ use crate::keys::algorithm::Algorithm;
 use crate::keys::key::{Key, KeyId};
 use crate::keys::material::{Curve, Material};
 
-/// What one entry of a key set turned out to be.
+/// One entry of a key set, read.
 pub(super) struct Entry {
     pub(super) id: Option<String>,
     pub(super) key: Result<Key, KeyError>,
 }
 
 impl Key {
-    /// One JSON Web Key ([RFC 7517]), public or symmetric.
+    /// Reads one JSON Web Key ([RFC 7517]), public or symmetric.
     ///
-    /// A key without `alg` may be used with the one algorithm that is usual for its type: `RS256`
-    /// for RSA, the curve's own for EC, `EdDSA` and `Ed25519` for OKP, the longest that fits for a
-    /// secret. [`JwtAuth::algorithms`] can say otherwise.
+    /// A key without `alg` is used with the usual algorithm of its type: `RS256` for RSA, the
+    /// algorithm of the curve for EC, `EdDSA` and `Ed25519` for OKP, the longest HMAC that fits for a
+    /// secret. [`JwtAuth::algorithms`] can allow others.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Key`] with the reason why the key cannot be used. A secret meets the same
-    /// checks as in [`from_secret`](Self::from_secret).
+    /// [`ConfigError::Key`] if the key is not usable. A secret is checked as in
+    /// [`from_secret`](Self::from_secret).
     ///
     /// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517
     /// [`JwtAuth::algorithms`]: crate::JwtAuth::algorithms
@@ -36,7 +36,7 @@ impl Key {
     }
 }
 
-/// One key by itself: public, or a secret. `uses` as in [`Listed::read`].
+/// Reads a single key, public or symmetric. `uses` as in [`Listed::read`].
 pub(super) fn parse(text: &[u8], uses: &[String]) -> Result<Key, KeyError> {
     let text = std::str::from_utf8(text).map_err(|_| KeyError::Format {
         expected: "a JSON Web Key: not UTF-8",
@@ -51,7 +51,7 @@ pub(super) fn parse(text: &[u8], uses: &[String]) -> Result<Key, KeyError> {
     Members(members).key(uses)
 }
 
-/// Whether keys for signing and for encryption may stand in one set without saying which they are.
+/// Whether a set with keys for encryption may have keys without `use`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mixed {
     Allowed,
@@ -59,15 +59,15 @@ pub(super) enum Mixed {
     OnlyWithUse,
 }
 
-/// One of the `keys` of a set, not read yet.
+/// One of the `keys` of a set, before it is read.
 pub(super) struct Listed<'a> {
     raw: Raw<'a>,
-    /// Whether it has to say that it is for signatures.
+    /// Whether the key must have a `use`.
     needs_use: bool,
 }
 
 impl Listed<'_> {
-    /// Reads the key, whose `use` may be one of `uses` beside `sig`.
+    /// Reads the key. Its `use` may be `sig` or one of `uses`.
     pub(super) fn read(&self, uses: &[String]) -> Entry {
         let mut entry = entry(self.raw, uses);
         if self.needs_use && public_key_use(self.raw).is_none() && entry.key.is_ok() {
@@ -78,13 +78,12 @@ impl Listed<'_> {
         entry
     }
 
-    /// Its id, if it has one.
     pub(super) fn id(&self) -> Option<String> {
         Members(self.raw.members()?).text("kid").ok().flatten()
     }
 }
 
-/// The `keys` of a public key set; fails only if the text is no key set at all.
+/// Splits a public key set into its keys. Fails only if the text is not a key set.
 pub(super) fn parse_set(text: &[u8], mixed: Mixed) -> Result<Vec<Listed<'_>>, ConfigError> {
     let rejected = |reason: String| ConfigError::KeySet { reason };
     let text =
@@ -98,7 +97,7 @@ pub(super) fn parse_set(text: &[u8], mixed: Mixed) -> Result<Vec<Listed<'_>>, Co
     .map_err(|error| {
         rejected(match error {
             json::JsonError::Duplicate(name) => {
-                format!("member {} stands twice in one object", Excerpt(&name))
+                format!("member {} occurs twice in one object", Excerpt(&name))
             }
             json::JsonError::Reserved => "a member has a reserved name".into(),
             json::JsonError::Syntax(at) => {
@@ -194,7 +193,7 @@ impl<'a> Members<'a> {
         let public_key_use = self.text("use")?;
         let is_encryption = match public_key_use.as_deref() {
             None | Some("sig") => false,
-            // Whatever is accepted: such a key is not for signatures.
+            // Never accepted, not even by `accept_use`: such a key is not for signatures.
             Some("enc") => true,
             Some(other) if uses.iter().any(|accepted| accepted == other) => false,
             Some(other) => {
@@ -267,14 +266,13 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// The member, unless it says nothing: libraries write members that they have no value for as
-    /// null, or empty.
+    /// The member, if it has a value. Some libraries write a member without a value as null or empty.
     fn get(&self, name: &str) -> Option<Raw<'a>> {
         let found = self
             .0
             .iter()
             .find_map(|(candidate, value)| (candidate == name).then_some(*value))?;
-        (!says_nothing(found)).then_some(found)
+        (!is_absent(found)).then_some(found)
     }
 
     fn text(&self, name: &'static str) -> Result<Option<String>, KeyError> {
@@ -297,8 +295,8 @@ impl<'a> Members<'a> {
         decoded(name, &text)
     }
 
-    /// As [`secret`](Self::secret), with padding or without: there is one reading either way, and
-    /// who publishes a key decides what it is.
+    /// Same as [`secret`](Self::secret), but padding is accepted. The value is unambiguous either way,
+    /// and the issuer decides what its key is.
     fn public(&self, name: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let text = self.required(name)?;
         let padded = text.len().is_multiple_of(4).then_some(&*text);
@@ -321,14 +319,14 @@ fn decoded(name: &'static str, text: &str) -> Result<Zeroizing<Vec<u8>>, KeyErro
         .map_err(|_| expected)
 }
 
-fn says_nothing(value: Raw<'_>) -> bool {
+fn is_absent(value: Raw<'_>) -> bool {
     matches!(value.text(), "null" | "\"\"") || value.items().is_some_and(|items| items.is_empty())
 }
 
-/// Members that only a private key has.
+/// Members of private keys.
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
 
-/// Operations that have nothing to do with signatures (RFC 7517, section 4.3).
+/// Operations of encryption (RFC 7517, section 4.3).
 const ENCRYPTION: [&str; 6] = [
     "decrypt",
     "deriveBits",
@@ -338,5 +336,5 @@ const ENCRYPTION: [&str; 6] = [
     "wrapKey",
 ];
 
-/// Members of all keys of a set together.
+/// The maximum number of members of all keys of a set.
 const SET_MEMBERS: usize = 1_000_000;

@@ -1,4 +1,4 @@
-//! One key: checked, parsed, and bound to what it may be used for.
+//! [`Key`] and [`KeyId`].
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,25 +14,25 @@ use crate::keys::backend::VerifyingKey;
 use crate::keys::material::Material;
 use crate::keys::thumbprint::thumbprint;
 
-/// A key that verifies signatures, parsed once, with the algorithm that it may be used with.
+/// A key that verifies signatures, with the algorithms that it may be used with.
 ///
-/// Cheap to clone. [`Debug`](fmt::Debug) prints id and algorithm, never key material, and secrets
-/// are cleared from memory when the last clone goes.
+/// A clone is cheap. [`Debug`](fmt::Debug) prints the id and the algorithms, never key material. A
+/// secret is cleared from memory when the last clone is dropped.
 #[derive(Clone)]
 pub struct Key(Arc<Inner>);
 
 struct Inner {
     id: KeyId,
-    /// Whether the id came with the key, or is its thumbprint.
+    /// Whether the key was given an id. If not, the id is the thumbprint.
     named: bool,
     thumbprint: String,
-    /// Whether the source said which algorithm the key is for.
+    /// Whether the key was given an algorithm.
     bound: bool,
-    /// One for each algorithm that the key could be used with, the usual one first.
+    /// One for each algorithm that fits the key, the usual one first.
     verifying: Arc<[VerifyingKey]>,
 }
 
-/// The id of a key: the `kid` of the tokens that it verifies, an exact, case-sensitive text.
+/// The id of a key, which tokens have in `kid`. It is compared exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(Arc<str>);
 
@@ -49,13 +49,13 @@ impl<'de> Deserialize<'de> for KeyId {
 }
 
 impl KeyId {
-    /// An id from its text.
+    /// Creates an id.
     #[must_use]
     pub fn new(id: &str) -> Self {
         Self(id.into())
     }
 
-    /// The text, as it stands in `kid`.
+    /// The text of the id.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -102,18 +102,18 @@ impl fmt::Display for KeyId {
 }
 
 impl Key {
-    /// A shared secret for HMAC, of at least 32, 48 or 64 bytes for `HS256`, `HS384` or `HS512`
-    /// ([RFC 7518, section 3.2]).
+    /// Creates a key from a shared secret for HMAC. The secret must have at least 32, 48 or 64 bytes
+    /// for `HS256`, `HS384` or `HS512` ([RFC 7518, section 3.2]).
     ///
-    /// Everybody who can verify with a secret can also mint: give it to nobody but the services of
-    /// one team, and prefer a key pair where an issuer and an API are apart.
+    /// Whoever can verify tokens with a secret can also create tokens. Share it only between the
+    /// services of one team. If another team issues the tokens, use a key pair.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Key`] if the algorithm is not symmetric, the secret too short, or visibly no
-    /// random bytes ([RFC 8725, section 3.5]): a pass phrase, also as hexadecimal digits or base64, a
-    /// repeated text, a run of few different characters, an example of a well-known tutorial, the
-    /// text of a PEM or JWK. Random bytes pass as they are, and as hexadecimal digits or base64.
+    /// [`ConfigError::Key`] if the algorithm is not symmetric, if the secret is too short, or if it
+    /// does not look random ([RFC 8725, section 3.5]): a pass phrase, also as hexadecimal digits or
+    /// base64; a repeated text; few different characters; an example from a well-known tutorial; the
+    /// text of a PEM or JWK. Random bytes are accepted, and so are their hexadecimal digits or base64.
     ///
     /// # Example: a secret and a pass phrase
     ///
@@ -131,16 +131,16 @@ impl Key {
         Self::shared(algorithm, secret, Material::secret)
     }
 
-    /// Like [`from_secret`](Self::from_secret) for a secret that does not look random.
+    /// Same as [`from_secret`](Self::from_secret), but the secret does not have to look random.
     ///
     /// # Security
     ///
-    /// One token is enough to try passwords against, offline, at billions a second. What must
-    /// replace the check: knowledge that the secret was made by a random generator.
+    /// An attacker who has one token can try billions of secrets per second offline. Use this only if
+    /// you know that a random generator made the secret.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Key`] if the algorithm is not symmetric or the secret too short for it.
+    /// [`ConfigError::Key`] if the algorithm is not symmetric, or the secret is too short for it.
     pub fn insecure_from_chosen_secret(
         algorithm: Algorithm,
         secret: &[u8],
@@ -179,7 +179,7 @@ impl Key {
         Ok(Self::build(None, Some(algorithm), &material)?)
     }
 
-    /// Names the key; tokens that carry this `kid` are verified with it.
+    /// Gives the key this id. Tokens with this `kid` are verified with the key.
     #[must_use]
     pub fn with_key_id(self, id: impl Into<KeyId>) -> Self {
         let Inner {
@@ -197,7 +197,7 @@ impl Key {
         }))
     }
 
-    /// The id: the one that came with the key or was given to it, else the thumbprint.
+    /// The id of the key. Default: the thumbprint.
     #[must_use]
     pub fn id(&self) -> &KeyId {
         &self.0.id
@@ -205,7 +205,7 @@ impl Key {
 
     /// The SHA-256 thumbprint of a public key ([RFC 7638]), 43 characters.
     ///
-    /// For a secret it is a MAC under that secret instead, which names it as stably.
+    /// For a secret it is a MAC with the secret, which identifies the secret and does not disclose it.
     ///
     /// [RFC 7638]: https://www.rfc-editor.org/rfc/rfc7638
     #[must_use]
@@ -213,8 +213,8 @@ impl Key {
         &self.0.thumbprint
     }
 
-    /// The algorithms that the key is used with unless the layer's configuration says otherwise:
-    /// one, or the two names of Ed25519.
+    /// The algorithms that the key is used with by default: one, or the two names of Ed25519.
+    /// [`JwtAuth::algorithms`](crate::JwtAuth::algorithms) can allow others.
     #[must_use]
     pub fn algorithms(&self) -> Vec<Algorithm> {
         let count = if self.is_edwards() { 2 } else { 1 };
@@ -226,7 +226,7 @@ impl Key {
             .collect()
     }
 
-    /// Parses the material for each algorithm that it may serve.
+    /// Parses the material for each algorithm that fits it.
     pub(super) fn build(
         id: Option<KeyId>,
         algorithm: Option<Algorithm>,
@@ -243,6 +243,7 @@ impl Key {
                 });
             }
             None => {
+                // The longest HMAC that fits is the usual one, and the first of all others.
                 let usual = material.algorithms().iter();
                 let usual: Vec<_> = match material {
                     Material::Secret(_) => usual.rev().collect(),
@@ -264,7 +265,7 @@ impl Key {
         })))
     }
 
-    /// The form for one algorithm: the key's own or usual one, or one that `allowed` names.
+    /// The parsed key for this algorithm, if it is the key's own or usual one, or one of `allowed`.
     pub(crate) fn verifying(
         &self,
         algorithm: Algorithm,
@@ -287,7 +288,7 @@ impl Key {
             .find(|key| key.algorithm() == algorithm)
     }
 
-    /// Whether everybody may have it.
+    /// Whether the key is public, that is, no secret.
     pub(super) fn is_public(&self) -> bool {
         let mut verifying = self.0.verifying.iter();
         verifying.all(|key| !key.algorithm().is_symmetric())
@@ -303,7 +304,7 @@ impl Key {
         self.id() == other.id() && self.thumbprint() == other.thumbprint()
     }
 
-    /// What tells this key from another.
+    /// What distinguishes this key from others.
     #[cfg(feature = "_refresh")]
     pub(super) fn identity(&self) -> (KeyId, String, Vec<Algorithm>, bool) {
         let algorithms = self
@@ -320,7 +321,7 @@ impl Key {
         )
     }
 
-    /// Whether the key was given an id; without one, its id is its thumbprint.
+    /// Whether the key was given an id. If not, its id is its thumbprint.
     pub(crate) fn is_named(&self) -> bool {
         self.0.named
     }

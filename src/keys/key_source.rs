@@ -1,4 +1,4 @@
-//! What a store knows of where its keys come from.
+//! The interface between a store and the source of its keys.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,41 +6,40 @@ use std::time::{Duration, Instant};
 
 use crate::keys::status::KeyStatus;
 
-/// Where the keys of a store come from, and come from again.
+/// The source of the keys of a store.
 pub(crate) trait KeySource: Send + Sync {
-    /// A load that may bring the key with this id, or without one another key than those that do
-    /// not verify a token: one that is under way, or that begins for it.
+    /// Looks for a load that may bring the key with this id. Without an id: a key that verifies a token
+    /// that no key of the store verifies. The load may be running already, or starts now.
     fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> Prospect;
 
-    /// The first load of all, unless it is known to fail.
+    /// The first load. `None` if loads are failing, or have ended.
     fn first_load(&self, deadline: Option<Deadline>) -> Option<LookUp>;
 
-    /// Loads the keys again now, and waits for the end.
+    /// Loads the keys again now, and waits for the end of the load.
     fn reload(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
-    /// For how long keys may still be used that have this end; zero once that has passed. Each read
-    /// of the keys asks.
+    /// The time until this end, or zero after it. Called for each read of the keys.
     fn rest(&self, end: Option<Instant>) -> Option<Duration>;
 
-    /// Whether there may be newer keys, which cannot be had.
+    /// Whether the source may have newer keys that could not be loaded.
     fn is_behind(&self) -> bool;
 
-    /// A status with what is known of the loads.
+    /// Adds the state of the loads to a status.
     fn describe(&self, status: KeyStatus) -> KeyStatus;
 }
 
-/// A load of keys that a request waits for.
+/// A load of keys for which a request waits.
 pub(crate) struct LookUp {
-    /// Gives whether the load has come to an end, or only the patience with it.
+    /// Returns `true` when the load has ended, and `false` when the deadline has passed before.
     pub(crate) end: Pin<Box<dyn Future<Output = bool> + Send>>,
-    /// The load had begun before it was asked for, so it may have been too early for the key.
+    /// Whether the load started before the request, so that it may be too early for the key.
     pub(crate) is_joined: bool,
-    /// When the patience ends: for this load, and for one behind it.
+    /// The end of the wait, for this load and for the one after it.
     pub(crate) deadline: Deadline,
 }
 
 impl LookUp {
-    /// All of these loads, which run side by side.
+    /// Combines loads that run at the same time.
     pub(crate) fn of_all(loads: Vec<Self>) -> Option<Self> {
         loads.into_iter().reduce(|one, other| Self {
             end: Box::pin(async move {
@@ -53,20 +52,20 @@ impl LookUp {
     }
 }
 
-/// Until when a request waits.
+/// The time until which a request waits.
 pub(crate) type Deadline = Instant;
 
-/// Whether a key that is not there may come.
+/// Whether a key that the store does not have may be loaded.
 #[cfg_attr(
     not(feature = "_refresh"),
-    expect(dead_code, reason = "what nobody loads does not come")
+    expect(dead_code, reason = "without a source no key is loaded")
 )]
 pub(crate) enum Prospect {
-    /// Where the keys come from there is no such key, as far as is known there.
+    /// The source does not have the key.
     Answered,
-    /// A load may bring it.
+    /// A load may bring the key.
     Load(LookUp),
-    /// Nobody has asked, and nobody may now.
+    /// It is not known whether the source has the key, and no load may start now.
     Unasked,
 }
 
@@ -85,7 +84,6 @@ mod tests {
         }
     }
 
-    /// A request that waits for several loads waits no longer than for the most impatient one.
     #[test]
     fn several_loads_are_waited_for_until_the_first_of_their_deadlines() {
         let (early, late) = (Instant::now(), Instant::now() + Duration::from_secs(60));

@@ -1,4 +1,4 @@
-//! What a source does with the store whose keys it loads.
+//! What the task that loads keys does with their store.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::keys::set::KeySet;
 use crate::keys::store::{KeyStore, Shared};
 
 impl KeyStore {
-    /// A store whose keys are loaded again by a task.
+    /// A store whose keys a task loads.
     pub(super) fn refreshing(
         first: Option<(KeySet, Instant)>,
         source: impl KeySource + 'static,
@@ -28,13 +28,13 @@ impl KeyStore {
         Arc::downgrade(&self.shared)
     }
 
-    /// Whether this set was loaded last. What the application decided does not count.
+    /// Whether this is the last set that was loaded.
     pub(super) fn has_same_keys(&self, set: &KeySet) -> bool {
         self.load().contents.is_base(set)
     }
 
-    /// Takes a loaded set, which is given up at `end` unless a load succeeds before. Keys that it no
-    /// longer has verify for `overlap` more.
+    /// Takes a loaded set, which is given up at `end` if no load succeeds. Keys that are no longer in it
+    /// verify tokens for the time `overlap`.
     pub(super) fn refreshed(&self, set: &KeySet, end: Instant, overlap: Duration) -> KeyChange {
         self.change_all(ChangeCause::Refresh, |contents, now| {
             let overlap_end = (!overlap.is_zero()).then(|| now.plus(overlap));
@@ -42,8 +42,8 @@ impl KeyStore {
         })
     }
 
-    /// Puts off the end of the loaded keys, which the source still has. The keys are the same, and
-    /// so is the generation. `false` if they were given up meanwhile.
+    /// Postpones the end of the loaded keys, because the source still has them. The generation stays the
+    /// same. Returns `false` if the keys were given up in the meantime.
     pub(super) fn extend(&self, end: Instant) -> bool {
         let mut is_there = false;
         self.shared.current.rcu(|current| {
@@ -58,7 +58,7 @@ impl KeyStore {
         is_there
     }
 
-    /// Takes the keys of an earlier run until this end, if none were loaded yet; says whether it has.
+    /// Takes the saved keys of an earlier run, unless keys were loaded. Returns whether it did.
     #[cfg(feature = "remote")]
     pub(super) fn begin_with(&self, kept: &KeySet, end: Instant) -> bool {
         let change = self.change(ChangeCause::Refresh, |contents, now| {
@@ -67,7 +67,6 @@ impl KeyStore {
         change.is_some()
     }
 
-    /// Whether there is a set that was loaded.
     pub(super) fn has_loaded_keys(&self) -> bool {
         self.load().contents.has_base()
     }

@@ -1,4 +1,4 @@
-//! Key material of every format, in one checked form.
+//! Checked key material, independent of its format.
 
 use zeroize::Zeroizing;
 
@@ -6,9 +6,9 @@ use crate::error::config::KeyError;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::strength;
 
-/// Checked material: sizes are within the limits, encodings canonical.
+/// Key material whose size and encoding are checked.
 ///
-/// Whether a point lies on its curve is checked by the backend when it parses the key.
+/// The backend checks that a point lies on its curve, when it parses the key.
 pub(crate) enum Material {
     Secret(Zeroizing<Vec<u8>>),
     /// Big-endian, without leading zeros.
@@ -16,7 +16,7 @@ pub(crate) enum Material {
         modulus: Vec<u8>,
         exponent: Vec<u8>,
     },
-    /// The uncompressed form, 0x04 and both coordinates at full length.
+    /// The uncompressed point: 0x04 and both coordinates at full length.
     Ec {
         curve: Curve,
         point: Vec<u8>,
@@ -42,7 +42,7 @@ impl Curve {
         }
     }
 
-    /// Octets of one coordinate.
+    /// The length of a coordinate in bytes.
     pub(crate) fn length(self) -> usize {
         match self {
             Self::P256 => 32,
@@ -53,7 +53,7 @@ impl Curve {
 }
 
 impl Material {
-    /// A secret that looks random. It fits an algorithm by its length alone.
+    /// A secret that looks random.
     pub(crate) fn secret(secret: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
         let material = Self::chosen_secret(secret)?;
         if let Self::Secret(secret) = &material {
@@ -62,7 +62,7 @@ impl Material {
         Ok(material)
     }
 
-    /// A secret that may have been thought up.
+    /// A secret that may not look random.
     pub(crate) fn chosen_secret(secret: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
         if secret.len() < SECRET_MIN {
             return Err(KeyError::Size {
@@ -73,7 +73,7 @@ impl Material {
         Ok(Self::Secret(secret))
     }
 
-    /// Modulus and exponent, big-endian; leading zeros are dropped.
+    /// An RSA key from its modulus and exponent, big-endian. Leading zeros are removed.
     pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {
         let (modulus, exponent) = (
             without_leading_zeros(modulus),
@@ -86,12 +86,12 @@ impl Material {
                 expected: "2048 to 8192",
             });
         }
-        if modulus.last().is_none_or(|octet| octet % 2 == 0) {
+        if modulus.last().is_none_or(|byte| byte % 2 == 0) {
             return Err(KeyError::Weak {
                 reason: "the RSA modulus is even",
             });
         }
-        if exponent.last().is_none_or(|octet| octet % 2 == 0) || exponent == [1] {
+        if exponent.last().is_none_or(|byte| byte % 2 == 0) || exponent == [1] {
             return Err(KeyError::Weak {
                 reason: "the RSA exponent is even or 1",
             });
@@ -113,7 +113,7 @@ impl Material {
         })
     }
 
-    /// Both coordinates, each of the full length of the curve (RFC 7518, section 6.2.1.2).
+    /// An EC key. Each coordinate must have the full length (RFC 7518, section 6.2.1.2).
     pub(crate) fn ec(curve: Curve, x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
         for (name, coordinate) in [("x", x), ("y", y)] {
             if coordinate.len() != curve.length() {
@@ -129,11 +129,12 @@ impl Material {
         })
     }
 
-    /// An Ed25519 point; those of small order verify anything and are refused.
+    /// An Ed25519 key. Points of small order are rejected, because almost any signature verifies with
+    /// them.
     pub(crate) fn ed25519(point: &[u8]) -> Result<Self, KeyError> {
         let point: [u8; 32] = point.try_into().map_err(|_| KeyError::Member {
             name: "x",
-            expected: "an Ed25519 point of 32 octets",
+            expected: "an Ed25519 point of 32 bytes",
         })?;
         let mut unsigned = point;
         if let Some(last) = unsigned.last_mut() {
@@ -149,7 +150,7 @@ impl Material {
         })
     }
 
-    /// What kind of key it is, for an error.
+    /// The kind of key, for an error.
     pub(crate) fn describe(&self) -> &'static str {
         match self {
             Self::Secret(_) => "a secret of that length",
@@ -167,7 +168,7 @@ impl Material {
         }
     }
 
-    /// Every algorithm that could be used with it, the usual one first.
+    /// The algorithms that fit the key, the usual one first.
     pub(crate) fn algorithms(&self) -> &'static [Algorithm] {
         use Algorithm::{
             ES256, ES384, ES512, Ed25519, EdDSA, HS256, HS384, HS512, PS256, PS384, PS512, RS256,
@@ -192,28 +193,28 @@ impl Material {
     }
 }
 
-fn without_leading_zeros(octets: &[u8]) -> &[u8] {
-    let start = octets
+fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
+    let start = bytes
         .iter()
-        .position(|octet| *octet != 0)
-        .unwrap_or(octets.len());
-    octets.get(start..).unwrap_or_default()
+        .position(|byte| *byte != 0)
+        .unwrap_or(bytes.len());
+    bytes.get(start..).unwrap_or_default()
 }
 
-fn bit_length(octets: &[u8]) -> usize {
-    let bits = octets.len().saturating_mul(8);
-    octets.first().map_or(0, |first| {
+fn bit_length(bytes: &[u8]) -> usize {
+    let bits = bytes.len().saturating_mul(8);
+    bytes.first().map_or(0, |first| {
         bits.saturating_sub(usize::try_from(first.leading_zeros()).unwrap_or(0))
     })
 }
 
-/// Whether the modulus was made by the flawed library behind CVE-2017-15361: modulo each of these
-/// primes it is a power of 65537. The chance that a sound modulus looks so is below 2^-27.
+/// Whether the modulus was made by the flawed library of CVE-2017-15361. Such a modulus is a power of
+/// 65537 modulo each of these primes. For a sound modulus the probability is below 2^-27.
 fn has_roca_fingerprint(modulus: &[u8]) -> bool {
     ROCA_PRIMES.iter().all(|&prime| {
-        let residue = modulus.iter().fold(0_u32, |rest, octet| {
-            (rest * 256 + u32::from(*octet)) % prime
-        });
+        let residue = modulus
+            .iter()
+            .fold(0_u32, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
         let mut power = 1;
         (0..prime).any(|_| {
             power = power * (65_537 % prime) % prime;
@@ -222,19 +223,19 @@ fn has_roca_fingerprint(modulus: &[u8]) -> bool {
     })
 }
 
-/// RFC 7518, section 3.2, for the shortest of the hashes.
+/// The minimum for HS256 (RFC 7518, section 3.2), in bytes.
 const SECRET_MIN: usize = 32;
 const RSA_MIN: usize = 2048;
 const RSA_MAX: usize = 8192;
 const RSA_EXPONENT_MAX: usize = 33;
 
-/// The primes whose powers of 65537 leave out most residues.
+/// The primes for which the fewest residues are powers of 65537.
 const ROCA_PRIMES: [u32; 17] = [
     11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157,
 ];
 
-/// The encodings of points of order 1, 2, 4 and 8, without their sign bit: the canonical ones and
-/// the two that exceed the field.
+/// The encodings of points of order 1, 2, 4 and 8, without their sign bit, including the two encodings
+/// that are not canonical.
 const SMALL_ORDER: [[u8; 32]; 7] = [
     [0; 32],
     small(1, 0, 0),
@@ -254,10 +255,10 @@ const SMALL_ORDER: [[u8; 32]; 7] = [
 ];
 
 const fn small(first: u8, middle: u8, last: u8) -> [u8; 32] {
-    let mut octets = [middle; 32];
-    octets[0] = first;
-    octets[31] = last;
-    octets
+    let mut bytes = [middle; 32];
+    bytes[0] = first;
+    bytes[31] = last;
+    bytes
 }
 
 #[cfg(test)]
@@ -275,9 +276,9 @@ mod tests {
     #[test]
     fn rejects_weak_rsa_numbers() {
         let modulus = |bits: usize| {
-            let mut octets = vec![0x5b; bits / 8];
-            octets[0] = 0x80;
-            octets
+            let mut bytes = vec![0x5b; bits / 8];
+            bytes[0] = 0x80;
+            bytes
         };
         assert!(Material::rsa(&modulus(2048), &[1, 0, 1]).is_ok());
         assert!(Material::rsa(&[&[0], &modulus(2048)[..]].concat(), &[0, 1, 0, 1]).is_ok());
@@ -293,7 +294,7 @@ mod tests {
             (modulus(2048), vec![]),
             (modulus(2048), vec![1, 0, 0, 0, 0, 0, 1]),
         ] {
-            assert!(Material::rsa(&n, &e).is_err(), "{} octets, {e:?}", n.len());
+            assert!(Material::rsa(&n, &e).is_err(), "{} bytes, {e:?}", n.len());
         }
     }
 }

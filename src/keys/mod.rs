@@ -1,9 +1,9 @@
-//! Keys: parsed once when they enter, replaced as a whole set, rotated without a restart.
+//! Keys that verify tokens, and their sources.
 //!
-//! A [`Key`](crate::Key) is made from one of many formats, is checked then, and is kept in the form
-//! that the crypto backend uses. Keys make a [`KeySet`](crate::KeySet), a set lives in a
-//! [`KeyStore`](crate::KeyStore). Where sets come from is one of the constructors of the store; keys
-//! that are fetched from an issuer are [`RemoteKeys`].
+//! A [`Key`](crate::Key) is parsed and checked once, when it is created. A [`KeySet`](crate::KeySet) is
+//! an immutable set of keys. A [`KeyStore`](crate::KeyStore) has one set at a time, and the application
+//! or a source can replace it while requests run. [`RemoteKeys`] fetches keys from an issuer,
+//! `KeyFile` follows a file.
 
 pub(crate) mod algorithm;
 pub(crate) mod backend;

@@ -11,20 +11,20 @@ use crate::keys::key::Key;
 use crate::keys::material::{Curve, Material};
 
 impl Key {
-    /// A public key in PEM: `PUBLIC KEY` (SPKI), `RSA PUBLIC KEY` (PKCS #1) or `CERTIFICATE`.
+    /// Reads a public key in PEM: `PUBLIC KEY` (SPKI), `RSA PUBLIC KEY` (PKCS #1) or `CERTIFICATE`.
     ///
-    /// Of a certificate only the key is taken; its validity and its issuer are not looked at.
-    /// PEM does not say which algorithm the key is for, so the caller does.
+    /// Only the key of a certificate is read. Its validity and its issuer are not checked. PEM does
+    /// not name the algorithm of the key, so it is an argument.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Key`] if this is not exactly one such key, if it is a private key, too
-    /// short, or not one for the algorithm.
+    /// [`ConfigError::Key`] if the text is not exactly one such key, or if the key is private, too
+    /// short, or not usable with the algorithm.
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, ConfigError> {
         Ok(Self::build(None, Some(algorithm), &read_pem(pem)?)?)
     }
 
-    /// A public key in DER: SPKI, PKCS #1 or a certificate.
+    /// Reads a public key in DER: SPKI, PKCS #1 or a certificate.
     ///
     /// # Errors
     ///
@@ -34,11 +34,10 @@ impl Key {
     }
 }
 
-/// The one key in a PEM text.
 fn read_pem(text: &[u8]) -> Result<Material, KeyError> {
     if text.windows(2).any(|pair| pair == b"\\n") {
         return Err(KeyError::Format {
-            expected: "PEM text: it has the two characters `\\n` in the place of line ends",
+            expected: "PEM text: it has the two characters `\\n` instead of line ends",
         });
     }
     let blocks = pem::parse_many(text).map_err(|_| KeyError::Format {
@@ -48,7 +47,7 @@ fn read_pem(text: &[u8]) -> Result<Material, KeyError> {
         [block] => block,
         [] if text.windows(BEGIN.len()).any(|start| start == BEGIN) => {
             return Err(KeyError::Format {
-                expected: "PEM text: its block is broken, or has no end",
+                expected: "PEM text: its block is broken, or its end is missing",
             });
         }
         [] => {
@@ -74,7 +73,7 @@ fn read_pem(text: &[u8]) -> Result<Material, KeyError> {
     }
 }
 
-/// The one key in a DER text, whichever of the three forms it has.
+/// Tries the three forms in turn.
 fn read_der(der: &[u8]) -> Result<Material, KeyError> {
     match spki(der) {
         Err(KeyError::Format { .. }) => {}
@@ -97,10 +96,10 @@ fn spki(der: &[u8]) -> Result<Material, KeyError> {
         expected: "DER of an SPKI public key",
     })?;
     let curve = info.algorithm.parameters_oid().ok();
-    let octets = info.subject_public_key.as_bytes().ok_or(KeyError::Format {
+    let bytes = info.subject_public_key.as_bytes().ok_or(KeyError::Format {
         expected: "a public key of whole bytes",
     })?;
-    subject_public_key(info.algorithm.oid, curve, octets)
+    subject_public_key(info.algorithm.oid, curve, bytes)
 }
 
 fn certificate(der: &[u8]) -> Result<Material, KeyError> {
@@ -113,23 +112,23 @@ fn certificate(der: &[u8]) -> Result<Material, KeyError> {
         .parameters
         .as_ref()
         .and_then(|parameters| parameters.decode_as().ok());
-    let octets = info.subject_public_key.as_bytes().ok_or(KeyError::Format {
+    let bytes = info.subject_public_key.as_bytes().ok_or(KeyError::Format {
         expected: "a public key of whole bytes",
     })?;
-    subject_public_key(info.algorithm.oid, curve, octets)
+    subject_public_key(info.algorithm.oid, curve, bytes)
 }
 
 fn subject_public_key(
     algorithm: ObjectIdentifier,
     curve: Option<ObjectIdentifier>,
-    octets: &[u8],
+    bytes: &[u8],
 ) -> Result<Material, KeyError> {
     match (algorithm, curve) {
-        (RSA_ENCRYPTION, _) => pkcs1(octets),
-        (EC_PUBLIC_KEY, Some(P256)) => point(Curve::P256, octets),
-        (EC_PUBLIC_KEY, Some(P384)) => point(Curve::P384, octets),
-        (EC_PUBLIC_KEY, Some(P521)) => point(Curve::P521, octets),
-        (ED25519, _) => Material::ed25519(octets),
+        (RSA_ENCRYPTION, _) => pkcs1(bytes),
+        (EC_PUBLIC_KEY, Some(P256)) => point(Curve::P256, bytes),
+        (EC_PUBLIC_KEY, Some(P384)) => point(Curve::P384, bytes),
+        (EC_PUBLIC_KEY, Some(P521)) => point(Curve::P521, bytes),
+        (ED25519, _) => Material::ed25519(bytes),
         (EC_PUBLIC_KEY, Some(curve)) => Err(KeyError::Unsupported {
             input: format!("curve {curve}"),
         }),
@@ -139,8 +138,8 @@ fn subject_public_key(
     }
 }
 
-fn point(curve: Curve, octets: &[u8]) -> Result<Material, KeyError> {
-    let coordinates = octets.strip_prefix(&[4]).ok_or(KeyError::Format {
+fn point(curve: Curve, bytes: &[u8]) -> Result<Material, KeyError> {
+    let coordinates = bytes.strip_prefix(&[4]).ok_or(KeyError::Format {
         expected: "an uncompressed point",
     })?;
     let (x, y) = coordinates

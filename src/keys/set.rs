@@ -1,4 +1,4 @@
-//! Immutable sets of keys.
+//! [`KeySet`], an immutable set of keys.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,9 +12,9 @@ use crate::keys::jwk;
 use crate::keys::key::{Key, KeyId};
 use crate::telemetry;
 
-/// Keys of one issuer: at least one usable key, found by id.
+/// The keys of one issuer. A set has at least one usable key.
 ///
-/// A set is never edited. [`KeyStore`](crate::KeyStore) swaps one for another while requests run.
+/// A set is immutable. A [`KeyStore`](crate::KeyStore) replaces one set by another while requests run.
 ///
 /// # Example: one odd key does not take the set down
 ///
@@ -37,14 +37,14 @@ struct Inner {
     entries: Vec<Entry>,
     by_id: HashMap<KeyId, Vec<usize>>,
     skipped: Vec<SkippedKey>,
-    /// Keys that were skipped beyond those that are listed.
+    /// The number of skipped keys that are not in `skipped`.
     unlisted: usize,
 }
 
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) key: Key,
-    /// When it stops to verify.
+    /// The time from which the key no longer verifies tokens.
     retires: Option<NumericDate>,
 }
 
@@ -53,7 +53,6 @@ impl Entry {
         Self { key, retires: None }
     }
 
-    /// When it stops to verify, if it does.
     pub(super) fn retires(&self) -> Option<NumericDate> {
         self.retires
     }
@@ -66,16 +65,16 @@ impl Entry {
         self.retires.is_none_or(|at| now < at)
     }
 
-    /// Ends it then; an earlier end stays.
+    /// Sets the end of the key. An earlier end stays.
     pub(super) fn end_at(&mut self, at: NumericDate) {
         self.retires = Some(self.retires.filter(|earlier| *earlier < at).unwrap_or(at));
     }
 }
 
-/// The keys that a token may have been signed with.
+/// The keys with which a token may have been signed.
 pub(crate) struct Candidates<'s> {
     entries: &'s [Entry],
-    /// Where they stand; `None` if all are.
+    /// Their positions. `None` means all entries.
     positions: Option<&'s [usize]>,
     now: NumericDate,
 }
@@ -84,7 +83,7 @@ pub(crate) struct Candidates<'s> {
 #[derive(Clone, Copy)]
 pub(crate) struct Candidate<'s> {
     pub(crate) key: &'s Key,
-    /// Whether it will stop to verify though the set stays the same.
+    /// Whether the key has an end, at which it stops to verify although the set stays the same.
     pub(crate) is_retiring: bool,
 }
 
@@ -110,7 +109,7 @@ impl<'s> Candidates<'s> {
     }
 }
 
-/// A key of a set that cannot be used, and why.
+/// A key of a set that was skipped because it is not usable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SkippedKey {
     position: usize,
@@ -120,19 +119,19 @@ pub struct SkippedKey {
 }
 
 impl SkippedKey {
-    /// Its place among the keys of the set, from 0.
+    /// The position in the set, from 0.
     #[must_use]
     pub fn position(&self) -> usize {
         self.position
     }
 
-    /// Its id, if it has one.
+    /// The id of the key, if it has one.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// Why it cannot be used.
+    /// Why the key is not usable.
     #[must_use]
     pub fn reason(&self) -> &KeyError {
         &self.reason
@@ -162,44 +161,44 @@ impl fmt::Display for SkippedKey {
 }
 
 impl KeySet {
-    /// A set of these keys.
+    /// Creates a set of these keys.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySet`] if there is none.
+    /// [`ConfigError::KeySet`] if there is no key.
     pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, ConfigError> {
         let entries = keys.into_iter().map(Entry::of).collect();
         Self::of(entries, Vec::new()).filled()
     }
 
-    /// The public keys of a JSON Web Key Set ([RFC 7517, section 5]), as issuers publish it.
+    /// Reads the public keys of a JSON Web Key Set ([RFC 7517, section 5]), as issuers publish it.
     ///
-    /// Keys that cannot be used are skipped, among them symmetric and private ones, which have no
-    /// place in a set that others can read; [`skipped`](Self::skipped) says why. For a secret in a
-    /// JWK of your own there is [`Key::from_jwk`].
+    /// Keys that are not usable are skipped; [`skipped`](Self::skipped) has the reasons. Symmetric and
+    /// private keys are skipped too, because others can read a key set. For a secret in a JWK of your
+    /// own use [`Key::from_jwk`].
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySet`] if the text is not a key set, has duplicate members, or no usable
-    /// key; the last with the reasons for the first keys.
+    /// [`ConfigError::KeySet`] if the text is not a key set, has duplicate members, or has no usable
+    /// key.
     ///
     /// [RFC 7517, section 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
     pub fn from_jwks(jwks: &[u8]) -> Result<Self, ConfigError> {
         Self::from_jwks_for(jwks, &[])
     }
 
-    /// As [`from_jwks`](Self::from_jwks), with keys whose `use` is one of `uses`.
+    /// Same as [`from_jwks`](Self::from_jwks). Also accepts keys whose `use` is one of `uses`.
     pub(super) fn from_jwks_for(jwks: &[u8], uses: &[String]) -> Result<Self, ConfigError> {
         let set = Self::parse(jwks, jwk::Mixed::Allowed, usize::MAX, uses)?;
         set.report_skipped();
         Ok(set)
     }
 
-    /// As [`from_jwks`](Self::from_jwks), for a set that an issuer's metadata name: where there
-    /// are keys for encryption, each key has to say what it is for (RFC 8414, section 2).
+    /// Same as [`from_jwks`](Self::from_jwks), for the set of an issuer. If the set has keys for
+    /// encryption, each key must have a `use` (RFC 8414, section 2).
     ///
-    /// Takes the first `max_keys` usable keys. Which ones are skipped is for the caller to tell, as
-    /// the same set comes again and again.
+    /// Takes the first `max_keys` usable keys. The caller reports the skipped keys, because the same
+    /// set is loaded repeatedly.
     #[cfg(feature = "remote")]
     pub(crate) fn from_published(
         jwks: &[u8],
@@ -220,7 +219,7 @@ impl KeySet {
             let entry = if entries.len() < max_keys {
                 listed.read(uses)
             } else {
-                // Not looked at any more: what fits is there.
+                // The set is full, so this key is not parsed.
                 jwk::Entry {
                     id: listed.id(),
                     key: Err(KeyError::Excess { maximum: max_keys }),
@@ -239,13 +238,13 @@ impl KeySet {
         Self::with_skipped(entries, skipped, unlisted).filled()
     }
 
-    /// The keys, in the order in which they came.
+    /// The keys, in the order of the set.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.0.entries.iter().map(|entry| &entry.key)
     }
 
-    /// The keys that were left out when the set was read, each with its reason. At most the first
-    /// 64 of them: a set of thousands of broken keys must not fill the memory or the log.
+    /// The keys that were skipped when the set was read, with the reasons. Only the first 64 are
+    /// listed, so that a set of thousands of broken keys does not fill the memory or the log.
     #[must_use]
     pub fn skipped(&self) -> &[SkippedKey] {
         &self.0.skipped
@@ -255,13 +254,13 @@ impl KeySet {
         &self.0.entries
     }
 
-    /// How many keys were left out when the set was read.
+    /// The number of keys that were skipped when the set was read.
     #[must_use]
     pub fn skipped_count(&self) -> usize {
         self.0.skipped.len().saturating_add(self.0.unlisted)
     }
 
-    /// Writes an event for the keys that something is wrong with.
+    /// Writes events for the skipped keys that are defects.
     pub(super) fn report_skipped(&self) {
         let defects = self.0.skipped.iter().filter(|key| key.is_defect());
         telemetry::keys_skipped(defects, self.0.unlisted);
@@ -271,7 +270,7 @@ impl KeySet {
         Self::with_skipped(entries, skipped, 0)
     }
 
-    /// A set of other keys that came with the same skipped ones.
+    /// A set of these keys, with the same skipped keys.
     pub(super) fn with_entries(&self, entries: Vec<Entry>) -> Self {
         Self::with_skipped(entries, self.0.skipped.clone(), self.0.unlisted)
     }
@@ -311,12 +310,12 @@ impl KeySet {
         })
     }
 
-    /// A set without keys, which no loader gives: the result of removing the last one.
+    /// A set without keys. No loader creates it; it remains when the last key is removed.
     pub(super) fn empty() -> Self {
         Self::of(Vec::new(), Vec::new())
     }
 
-    /// The keys for a token: those with its id, or all where it names none.
+    /// The keys for a token: those with this id, or all keys for a token without an id.
     pub(crate) fn candidates(&self, id: Option<&str>, now: NumericDate) -> Candidates<'_> {
         let positions = id.map(|id| {
             let positions = self.0.by_id.get(id);
@@ -329,7 +328,7 @@ impl KeySet {
         }
     }
 
-    /// Whether a key without an id of its own is there, for the hint to an operator.
+    /// Whether a key was given no id. For a hint to the operator.
     pub(crate) fn has_unnamed_keys(&self) -> bool {
         self.keys().any(|key| !key.is_named())
     }
@@ -347,7 +346,7 @@ impl KeySet {
             && identity(self) == identity(other)
     }
 
-    /// This set without the keys whose time is over; `None` if none is left.
+    /// This set without the keys that have ended. `None` if no key is left.
     pub(super) fn live(&self, now: NumericDate) -> Option<Self> {
         if self.0.entries.iter().all(|entry| entry.is_live(now)) {
             return (!self.0.entries.is_empty()).then(|| self.clone());
@@ -357,7 +356,7 @@ impl KeySet {
         (!live.is_empty()).then(|| self.with_entries(live))
     }
 
-    /// The key of this id that was left out.
+    /// The skipped key with this id.
     pub(crate) fn skipped_key(&self, id: &str) -> Option<&SkippedKey> {
         let mut skipped = self.0.skipped.iter();
         skipped.find(|key| key.id() == Some(id))
@@ -368,9 +367,9 @@ fn as_text<S: Serializer>(reason: &KeyError, serializer: S) -> Result<S::Ok, S::
     serializer.collect_str(reason)
 }
 
-/// Skipped keys that are listed.
+/// The maximum number of skipped keys that are listed.
 const LISTED_MAX: usize = 64;
-/// Skipped keys whose reasons are told in one error.
+/// The maximum number of skipped keys in an error.
 const REASONS_MAX: usize = 8;
 
 impl From<Key> for KeySet {

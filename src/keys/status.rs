@@ -1,4 +1,4 @@
-//! How the keys of a store are doing, for an operator, and what has changed, for a hook.
+//! [`KeyStatus`]: the state of the keys of a store, for an operator.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,8 +11,9 @@ use crate::keys::generation::Snapshot;
 use crate::keys::key::KeyId;
 use crate::keys::set::{KeySet, SkippedKey};
 
-/// How the keys of one [`KeyStore`](crate::KeyStore) are doing. Prints as a few lines, and
-/// serializes for an admin page: the fields by their names, times in seconds since 1970.
+/// The state of the keys of one [`KeyStore`](crate::KeyStore).
+///
+/// [`Display`](fmt::Display) prints a few lines for an operator. Serialized times are seconds since 1970.
 ///
 /// ```
 /// use tower_jwt_auth::KeyStore;
@@ -27,87 +28,87 @@ pub struct KeyStatus {
     /// The time of this status.
     #[serde(serialize_with = "seconds")]
     pub at: SystemTime,
-    /// Where the keys come from: an issuer, a URL, a file; `None` for the application itself.
+    /// The source of the keys: an issuer, a URL or a file. `None` if the application sets the keys.
     pub source: Option<String>,
-    /// Whether the keys are as good as they should be.
+    /// Whether the keys are up to date.
     pub freshness: Freshness,
-    /// Until when they are fresh, or since when they are not; `None` where that has no meaning or
-    /// no load has succeeded yet.
+    /// The time until which the keys are fresh, or since which they are stale. `None` if there is no
+    /// source, or if no load has succeeded yet.
     #[serde(serialize_with = "seconds_if_any")]
     pub fresh_until: Option<SystemTime>,
-    /// How often they have changed.
+    /// The number of changes of the keys.
     pub generation: u64,
     /// The ids of the keys that verify now.
     pub keys: Vec<KeyId>,
-    /// Those of them that will stop to verify, each with its end.
+    /// The keys among them that have an end, at which they stop to verify.
     pub retiring: Vec<RetiringKey>,
-    /// Keys that were removed, or whose time is over. Tokens of theirs are rejected, whatever their
-    /// source says.
+    /// The keys that were removed, or retired and have ended. Their tokens are rejected, even if the
+    /// source still publishes the keys.
     pub dead: Vec<DeadKey>,
-    /// The keys that were left out, with reasons.
+    /// The keys of the set that were skipped, with the reasons.
     pub skipped: Vec<SkippedKey>,
-    /// Why the newest load failed, if it did, and since when loading fails.
+    /// Why the last load failed, and since when loads have failed. `None` if the last load succeeded.
     pub failing: Option<LoadFailure>,
-    /// When keys will be loaded again, if they come from elsewhere.
+    /// The time of the next load, if there is a source.
     #[serde(serialize_with = "seconds_if_any")]
     pub next_refresh: Option<SystemTime>,
-    /// How often keys were loaded.
+    /// The number of successful loads.
     pub loads: u64,
 }
 
-/// A key that verifies until its end.
+/// A key that verifies tokens until its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RetiringKey {
-    /// The id.
+    /// The id of the key.
     pub id: KeyId,
-    /// From when on it no longer verifies.
+    /// The time from which the key no longer verifies tokens.
     #[serde(serialize_with = "seconds")]
     pub until: SystemTime,
 }
 
-/// A key that the application [removed](crate::KeyStore::remove), or
-/// [retired](crate::KeyStore::retire) some time ago.
+/// A key that the application [removed](crate::KeyStore::remove), or that
+/// [retired](crate::KeyStore::retire) and has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DeadKey {
-    /// The id that it had.
+    /// The id that the key had.
     pub id: KeyId,
-    /// Its [thumbprint](crate::Key::thumbprint), by which it is known under every id.
+    /// The [thumbprint](crate::Key::thumbprint) of the key.
     pub thumbprint: String,
-    /// Since when it is dead.
+    /// The time since which the key is dead.
     #[serde(serialize_with = "seconds")]
     pub since: SystemTime,
     /// [`Remove`](ChangeCause::Remove) or [`Retire`](ChangeCause::Retire).
     pub cause: ChangeCause,
-    /// Whether the source of the keys still has it.
+    /// Whether the source still publishes the key.
     pub is_published: bool,
 }
 
-/// Whether keys are as good as they should be.
+/// Whether the keys are up to date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Freshness {
-    /// They were loaded within their lifetime.
+    /// The keys were loaded, and their lifetime has not passed.
     Fresh,
-    /// There are none: every token is answered with 503, or with 401 if the application has removed
-    /// them.
+    /// There are no keys. Every token is answered with 503, or with 401 if the application has removed
+    /// the keys.
     Missing,
-    /// They are older than they should be, because loading them fails.
+    /// The lifetime of the keys has passed, because they could not be loaded again.
     Stale,
-    /// They come from the application alone.
+    /// The application sets the keys. There is no source.
     Static,
 }
 
-/// A source of keys that fails.
+/// Why keys cannot be loaded.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct LoadFailure {
-    /// Since when.
+    /// The time of the first of the loads that failed in a row.
     #[serde(serialize_with = "seconds")]
     pub since: SystemTime,
-    /// Why, at the last try.
+    /// The reason of the last failure.
     pub reason: String,
 }
 
@@ -152,7 +153,7 @@ impl KeyStatus {
         }
     }
 
-    /// How far a moment lies ahead of this status, or behind it.
+    /// The time between this status and another time, before or after it.
     fn distance(&self, moment: SystemTime) -> Duration {
         let ahead = moment.duration_since(self.at);
         ahead.unwrap_or_else(|error| error.duration())
@@ -217,7 +218,6 @@ impl fmt::Display for KeyStatus {
     }
 }
 
-/// Seconds since 1970, as in the claims of a token.
 fn seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     serializer.serialize_u64(since.as_secs())

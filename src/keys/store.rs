@@ -1,4 +1,4 @@
-//! The store: one set at a time, swapped while requests run.
+//! [`KeyStore`]: one set of keys at a time, which can be replaced while requests run.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,11 +20,11 @@ use crate::keys::set::KeySet;
 use crate::keys::status::KeyStatus;
 use crate::telemetry;
 
-/// The keys of one issuer, changed while requests run.
+/// The keys of one issuer. They can be changed while requests run.
 ///
-/// A cheap clone around one atomic pointer to an immutable [`KeySet`]: keep a clone when you give
-/// the store to [`JwtAuth`](crate::JwtAuth), and rotate through it. A request reads the set once
-/// and never waits for a writer. Every change is a new [`generation`](Self::generation).
+/// A clone is cheap, and all clones share the keys. Keep a clone when you pass the store to
+/// [`JwtAuth`](crate::JwtAuth), and rotate keys through it. A request reads the [`KeySet`] once and never
+/// waits for a change. Every change creates a new [`generation`](Self::generation).
 ///
 /// # Example: rotate a secret without a restart
 ///
@@ -45,13 +45,13 @@ use crate::telemetry;
 #[derive(Clone)]
 pub struct KeyStore {
     pub(super) shared: Arc<Shared>,
-    /// Where this handle reads the time for [`retire`](Self::retire) from.
+    /// The clock of this handle, for [`retire`](Self::retire) and the status.
     clock: Arc<dyn Clock>,
 }
 
 pub(super) struct Shared {
     pub(super) current: ArcSwap<Snapshot>,
-    /// The generation of `current`, or a later one that is about to come.
+    /// The generation of `current`, or the next one while a change is made.
     generation: AtomicU64,
     hooks: ArcSwap<Vec<Hook>>,
     /// `None` if the keys come from the application alone.
@@ -61,7 +61,7 @@ pub(super) struct Shared {
 type Hook = Arc<dyn Fn(&KeyChange) + Send + Sync>;
 
 impl KeyStore {
-    /// A store with the public keys of a JSON Web Key Set.
+    /// Creates a store with the public keys of a JSON Web Key Set.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl KeyStore {
         KeySet::from_jwks(jwks).map(Self::from)
     }
 
-    /// A store with one public key in PEM.
+    /// Creates a store with one public key in PEM.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl KeyStore {
         Key::from_pem(algorithm, pem).map(Self::from)
     }
 
-    /// A store with one shared secret.
+    /// Creates a store with one shared secret.
     ///
     /// # Errors
     ///
@@ -89,14 +89,15 @@ impl KeyStore {
         Key::from_secret(algorithm, secret).map(Self::from)
     }
 
-    /// A store whose keys come later: until the first [`replace`](Self::replace) or
-    /// [`rotate`](Self::rotate) every token is answered with 503, which is nobody's fault but ours.
+    /// Creates a store without keys. Every token is answered with 503 until the first
+    /// [`replace`](Self::replace) or [`rotate`](Self::rotate).
     #[must_use]
     pub fn pending() -> Self {
         Self::of(None)
     }
 
-    /// A handle of the same store that reads the time for [`retire`](Self::retire) from `clock`.
+    /// Returns a handle of the same store that uses this clock for [`retire`](Self::retire) and
+    /// [`status`](Self::status). Default: the clock of the operating system.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -107,7 +108,7 @@ impl KeyStore {
         Self::first(Contents::given(set), None, Arc::new(SystemClock))
     }
 
-    /// A store in its first generation.
+    /// A store in generation 0.
     pub(super) fn first(
         contents: Contents,
         source: Option<Box<dyn KeySource>>,
@@ -127,26 +128,27 @@ impl KeyStore {
         Self { shared, clock }
     }
 
-    /// Swaps the whole set: keys that are not in the new one are dead at once.
+    /// Replaces the whole set, and returns the new generation. Tokens of keys that are not in the new
+    /// set are rejected from the next request on.
     ///
-    /// Gives the new generation. A set cannot be empty or broken, so neither can the store become
-    /// so; see [`replace_jwks`](Self::replace_jwks) for text. Each key of the set counts, also one
-    /// that was removed or retired before. Where the keys are loaded from elsewhere, the set counts
-    /// until the source has another one than it had, however long an outage of the source lasts.
+    /// Every key of the set verifies tokens, including a key that was removed or retired before. If
+    /// the keys are loaded from a source, the set is used until the source has a different set than
+    /// before, even during an outage of the source. For the text of a key set use
+    /// [`replace_jwks`](Self::replace_jwks).
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn replace(&self, set: KeySet) -> u64 {
         self.change_all(ChangeCause::Replace, |contents, _| contents.replace(&set))
             .generation
     }
 
-    /// Swaps the set for that of a key set text, if it is a good one.
+    /// Replaces the whole set by the key set in this text, and returns the new generation.
     ///
-    /// The text is what an issuer publishes: a key in it that was [removed](Self::remove) or
+    /// The text comes from an issuer, so a key in it that was [removed](Self::remove) or
     /// [retired](Self::retire) before stays dead.
     ///
     /// # Errors
     ///
-    /// As [`KeySet::from_jwks`]; also if all its keys are dead. The set that was there stays.
+    /// As [`KeySet::from_jwks`]; also if all keys of the text are dead. On an error the old set stays.
     pub fn replace_jwks(&self, jwks: &[u8]) -> Result<u64, ConfigError> {
         let replaced = KeySet::from_jwks(jwks).and_then(|set| {
             let change = self.change(ChangeCause::Replace, |contents, now| {
@@ -161,11 +163,11 @@ impl KeyStore {
         replaced.inspect_err(telemetry::keys_rejected)
     }
 
-    /// Adds a key beside those that are there: tokens of either verify. Gives the id of the key.
+    /// Adds a key, and returns its id. The other keys still verify tokens.
     ///
-    /// It stays until the application takes it away, also where the other keys are loaded from
-    /// elsewhere again and again. A key that was [removed](Self::remove) or
-    /// [retired](Self::retire) before counts again.
+    /// The key stays until the application removes it, even if the other keys are loaded from a
+    /// source. A key that was [removed](Self::remove) or [retired](Self::retire) before verifies tokens
+    /// again.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn rotate(&self, next: Key) -> KeyId {
         self.change_all(ChangeCause::Rotate, |contents, now| {
@@ -174,14 +176,15 @@ impl KeyStore {
         next.id().clone()
     }
 
-    /// Lets the keys with this id verify for `after` more, then never again.
+    /// Retires the keys with this id: they verify tokens for the time `after`, and then no longer.
+    /// Returns `false` if there is no such key.
     ///
-    /// `false` if there is none. Where [`rotate`](Self::rotate) has put a new key beside others with
-    /// the same id, only the others retire. A thumbprint in place of the id names exactly one key.
-    /// A key retires under all of its ids. An earlier end wins over a later one.
+    /// If [`rotate`](Self::rotate) has added a key with the same id as others, the newest key stays and
+    /// the others retire. The thumbprint of a key can be used in place of its id. A key retires under
+    /// all of its ids. If a key already has an earlier end, that end stays.
     ///
-    /// The end is kept to by every request's own reading of the clock; no task waits for it. From
-    /// then on the key is dead, as a [removed](Self::remove) one is.
+    /// Each request compares the end with the clock, so no task is needed. After its end the key is
+    /// dead, like a [removed](Self::remove) key.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn retire(&self, id: &str, after: Duration) -> bool {
         let change = self.change(ChangeCause::Retire, |contents, now| {
@@ -190,19 +193,21 @@ impl KeyStore {
         change.is_some()
     }
 
-    /// Removes the keys with this id: tokens of theirs are rejected from the next request on.
+    /// Removes the keys with this id. Their tokens are rejected from the next request on. Returns
+    /// `false` if there was no such key.
     ///
-    /// `false` if there was none. Removing the last key leaves a store that rejects every token. A
-    /// thumbprint in place of the id names exactly one key.
+    /// The thumbprint of a key can be used in place of its id. After the last key is removed, the
+    /// store rejects every token.
     ///
-    /// A removed key is dead by its [thumbprint](Key::thumbprint), under all of its ids and under
-    /// whatever id a source may still publish it, until [`rotate`](Self::rotate),
-    /// [`replace`](Self::replace) or [`reinstate`](Self::reinstate) says otherwise. Tokens that it
-    /// signed are rejected with 401, and cause no load, if they name it or name no key. The id is
-    /// free: a token that names it and has another signature may be of a new key, which is looked
-    /// for as one with an unknown id is. [`status`](Self::status) lists dead keys. They are
-    /// remembered while the store lives, up to 1 024 of them, and not beyond a restart of the
-    /// process.
+    /// A removed key is dead by its [thumbprint](Key::thumbprint), under every id, even if a source
+    /// still publishes it. It stays dead until [`rotate`](Self::rotate), [`replace`](Self::replace) or
+    /// [`reinstate`](Self::reinstate) makes it valid again. Tokens that it signed are rejected with 401
+    /// and cause no load, if they name the key or name no key. The id can be used by another key: a
+    /// token that names the id and was not signed with the removed key is handled like a token with an
+    /// unknown key id.
+    ///
+    /// [`status`](Self::status) lists the dead keys. The store remembers up to 1 024 of them, and
+    /// forgets them when the process ends.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn remove(&self, id: &str) -> bool {
         let change = self.change(ChangeCause::Remove, |contents, now| {
@@ -211,42 +216,41 @@ impl KeyStore {
         change.is_some()
     }
 
-    /// Takes [`remove`](Self::remove) and [`retire`](Self::retire) back for the keys with this id or
-    /// thumbprint: where their source still publishes them, they verify again at once.
+    /// Undoes [`remove`](Self::remove) and [`retire`](Self::retire) for the keys with this id or
+    /// thumbprint. If the source still publishes the keys, they verify tokens again at once. Returns
+    /// `false` if no such key was removed or retired.
     ///
-    /// `false` if no such key was removed or retired. Where the keys come from the application
-    /// alone, use [`rotate`](Self::rotate): the store does not keep what was removed from it.
+    /// If the keys do not come from a source, use [`rotate`](Self::rotate) instead, because the store
+    /// no longer has the removed key.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn reinstate(&self, id: &str) -> bool {
         let change = self.change(ChangeCause::Reinstate, |contents, _| contents.reinstate(id));
         change.is_some()
     }
 
-    /// The set as it is now; `None` if there is no key that verifies.
+    /// The current set. `None` if no key verifies tokens now.
     #[must_use]
     pub fn snapshot(&self) -> Option<KeySet> {
         self.load().live(NumericDate::now(&self.clock))
     }
 
-    /// How often the set has changed.
+    /// The number of changes of the keys.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.load().generation
     }
 
-    /// Whether there are keys to verify with now: the answer for a readiness probe.
+    /// Whether there is a key that verifies tokens now. For a readiness probe.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.snapshot().is_some()
     }
 
-    /// Calls `hook` after every change of the keys, as long as the store lives: to log it, to warm
-    /// or clear what depends on the keys, to tell other instances.
+    /// Calls `hook` after every change of the keys, for example to clear a cache that depends on them.
     ///
-    /// It runs where the change was made and should come back soon; the new keys are in use by
-    /// then. Changes at the same time may be told at the same time;
-    /// [`generation`](KeyChange::generation) is their order. If it panics, that is an event, and
-    /// nothing else suffers.
+    /// The hook runs on the thread that made the change, and should return soon. The new keys are
+    /// already in use. The hook may be called for several changes at the same time; their order is
+    /// that of [`generation`](KeyChange::generation). A panic of the hook is caught and logged.
     pub fn on_change(&self, hook: impl Fn(&KeyChange) + Send + Sync + 'static) {
         let hook: Hook = Arc::new(hook);
         self.shared.hooks.rcu(|hooks| {
@@ -256,18 +260,17 @@ impl KeyStore {
         });
     }
 
-    /// Loads the keys again now, for a signal handler or an operator.
+    /// Loads the keys again now, for example in a signal handler.
     ///
-    /// Comes back when that is done or has failed; [`status`](Self::status) tells which. A store
-    /// whose keys come from the application alone stays as it is, and so does one whose loading has
-    /// ended with its runtime.
+    /// Returns when the load has succeeded or failed; [`status`](Self::status) says which. Does
+    /// nothing if the store has no source, or if the runtime in which the keys are loaded has ended.
     pub async fn reload(&self) {
         if let Some(source) = &self.shared.source {
             source.reload().await;
         }
     }
 
-    /// How the keys are doing.
+    /// The state of the keys, for an operator.
     #[must_use]
     pub fn status(&self) -> KeyStatus {
         let status = KeyStatus::of(&self.load(), self.clock.now());
@@ -277,33 +280,33 @@ impl KeyStore {
         }
     }
 
-    /// Loads the keys again that have no key with this id, or without an id none that verifies a
-    /// token, if the store has somewhere to load them from and the allowance is not used up.
+    /// Asks the source for the key with this id, which the store does not have. Without an id: for a
+    /// key that verifies a token whose signature no key verifies.
     pub(crate) fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> Prospect {
         let source = self.shared.source.as_ref();
         source.map_or(Prospect::Answered, |source| source.look_up(id, deadline))
     }
 
-    /// The load that brings keys to a store that has none, unless it is known to fail.
+    /// The first load of a store that has no keys yet. `None` if no load is expected to succeed.
     pub(crate) fn first_load(&self, deadline: Option<Deadline>) -> Option<LookUp> {
         self.shared.source.as_ref()?.first_load(deadline)
     }
 
-    /// For how long the keys may still be used if no load succeeds; `None` where that has no end.
+    /// How long the keys may still be used if no load succeeds. `None` means without a limit.
     pub(crate) fn rest(&self) -> Option<Duration> {
         let end = self.load().contents.fetched_end();
         self.shared.source.as_ref()?.rest(end)
     }
 
-    /// Whether there may be newer keys, which cannot be had.
+    /// Whether the source may have newer keys that could not be loaded.
     pub(crate) fn is_behind(&self) -> bool {
         let mut source = self.shared.source.iter();
         source.any(|source| source.is_behind())
     }
 
-    /// The one read of a request. Not to be held across an `.await`.
+    /// Reads the current keys. Do not hold the result across an `.await`.
     ///
-    /// Keys that are too old are given up here, so that this needs no task that does it in time.
+    /// Keys that are too old are given up here, so this does not depend on a task.
     pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
         let current = self.shared.current.load();
         let Some(source) = &self.shared.source else {
@@ -318,7 +321,7 @@ impl KeyStore {
         }
         drop(current);
         self.change(ChangeCause::Expire, |contents, _| {
-            // Asked once more: a load may have been quicker.
+            // Check again, because a load may have replaced the keys in the meantime.
             let is_over = is_over(contents);
             if is_over {
                 contents.give_up();
@@ -328,13 +331,13 @@ impl KeyStore {
         self.shared.current.load()
     }
 
-    /// Whether the set is still that of this generation. Costs less than [`load`](Self::load), and
-    /// says no at times while the set is being changed.
+    /// Whether the set is still that of this generation. Cheaper than [`load`](Self::load). May return
+    /// `false` too early while a change is made.
     pub(crate) fn is_still(&self, generation: u64) -> bool {
         self.shared.generation.load(Ordering::Acquire) == generation
     }
 
-    /// Changes the contents, whatever comes of it.
+    /// Changes the contents. This is always a new generation.
     pub(super) fn change_all(
         &self,
         cause: ChangeCause,
@@ -348,7 +351,7 @@ impl KeyStore {
         self.changed(&before, &next, cause)
     }
 
-    /// Changes the contents if `change` says so; else everything stays as it was.
+    /// Changes the contents if `change` returns `true`.
     pub(super) fn change(
         &self,
         cause: ChangeCause,
@@ -359,7 +362,7 @@ impl KeyStore {
         (!Arc::ptr_eq(&before, &next)).then(|| self.changed(&before, &next, cause))
     }
 
-    /// Swaps the contents for what `change` makes of them; asks again if another writer was faster.
+    /// Replaces the contents. Calls `change` again if another thread changed them at the same time.
     fn swap(
         &self,
         next: &mut Arc<Snapshot>,
@@ -373,8 +376,8 @@ impl KeyStore {
                 return Arc::clone(current);
             }
             let generation = current.generation.saturating_add(1);
-            // Before the set is there: who has seen it, or what came after, is not told that the
-            // old one still stands.
+            // This is stored before the set. A thread that has seen the new set must not be told
+            // that the old generation is still current.
             self.shared
                 .generation
                 .fetch_max(generation, Ordering::AcqRel);
@@ -383,7 +386,7 @@ impl KeyStore {
         })
     }
 
-    /// Tells of a change.
+    /// Reports a change to the log and to the hooks.
     fn changed(&self, before: &Snapshot, after: &Snapshot, cause: ChangeCause) -> KeyChange {
         let (old, new) = (before.set.as_ref(), after.set.as_ref());
         let change = KeyChange::between(old, new, after.generation, cause);

@@ -1,10 +1,10 @@
-//! Whether a secret was made by a random generator, as far as one can see (RFC 8725, section 3.5).
+//! Checks whether a secret looks as if a random generator had made it (RFC 8725, section 3.5).
 //!
-//! A text that a person thought up is shorter in a code for such texts than in one that gives every
-//! character the same length. Here is such a code: letters follow each other as in English, words
-//! begin at a separator or a capital, and what was there before, or is in a list of usual words and
-//! rows, is copied from there. A random text is shorter by `k` bits in *any* code once in `2^k` times
-//! at most, so the estimate needs no tuning against false alarms.
+//! The method is compression. This file has a code for texts that people make up: letters follow each
+//! other as in English, words begin at a separator or a capital letter, and a part that occurred before,
+//! or that is in a list of usual words and rows, is a copy. A chosen text is shorter in this code than in
+//! a code that gives every character the same length. A random text is shorter by `k` bits with a
+//! probability of at most `2^-k`, whatever the code is, so there is no tuning against false alarms.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -12,7 +12,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::config::KeyError;
 
-/// Refuses what is visibly no output of a random generator, or is known to everybody.
+/// Rejects secrets that do not look random, and well-known examples.
 pub(super) fn check(secret: &[u8]) -> Result<(), KeyError> {
     if is_text_of_a_key(secret) {
         return Err(KeyError::Weak {
@@ -21,7 +21,7 @@ pub(super) fn check(secret: &[u8]) -> Result<(), KeyError> {
     }
     if is_well_known(secret) {
         return Err(KeyError::Weak {
-            reason: "it is an example that everybody knows: make one with `openssl rand -base64 48`",
+            reason: "it is a well-known example: make one with `openssl rand -base64 48`",
         });
     }
     if has_few_bytes(secret) || has_period(secret) || is_chosen_text(secret) {
@@ -32,8 +32,8 @@ pub(super) fn check(secret: &[u8]) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// Whether a secret is a PEM or a JWK as text. A public key as a secret is half of the confusion of
-/// RSA with HMAC (RFC 8725, section 2.1): everybody has it, and could mint.
+/// Whether a secret is the text of a PEM or a JWK. If the text of a public key is used as a secret,
+/// everybody can sign tokens with it (RFC 8725, section 2.1).
 fn is_text_of_a_key(secret: &[u8]) -> bool {
     let contains = |text: &[u8]| secret.windows(text.len()).any(|window| window == text);
     contains(b"-----BEGIN ") || contains(b"\"kty\"")
@@ -48,8 +48,9 @@ fn is_well_known(secret: &[u8]) -> bool {
     })
 }
 
-/// 32 random bytes have 30 different ones. 32 random hexadecimal digits have 14, and 7 or fewer once
-/// in 2^24 times; 9 or fewer would be once in 9 000 times.
+/// Whether a secret has few different bytes. 32 random bytes have 30 different ones. 32 random
+/// hexadecimal digits have 14; they have 7 or fewer once in 2^24 times, and 9 or fewer once in 9 000
+/// times.
 fn has_few_bytes(secret: &[u8]) -> bool {
     let mut different = secret.to_vec();
     different.sort_unstable();
@@ -59,7 +60,7 @@ fn has_few_bytes(secret: &[u8]) -> bool {
     few
 }
 
-/// Whether it is one block repeated.
+/// Whether a secret is a repeated block.
 fn has_period(secret: &[u8]) -> bool {
     (1..=secret.len() / 2).any(|period| {
         let mut pairs = secret.iter().zip(secret.iter().skip(period));
@@ -67,7 +68,7 @@ fn has_period(secret: &[u8]) -> bool {
     })
 }
 
-/// Whether it is a text that a person thought up, be it encoded.
+/// Whether a secret is a text that a person made up, encoded or not.
 fn is_chosen_text(secret: &[u8]) -> bool {
     let is_chosen = |text: &[u8]| {
         if is_text_beyond_ascii(text) {
@@ -84,15 +85,15 @@ fn is_chosen_text(secret: &[u8]) -> bool {
     is_chosen(secret) || decoded.any(|text| text.len() >= DECODED_MIN && is_chosen(&text))
 }
 
-/// Whether it is a text in a script that has more than the letters of ASCII. So many random bytes
-/// are UTF-8 without control characters less than once in 2^27 times.
+/// Whether a secret is a text with characters beyond ASCII. The probability that random bytes of this
+/// length are UTF-8 without control characters is below 2^-27.
 fn is_text_beyond_ascii(text: &[u8]) -> bool {
     text.len() >= TEXT_MIN
         && !text.is_ascii()
         && std::str::from_utf8(text).is_ok_and(|text| !text.chars().any(char::is_control))
 }
 
-/// What a text may stand for: hexadecimal digits, and both forms of base64.
+/// Decodes a text as hexadecimal digits, base64 and base64url.
 fn decodings(text: &[u8]) -> [Option<Zeroizing<Vec<u8>>>; 3] {
     let unpadded = text.strip_suffix(b"=").unwrap_or(text);
     let unpadded = unpadded.strip_suffix(b"=").unwrap_or(unpadded);
@@ -125,8 +126,9 @@ pub(super) fn from_hex(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     Some(decoded)
 }
 
-/// Its length in tenths of a bit if its characters were drawn from the smallest usual alphabet that
-/// has them all; `None` if it is no printable text.
+/// The length of a text in tenths of a bit, in the code that gives every character of an alphabet the
+/// same length. The alphabet is the smallest usual one that has all characters. `None` if the text is not
+/// printable.
 fn random_length(text: &[u8]) -> Option<u32> {
     let is_printable = |c: &u8| matches!(c, b' '..=b'~');
     text.iter().all(is_printable).then_some(())?;
@@ -136,10 +138,10 @@ fn random_length(text: &[u8]) -> Option<u32> {
     u32::try_from(text.len()).ok()?.checked_mul(*bits)
 }
 
-/// Its length in tenths of a bit in the code for chosen texts.
+/// The length of a text in tenths of a bit, in the code for chosen texts.
 fn chosen_length(text: &[u8]) -> Option<u32> {
     let copied_from = copied_from(text);
-    // The shortest code for each beginning of the text.
+    // The shortest code for each prefix of the text.
     let mut shortest = vec![u32::MAX; text.len().saturating_add(1)];
     *shortest.first_mut()? = 0;
     let mut before = None;
@@ -161,7 +163,7 @@ fn chosen_length(text: &[u8]) -> Option<u32> {
     shortest.last().copied()
 }
 
-/// The usual words, and the text itself, in small letters.
+/// The source of copies: the usual words, and the text itself, in lower case.
 fn copied_from(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let length = USUAL.len().saturating_add(text.len());
     let mut source = Zeroizing::new(Vec::with_capacity(length));
@@ -170,7 +172,7 @@ fn copied_from(text: &[u8]) -> Zeroizing<Vec<u8>> {
     source
 }
 
-/// How much of `rest`, which begins at `at` in the text, stands before it already.
+/// The length of the longest prefix of `rest` that occurs before it. `rest` begins at `at` in the text.
 fn longest_copy(source: &[u8], at: usize, rest: &[u8]) -> usize {
     let before = source.get(..USUAL.len().saturating_add(at));
     let before = before.unwrap_or_default();
@@ -184,7 +186,7 @@ fn longest_copy(source: &[u8], at: usize, rest: &[u8]) -> usize {
     (0..before.len()).map(same).max().unwrap_or(0)
 }
 
-/// What it costs to say which letters of a copy are capitals: none, the first, all, or some.
+/// The cost of the capital letters of a copy: none, the first, all, or some.
 fn case(copy: &[u8]) -> u32 {
     let is_small = |part: &[u8]| !part.iter().any(u8::is_ascii_uppercase);
     let is_capital = !copy.iter().any(u8::is_ascii_lowercase);
@@ -195,7 +197,7 @@ fn case(copy: &[u8]) -> u32 {
     }
 }
 
-/// What a character costs behind another one. The shares behind these numbers add up to 1.
+/// The cost of a character after another one. The probabilities of these costs add up to at most 1.
 fn character(before: Option<u8>, next: u8) -> u32 {
     let Some(before) = before.filter(u8::is_ascii_alphabetic) else {
         return match next {
@@ -225,7 +227,7 @@ fn character(before: Option<u8>, next: u8) -> u32 {
     END_OF_WORD.saturating_add(cost)
 }
 
-/// What a letter costs behind another one of the same word.
+/// The cost of a letter after another letter of the same word.
 fn follower(before: u8, next: u8) -> u32 {
     let letter = before.to_ascii_lowercase().saturating_sub(b'a');
     let usual = FOLLOWERS.get(usize::from(letter)).copied();
@@ -235,7 +237,7 @@ fn follower(before: u8, next: u8) -> u32 {
     rank.map_or(RARE, |(_, cost)| cost)
 }
 
-/// Examples of documentation, tutorials and templates that look random.
+/// Examples from documentation, tutorials and templates that look random.
 const WELL_KNOWN: [&str; 13] = [
     "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
     "255d861b-5ea1-5996-9aa3-922530ec40b1",
@@ -252,7 +254,7 @@ const WELL_KNOWN: [&str; 13] = [
     "daf66e01593f61a15b857cf433aae03a005812b31234e149036bcc8dee755dbb",
 ];
 
-/// Rows of characters, and words that stand in secrets that people think up.
+/// Rows of characters, and words that occur in secrets that people make up.
 const USUAL: &str = "abcdefghijklmnopqrstuvwxyz01234567890123456789876543210\
     qwertyuiopasdfghjklzxcvbnmsecretpasswordsupertokenjwtkeychangethisisnotplaceholderdefault\
     exampleproductionsigningauthenticationapplicationdevelopmentpleaseinsecureverylongminimum\
@@ -260,7 +262,7 @@ const USUAL: &str = "abcdefghijklmnopqrstuvwxyz01234567890123456789876543210\
     thequickbrownfoxjumpsoverthelazydogloremipsumdolorsitametconsecteturcorrecthorsebattery\
     stapleiloveyoumasterpiece";
 
-/// The ten letters that stand most often behind `a`, `b`, and so on, in English.
+/// The ten letters that most often follow `a`, `b`, and so on, in English.
 const FOLLOWERS: [&str; 26] = [
     "ntlrscdimb",
     "eloauriysj",
@@ -289,24 +291,24 @@ const FOLLOWERS: [&str; 26] = [
     "sotepbmaiw",
     "eaiozyluwt",
 ];
-/// What they cost by their place, and what every other letter costs. All costs are in tenths of a
-/// bit, rounded up.
+/// The costs of these ten letters, by position, and the cost of every other letter. All costs are in
+/// tenths of a bit, rounded up.
 const RANKS: [u32; 10] = [20, 28, 32, 35, 38, 41, 44, 47, 49, 51];
 const RARE: u32 = 74;
-/// That no other letter of the word follows: once in 5 times.
+/// The cost of the end of a word: 1 time in 5.
 const END_OF_WORD: u32 = 24;
-/// That a character stands for itself: 3 times of 4.
+/// The cost of a character that is not copied: 3 times in 4.
 const CHARACTER: u32 = 5;
-/// That it does not, how long the copy is, and where it begins.
+/// The cost of a copy: that there is one, its length, and its start.
 const COPY: u32 = 20 + 50 + 94;
-/// Characters of a copy.
+/// The minimum and maximum length of a copy.
 const COPY_MIN: usize = 4;
 const COPY_MAX: usize = 35;
-/// Where a copy can begin: the cost above is for 2^9.4 places.
+// A copy can start in up to 2^9.4 places; the cost above includes this.
 const _: () = assert!(USUAL.len() + CHARACTERS_MAX <= 675);
 
 type Alphabet = (fn(u8) -> bool, u32);
-/// What random texts are made of, and the length of a character in tenths of a bit, rounded down.
+/// The alphabets of random texts, and the length of a character in tenths of a bit, rounded down.
 const ALPHABETS: [Alphabet; 11] = [
     (|c| c.is_ascii_digit(), 33),
     (|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'), 40),
@@ -324,15 +326,16 @@ const ALPHABETS: [Alphabet; 11] = [
     (|_| true, 65),
 ];
 
-/// Tenths of a bit by which a text has to be shorter than a random one: once in 2^24 times.
+/// The difference in tenths of a bit from which a text counts as chosen. A random text reaches it once in
+/// 2^24 times.
 const MARGIN: u32 = 240;
-/// Characters that are looked at. What is random in so many of them is random enough.
+/// The maximum number of characters that are checked. So many random characters are enough.
 const CHARACTERS_MAX: usize = 128;
-/// Characters from which on something that was decoded says something.
+/// The minimum length of a decoded text that is checked.
 const DECODED_MIN: usize = 16;
-/// Bytes from which on it says something that they are UTF-8.
+/// The minimum length of a text beyond ASCII.
 const TEXT_MIN: usize = 24;
-/// Different bytes that a random secret has at least.
+/// The minimum number of different bytes of a random secret.
 const DIFFERENT_MIN: usize = 8;
 
 #[cfg(test)]

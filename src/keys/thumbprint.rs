@@ -1,4 +1,4 @@
-//! Thumbprints: what a key is known by, under whatever id.
+//! Thumbprints, which identify a key under every id.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::keys::material::Material;
 
-/// The thumbprint of a public key (RFC 7638). For a secret: a MAC over a fixed label, which does not
+/// The thumbprint of a public key (RFC 7638). For a secret it is a MAC of a fixed label, which does not
 /// disclose the secret.
 pub(super) fn thumbprint(material: &Material) -> String {
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);

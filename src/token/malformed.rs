@@ -18,7 +18,7 @@ pub(crate) fn malformed(part: &str, error: JsonError) -> Rejection {
             let name = Excerpt(&name).to_string();
             Rejection::because(
                 RejectionKind::DuplicateMember,
-                format!("{part}: member {name} stands twice in one object"),
+                format!("{part}: member {name} occurs twice in one object"),
             )
         }
         JsonError::Reserved => Rejection::because(

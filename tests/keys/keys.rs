@@ -250,7 +250,7 @@ fn unknown_members_are_ignored_and_duplicates_reject_the_set() {
     ] {
         let text = text.replace("GOOD", &good().to_string());
         let error = KeySet::from_jwks(text.as_bytes()).unwrap_err().to_string();
-        assert!(error.contains("stands twice"), "{error}");
+        assert!(error.contains("occurs twice"), "{error}");
     }
     let text = format!(r#"{{"keys":[{}],"note":{{"a":1,"b":2}}}}"#, good());
     assert!(KeySet::from_jwks(text.as_bytes()).is_ok());
@@ -1127,7 +1127,7 @@ fn pem_keys_that_cannot_be_used_are_rejected_with_the_reason() {
     let broken = data!("p256.spki.pem").replace("END PUBLIC", "END PRIVATE");
     for (pem, words) in [
         ("no PEM", "no block"),
-        ("-----BEGIN PUBLIC KEY-----", "has no end"),
+        ("-----BEGIN PUBLIC KEY-----", "end is missing"),
         (&broken, "PEM text"),
     ] {
         let reason = reason(Algorithm::ES256, pem).to_string();

@@ -411,7 +411,7 @@ const ENCRYPTION: [&str; 6] = [
 const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 const NO_JSON: &str = "not JSON at byte";
-const TWICE: &str = "stands twice in one object";
+const TWICE: &str = "occurs twice in one object";
 const TOO_LARGE: &str = "is beyond the limit";
 const RESERVED: &str = "a member has a reserved name";
 

@@ -1,9 +1,8 @@
-//! Who may cause a load of keys by a token whose key is not there, so that a flood of invented ones
-//! cannot.
+//! The budget for loads that tokens cause, so that a flood of invented key ids does not flood the issuer.
 //!
-//! The allowance has two sides. All of it is for key ids that nobody has looked for yet. Only what
-//! lies above [`RESERVE`] is for everything else: ids that were looked for in vain, ids of withdrawn
-//! keys, and signatures that do not verify, which anybody can make as many of as they like.
+//! Key ids that were not looked up before may use the whole allowance. Everything else may use only the
+//! part above [`RESERVE`]: ids that were looked up and not found, ids of withdrawn keys, and signatures
+//! that do not verify. A client can send any number of these.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -13,30 +12,30 @@ use tokio::time::Instant;
 
 use crate::keys::key::KeyId;
 
-/// Who may cause a load by a token whose key is not there.
+/// The budget for loads that tokens cause.
 pub(crate) struct Budget {
-    /// A load runs, or is about to.
+    /// Whether a load is running, or is about to start.
     is_pending: bool,
-    /// When the newest load began.
+    /// The start of the last load.
     began: Instant,
-    /// When the newest load began that the other side has answered.
+    /// The start of the last load that succeeded.
     answered: Option<Instant>,
-    /// Loads that tokens may still cause at once.
+    /// The number of loads that tokens may cause now.
     allowance: u32,
     refilled: Instant,
-    /// Loads that have found what they were for, and were given back, since then.
+    /// The number of loads since then that found their key and were given back.
     refunds: u32,
     cooldown: Duration,
-    /// The id that has caused the load that runs.
+    /// The id that caused the running load.
     sought: Option<u64>,
-    /// Ids that wait for the load that runs, `sought` among them.
+    /// The ids that wait for the running load, including `sought`.
     asked: HashSet<u64>,
-    /// When the other side wants to be asked again, after it has refused.
+    /// The time before which the source does not want another request (`Retry-After`).
     not_before: Option<Instant>,
-    /// Ids that the other side did not have when it was asked for them.
+    /// Ids that were looked up and not found.
     missed: HashSet<u64>,
-    /// Ids of keys that a load has taken away. They may come back, but until then their tokens must
-    /// not use up what new keys need.
+    /// Ids of keys that a load removed. Until they come back, their tokens must not use up the allowance
+    /// for new keys.
     withdrawn: HashSet<u64>,
     hasher: RandomState,
 }
@@ -61,7 +60,7 @@ impl Budget {
         }
     }
 
-    /// A load begins, or is about to.
+    /// Notes the start of a load.
     pub(crate) fn open(&mut self) {
         self.is_pending = true;
         self.began = Instant::now();
@@ -71,13 +70,13 @@ impl Budget {
         self.is_pending
     }
 
-    /// A load has failed. Not to be asked again before then.
+    /// A load has failed. No token causes another one before this time.
     pub(crate) fn close_failed(&mut self, not_before: Option<Instant>) {
         self.close();
         self.not_before = not_before;
     }
 
-    /// A load has succeeded, and these keys have come and gone.
+    /// A load has succeeded, and has added and withdrawn these keys.
     pub(crate) fn close_answered(&mut self, added: &[KeyId], withdrawn: &[KeyId]) {
         if self.missed.len() >= REMEMBERED {
             self.missed.clear();
@@ -94,7 +93,7 @@ impl Budget {
         self.answered = Some(self.began);
         self.not_before = None;
         if is_found && self.refunds < REFUNDS {
-            // A real rotation costs honest users nothing.
+            // The load found a key that was asked for, so it does not count.
             self.refunds = self.refunds.saturating_add(1);
             self.allowance = self.allowance.saturating_add(1).min(BURST);
         }
@@ -112,8 +111,8 @@ impl Budget {
         self.asked.clear();
     }
 
-    /// Whether a load is under way that may bring the key with this id, or may begin for it. Without
-    /// an id: another key than those that do not verify the token.
+    /// Decides whether a token waits for a running load, or causes one. `id` is `None` for a signature
+    /// that does not verify.
     pub(crate) fn admit(&mut self, id: Option<&str>) -> Admission {
         let id = id.map(|id| self.hasher.hash_one(id));
         if self.is_pending {
@@ -140,7 +139,7 @@ impl Budget {
         let is_new = id.is_some() && !is_missed && !is_withdrawn;
         let kept_back = if is_new { 0 } else { RESERVE };
         if self.allowance <= kept_back {
-            // That a key was taken away is an answer, as long as it is news.
+            // If the source withdrew the key a short time ago, it is known not to have the key.
             return if is_known_to_be_gone {
                 Admission::Answered
             } else {
@@ -157,7 +156,7 @@ impl Budget {
         Admission::Begin
     }
 
-    /// The same for the first load of all, which is on nobody's account.
+    /// Same as [`admit`](Self::admit) for the first load, which does not use the allowance.
     pub(crate) fn admit_first(&mut self) -> Admission {
         if self.is_pending {
             return Admission::Join;
@@ -166,7 +165,7 @@ impl Budget {
         Admission::Begin
     }
 
-    /// One load for each cooldown that has passed, up to the burst.
+    /// Adds one load for each cooldown that has passed, up to [`BURST`].
     fn refill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.refilled);
         if passed < self.cooldown {
@@ -186,27 +185,29 @@ impl Budget {
     }
 }
 
+/// The decision about a token whose key is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// The other side was asked lately, and has no such key.
+    /// A recent load did not find the key.
     Answered,
-    /// A load begins, or is about to.
+    /// The caller starts a load.
     Begin,
-    /// A load is under way.
+    /// A load is running.
     Join,
-    /// Nobody may look now.
+    /// No load may start now.
     Spent,
 }
 
-/// Loads that tokens may cause in a row before the cooldown bounds them.
+/// The number of loads that tokens may cause in a row.
 const BURST: u32 = 4;
-/// What of that is for key ids alone that nobody has looked for.
+/// The part of the burst that is reserved for key ids that were not looked up before.
 const RESERVE: u32 = 2;
-/// Loads within one cooldown that cost nothing, as they have found the key that was asked for.
+/// The maximum number of loads in one cooldown that do not count because they found their key.
 const REFUNDS: u32 = 16;
-/// How long an answer counts for a key id that was looked for: a key may be published at any time.
+/// The time after which a key id that was not found is looked up again, because it may be published by
+/// then.
 const LATELY: Duration = Duration::from_secs(1);
-/// Key ids remembered as looked for in vain, as withdrawn, and as waiting.
+/// The maximum number of key ids that are remembered as not found, as withdrawn, and as waiting.
 const REMEMBERED: usize = 4_096;
 
 #[cfg(test)]
@@ -217,225 +218,229 @@ mod tests {
 
     const COOLDOWN: Duration = Duration::from_secs(30);
 
-    fn gate() -> Budget {
+    fn budget() -> Budget {
         Budget::new(COOLDOWN)
     }
 
-    /// Asks, and answers the load at once if one begins: nothing new.
-    fn look(gate: &mut Budget, id: impl AsRef<str>) -> Admission {
-        let admission = gate.admit(Some(id.as_ref()));
+    /// Looks up an id. If a load starts, it ends at once without new keys.
+    fn look(budget: &mut Budget, id: impl AsRef<str>) -> Admission {
+        let admission = budget.admit(Some(id.as_ref()));
         if admission == Begin {
-            gate.close_answered(&[], &[]);
+            budget.close_answered(&[], &[]);
         }
         admission
     }
 
-    /// The same for a bad signature.
-    fn forge(gate: &mut Budget) -> Admission {
-        let admission = gate.admit(None);
+    /// Same as [`look`] for a bad signature.
+    fn forge(budget: &mut Budget) -> Admission {
+        let admission = budget.admit(None);
         if admission == Begin {
-            gate.close_answered(&[], &[]);
+            budget.close_answered(&[], &[]);
         }
         admission
     }
 
-    fn loads(gate: &mut Budget, ids: std::ops::Range<u32>) -> usize {
-        ids.filter(|id| look(gate, format!("id-{id}")) == Begin)
+    fn loads(budget: &mut Budget, ids: std::ops::Range<u32>) -> usize {
+        ids.filter(|id| look(budget, format!("id-{id}")) == Begin)
             .count()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_of_four_and_then_one_for_each_cooldown() {
-        let mut gate = gate();
-        assert_eq!(loads(&mut gate, 0..250), 4);
+        let mut budget = budget();
+        assert_eq!(loads(&mut budget, 0..250), 4);
         advance(COOLDOWN - Duration::from_millis(1)).await;
-        assert_eq!(loads(&mut gate, 250..500), 0);
+        assert_eq!(loads(&mut budget, 250..500), 0);
         advance(Duration::from_millis(1)).await;
-        assert_eq!(loads(&mut gate, 500..750), 1);
-        assert_eq!(loads(&mut gate, 750..1_000), 0, "not a second time");
+        assert_eq!(loads(&mut budget, 500..750), 1);
+        assert_eq!(loads(&mut budget, 750..1_000), 0, "not a second time");
         for round in 0..10 {
             advance(COOLDOWN).await;
             let from = 1_000 + 100 * round;
-            assert_eq!(loads(&mut gate, from..from + 100), 1, "{round}");
+            assert_eq!(loads(&mut budget, from..from + 100), 1, "{round}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_allowance_grows_with_the_time_and_not_beyond_the_burst() {
         for (cooldowns, expected) in [(0, 0), (1, 1), (3, 3), (4, 4), (5, 4), (100_000, 4)] {
-            let mut gate = gate();
-            assert_eq!(loads(&mut gate, 0..10), 4);
+            let mut budget = budget();
+            assert_eq!(loads(&mut budget, 0..10), 4);
             advance(COOLDOWN * cooldowns).await;
-            assert_eq!(loads(&mut gate, 10..260), expected, "{cooldowns}");
+            assert_eq!(loads(&mut budget, 10..260), expected, "{cooldowns}");
         }
         // A part of a cooldown is not lost.
-        let mut gate = gate();
-        loads(&mut gate, 0..10);
+        let mut budget = budget();
+        loads(&mut budget, 0..10);
         advance(COOLDOWN * 3 / 2).await;
-        assert_eq!(loads(&mut gate, 10..20), 1);
+        assert_eq!(loads(&mut budget, 10..20), 1);
         advance(COOLDOWN / 2).await;
-        assert_eq!(loads(&mut gate, 20..30), 1);
-        // What nobody needed is no credit.
-        let mut gate = self::gate();
+        assert_eq!(loads(&mut budget, 20..30), 1);
+        // Unused loads do not add up.
+        let mut budget = self::budget();
         advance(COOLDOWN * 1_000).await;
-        assert_eq!(loads(&mut gate, 0..250), 4);
+        assert_eq!(loads(&mut budget, 0..250), 4);
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_cooldown_is_no_division_by_it() {
-        let mut gate = Budget::new(Duration::ZERO);
-        assert_eq!(loads(&mut gate, 0..10), 10);
+        let mut budget = Budget::new(Duration::ZERO);
+        assert_eq!(loads(&mut budget, 0..10), 10);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_id_is_looked_for_again_when_the_answer_is_old() {
-        let mut gate = gate();
-        assert_eq!(look(&mut gate, "a"), Begin);
-        assert_eq!(look(&mut gate, "a"), Answered);
+        let mut budget = budget();
+        assert_eq!(look(&mut budget, "a"), Begin);
+        assert_eq!(look(&mut budget, "a"), Answered);
         advance(LATELY).await;
-        assert_eq!(look(&mut gate, "a"), Begin);
-        assert_eq!(look(&mut gate, "a"), Answered);
+        assert_eq!(look(&mut budget, "a"), Begin);
+        assert_eq!(look(&mut budget, "a"), Answered);
         advance(LATELY).await;
-        // The rest is for ids that nobody has looked for.
-        assert_eq!(look(&mut gate, "a"), Spent);
-        assert_eq!(look(&mut gate, "b"), Begin);
-        // Whose load has answered for the other too.
-        assert_eq!(look(&mut gate, "a"), Answered);
-        assert_eq!(look(&mut gate, "c"), Begin);
-        assert_eq!(look(&mut gate, "d"), Spent);
+        // The reserve is for new ids.
+        assert_eq!(look(&mut budget, "a"), Spent);
+        assert_eq!(look(&mut budget, "b"), Begin);
+        // The load of `b` has answered for `a` too.
+        assert_eq!(look(&mut budget, "a"), Answered);
+        assert_eq!(look(&mut budget, "c"), Begin);
+        assert_eq!(look(&mut budget, "d"), Spent);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_as_old_as_the_load_that_it_ends() {
-        let mut gate = gate();
-        assert_eq!(gate.admit(Some("a")), Begin);
+        let mut budget = budget();
+        assert_eq!(budget.admit(Some("a")), Begin);
         advance(LATELY).await;
-        assert_eq!(gate.admit(Some("a")), Join);
-        gate.close_answered(&[], &[]);
-        assert_eq!(gate.admit(Some("a")), Begin);
+        assert_eq!(budget.admit(Some("a")), Join);
+        budget.close_answered(&[], &[]);
+        assert_eq!(budget.admit(Some("a")), Begin);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_is_no_answer() {
-        let mut gate = gate();
+        let mut budget = budget();
         for at in 0..4 {
-            assert_eq!(gate.admit(Some("a")), Begin, "{at}");
-            gate.close_failed(None);
+            assert_eq!(budget.admit(Some("a")), Begin, "{at}");
+            budget.close_failed(None);
         }
-        assert_eq!(gate.admit(Some("a")), Spent);
+        assert_eq!(budget.admit(Some("a")), Spent);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_asks_before_the_other_side_wants_it() {
-        let mut gate = gate();
-        gate.open();
-        gate.close_failed(Some(Instant::now() + COOLDOWN));
-        assert_eq!(look(&mut gate, "a"), Spent);
-        assert_eq!(forge(&mut gate), Spent);
+    async fn no_load_starts_before_the_time_of_retry_after() {
+        let mut budget = budget();
+        budget.open();
+        budget.close_failed(Some(Instant::now() + COOLDOWN));
+        assert_eq!(look(&mut budget, "a"), Spent);
+        assert_eq!(forge(&mut budget), Spent);
         advance(COOLDOWN).await;
-        assert_eq!(look(&mut gate, "a"), Begin);
-        gate.open();
-        gate.close_failed(Some(Instant::now() + COOLDOWN));
-        // A load of another kind has been answered.
-        gate.open();
-        gate.close_answered(&[], &[]);
-        assert_eq!(look(&mut gate, "b"), Begin);
+        assert_eq!(look(&mut budget, "a"), Begin);
+        budget.open();
+        budget.close_failed(Some(Instant::now() + COOLDOWN));
+        // A load that no token caused has succeeded.
+        budget.open();
+        budget.close_answered(&[], &[]);
+        assert_eq!(look(&mut budget, "b"), Begin);
     }
 
     #[tokio::test(start_paused = true)]
     async fn bad_signatures_leave_half_of_the_burst() {
-        let mut gate = gate();
-        let forged = (0..250).filter(|_| forge(&mut gate) == Begin).count();
+        let mut budget = budget();
+        let forged = (0..250).filter(|_| forge(&mut budget) == Begin).count();
         assert_eq!(forged, 2);
-        assert_eq!(loads(&mut gate, 0..250), 2);
-        assert_eq!(forge(&mut gate), Spent);
+        assert_eq!(loads(&mut budget, 0..250), 2);
+        assert_eq!(forge(&mut budget), Spent);
         advance(COOLDOWN * 2).await;
-        assert_eq!(forge(&mut gate), Spent);
+        assert_eq!(forge(&mut budget), Spent);
         advance(COOLDOWN).await;
-        assert_eq!(forge(&mut gate), Begin);
-        assert_eq!(forge(&mut gate), Spent);
+        assert_eq!(forge(&mut budget), Begin);
+        assert_eq!(forge(&mut budget), Spent);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn everybody_joins_a_load_that_runs() {
-        let mut gate = gate();
-        assert_eq!(gate.admit_first(), Begin);
-        assert_eq!(gate.admit_first(), Join);
-        assert_eq!(gate.admit(Some("a")), Join);
-        assert_eq!(gate.admit(None), Join);
-        gate.close_answered(&[], &[]);
-        assert_eq!(loads(&mut gate, 0..250), 4, "none of them has paid");
+    async fn every_token_joins_a_running_load() {
+        let mut budget = budget();
+        assert_eq!(budget.admit_first(), Begin);
+        assert_eq!(budget.admit_first(), Join);
+        assert_eq!(budget.admit(Some("a")), Join);
+        assert_eq!(budget.admit(None), Join);
+        budget.close_answered(&[], &[]);
+        assert_eq!(
+            loads(&mut budget, 0..250),
+            4,
+            "they do not use the allowance"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_found_is_paid_back_up_to_a_bound() {
-        let mut gate = gate();
-        let found = |gate: &mut Budget| {
+    async fn loads_that_find_their_key_do_not_count_up_to_a_bound() {
+        let mut budget = budget();
+        let found = |budget: &mut Budget| {
             (0..250)
                 .take_while(|at| {
                     let id = format!("found-{at}");
-                    let begins = gate.admit(Some(&id)) == Begin;
-                    gate.close_answered(&[KeyId::new(&id)], &[]);
+                    let begins = budget.admit(Some(&id)) == Begin;
+                    budget.close_answered(&[KeyId::new(&id)], &[]);
                     begins
                 })
                 .count()
         };
         let bound = usize::try_from(REFUNDS + BURST).unwrap();
-        assert_eq!(found(&mut gate), bound);
-        // A key that nobody has asked for pays nothing back.
-        gate.open();
-        gate.close_answered(&[KeyId::new("unasked")], &[]);
-        assert_eq!(look(&mut gate, "a"), Spent);
+        assert_eq!(found(&mut budget), bound);
+        // A key that no token asked for gives nothing back.
+        budget.open();
+        budget.close_answered(&[KeyId::new("unasked")], &[]);
+        assert_eq!(look(&mut budget, "a"), Spent);
         advance(COOLDOWN).await;
-        assert_eq!(found(&mut gate), usize::try_from(REFUNDS + 1).unwrap());
+        assert_eq!(found(&mut budget), usize::try_from(REFUNDS + 1).unwrap());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_withdrawn_id_is_answered_and_leaves_the_reserve() {
-        let mut gate = gate();
-        gate.open();
-        gate.close_answered(&[], &[KeyId::new("old")]);
+        let mut budget = budget();
+        budget.open();
+        budget.close_answered(&[], &[KeyId::new("old")]);
         for expected in [Begin, Begin, Answered, Answered] {
-            assert_eq!(look(&mut gate, "old"), expected);
+            assert_eq!(look(&mut budget, "old"), expected);
             advance(LATELY).await;
         }
-        assert_eq!(loads(&mut gate, 0..250), 2);
+        assert_eq!(loads(&mut budget, 0..250), 2);
         advance(COOLDOWN).await;
-        // One more load was allowed for a new id alone, and it is long ago that the key was gone.
-        assert_eq!(look(&mut gate, "old"), Spent);
-        // It comes back: an id like any other.
-        gate.open();
-        gate.close_answered(&[KeyId::new("old")], &[]);
+        // The load of this cooldown is reserved for new ids, and the key was withdrawn long ago.
+        assert_eq!(look(&mut budget, "old"), Spent);
+        // The key comes back, and its id is handled like any other.
+        budget.open();
+        budget.close_answered(&[KeyId::new("old")], &[]);
         advance(2 * COOLDOWN).await;
-        assert_eq!(look(&mut gate, "old"), Begin);
+        assert_eq!(look(&mut budget, "old"), Begin);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_remembered_is_bounded() {
-        let mut gate = Budget::new(Duration::ZERO);
+        let mut budget = Budget::new(Duration::ZERO);
         let bound = u32::try_from(REMEMBERED).unwrap();
-        loads(&mut gate, 0..bound + 10);
-        assert!(gate.missed.len() <= REMEMBERED);
-        gate.open();
+        loads(&mut budget, 0..bound + 10);
+        assert!(budget.missed.len() <= REMEMBERED);
+        budget.open();
         for at in 0..bound + 10 {
-            assert_eq!(gate.admit(Some(&format!("{at}"))), Join);
+            assert_eq!(budget.admit(Some(&format!("{at}"))), Join);
         }
-        assert!(gate.asked.len() <= REMEMBERED);
+        assert!(budget.asked.len() <= REMEMBERED);
         let ids = |from: u32, count: u32| -> Vec<_> {
             let ids = from..from.saturating_add(count);
             ids.map(|at| KeyId::from(format!("{at}"))).collect()
         };
         for round in 0..4 {
-            gate.close_answered(&[], &ids(round * bound, bound / 2 + 1));
-            assert!(gate.withdrawn.len() <= REMEMBERED, "{round}");
+            budget.close_answered(&[], &ids(round * bound, bound / 2 + 1));
+            assert!(budget.withdrawn.len() <= REMEMBERED, "{round}");
         }
-        gate.close_answered(&[], &ids(0, bound + 10));
-        assert_eq!(gate.withdrawn.len(), REMEMBERED);
-        // What fits is kept.
-        let mut gate = self::gate();
+        budget.close_answered(&[], &ids(0, bound + 10));
+        assert_eq!(budget.withdrawn.len(), REMEMBERED);
+        // Ids that fit are remembered.
+        let mut budget = self::budget();
         for round in 0..2 {
-            gate.close_answered(&[], &ids(round * bound, bound / 2));
+            budget.close_answered(&[], &ids(round * bound, bound / 2));
         }
-        assert_eq!(gate.withdrawn.len(), REMEMBERED);
+        assert_eq!(budget.withdrawn.len(), REMEMBERED);
     }
 }

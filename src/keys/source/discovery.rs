@@ -1,4 +1,4 @@
-//! Metadata of an issuer (RFC 8414, OpenID Connect Discovery): where its keys are.
+//! The metadata of an issuer (RFC 8414, OpenID Connect Discovery), which name its key set.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::keys::source::documents::Documents;
 use crate::keys::source::freshness::{Lifetimes, checked};
 use crate::keys::source::load::LoadError;
 
-/// The places of an issuer's metadata, in the order in which they are asked: the form of RFC 8414,
-/// section 3.1, then that of OpenID Connect Discovery, section 4.
+/// The URLs of an issuer's metadata, in the order in which they are tried: that of RFC 8414, section 3.1,
+/// then that of OpenID Connect Discovery, section 4.
 pub(crate) fn metadata_uris(issuer: &str) -> Option<[String; 2]> {
     let uri: Uri = issuer.parse().ok()?;
     let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
@@ -28,7 +28,7 @@ pub(crate) fn metadata_uris(issuer: &str) -> Option<[String; 2]> {
     ])
 }
 
-/// The `jwks_uri` in the metadata of exactly this issuer.
+/// Reads the `jwks_uri` in the metadata of exactly this issuer.
 pub(crate) fn jwks_uri(
     metadata: &[u8],
     issuer: &str,
@@ -62,7 +62,7 @@ pub(crate) fn jwks_uri(
     }
 }
 
-/// Which places keys may be fetched from by plain http. By https they may be from any.
+/// The hosts from which keys may be fetched by plain http.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PlainHttp {
     Anywhere,
@@ -96,7 +96,8 @@ impl PlainHttp {
         }
     }
 
-    /// What a document from this place may lead to: never from https to plain http.
+    /// The rule for the URLs in a document from this place. A document that came by https never leads to
+    /// plain http.
     pub(crate) fn behind(self, place: &str) -> Self {
         let uri = place.parse::<Uri>().ok();
         match uri.as_ref().and_then(Uri::scheme_str) {
@@ -116,15 +117,15 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// The way from an issuer to its key set, with what is remembered of it.
+/// Finds the key set of an issuer, and remembers where it is.
 pub(crate) struct Discovery {
     issuer: Issuer,
-    /// In the order in which they are asked: the one that answered last stands first.
+    /// In the order in which they are tried. The one that answered last is the first.
     places: Vec<String>,
     known: Option<Known>,
 }
 
-/// What the metadata said, and until when that is believed.
+/// The content of the metadata, and the end of their lifetime.
 struct Known {
     jwks_uri: String,
     until: Instant,
@@ -139,7 +140,7 @@ impl Discovery {
         }
     }
 
-    /// The most requests that [`jwks_uri`](Self::jwks_uri) makes.
+    /// The maximum number of requests of [`jwks_uri`](Self::jwks_uri).
     pub(crate) fn requests(&self) -> usize {
         self.places.len()
     }
@@ -148,7 +149,8 @@ impl Discovery {
         self.places.iter().map(String::as_str)
     }
 
-    /// Where the keys are: as remembered, or as the first of the places says that has an answer.
+    /// The URL of the key set: the one that is remembered, or that in the first metadata that can be
+    /// fetched.
     pub(crate) async fn jwks_uri(
         &mut self,
         documents: &Documents,
@@ -180,7 +182,7 @@ impl Discovery {
         })
     }
 
-    /// To be called after a load that failed: the keys may have moved.
+    /// Forgets the URL. Called after a failed load, because the key set may have moved.
     pub(crate) fn forget(&mut self) {
         self.known = None;
     }
@@ -203,7 +205,7 @@ async fn read(
     })
 }
 
-/// Metadata change hardly ever, keys do: they are asked for less often.
+/// The lifetimes of metadata. They are longer than those of keys, because metadata hardly ever change.
 const METADATA: Lifetimes = Lifetimes {
     usual: Duration::from_secs(3_600),
     within: (Duration::from_secs(3_600), Duration::from_secs(24 * 3_600)),

@@ -1,4 +1,4 @@
-//! Fetches one document, within its time and its size.
+//! Fetches one document, with a timeout and a maximum size.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,17 +11,18 @@ use tokio::time::timeout;
 use crate::fetch::Fetch;
 use crate::keys::source::load::LoadError;
 
-/// The way to the documents of an issuer.
+/// Fetches the documents of an issuer.
 pub(crate) struct Documents {
     pub(crate) fetch: Arc<dyn Fetch>,
-    /// For one request, whatever happens in it.
+    /// The timeout of one request.
     pub(crate) timeout: Duration,
-    /// The most bytes of one document.
+    /// The maximum size of a document in bytes.
     pub(crate) max_body: usize,
 }
 
 impl Documents {
-    /// The answer, whatever it is. The reason of a failure begins with the URL.
+    /// Fetches a document, and returns the response with any status. The reason of a failure begins with
+    /// the URL.
     pub(crate) async fn get(
         &self,
         uri: &str,
@@ -30,7 +31,7 @@ impl Documents {
         let failed = |reason: &dyn fmt::Display| LoadError::new(format!("{uri}: {reason}"));
         let mut request = Request::get(uri)
             .header(ACCEPT, ACCEPTED)
-            // Without this header any coding would do, and none is read here.
+            // Without this header a server may use any content coding, and none is supported.
             .header(ACCEPT_ENCODING, "identity");
         for (name, value) in headers {
             request = request.header(name, value);

@@ -1,9 +1,9 @@
-//! Keys in a file that is read again when it changes.
+//! [`KeyFile`]: keys in a file that is read again when it changes.
 //!
-//! By polling, not by the notifications of the system: a Kubernetes volume swaps a symbolic link
-//! two directories up, which a watch on the file does not see, network and overlay file systems
-//! send none at all, and a key file is small and may be seconds late. What a request needs at once
-//! is found at once all the same: an unknown key id causes a look at the file.
+//! Why the file is polled and not watched: a Kubernetes volume swaps a symbolic link two directories
+//! up, which a watch on the file does not see, and network and overlay file systems send no
+//! notifications. A key file is small, and a delay of seconds does no harm. An unknown key id causes a
+//! look at the file at once.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,16 +23,15 @@ use crate::keys::source::local::{KeyFormat, READ_TIMEOUT, read_file, read_file_i
 use crate::keys::source::refresh::Refresher;
 use crate::keys::store::KeyStore;
 
-/// Keys in a file that is read again when it changes: a mounted secret, a key set that something
-/// else writes.
+/// Keys in a file that is read again when it changes, such as a mounted secret, or a key set that
+/// another program writes.
 ///
-/// Start with [`watch`](Self::watch) or [`watch_lazy`](Self::watch_lazy), inside of a tokio runtime. The path
-/// is resolved anew for each look, so a Kubernetes volume, whose symbolic links are swapped, needs
-/// nothing special. A file that is missing, half written or broken changes nothing: the last good
-/// keys serve on, [`status`](KeyStore::status) has the reason, and the next look may find a better
-/// one. [`reload`](KeyStore::reload) looks at once, for a signal handler.
+/// Start with [`watch`](Self::watch) or [`watch_lazy`](Self::watch_lazy), inside of a tokio runtime. The
+/// path is resolved each time the file is read, so the symbolic links of a Kubernetes volume can be
+/// swapped. If the file is missing, half written or broken, the last good keys stay in use, and
+/// [`status`](KeyStore::status) has the reason. [`reload`](KeyStore::reload) reads the file at once.
 ///
-/// # Example: a mounted secret, old tokens valid for a quarter of an hour more
+/// # Example: a mounted secret; tokens of the old secret stay valid for 15 minutes
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -55,7 +54,7 @@ pub struct KeyFile {
 }
 
 impl KeyFile {
-    /// Keys in the file at this path.
+    /// Reads keys from the file at this path.
     pub fn new(path: impl Into<PathBuf>, format: KeyFormat) -> Self {
         Self {
             source: FileSource {
@@ -70,34 +69,34 @@ impl KeyFile {
         }
     }
 
-    /// How often the file is looked at. Default: 5 seconds; at least 100 milliseconds, at most 10
-    /// years.
+    /// The time between two reads of the file. Default: 5 seconds. Limited to the range from 100
+    /// milliseconds to 10 years.
     pub fn check_every(mut self, pause: Duration) -> Self {
         self.source.every = pause.clamp(SETTLED, FAR);
         self
     }
 
-    /// How long keys that have left the file still verify, so that tokens of the old secret can
-    /// expire. Default: not at all.
+    /// How long keys that are no longer in the file still verify tokens, so that tokens of the old
+    /// secret can expire. Default: zero.
     pub fn overlap(mut self, overlap: Duration) -> Self {
         self.overlap = overlap;
         self
     }
 
-    /// Where the time for [`overlap`](Self::overlap) and for the status is read from.
+    /// The clock for [`overlap`](Self::overlap) and for the status. Default: the clock of the operating
+    /// system.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// A store with the keys that the file has now. The calling thread waits for the file, 5 seconds
-    /// at most; where its file system is slow, use [`watch_lazy`](Self::watch_lazy).
+    /// Reads the file, and returns a store with its keys. Blocks the calling thread for up to 5 seconds.
+    /// If the file system is slow, use [`watch_lazy`](Self::watch_lazy).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] with the path and the reason if the file has no keys, is not a
-    /// regular file or cannot be read in that time, and outside of a tokio runtime or in one without
-    /// timers.
+    /// [`ConfigError::KeySource`] if the file has no usable keys, is not a regular file, or cannot be
+    /// read in this time; also outside of a tokio runtime, or in a runtime without timers.
     pub fn watch(mut self) -> Result<KeyStore, ConfigError> {
         let began = Instant::now();
         let content = read_file_in_time(&self.source.path);
@@ -108,12 +107,12 @@ impl KeyFile {
         self.start(Start::Loaded(loaded, began))
     }
 
-    /// A store that waits for the file. The first requests wait for the first look at it, 5 seconds
-    /// at most. Until it has keys, tokens are answered with 503.
+    /// Returns a store at once, and reads the file in the background. The first requests wait up to 5
+    /// seconds for the first read. Until the file has usable keys, tokens are answered with 503.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] outside of a tokio runtime, or in one without timers.
+    /// [`ConfigError::KeySource`] outside of a tokio runtime, or in a runtime without timers.
     pub fn watch_lazy(self) -> Result<KeyStore, ConfigError> {
         self.start(Start::Empty)
     }
@@ -123,7 +122,7 @@ impl KeyFile {
             timeout: READ_TIMEOUT,
             refresh_at: 1.0 / LIFETIME,
             backoff: (SETTLED.max(self.source.every / 5), self.source.every),
-            // Who can write the file can take keys away with it; its loss is an accident.
+            // A file that is gone is an accident: whoever removes a key writes the file without it.
             keep_stale: FAR,
             cooldown: self.source.every,
             overlap: self.overlap,
@@ -147,10 +146,10 @@ struct FileSource {
     path: PathBuf,
     format: KeyFormat,
     every: Duration,
-    /// The digest of the content that the keys are from.
+    /// The digest of the content with the current keys.
     seen: Option<Vec<u8>>,
-    /// A look that has outlasted its time limit, on a file system that hangs: the next one waits
-    /// for it instead of beginning one more.
+    /// A read that has exceeded its timeout, on a file system that hangs. The next load waits for it
+    /// and does not start another one.
     reading: Option<JoinHandle<Content>>,
 }
 
@@ -169,7 +168,7 @@ impl Load for FileSource {
 
     async fn load(&mut self) -> Result<Loaded, LoadError> {
         let mut content = self.read().await?;
-        // Somebody may be writing: what is new counts when it is the same twice.
+        // A program may still be writing the file, so new content is used once two reads agree.
         while self.is_new(&content) {
             sleep(SETTLED).await;
             let again = self.read().await?;
@@ -213,12 +212,12 @@ impl FileSource {
     }
 }
 
-/// Instead of the content, which may be a secret.
+/// A digest is stored in place of the content, which may be a secret.
 fn fingerprint(content: &[u8]) -> Vec<u8> {
     digest(&SHA256, content).as_ref().to_vec()
 }
 
-/// How long a new content has to stay as it is.
+/// The time between the two reads that must agree.
 const SETTLED: Duration = Duration::from_millis(100);
-/// Looks after which keys are stale if all of them fail.
+/// The number of reads in a row that may fail before the keys are stale.
 const LIFETIME: f64 = 3.0;

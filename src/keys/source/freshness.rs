@@ -1,4 +1,4 @@
-//! What an answer of an issuer is worth: its status and content, and how long it is fresh.
+//! Checks the response of an issuer, and reads its lifetime.
 
 use std::time::Duration;
 
@@ -8,9 +8,10 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
+use crate::error::rejection::Excerpt;
 use crate::keys::source::load::LoadError;
 
-/// How long an answer is fresh that says nothing of it, and the bounds for one that does.
+/// The lifetime of a response that does not state one, and the limits for one that does.
 #[derive(Clone, Debug)]
 pub(crate) struct Lifetimes {
     pub(crate) usual: Duration,
@@ -27,7 +28,8 @@ impl Default for Lifetimes {
 }
 
 impl Lifetimes {
-    /// `max-age` less `Age`, or `Expires` less `Date` (RFC 9111, section 4.2), within the bounds.
+    /// The lifetime of a response: `max-age` minus `Age`, or `Expires` minus `Date` (RFC 9111, section
+    /// 4.2), within the limits.
     pub(crate) fn of(&self, headers: &HeaderMap) -> Duration {
         let directives = || {
             let lines = headers.get_all(CACHE_CONTROL).iter();
@@ -61,7 +63,7 @@ impl Lifetimes {
     }
 }
 
-/// What to ask with whether there is a newer answer.
+/// The headers of a conditional request, which asks for a newer document.
 pub(crate) struct Validators {
     pub(crate) uri: String,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
@@ -78,7 +80,7 @@ impl Validators {
     }
 }
 
-/// The body of an answer that can be what was asked for.
+/// Checks status, content coding and content type, and returns the body.
 pub(crate) fn checked<'r>(
     uri: &str,
     response: &'r Response<Vec<u8>>,
@@ -96,7 +98,7 @@ pub(crate) fn checked<'r>(
     if let Some(coding) = coding(response.headers()) {
         return Err(LoadError::new(format!(
             "{uri}: content has the coding {}, expected none",
-            crate::error::rejection::Excerpt(&coding)
+            Excerpt(&coding)
         )));
     }
     let content_type = response
@@ -104,7 +106,7 @@ pub(crate) fn checked<'r>(
         .get(CONTENT_TYPE)
         .map(|value| value.to_str().unwrap_or_default());
     if !content_type.is_none_or(may_be_json) {
-        let shown = crate::error::rejection::Excerpt(content_type.unwrap_or_default()).to_string();
+        let shown = Excerpt(content_type.unwrap_or_default()).to_string();
         return Err(LoadError::new(format!(
             "{uri}: content is {shown}, expected JSON"
         )));
@@ -112,7 +114,7 @@ pub(crate) fn checked<'r>(
     Ok(response.body())
 }
 
-/// How the content is coded, if it is.
+/// The content coding, if there is one.
 fn coding(headers: &HeaderMap) -> Option<String> {
     let codings = headers.get_all(CONTENT_ENCODING).iter();
     codings
@@ -123,8 +125,7 @@ fn coding(headers: &HeaderMap) -> Option<String> {
         })
 }
 
-/// Whether JSON comes under this type: its own, or one that says nothing, as object stores and
-/// file servers send it. Whether it is JSON shows when it is read.
+/// Whether the content may be JSON. Object stores and file servers send JSON under general types too.
 fn may_be_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     let essence = essence.to_ascii_lowercase();
@@ -143,7 +144,7 @@ fn seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// How long after the answer's own `Date` a moment is; nothing for one that is no date.
+/// The time between the `Date` of the response and another date. `None` if one of them is not a date.
 fn after_date(moment: &HeaderValue, headers: &HeaderMap) -> Option<Duration> {
     let time = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
     let (moment, date) = (time(moment)?, time(headers.get(DATE)?)?);

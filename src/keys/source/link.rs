@@ -1,4 +1,4 @@
-//! What a store's end of the refreshing and the task of it share.
+//! The state that a store and its task share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,19 +11,19 @@ use crate::keys::change::KeyChange;
 use crate::keys::source::budget::Budget;
 use crate::telemetry;
 
-/// What store and task share.
+/// The state that a store and its task share.
 pub(super) struct Link {
     source: String,
     budget: Mutex<Budget>,
-    /// Counts the loads that have come to an end.
+    /// The number of loads that have ended.
     finished: watch::Sender<u64>,
     progress: Mutex<Progress>,
     has_ended: AtomicBool,
-    /// Whether the end was told.
-    is_told: AtomicBool,
+    /// Whether the end of the task was reported.
+    is_reported: AtomicBool,
 }
 
-/// How the loads have gone.
+/// The state of the loads, for the status.
 #[derive(Clone, Default)]
 pub(super) struct Progress {
     pub(super) fresh_until: Option<Instant>,
@@ -32,11 +32,11 @@ pub(super) struct Progress {
     pub(super) loads: u64,
 }
 
-/// What a load has come to.
+/// The result of a load.
 pub(super) enum Outcome {
-    /// Other keys.
+    /// The keys changed.
     Changed(KeyChange),
-    /// Nothing, and the other side may want to be left alone until then.
+    /// The load failed. No token causes another one before this time.
     Failed(Option<Instant>),
     Same,
 }
@@ -49,7 +49,7 @@ impl Link {
             finished: watch::Sender::new(0),
             progress: Mutex::default(),
             has_ended: AtomicBool::new(false),
-            is_told: AtomicBool::new(false),
+            is_reported: AtomicBool::new(false),
         }
     }
 
@@ -76,24 +76,24 @@ impl Link {
         self.wake_all();
     }
 
-    /// Comes back at the end of the next load.
+    /// Returns a receiver that changes at the end of the next load.
     pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
         self.finished.subscribe()
     }
 
-    /// Wakes whoever waits for the end of a load.
+    /// Wakes all requests that wait for the end of a load.
     pub(super) fn wake_all(&self) {
         self.finished
             .send_modify(|rounds| *rounds = rounds.wrapping_add(1));
     }
 
-    /// The task is no more.
+    /// Notes that the task has ended.
     pub(super) fn end(&self, reason: &str) {
         {
             let now = Instant::now();
             let mut progress = self.progress();
             let since = progress.failing.as_ref().map_or(now, |(since, _)| *since);
-            let reason = format!("{}: nothing loads the keys any more: {reason}", self.source);
+            let reason = format!("{}: keys are no longer loaded: {reason}", self.source);
             progress.failing = Some((since, reason));
             progress.next = None;
         }
@@ -102,17 +102,17 @@ impl Link {
         self.wake_all();
     }
 
-    /// Whether nothing is loaded any more. Who sees it first tells it.
+    /// Whether the task has ended. The first call after that reports it.
     pub(super) fn has_ended(&self) -> bool {
         let has_ended = self.has_ended.load(Ordering::Acquire);
         if has_ended {
-            self.tell_end();
+            self.report_end();
         }
         has_ended
     }
 
-    pub(super) fn tell_end(&self) {
-        if self.is_told.swap(true, Ordering::Relaxed) {
+    pub(super) fn report_end(&self) {
+        if self.is_reported.swap(true, Ordering::Relaxed) {
             return;
         }
         let reason = self.progress().failing.clone();

@@ -1,4 +1,4 @@
-//! What it is to load keys: where they come from, what that gives, and when it is done.
+//! [`Load`], the trait of the sources, and the [`Schedule`] of the loads.
 
 use std::fmt;
 use std::future::Future;
@@ -11,42 +11,41 @@ use tokio::time::Instant;
 use crate::error::config::ConfigError;
 use crate::keys::set::KeySet;
 
-/// Where keys come from.
+/// A source from which keys are loaded.
 pub(crate) trait Load: fmt::Display + Send + 'static {
-    /// Loads the keys once. Not bounded in time by itself.
+    /// Loads the keys once. The caller has a timeout.
     fn load(&mut self) -> impl Future<Output = Result<Loaded, LoadError>> + Send;
 
-    /// Forgets what the last load has given: the next one has to bring all keys again, not the word
-    /// that nothing is new.
+    /// Forgets the last load, so that the next one returns all keys even if they have not changed.
     fn forget(&mut self);
 
-    /// Called after each good load, inside of the runtime. Whatever takes time is not waited for.
+    /// Saves the keys after each good load, in the background. Called inside of the runtime.
     fn save(&mut self) {}
 }
 
-/// What a store begins with.
+/// The keys with which a store starts.
 pub(crate) enum Start {
-    /// Nothing: it waits for the first load.
+    /// No keys. Requests wait for the first load.
     Empty,
-    /// Keys of an earlier run, for this long, unless a load succeeds before.
+    /// The saved keys of an earlier run, for this time or until a load succeeds.
     #[cfg(feature = "remote")]
     Snapshot(KeySet, Duration),
-    /// The same, still being read while the first load runs.
+    /// The same, but the keys are read while the first load runs.
     #[cfg(feature = "remote")]
     ReadingSnapshot(SnapshotRead),
-    /// What a load has given, which began then.
+    /// The keys of a load, and the time at which the load started.
     Loaded(Loaded, Instant),
 }
 
-/// Keys of an earlier run, and for how long they may still be used.
+/// Reads the saved keys of an earlier run, and the time for which they may still be used.
 #[cfg(feature = "remote")]
 pub(crate) type SnapshotRead = Pin<Box<dyn Future<Output = Option<(KeySet, Duration)>> + Send>>;
 
-/// What a successful load gives.
+/// The result of a successful load.
 pub(crate) struct Loaded {
-    /// `None` if the keys are the same as before.
+    /// `None` if the keys have not changed.
     pub(crate) set: Option<KeySet>,
-    /// How long they are fresh.
+    /// The time for which the keys are fresh, from the start of the load.
     pub(crate) lifetime: Duration,
 }
 
@@ -54,7 +53,7 @@ pub(crate) struct Loaded {
 #[derive(Clone, Debug)]
 pub(crate) struct LoadError {
     pub(crate) reason: String,
-    /// When the other side wants to be asked again.
+    /// The time after which the source accepts requests again.
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -79,35 +78,34 @@ impl LoadError {
     }
 }
 
-/// When to load, and for how long to live with what is there.
+/// The times of the loads, and how long keys stay in use.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
-    /// The longest time that one load may take.
+    /// The timeout of a load.
     pub(crate) timeout: Duration,
-    /// The share of the lifetime after which keys are loaded again.
+    /// The fraction of the lifetime after which keys are loaded again.
     pub(crate) refresh_at: f64,
-    /// The pause after the first failure, and the longest one.
+    /// The pause after the first failure, and the maximum pause.
     pub(crate) backoff: (Duration, Duration),
-    /// How long the last good keys are kept beyond their lifetime.
+    /// How long the last good keys stay in use after their lifetime.
     pub(crate) keep_stale: Duration,
-    /// The time in which unknown key ids may cause one load, once the burst is used up.
+    /// The time in which unknown key ids may cause one load, after the burst.
     pub(crate) cooldown: Duration,
-    /// How long keys verify on that a load no longer has.
+    /// How long keys still verify tokens after the source no longer has them.
     pub(crate) overlap: Duration,
 }
 
 impl Schedule {
-    /// When keys are given up that are fresh for this long from when their load `began`, unless
-    /// another load succeeds before.
+    /// The time at which loaded keys are given up if no other load succeeds.
     pub(crate) fn end(&self, began: Instant, lifetime: Duration) -> Instant {
         after(began, lifetime.saturating_add(self.keep_stale))
     }
 
-    /// The same for what a load has just given.
+    /// Same as [`end`](Self::end), for keys that were just loaded.
     ///
     /// # Errors
     ///
-    /// If that has passed: the answer came too late, to a process that was suspended.
+    /// If that time has passed: the process was suspended during the load.
     pub(crate) fn end_of_new(
         &self,
         source: &impl fmt::Display,
@@ -120,15 +118,15 @@ impl Schedule {
         }
         let took = now.saturating_duration_since(began);
         Err(LoadError::new(format!(
-            "{source}: the load took {took:?}, and its keys may not be used for so long"
+            "{source}: the load took {took:?}, which is longer than its keys may be used"
         )))
     }
 }
 
-/// That much later, within reason.
+/// The time after a pause, which is limited to [`FAR`].
 pub(super) fn after(now: Instant, pause: Duration) -> Instant {
     now.checked_add(pause.min(FAR)).unwrap_or(now)
 }
 
-/// Beyond any time that matters.
+/// Longer than any time that matters.
 pub(super) const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);

@@ -1,4 +1,4 @@
-//! The task that loads the keys of one store, again and again.
+//! The task that loads the keys of one store repeatedly.
 
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
@@ -26,7 +26,7 @@ pub(crate) struct Task<L> {
     store: Weak<Shared>,
     clock: Arc<dyn Clock>,
     failures: u32,
-    /// When to try again after failures, whatever is asked for meanwhile.
+    /// The time of the next scheduled load after a failure. Loads that requests cause do not delay it.
     retry: Option<Instant>,
 }
 
@@ -87,7 +87,7 @@ impl<L: Load> Task<L> {
         }
     }
 
-    /// Loads within the time limit.
+    /// Loads the keys, with a timeout.
     async fn load(&mut self) -> Result<Loaded, LoadError> {
         let limit = self.schedule.timeout;
         let name = self.source.to_string();
@@ -103,9 +103,7 @@ impl<L: Load> Task<L> {
         }
     }
 
-    /// Gives the store what was loaded.
-    ///
-    /// Keys and their end come into the store together: whoever reads them finds both.
+    /// Passes the loaded keys to the store, together with their end.
     fn take(
         &mut self,
         loaded: Loaded,
@@ -114,7 +112,7 @@ impl<L: Load> Task<L> {
     ) -> Result<(Instant, Outcome), LoadError> {
         let end = self.schedule.end_of_new(&self.source, began, &loaded);
         let end = end.inspect_err(|_| {
-            // The store does not have these keys, so that nothing is new would be no answer.
+            // The store does not get these keys, so the next load must return them again.
             self.source.forget();
         })?;
         let lifetime = loaded.lifetime;
@@ -123,7 +121,7 @@ impl<L: Load> Task<L> {
             Some(set) => (!is_same(&set)).then_some(set),
             None if store.extend(end) => None,
             None => {
-                let reason = format!("{}: its keys became too old during the load", self.source);
+                let reason = format!("{}: the keys became too old during the load", self.source);
                 return Err(LoadError::new(reason));
             }
         };
@@ -135,10 +133,10 @@ impl<L: Load> Task<L> {
         Ok((next, outcome))
     }
 
-    /// Gives the time of the next load.
+    /// Notes a success, and returns the time of the next load.
     ///
-    /// The lifetime counts from when the load `began` (RFC 9111, section 4.2.3): the answer may have
-    /// waited for a process that was suspended.
+    /// The lifetime counts from the start of the load (RFC 9111, section 4.2.3), because the process may
+    /// have been suspended since then.
     pub(crate) fn succeeded(&mut self, began: Instant, lifetime: Duration) -> Instant {
         self.failures = 0;
         self.retry = None;
@@ -156,8 +154,8 @@ impl<L: Load> Task<L> {
         )
     }
 
-    /// Gives the time of the next load, where the keys may be used for this `rest`. Failures that
-    /// requests have asked for do not make the pause between the others longer.
+    /// Notes a failure, and returns the time of the next load. `rest` is the time for which the keys may
+    /// still be used. A failed load that a request caused does not lengthen the pause.
     fn failed(&mut self, error: LoadError, is_asked: bool, rest: Option<Duration>) -> Instant {
         let is_first = self.link.progress().failing.is_none();
         telemetry::keys_failed(&self.source, &error.reason, is_first);
@@ -179,14 +177,14 @@ impl<L: Load> Task<L> {
         let mut progress = self.link.progress();
         let since = progress.failing.as_ref().map_or(now, |(since, _)| *since);
         progress.failing = Some((since, error.reason));
-        // Not later than the end of the keys, of which cached tokens do not hear by themselves.
+        // Not later than the end of the keys: the load gives them up, also for cached tokens.
         let rest = rest.filter(|rest| !rest.is_zero());
         rest.map_or(next, |rest| next.min(after(now, rest)))
     }
 }
 
-/// Loads, and has the source bring all of its keys where the store has none: that nothing is new is
-/// no answer then.
+/// Loads the keys. If the store has no keys, the source must return all keys even if they have not
+/// changed.
 async fn load_something(
     source: &mut impl Load,
     store: &Weak<Shared>,
@@ -209,7 +207,8 @@ fn open(store: &Weak<Shared>, clock: &Arc<dyn Clock>) -> Option<KeyStore> {
     Some(KeyStore::from_shared(shared, Arc::clone(clock)))
 }
 
-/// Waits until it is time or somebody asks, and says which; breaks off when the store is gone.
+/// Waits until a time, or until a request asks for a load. Continues with whether a request asked, and
+/// breaks when the store is dropped.
 async fn pause(wanted: &mut mpsc::Receiver<()>, until: Instant) -> ControlFlow<(), bool> {
     match timeout_at(until, wanted.recv()).await {
         Ok(None) => ControlFlow::Break(()),
@@ -218,7 +217,8 @@ async fn pause(wanted: &mut mpsc::Receiver<()>, until: Instant) -> ControlFlow<(
     }
 }
 
-/// A load through code of the user, whose panic must not end the refreshing; `None` if it has.
+/// Runs a load, and returns `None` if it panics. The load runs code of the user, whose panic must not end
+/// the task.
 async fn unless_panicked<T>(load: impl Future<Output = T>) -> Option<T> {
     let mut load = pin!(load);
     poll_fn(|cx| {
@@ -228,8 +228,8 @@ async fn unless_panicked<T>(load: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-/// Runs a load to its end; `None` when the store is gone. Takes what is asked meanwhile, which the
-/// running load answers.
+/// Runs a load to its end. Returns `None` when the store is dropped. Takes the messages of requests that
+/// ask for a load in the meantime, because the running load serves them.
 async fn unless_closed<T>(
     load: impl Future<Output = T>,
     wanted: &mut mpsc::Receiver<()>,
@@ -246,7 +246,8 @@ async fn unless_closed<T>(
     .await
 }
 
-/// A share between `-amount` and `amount`: so that the instances of a service do not load at once.
+/// A random number between `-amount` and `amount`, so that the instances of a service do not load at the
+/// same time.
 fn jitter(amount: f64) -> f64 {
     let random = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or(0);
     (f64::from(random) / f64::from(u32::MAX)).mul_add(2.0 * amount, -amount)

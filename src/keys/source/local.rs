@@ -1,4 +1,4 @@
-//! Keys in files and environment variables, read at the start.
+//! Keys in files and environment variables that are read once.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use crate::keys::set::KeySet;
 use crate::keys::store::KeyStore;
 use crate::keys::strength::{from_base64, from_hex};
 
-/// What a file or an environment variable holds.
+/// The format of the keys in a file or an environment variable.
 ///
 /// ```
 /// use tower_jwt_auth::keys::KeyFormat;
@@ -34,7 +34,7 @@ use crate::keys::strength::{from_base64, from_hex};
 pub struct KeyFormat {
     form: Form,
     key_id: Option<String>,
-    /// Values of `use` that are accepted beside `sig`.
+    /// The values of `use` that are accepted in addition to `sig`.
     uses: Vec<String>,
 }
 
@@ -69,18 +69,18 @@ impl KeyFormat {
         Self::of(Form::Pem(algorithm))
     }
 
-    /// A shared secret: the bytes themselves. Where they are text, one line end after it does not
-    /// count, as editors and `echo` put one there.
+    /// A shared secret: the bytes as they are. If the bytes are text, one line end after the text is
+    /// removed, because editors and `echo` add one.
     ///
-    /// A text is not decoded: the login has to use its characters as the secret too. See
-    /// [`base64_secret`](Self::base64_secret) and [`hex_secret`](Self::hex_secret).
+    /// The text is not decoded. If the program that issues the tokens decodes it, use
+    /// [`base64_secret`](Self::base64_secret) or [`hex_secret`](Self::hex_secret).
     #[must_use]
     pub fn secret(algorithm: Algorithm) -> Self {
         Self::of(Form::Secret(algorithm))
     }
 
     /// A shared secret in base64 or base64url, with or without padding, as `openssl rand -base64 48`
-    /// prints it. Spaces and line ends do not count.
+    /// prints it. Spaces and line ends are ignored.
     ///
     /// ```
     /// use tower_jwt_auth::Algorithm;
@@ -96,7 +96,7 @@ impl KeyFormat {
     }
 
     /// A shared secret in hexadecimal digits, as `openssl rand -hex 32` prints it. Spaces and line
-    /// ends do not count.
+    /// ends are ignored.
     #[must_use]
     pub fn hex_secret(algorithm: Algorithm) -> Self {
         Self::of(Form::HexSecret(algorithm))
@@ -110,20 +110,20 @@ impl KeyFormat {
         }
     }
 
-    /// Gives the one key this id, for tokens that name it in `kid`. No meaning for a key set,
-    /// whose keys have ids of their own.
+    /// Gives the key this id, for tokens that have it in `kid`. Has no effect on a key set, whose keys
+    /// have their own ids.
     #[must_use]
     pub fn with_key_id(mut self, id: impl Into<String>) -> Self {
         self.key_id = Some(id.into());
         self
     }
 
-    /// Also accepts JSON Web Keys whose `use` has this value, compared exactly; each call adds one.
-    /// Default: only `sig`, and keys without `use`. It has no meaning for other formats.
+    /// Also accepts JSON Web Keys whose `use` has this value, compared exactly. Each call adds a value.
+    /// Default: `sig`, and keys without `use`. Has no effect on other formats.
     ///
     /// A key for encryption (`enc`) is never accepted.
     ///
-    /// # Example: a trust bundle of SPIFFE
+    /// # Example: a SPIFFE trust bundle
     ///
     /// ```
     /// use tower_jwt_auth::keys::KeyFormat;
@@ -139,12 +139,12 @@ impl KeyFormat {
         self
     }
 
-    /// The keys in this content.
+    /// Reads the keys in this content.
     ///
     /// # Errors
     ///
     /// As [`KeySet::from_jwks`], [`Key::from_jwk`], [`Key::from_pem`] and [`Key::from_secret`]; also
-    /// [`ConfigError::Key`] for a secret that is not in the form that was named.
+    /// [`ConfigError::Key`] if a secret is not in this format.
     pub fn read(&self, content: &[u8]) -> Result<KeySet, ConfigError> {
         let key = match self.form {
             Form::Jwks => return KeySet::from_jwks_for(content, &self.uses),
@@ -169,14 +169,13 @@ impl KeyFormat {
 }
 
 impl KeyStore {
-    /// A store with the keys in this file, as it is now. To follow its changes see
+    /// Creates a store with the keys in this file. The file is read once; to follow its changes use
     /// [`KeyFile`](crate::keys::KeyFile).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] with the path and the reason. Only a regular file of at most
-    /// 256 KiB is read: no pipe, no socket, no device. A file system that does not answer within 5
-    /// seconds is an error too.
+    /// [`ConfigError::KeySource`] if the file has no usable keys, is not a regular file, is larger than
+    /// 256 KiB, or cannot be read within 5 seconds.
     pub fn from_file(path: impl AsRef<Path>, format: &KeyFormat) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let unusable = |reason| ConfigError::KeySource {
@@ -189,16 +188,17 @@ impl KeyStore {
             .map_err(|error| unusable(error.to_string()))
     }
 
-    /// A store with the keys in this environment variable, or in the file that the variable of the
-    /// same name with `_FILE` behind it names, as container platforms hand out secrets. Setting
-    /// both is an error, as nobody could tell which of them counts.
+    /// Creates a store with the keys in this environment variable, or in the file whose path is in the
+    /// variable with the suffix `_FILE`, as container platforms provide secrets. For `JWT_SECRET` this
+    /// is `JWT_SECRET_FILE`.
     ///
-    /// Many ways to set a variable do not keep line ends: the two characters `\n` in a PEM in the
-    /// variable count as one. The variable itself stays in the environment of the process.
+    /// Many ways to set a variable do not keep line ends, so the two characters `\n` in a PEM in the
+    /// variable count as a line end. The variable stays in the environment of the process.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] with the name of the variable or file, and the reason.
+    /// [`ConfigError::KeySource`] if neither of the two variables is set, if both are set, or if there
+    /// are no usable keys.
     pub fn from_env(name: &str, format: &KeyFormat) -> Result<Self, ConfigError> {
         Self::from_variables(name, format, |name| std::env::var_os(name))
     }
@@ -240,14 +240,14 @@ pub(crate) fn read_file_in_time(path: &Path) -> Result<Zeroizing<Vec<u8>>, Strin
     within(READ_TIMEOUT, move || read_file(&owned))?
 }
 
-/// What `work` gives on a thread of its own, or why there is no result within the limit.
+/// Runs `work` on its own thread. Returns the reason if there is no result within the limit.
 fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let thread = thread::Builder::new().name("jwt-key-file".into());
-    // The receiver may be gone by then.
+    // Sending fails if the limit has passed and the receiver is gone.
     let started = thread.spawn(move || drop(sender.send(work())));
     started.map_err(|error| format!("no thread to read it: {error}"))?;
     receiver.recv_timeout(limit).map_err(|error| match error {
@@ -262,10 +262,10 @@ pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     content.ok_or_else(|| format!("longer than {MAX_FILE} bytes"))
 }
 
-/// The content of a regular file; `None` if it is longer than `longest` bytes.
+/// Reads a regular file. Returns `None` if it is longer than `longest` bytes.
 ///
-/// A pipe without a writer would block the thread, and a device may have no end, so neither is
-/// opened. Nothing of the content stays in memory beside what is given.
+/// Pipes and devices are not opened: a pipe without a writer would block the thread, and a device may
+/// have no end. No copy of the content stays in memory except the result.
 pub(crate) fn read_regular_file(
     path: &Path,
     longest: usize,
@@ -276,12 +276,13 @@ pub(crate) fn read_regular_file(
     }
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
-    // It may be another one by now.
+    // Check again: the file may have been replaced before it was opened.
     if !metadata.is_file() {
         return Err(irregular());
     }
     let size = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-    // One byte more shows the end without another read, and that a file is too long.
+    // One more byte shows the end of the file without a further read, and shows a file that is too
+    // long.
     let mut content = Zeroizing::new(vec![0; size.min(longest).saturating_add(1)]);
     let mut length: usize = 0;
     loop {
@@ -289,7 +290,8 @@ pub(crate) fn read_regular_file(
             if length > longest {
                 return Ok(None);
             }
-            // It grows while it is read. The old block is cleared, which a growing `Vec` does not.
+            // The file grows while it is read. `Zeroizing` clears the old block; a growing `Vec` would
+            // not.
             let larger = length.saturating_mul(2).min(longest).saturating_add(1);
             let mut larger = Zeroizing::new(vec![0; larger]);
             larger
@@ -310,7 +312,8 @@ pub(crate) fn read_regular_file(
     Ok(Some(content))
 }
 
-/// A random secret of octets that ends as a line does keeps its end: it is hardly ever text.
+/// Removes one line end after text. A random secret keeps its last bytes, because it is hardly ever
+/// text.
 fn without_line_end(content: &[u8]) -> &[u8] {
     if std::str::from_utf8(content).is_err() {
         return content;
@@ -319,7 +322,7 @@ fn without_line_end(content: &[u8]) -> &[u8] {
     content.strip_suffix(b"\r").unwrap_or(content)
 }
 
-/// Either alphabet, but not both.
+/// Decodes base64 or base64url, but no mix of both.
 fn base64_secret(content: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let text = without_spaces(content);
     let unpadded = text.strip_suffix(b"=").unwrap_or(&text);
@@ -337,7 +340,7 @@ fn without_spaces(content: &[u8]) -> Zeroizing<Vec<u8>> {
     text
 }
 
-/// With line ends in the place of the two characters that stand for one.
+/// Replaces the two characters `\n` by a line end.
 #[cfg(feature = "pem")]
 fn with_line_ends(content: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(content.len());
@@ -357,9 +360,9 @@ fn with_line_ends(content: &[u8]) -> Vec<u8> {
     text
 }
 
-/// How long a file is waited for.
+/// The timeout for reading a file.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of a file that are read at most.
+/// The maximum size of a file in bytes.
 const MAX_FILE: usize = 256 * 1_024;
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
-//! Where keys come from, and how they are loaded again: the task in `loading`, whose other end is
-//! `refresh`, and the sources that it asks.
+//! The sources of keys, and the task that loads keys from them.
+//!
+//! `loading` has the task, `refresh` the side of the store, and `link` what both share. The sources are
+//! `remote`, `file` and `local`.
 
 #[cfg(feature = "_refresh")]
 mod budget;

@@ -1,4 +1,4 @@
-//! Keys that are fetched with a client of this crate.
+//! Constructors of [`KeyStore`] that fetch keys with a client of this crate.
 
 use crate::error::config::ConfigError;
 use crate::fetch::{Fetch, client};
@@ -7,25 +7,26 @@ use crate::keys::source::remote::RemoteKeys;
 use crate::keys::store::KeyStore;
 
 impl KeyStore {
-    /// Keys of the set at this URL (`jwks_uri`), fetched with a client of this crate.
+    /// Fetches the key set at this URL (`jwks_uri`) with a client of this crate.
     ///
-    /// That client checks certificates against the roots of the system, follows no redirects, and
-    /// reads no proxy from the environment. For a proxy or a private authority give your own to
-    /// [`RemoteKeys::jwks`]. Start with [`connect_lazy`](RemoteKeys::connect_lazy) or
-    /// [`connect`](RemoteKeys::connect).
+    /// The client checks certificates against the root certificates of the system, follows no
+    /// redirects, and ignores the proxies in the environment. For a proxy or a private certificate
+    /// authority pass your own client to [`RemoteKeys::jwks`]. Start with
+    /// [`connect`](RemoteKeys::connect) or [`connect_lazy`](RemoteKeys::connect_lazy).
     ///
     /// # Errors
     ///
-    /// As [`RemoteKeys::jwks`]; also [`ConfigError::KeySource`] if there can be no TLS here.
+    /// As [`RemoteKeys::jwks`]; also [`ConfigError::KeySource`] if TLS cannot be set up.
     pub fn remote(jwks_uri: &str) -> Result<RemoteKeys, ConfigError> {
         RemoteKeys::jwks(jwks_uri, own_client(jwks_uri)?)
     }
 
-    /// Keys of the set that the issuer's metadata name, fetched as in [`remote`](Self::remote).
+    /// Finds the key set of this issuer through the metadata of the issuer, and fetches it with a
+    /// client of this crate, as [`remote`](Self::remote) does.
     ///
     /// # Errors
     ///
-    /// As [`RemoteKeys::discover`]; also [`ConfigError::KeySource`] if there can be no TLS here.
+    /// As [`RemoteKeys::discover`]; also [`ConfigError::KeySource`] if TLS cannot be set up.
     ///
     /// # Example
     ///
@@ -44,12 +45,12 @@ impl KeyStore {
         RemoteKeys::discover(issuer, own_client(issuer.as_str())?)
     }
 
-    /// Keys of the set that the metadata at this URL name, which must be of this issuer. Fetched as
-    /// in [`remote`](Self::remote).
+    /// Finds the key set of this issuer through the metadata at this URL, and fetches it with a client
+    /// of this crate, as [`remote`](Self::remote) does.
     ///
     /// # Errors
     ///
-    /// As [`RemoteKeys::metadata`]; also [`ConfigError::KeySource`] if there can be no TLS here.
+    /// As [`RemoteKeys::metadata`]; also [`ConfigError::KeySource`] if TLS cannot be set up.
     pub fn metadata(metadata_uri: &str, issuer: &Issuer) -> Result<RemoteKeys, ConfigError> {
         RemoteKeys::metadata(metadata_uri, issuer, own_client(metadata_uri)?)
     }

@@ -1,4 +1,4 @@
-//! The wait of requests for the end of a load: bounded wherever they are polled.
+//! The wait of requests for the end of a load, with a deadline under every executor.
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
@@ -11,17 +11,17 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// Bounds the waits of one store.
+/// The deadlines of the requests that wait for one store.
 pub(crate) struct Patience {
-    /// Of the task. Its timers serve requests that are polled anywhere.
+    /// The runtime of the task. Its timers also serve requests that are polled elsewhere.
     runtime: Handle,
-    /// For a runtime that may be alive without anybody who drives its timers.
+    /// For a runtime whose timers run only while a thread is in it.
     ticker: Option<Arc<Ticker>>,
 }
 
 impl Patience {
     pub(crate) fn new(runtime: Handle) -> Self {
-        // The threads of the other kinds drive their timers by themselves.
+        // The other kinds of runtime have threads that run their timers.
         let may_stand_still = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
         Self {
             runtime,
@@ -29,10 +29,11 @@ impl Patience {
         }
     }
 
-    /// Waits for the end of a load, or until the deadline; says whether it was the former.
+    /// Waits for the end of a load. Returns `false` if the deadline passes before.
     ///
-    /// The timer is that of the task's runtime, so this can be polled anywhere. It is not touched
-    /// once that runtime has ended: the end of the task counts as the end of a load.
+    /// The timer belongs to the runtime of the task, so the future can be polled under any executor. When
+    /// that runtime ends, the task ends, which counts as the end of a load, so the timer is not used after
+    /// that.
     pub(crate) fn end_by(
         &self,
         mut finished: watch::Receiver<u64>,
@@ -63,7 +64,7 @@ impl Patience {
     }
 }
 
-/// Comes back at the first tick after the deadline.
+/// Waits for the first tick after the deadline.
 async fn has_passed(deadline: Instant, ticks: Option<watch::Receiver<()>>) {
     let Some(mut ticks) = ticks else {
         return pending().await;
@@ -75,7 +76,7 @@ async fn has_passed(deadline: Instant, ticks: Option<watch::Receiver<()>>) {
     }
 }
 
-/// Wakes those who listen again and again, from a thread that lives while there are any.
+/// Wakes all listeners repeatedly, from a thread that exists while there are listeners.
 #[derive(Default)]
 struct Ticker {
     ticks: watch::Sender<()>,
@@ -88,12 +89,12 @@ impl Ticker {
             .is_running
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        // Under the lock: the thread must not end between the two.
+        // Subscribe under the lock, so that the thread does not end before it is known to run.
         let ticks = self.ticks.subscribe();
         if !*is_running {
             let ticker = Arc::clone(self);
             let thread = thread::Builder::new().name("jwt-keys-timer".into());
-            // Without a thread there is still the timer of the runtime.
+            // If the thread cannot be started, the timer of the runtime remains.
             *is_running = thread.spawn(move || ticker.run()).is_ok();
         }
         ticks
@@ -117,5 +118,5 @@ impl Ticker {
     }
 }
 
-/// How much longer than the deadline a wait may last.
+/// The maximum delay of a wait after its deadline.
 const TICK: Duration = Duration::from_millis(100);

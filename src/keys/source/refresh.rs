@@ -1,14 +1,14 @@
-//! Keys that come from elsewhere and are loaded again: when they age, when a request shows a token
-//! whose key is not there, and after a failure.
+//! The side of the store of keys that are loaded repeatedly: when they age, when a token has an unknown
+//! key, and after a failure.
 //!
-//! One task for each store does all loading. Requests never load: a request whose key is at hand
-//! sees only the store, and one whose key is not may wait, for a bounded time, for a load that
-//! serves all who wait. A request that goes away takes nothing with it. The task ends when the last
-//! clone of its store is dropped.
+//! One task per store loads the keys. Requests never do. A request with a known key only reads the store.
+//! A request with an unknown key may wait for a load, with a deadline. One load serves all requests that
+//! wait, and continues if one of them is cancelled. The task ends when the last clone of the store is
+//! dropped.
 //!
-//! The task may also end before its store, with its runtime. Then nothing is loaded any more, which
-//! the status and an event say, nobody waits, and the keys serve for as long as stale ones do: who
-//! reads them asks for the time.
+//! The task also ends when its runtime ends. Then no keys are loaded any more, and no request waits. The
+//! status and an event say so. The last keys stay in use as long as stale keys may be used, because each
+//! read of the keys checks their age.
 
 use std::future::Future;
 use std::panic::catch_unwind;
@@ -36,21 +36,21 @@ use crate::keys::store::KeyStore;
 use crate::keys::store::Shared;
 use crate::telemetry;
 
-/// The store's end of the task.
+/// The side of the store. It asks the task for loads, and waits for them.
 pub(crate) struct Refresher {
     link: Arc<Link>,
-    /// Its drop ends the task.
+    /// Asks for a load. The task ends when this is dropped.
     wanted: mpsc::Sender<()>,
-    /// What one load may take, and a little.
+    /// The timeout of a load, and some more time.
     longest_load: Duration,
     patience: Patience,
 }
 
-/// The runtime that this is called in, if it can run the task.
+/// The current runtime, if it can run the task.
 ///
 /// # Errors
 ///
-/// [`ConfigError::KeySource`] outside of a tokio runtime, and in one without timers.
+/// [`ConfigError::KeySource`] outside of a tokio runtime, or in a runtime without timers.
 pub(crate) fn runtime_for(source: &impl Load) -> Result<Handle, ConfigError> {
     let unusable = |reason: &str| ConfigError::KeySource {
         input: source.to_string(),
@@ -58,7 +58,7 @@ pub(crate) fn runtime_for(source: &impl Load) -> Result<Handle, ConfigError> {
     };
     let runtime = Handle::try_current()
         .map_err(|_| unusable("expected to be called inside of a tokio runtime"))?;
-    // Tokio has no other way to ask.
+    // Tokio has no function that tells whether a runtime has timers.
     catch_unwind(|| drop(sleep(Duration::ZERO))).map_err(|_| {
         unusable("the tokio runtime has no timers: build it with `enable_time` or `enable_all`")
     })?;
@@ -66,7 +66,7 @@ pub(crate) fn runtime_for(source: &impl Load) -> Result<Handle, ConfigError> {
 }
 
 impl Refresher {
-    /// Gives a store, and starts the task for it.
+    /// Creates a store, and starts its task.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl Refresher {
 
 impl KeySource for Refresher {
     fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> Prospect {
-        // Listens before it asks, so that no end is missed.
+        // Subscribe first, so that the end of the load is not missed.
         let finished = self.link.subscribe();
         if self.link.has_ended() {
             return Prospect::Unasked;
@@ -192,8 +192,8 @@ impl KeySource for Refresher {
         Some(self.wait(admission, finished, deadline))
     }
 
-    /// Whatever the allowance says. A load that runs already may have asked too early, so it is
-    /// followed by another one.
+    /// Does not use the budget. If a load is already running, another one follows, because the running
+    /// one may be too early.
     fn reload(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
             let finished = self.link.subscribe();
@@ -213,7 +213,7 @@ impl KeySource for Refresher {
     }
 
     fn rest(&self, end: Option<std::time::Instant>) -> Option<Duration> {
-        // Whoever reads the keys hears here that nothing loads them any more.
+        // Reports the end of the task, if it has ended.
         self.link.has_ended();
         let now = Instant::now().into_std();
         Some(end?.saturating_duration_since(now))
@@ -261,22 +261,23 @@ impl KeySource for Refresher {
     }
 }
 
-/// Lives as long as the task, whatever ends it.
+/// Notes the end of the task when it is dropped.
 struct Alive(Arc<Link>);
 
 impl Drop for Alive {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.end("its task has ended with a panic");
-            self.0.tell_end();
+            self.0.report_end();
         } else {
-            // At the end of a program nobody uses the keys any more, and there is nothing to tell.
+            // Not reported here, because this is usual at the end of a program. The next use of the keys
+            // reports it.
             self.0.end("its tokio runtime has ended");
         }
     }
 }
 
-/// Gives a store the keys of an earlier run, unless the first load was quicker.
+/// Passes the saved keys of an earlier run to a store, unless the first load was faster.
 #[cfg(feature = "remote")]
 async fn begin_with(
     snapshot: super::load::SnapshotRead,
@@ -291,12 +292,12 @@ async fn begin_with(
         return;
     };
     if KeyStore::from_shared(shared, clock).begin_with(&set, after(Instant::now(), rest)) {
-        // Who waits for the first load may need no more than these.
+        // Requests that wait for the first load may need only these keys.
         link.wake_all();
     }
 }
 
-/// What is waited longer than the load itself may take.
+/// The additional time that a request waits after the timeout of a load.
 const GRACE: Duration = Duration::from_millis(500);
-/// What a request waits at most, however many loads it waits for.
+/// The maximum time that a request waits, for one load or several.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Keys of an issuer, fetched from its key set or found through its metadata.
+//! [`RemoteKeys`]: keys that are fetched from an issuer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,18 +20,18 @@ use crate::keys::source::remote_source::{Origin, RemoteSource, unusable};
 use crate::keys::source::snapshot::KeySnapshotStore;
 use crate::keys::store::KeyStore;
 
-/// Keys to be fetched from an issuer, and again whenever that is due.
+/// Keys that are fetched from an issuer, and fetched again before they become stale.
 ///
-/// Every setting has a default with a reason in [the guide](crate::guide::defaults). Start with
-/// [`connect_lazy`](Self::connect_lazy) or [`connect`](Self::connect), inside of a tokio runtime.
+/// [The guide](crate::guide::defaults) has the reason for each default. Start with
+/// [`connect`](Self::connect) or [`connect_lazy`](Self::connect_lazy), inside of a tokio runtime.
 ///
-/// What the application decides outlasts every fetch: a key that it
-/// [removed](KeyStore::remove) or [retired](KeyStore::retire) stays dead though the issuer still
-/// publishes it, and a key that it [added](KeyStore::rotate) stays beside those of the issuer.
+/// Decisions of the application outlast every fetch: a key that was [removed](KeyStore::remove) or
+/// [retired](KeyStore::retire) stays dead even if the issuer still publishes it, and a key that was
+/// [added](KeyStore::rotate) stays in use.
 ///
-/// A key that a fetched set no longer has is dead at once. A fetch that fails changes nothing: the
-/// last good keys are kept, and after [`keep_stale`](Self::keep_stale) tokens are answered with
-/// 503, which is nobody's bad token.
+/// If a fetched set no longer has a key, the tokens of that key are rejected at once. If a fetch fails,
+/// the last good keys stay in use for the time of [`keep_stale`](Self::keep_stale). After that time
+/// tokens are answered with 503, because they are not known to be invalid.
 ///
 /// # Example: the keys of an authorization server
 ///
@@ -55,29 +55,29 @@ pub struct RemoteKeys {
 }
 
 impl RemoteKeys {
-    /// The key set at this URL (`jwks_uri`).
+    /// Fetches the key set at this URL (`jwks_uri`).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] if this is no URL of `https` or `http`. Plain `http` to anything
-    /// but a loopback address is an error of the start, unless
+    /// [`ConfigError::KeySource`] if this is not an `https` or `http` URL. `connect` and `connect_lazy`
+    /// return an error for plain `http` to another host than a loopback address, unless
     /// [`insecure_plain_http`](Self::insecure_plain_http) allows it.
     pub fn jwks(jwks_uri: &str, fetch: impl Fetch) -> Result<Self, ConfigError> {
         url(jwks_uri)?;
         Ok(Self::of(Origin::KeySet(jwks_uri.to_owned()), fetch))
     }
 
-    /// The key set that the issuer's metadata name ([RFC 8414], OpenID Connect Discovery).
+    /// Finds the key set of this issuer through the metadata of the issuer ([RFC 8414], OpenID Connect
+    /// Discovery).
     ///
-    /// The metadata are fetched from the two places that the standards derive from the issuer, in
-    /// that order; the place that has answered is asked first from then on. They are believed only
-    /// if they name exactly this issuer, and only if they name a key set by `https` where they came
-    /// by `https` themselves.
+    /// The metadata are fetched from the two URLs that the standards derive from the issuer, in that
+    /// order. The URL that answered is tried first the next time. The metadata must name exactly this
+    /// issuer. If they came by `https`, the URL of the key set must be `https` too.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] if the issuer is no URL of `https` or `http`. For plain `http`
-    /// see [`jwks`](Self::jwks).
+    /// [`ConfigError::KeySource`] if the issuer is not an `https` or `http` URL, or has a query. For
+    /// plain `http` see [`jwks`](Self::jwks).
     ///
     /// [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
     pub fn discover(issuer: &Issuer, fetch: impl Fetch) -> Result<Self, ConfigError> {
@@ -91,16 +91,16 @@ impl RemoteKeys {
         Ok(Self::of(Origin::Metadata { name, discovery }, fetch))
     }
 
-    /// The key set that the metadata at this URL name, for an issuer whose metadata are not at the
-    /// place that its name leads to.
+    /// Finds the key set of this issuer through the metadata at this URL. For issuers whose metadata
+    /// are not at the standard URLs.
     ///
-    /// The metadata must name exactly this issuer, the one that tokens carry in `iss`.
+    /// The metadata must name exactly this issuer, the one that tokens have in `iss`.
     ///
     /// # Errors
     ///
     /// As [`jwks`](Self::jwks), for the URL.
     ///
-    /// # Example: metadata in one place, an issuer of another name
+    /// # Example: metadata at another URL than that of the issuer
     ///
     /// ```
     /// # fn example(client: impl tower_jwt_auth::fetch::Fetch) -> Result<(), Box<dyn std::error::Error>> {
@@ -150,82 +150,82 @@ impl RemoteKeys {
         }
     }
 
-    /// How long keys are fresh where the answer has no `max-age`. Default: 10 minutes; at least 1
-    /// second, and within [`lifetime_within`](Self::lifetime_within).
+    /// The lifetime of the keys if the response has no `max-age` and no `Expires`. Default: 10 minutes.
+    /// At least 1 second, and limited by [`lifetime_within`](Self::lifetime_within).
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.source.lifetimes.usual = lifetime.max(LIFETIME_MIN);
         self
     }
 
-    /// The shortest and the longest lifetime, whatever the answer says. Default: 1 minute, 24
-    /// hours; at least 1 second.
+    /// The minimum and the maximum lifetime of the keys, whatever the response says. Default: 1 minute
+    /// and 24 hours. At least 1 second.
     pub fn lifetime_within(mut self, shortest: Duration, longest: Duration) -> Self {
         let shortest = shortest.max(LIFETIME_MIN);
         self.source.lifetimes.within = (shortest, longest.max(shortest));
         self
     }
 
-    /// How long the last good keys serve beyond their lifetime while the issuer cannot be reached.
-    /// Default: 24 hours. Zero: not at all.
+    /// How long the last good keys stay in use after their lifetime while they cannot be fetched again.
+    /// Default: 24 hours.
     pub fn keep_stale(mut self, stale: Duration) -> Self {
         self.source.keep_stale = stale;
         self
     }
 
-    /// The time in which unknown key ids cause at most one load, once a burst of 4 is used up. A
-    /// load is up to three requests where metadata have to be found first. Default: 30 seconds; at
-    /// least 100 milliseconds.
+    /// The time in which unknown key ids cause at most one load, after a burst of 4 loads. A load is one
+    /// request, or up to three if the metadata have to be fetched first. Default: 30 seconds. At least
+    /// 100 milliseconds.
     pub fn unknown_key_cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown.max(PAUSE_MIN);
         self
     }
 
-    /// How long each request to the issuer may take. A load is one request for the key set, and
-    /// up to two before it for the metadata. Default: 5 seconds; at least 100 milliseconds.
+    /// The timeout of each request to the issuer. A load is one request for the key set, and up to two
+    /// for the metadata before it. Default: 5 seconds. At least 100 milliseconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.source.documents.timeout = timeout.max(PAUSE_MIN);
         self
     }
 
-    /// The maximum size of a document, in bytes. Default: 256 KiB.
+    /// The maximum size of a response body in bytes. Default: 256 KiB.
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.source.documents.max_body = bytes;
         self
     }
 
-    /// The maximum number of keys that are taken of a set: the first ones that are usable. The
-    /// others are [skipped](crate::KeySet::skipped). Default: 256; at least 1.
+    /// The maximum number of keys of a set. The first usable keys are used, and the others are
+    /// [skipped](crate::KeySet::skipped). Default: 256. At least 1.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.source.max_keys = keys.max(1);
         self
     }
 
-    /// Also accepts keys whose `use` has this value, compared exactly; each call adds one. Default:
-    /// only `sig`, and keys without `use`.
+    /// Also accepts keys whose `use` has this value, compared exactly. Each call adds a value. Default:
+    /// `sig`, and keys without `use`.
     ///
-    /// For key sets of SPIFFE: `jwt-svid`. A key for encryption (`enc`) is never accepted.
+    /// SPIFFE trust bundles need `jwt-svid`. A key for encryption (`enc`) is never accepted.
     pub fn accept_use(mut self, public_key_use: impl Into<String>) -> Self {
         self.source.uses.push(public_key_use.into());
         self
     }
 
-    /// Also fetches by plain `http` from hosts that are not loopback addresses, for an issuer in
-    /// the same compose file or mesh: `http://keycloak:8080`. Metadata that come by `https` still
-    /// name a key set by `https`.
+    /// Also fetches by plain `http` from hosts that are not loopback addresses, such as
+    /// `http://keycloak:8080` in a compose file or a mesh. If the metadata come by `https`, the URL of
+    /// the key set must still be `https`.
     ///
     /// # Security
     ///
-    /// Whoever can answer in place of the issuer, or change what it answers on the way, can sign
-    /// tokens that this service accepts. What must replace the check: a network on which nobody
-    /// can, or one that encrypts and authenticates by itself.
+    /// Whoever can answer in place of the issuer, or change its responses, can sign tokens that this
+    /// service accepts. Use this only in a network in which nobody can do that, or which encrypts and
+    /// authenticates connections itself.
     pub fn insecure_plain_http(mut self) -> Self {
         self.source.plain_http = PlainHttp::Anywhere;
         self
     }
 
-    /// Keeps each good set, and begins with the last one where the issuer cannot be reached at the
-    /// start, for as long as [`keep_stale`](Self::keep_stale) says from when it was saved. Default:
-    /// nothing is kept.
+    /// Saves each good key set in this store. If the issuer cannot be reached at the next start, the
+    /// saved keys are used, until the time of [`keep_stale`](Self::keep_stale) has passed since they were
+    /// saved. Default: key sets are not saved.
     ///
     /// ```no_run
     /// # async fn example(keys: tower_jwt_auth::keys::RemoteKeys) -> Result<(), tower_jwt_auth::ConfigError> {
@@ -241,22 +241,23 @@ impl RemoteKeys {
         self
     }
 
-    /// Where the time for the status and for the age of kept keys is read from. When to fetch is
-    /// decided by the runtime's own clock.
+    /// The clock for the status and for the age of saved keys. Default: the clock of the operating
+    /// system. The times of the fetches follow the clock of the tokio runtime.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.source.clock = Arc::new(clock);
         self
     }
 
-    /// A store that begins to fetch in the background. The first requests wait for the first fetch,
-    /// 5 seconds at most, unless [kept keys](Self::snapshot_store) are there, which are read in the
-    /// background too. If it fails, tokens are answered with 503 until a later one succeeds.
+    /// Returns a store at once, and fetches the keys in the background. The first requests wait up to 5
+    /// seconds for the first fetch, or for [saved keys](Self::snapshot_store). If the fetch fails and
+    /// there are no saved keys, tokens are answered with 503 until a later fetch succeeds.
     ///
-    /// Fetching ends with the runtime that this is called in, and [`KeyStore::status`] says so.
+    /// The keys are fetched in the runtime that calls this. When that runtime ends, nothing is fetched
+    /// any more, and [`KeyStore::status`] says so.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] outside of a tokio runtime, in one without timers, and for plain
+    /// [`ConfigError::KeySource`] outside of a tokio runtime, in a runtime without timers, and for plain
     /// `http` that is not [allowed](Self::insecure_plain_http).
     pub fn connect_lazy(self) -> Result<KeyStore, ConfigError> {
         self.source.check_places()?;
@@ -267,12 +268,12 @@ impl RemoteKeys {
         self.start(start)
     }
 
-    /// A store with the issuer's keys, fetched now; with [kept keys](Self::snapshot_store) if that
-    /// fails and they are there.
+    /// Fetches the keys, and returns a store with them. If the fetch fails, the store has the
+    /// [saved keys](Self::snapshot_store).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] with the URL and the reason if there are none, and as for
+    /// [`ConfigError::KeySource`] if the fetch fails and there are no saved keys, and as for
     /// [`connect_lazy`](Self::connect_lazy).
     pub async fn connect(mut self) -> Result<KeyStore, ConfigError> {
         self.source.check_places()?;
@@ -312,7 +313,8 @@ impl RemoteKeys {
     fn schedule(&self) -> Schedule {
         let requests = self.source.requests();
         Schedule {
-            // Each request is bounded by itself and says where it was; this is for what is between.
+            // Each request has its own timeout, whose error names the URL. This one also covers the
+            // time between the requests.
             timeout: self
                 .source
                 .documents
@@ -337,12 +339,13 @@ impl fmt::Debug for RemoteKeys {
     }
 }
 
-/// A URL by which documents can be fetched at all; whether by plain http is said later.
+/// Checks that documents can be fetched from this URL. Whether plain http is allowed is checked later,
+/// because a setter can allow it.
 fn url(uri: &str) -> Result<(), ConfigError> {
     let checked = PlainHttp::Anywhere.check(uri);
     checked.map_err(|expected| unusable(uri, format!("expected {expected}")))
 }
 
-/// Without these a zero is a storm of requests.
+// Without these minimums a setting of zero would send requests in a loop.
 const LIFETIME_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(100);

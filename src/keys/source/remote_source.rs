@@ -23,23 +23,23 @@ pub(super) struct RemoteSource {
     pub(super) plain_http: PlainHttp,
     pub(super) lifetimes: Lifetimes,
     pub(super) max_keys: usize,
-    /// Values of `use` that are accepted beside `sig`.
+    /// The values of `use` that are accepted in addition to `sig`.
     pub(super) uses: Vec<String>,
-    /// Of the newest key set, to ask whether there is a newer one.
+    /// The validators of the last key set, for conditional requests.
     pub(super) validators: Option<Validators>,
-    /// The newest set whose skipped keys were reported.
+    /// The last set whose skipped keys were reported.
     pub(super) reported: Option<KeySet>,
     pub(super) snapshot_store: Option<Arc<dyn KeySnapshotStore>>,
-    /// The text of the newest key set, for the boot store.
+    /// The text of the last key set, for the snapshot store.
     pub(super) newest: Option<String>,
-    /// The last save of the boot store. On a disk that hangs it does not come back, and one more
-    /// would take one more thread of the runtime.
+    /// The last save. On a disk that hangs it does not return, and another one would block another
+    /// thread of the runtime.
     pub(super) saving: Option<JoinHandle<()>>,
     pub(super) keep_stale: Duration,
     pub(super) clock: Arc<dyn Clock>,
 }
 
-/// Where the key set is.
+/// How the key set is found.
 pub(super) enum Origin {
     KeySet(String),
     Metadata {
@@ -84,7 +84,7 @@ impl Load for RemoteSource {
 
 impl RemoteSource {
     async fn load_set(&mut self) -> Result<Loaded, LoadError> {
-        // They come back with a good answer only.
+        // They are put back only after a good response.
         let validators = self.validators.take();
         let uri = self.jwks_uri().await?;
         let validators = validators.filter(|validators| validators.uri == uri);
@@ -123,7 +123,7 @@ impl RemoteSource {
         }
     }
 
-    /// Tells which keys are skipped, once for each set.
+    /// Reports the skipped keys, once for each set.
     fn report(&mut self, set: &KeySet) {
         let is_new = self.reported.as_ref().is_none_or(|old| !old.is_same(set));
         if is_new {
@@ -132,7 +132,7 @@ impl RemoteSource {
         }
     }
 
-    /// The most requests of one load.
+    /// The maximum number of requests of one load.
     pub(super) fn requests(&self) -> u32 {
         let before = match &self.origin {
             Origin::KeySet(_) => 0,

@@ -1,4 +1,4 @@
-//! The last good key set of an issuer, kept for a start while the issuer is down.
+//! Key snapshots: the last good key set of an issuer, saved for a start while the issuer is down.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -17,69 +17,69 @@ use crate::json;
 use crate::keys::set::KeySet;
 use crate::telemetry;
 
-/// Where the last good key set is kept between two runs; [`KeySnapshotFile`] is one.
+/// Storage for the last good key set between two runs of the program, such as [`KeySnapshotFile`].
 ///
-/// What is kept is text of public keys: no secret, but whoever can change it can sign tokens that
-/// this service accepts.
+/// The snapshot contains public keys and no secret. But whoever can change it can sign tokens that this
+/// service accepts.
 ///
-/// Both methods are called on a thread that may block, as in [`tokio::task::spawn_blocking`]. A
-/// start waits for [`load`](Self::load) as long as for a request to the issuer
-/// ([`timeout`](crate::keys::RemoteKeys::timeout)), and goes on without it then. Nothing else waits
-/// for a [`save`](Self::save), and while one has not come back no other begins. A panic counts as an
-/// error.
+/// Both methods may block, because they are called through [`tokio::task::spawn_blocking`]. The timeout of
+/// [`load`](Self::load) is that of a request to the issuer
+/// ([`timeout`](crate::keys::RemoteKeys::timeout)); after it the store starts without the snapshot. Only
+/// [`connect`](crate::keys::RemoteKeys::connect) waits for [`save`](Self::save), with the same timeout. While
+/// a `save` is running, no other one starts. A panic counts as an error.
 pub trait KeySnapshotStore: Send + Sync + 'static {
-    /// What was saved last; `None` if nothing was.
+    /// Reads the last snapshot. Returns `None` if nothing was saved.
     ///
     /// # Errors
     ///
-    /// Any; the start goes on as if nothing had been saved, with an event.
+    /// An error is logged, and the store starts without the snapshot.
     fn load(&self) -> Result<Option<Vec<u8>>>;
 
-    /// Keeps this in place of what was saved before, wholly or not at all.
+    /// Replaces the last snapshot by this one. A failure must leave the last snapshot as it was.
     ///
     /// # Errors
     ///
-    /// Any; the keys in use stay as they are, with an event.
-    fn save(&self, kept: &[u8]) -> Result<()>;
+    /// An error is logged. The keys in use do not change.
+    fn save(&self, snapshot: &[u8]) -> Result<()>;
 }
 
 /// A [`KeySnapshotStore`] in a file, which only its owner may read and write.
 ///
-/// The file is written beside its place and then moved there, so that instances that share it never
-/// see a part of it. On Unix it gets the permissions 0600.
+/// A new file is written in the same directory and then renamed, so that other instances never read a
+/// part of it. On Unix the file has the permissions 0600.
 ///
 /// # Security
 ///
-/// Whoever can put a file there can give you their keys. On Unix a file is believed only if it is a
-/// regular file, belongs to the user of this process or to root, and nobody else may write it. Its
-/// directory must not be one that everybody may write, unless it has the sticky bit. A group may
-/// write the directory: its members can take the file away, and a file of theirs is not believed. Of
-/// a link in the place of the file the same is asked: its owner, and its directory.
+/// Whoever can write the file can add keys of their own. On Unix the file is used only if it is a regular
+/// file, if it belongs to the user of this process or to root, and if no other user may write it. Its
+/// directory must not be writable for everybody, unless it has the sticky bit. The directory may be
+/// writable for a group: a member can delete the file, but a file of that member is not used. If the
+/// path is a symbolic link, the owner and the directory of the link are checked in the same way.
 #[derive(Clone, Debug)]
 pub struct KeySnapshotFile {
     path: PathBuf,
 }
 
 impl KeySnapshotFile {
-    /// Keeps the keys in this file. Its directory has to be there, and each issuer needs a file of
-    /// its own.
+    /// Saves the keys in this file. Its directory must exist. Each issuer needs its own file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    fn write(&self, place: &Path, kept: &[u8]) -> Result<()> {
+    fn write(&self, place: &Path, saved: &[u8]) -> Result<()> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(place)?;
-        file.write_all(kept)?;
+        file.write_all(saved)?;
         file.sync_all()?;
         fs::rename(place, &self.path)
     }
 
-    /// A name beside the file for a new one. No two writers have the same.
-    fn place(&self) -> Result<(PathBuf, OsString)> {
+    /// The path of a temporary file in the same directory, and the prefix of its name. Each writer gets
+    /// another path.
+    fn temporary_path(&self) -> Result<(PathBuf, OsString)> {
         let name = self
             .path
             .file_name()
@@ -88,13 +88,14 @@ impl KeySnapshotFile {
         prefix.push(".");
         let mut name = prefix.clone();
         name.push(format!(
-            "{:016x}{UNFINISHED}",
+            "{:016x}{TEMPORARY}",
             RandomState::new().hash_one(())
         ));
         Ok((self.path.with_file_name(name), prefix))
     }
 
-    /// Removes what interrupted runs have left behind. What another instance is writing is younger.
+    /// Removes temporary files of interrupted runs. Younger files may belong to another instance that
+    /// is writing.
     fn clean_up(&self, prefix: &OsString) {
         let directory = match self.path.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -106,12 +107,12 @@ impl KeySnapshotFile {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let (name, prefix) = (name.as_encoded_bytes(), prefix.as_encoded_bytes());
-            let is_unfinished = name.strip_prefix(prefix).is_some_and(|rest| {
-                rest.len() == 16 + UNFINISHED.len() && rest.ends_with(UNFINISHED.as_bytes())
+            let is_temporary = name.strip_prefix(prefix).is_some_and(|rest| {
+                rest.len() == 16 + TEMPORARY.len() && rest.ends_with(TEMPORARY.as_bytes())
             });
             let age = entry.metadata().and_then(|it| it.modified());
             let age = age.map(|modified| modified.elapsed().unwrap_or_default());
-            if is_unfinished && age.is_ok_and(|age| age > LEFT_BEHIND) {
+            if is_temporary && age.is_ok_and(|age| age > LEFT_OVER_AGE) {
                 drop(fs::remove_file(entry.path()));
             }
         }
@@ -120,7 +121,7 @@ impl KeySnapshotFile {
 
 impl KeySnapshotStore for KeySnapshotFile {
     fn load(&self) -> Result<Option<Vec<u8>>> {
-        // Asked before the file is opened: opening a pipe would wait for its other end.
+        // Checked before the file is opened, because opening a pipe would block.
         match fs::metadata(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             found => check_kind(&found?)?,
@@ -128,19 +129,19 @@ impl KeySnapshotStore for KeySnapshotFile {
         #[cfg(unix)]
         unix::check_place(&self.path)?;
         let file = File::open(&self.path)?;
-        // Asked again of what is open: it may have been exchanged meanwhile.
+        // Check again: the file may have been replaced before it was opened.
         let metadata = file.metadata()?;
         check_kind(&metadata)?;
         #[cfg(unix)]
         unix::check_owner(&metadata)?;
-        let mut kept = Vec::new();
-        file.take(MAX_SIZE).read_to_end(&mut kept)?;
-        Ok(Some(kept))
+        let mut saved = Vec::new();
+        file.take(MAX_SIZE).read_to_end(&mut saved)?;
+        Ok(Some(saved))
     }
 
-    fn save(&self, kept: &[u8]) -> Result<()> {
-        let (place, prefix) = self.place()?;
-        let written = self.write(&place, kept);
+    fn save(&self, saved: &[u8]) -> Result<()> {
+        let (place, prefix) = self.temporary_path()?;
+        let written = self.write(&place, saved);
         if written.is_err() {
             drop(fs::remove_file(&place));
         }
@@ -181,8 +182,8 @@ mod unix {
         Ok(())
     }
 
-    /// Of the path, and of the file itself if the path is a link to it. Who made the link says which
-    /// file it is.
+    /// Checks the directory of the file. If the path is a symbolic link, checks the owner and the
+    /// directory of the link too, because the owner of the link chooses the file.
     pub(crate) fn check_place(path: &Path) -> Result<()> {
         let link = fs::symlink_metadata(path)?;
         if link.is_symlink() {
@@ -204,8 +205,8 @@ mod unix {
         Ok(())
     }
 
-    /// The user of this process. The standard library does not tell, but what a process makes is
-    /// its user's own.
+    /// The user of this process. The standard library has no function for it, but a new pipe belongs
+    /// to that user.
     fn user() -> Result<u32> {
         let (reader, _writer) = pipe()?;
         let metadata = File::from(OwnedFd::from(reader)).metadata()?;
@@ -216,21 +217,21 @@ mod unix {
     const STICKY: u32 = 0o1000;
 }
 
-/// What is kept of the keys of one source.
+/// The key snapshot of one source.
 pub(crate) struct KeySnapshot {
     pub(crate) store: Arc<dyn KeySnapshotStore>,
     pub(crate) source: String,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Older ones are not used.
+    /// Older snapshots are not used.
     pub(crate) keep_stale: Duration,
-    /// How long to wait for the store.
+    /// The timeout of the store.
     pub(crate) timeout: Duration,
     pub(crate) max_keys: usize,
     pub(crate) uses: Vec<String>,
 }
 
 impl KeySnapshot {
-    /// The keys of the last run with the time for which they may still be used, if there are some.
+    /// Reads the saved keys, with the time for which they may still be used.
     pub(crate) async fn load(self) -> Option<(KeySet, Duration)> {
         let outcome = self.read().await?;
         let text = match &outcome {
@@ -245,50 +246,50 @@ impl KeySnapshot {
         Some((set, self.keep_stale.saturating_sub(age)))
     }
 
-    /// Saves a set in the background. Ends when the store has come back, however long it takes,
-    /// and tells within the time limit that it has not.
+    /// Saves a set in the background. The task ends when the store has returned. If the timeout passes
+    /// before, that is logged.
     pub(crate) fn save(self, jwks: String) -> JoinHandle<()> {
         let (store, source, limit) = (self.store, self.source, self.timeout);
-        let kept = SavedKeys {
+        let saved = SavedKeys {
             source: source.clone(),
             saved_at: self.clock.now(),
             jwks,
         };
-        let mut saving = spawn_blocking(move || store.save(&kept.write()));
+        let mut saving = spawn_blocking(move || store.save(&saved.write()));
         tokio::spawn(async move {
-            let told = |reason: &str| {
+            let report = |reason: &str| {
                 telemetry::key_snapshot(&source, &format!("the keys could not be saved: {reason}"));
             };
             match timeout(limit, &mut saving).await {
                 Ok(Ok(Ok(()))) => {}
-                Ok(Ok(Err(error))) => told(&error.to_string()),
-                Ok(Err(_)) => told(PANICKED),
+                Ok(Ok(Err(error))) => report(&error.to_string()),
+                Ok(Err(_)) => report(PANICKED),
                 Err(_) => {
-                    told(&no_answer(limit));
+                    report(&no_answer(limit));
                     drop(saving.await);
                 }
             }
         })
     }
 
-    /// What is kept, and how old it is; `None` if nothing is.
+    /// Reads the saved keys and their age. Returns `None` if nothing was saved.
     async fn read(&self) -> Option<std::result::Result<(KeySet, Duration), String>> {
         let (store, limit) = (Arc::clone(&self.store), self.timeout);
         let loaded = timeout(limit, spawn_blocking(move || store.load())).await;
         Some(match loaded {
-            Ok(Ok(Ok(text))) => self.judge(&text?),
+            Ok(Ok(Ok(text))) => self.check(&text?),
             Ok(Ok(Err(error))) => Err(error.to_string()),
             Ok(Err(_)) => Err(PANICKED.into()),
             Err(_) => Err(no_answer(limit)),
         })
     }
 
-    fn judge(&self, text: &[u8]) -> std::result::Result<(KeySet, Duration), String> {
-        let kept = SavedKeys::read(text).ok_or("not in the format of a key snapshot")?;
-        if kept.source != self.source {
-            return Err(format!("they are of {}", Excerpt(&kept.source)));
+    fn check(&self, text: &[u8]) -> std::result::Result<(KeySet, Duration), String> {
+        let saved = SavedKeys::read(text).ok_or("not in the format of a key snapshot")?;
+        if saved.source != self.source {
+            return Err(format!("they are the keys of {}", Excerpt(&saved.source)));
         }
-        let age = self.clock.now().duration_since(kept.saved_at);
+        let age = self.clock.now().duration_since(saved.saved_at);
         let age = age.map_err(|_| "they were saved in the future")?;
         let longest = self.keep_stale;
         if age >= longest {
@@ -297,7 +298,7 @@ impl KeySnapshot {
                 "they are {age} s old, expected less than {longest} s"
             ));
         }
-        let set = KeySet::from_published(kept.jwks.as_bytes(), self.max_keys, &self.uses);
+        let set = KeySet::from_published(saved.jwks.as_bytes(), self.max_keys, &self.uses);
         Ok((set.map_err(|error| error.to_string())?, age))
     }
 }
@@ -306,7 +307,7 @@ fn no_answer(limit: Duration) -> String {
     format!("the snapshot store gave no answer within {limit:?}")
 }
 
-/// A key set with what is needed to judge it at the next start.
+/// A saved key set, with its source and its time.
 pub(crate) struct SavedKeys {
     pub(crate) source: String,
     pub(crate) saved_at: SystemTime,
@@ -342,12 +343,12 @@ impl SavedKeys {
     }
 }
 
-/// The most bytes that are read.
+/// The maximum size of a snapshot in bytes.
 const MAX_SIZE: u64 = 4 * 1_024 * 1_024;
-/// How the names of files end that are being written.
-const UNFINISHED: &str = ".new";
-/// Nobody writes a file for as long as this.
-const LEFT_BEHIND: Duration = Duration::from_secs(3_600);
+/// The suffix of temporary files.
+const TEMPORARY: &str = ".new";
+/// The age after which a temporary file counts as left over.
+const LEFT_OVER_AGE: Duration = Duration::from_secs(3_600);
 const PANICKED: &str = "the code of the snapshot store panicked";
 
 #[cfg(test)]
@@ -355,14 +356,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_read_again() {
+    fn a_saved_set_is_read_again() {
         let saved_at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let kept = SavedKeys {
+        let saved = SavedKeys {
             source: "https://as.example".into(),
             saved_at,
             jwks: r#"{"keys":[]}"#.into(),
         };
-        let text = kept.write();
+        let text = saved.write();
         let read = SavedKeys::read(&text).unwrap();
         assert_eq!(read.source, "https://as.example");
         assert_eq!(read.saved_at, saved_at);
