@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_ends_once_when_nobody_was_rejected_for_a_while() {
+    fn an_outage_ends_once_when_no_request_was_rejected_for_a_while() {
         let outage = Outage::default();
         assert!(matches!(outage.end(NOW), State::None));
         assert!(!outage.goes_on(NOW));

@@ -1,4 +1,4 @@
-//! [`RejectionKind`]: one table says what each kind is on the wire and in the log.
+//! [`RejectionKind`], and the table of status, codes and sentences of each kind.
 
 use http::StatusCode;
 
@@ -40,7 +40,7 @@ impl GrpcCode {
 /// for the operator.
 macro_rules! table {
     ($($(#[$meta:meta])* $kind:ident $name:literal $status:ident $code:ident $grpc:ident $text:literal $reason:literal;)*) => {
-        /// What was wrong, in one word.
+        /// The kind of a [`Rejection`](crate::Rejection).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum RejectionKind {
@@ -88,7 +88,7 @@ table! {
     CrossSiteRequest "cross_site_request" FORBIDDEN None PermissionDenied
         "The request comes from another site"
         "request comes from another site";
-    /// The same name occurs twice in the header or in the claims.
+    /// The same name occurs twice in an object of the header or of the claims.
     DuplicateMember "duplicate_member" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is invalid"
         "a member occurs twice in one object";
@@ -116,8 +116,8 @@ table! {
     IssuerMismatch "issuer_mismatch" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is invalid"
         "issuer is not trusted";
-    /// The keys have not come yet, are given up after a long outage, or the issuer cannot be asked
-    /// for the key of the token: our fault, not the client's.
+    /// There are no keys, because they were not loaded yet or were given up after a long outage, or the
+    /// key of the token could not be looked up. This is an outage, and not a fault of the client.
     KeySourceUnavailable "key_source_unavailable" SERVICE_UNAVAILABLE None Unavailable
         "Authentication is temporarily unavailable"
         "keys are not available";
@@ -134,11 +134,12 @@ table! {
     MissingClaim "missing_claim" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is invalid"
         "a required claim is missing";
-    /// The request has no credential that is understood here.
+    /// The request has no token.
     MissingCredentials "missing_credentials" UNAUTHORIZED None Unauthenticated
         "Authentication is required"
         "request has no bearer token";
-    /// A handler asked for claims and no layer verified any: our user's mistake.
+    /// A handler asks for claims, but there is no layer that verified a token. This is a mistake in the
+    /// program.
     MissingLayer "missing_layer" INTERNAL_SERVER_ERROR None Internal
         "Internal error"
         "handler needs claims and no layer verified any: add `.layer(JwtAuth::new(issuer, audience, keys))` outside of this route";
@@ -146,7 +147,7 @@ table! {
     NotYetValid "not_yet_valid" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is not valid yet"
         "token is not valid yet";
-    /// The revocation check could not be made: our fault, not the client's.
+    /// The revocation check failed. This is an outage, and not a fault of the client.
     RevocationUnavailable "revocation_unavailable" SERVICE_UNAVAILABLE None Unavailable
         "Authentication is temporarily unavailable"
         "revocation check is not available";

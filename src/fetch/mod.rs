@@ -1,5 +1,5 @@
-//! How documents are fetched from an issuer: a small trait, so that the way to the network, with
-//! its proxies and certificates, is the user's own.
+//! [`Fetch`]: how documents are fetched from an issuer. An application can use its own HTTP client, with
+//! its proxies and certificates.
 
 #[cfg(feature = "reqwest")]
 pub(crate) mod client;

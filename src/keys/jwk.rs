@@ -53,10 +53,10 @@ pub(super) fn parse(text: &[u8], uses: &[String]) -> Result<Key, KeyError> {
 
 /// Whether a set with keys for encryption may have keys without `use`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mixed {
+pub(super) enum KeysWithoutUse {
     Allowed,
     #[cfg(feature = "remote")]
-    OnlyWithUse,
+    SkippedBesideEncryption,
 }
 
 /// One of the `keys` of a set, before it is read.
@@ -84,7 +84,10 @@ impl Listed<'_> {
 }
 
 /// Splits a public key set into its keys. Fails only if the text is not a key set.
-pub(super) fn parse_set(text: &[u8], mixed: Mixed) -> Result<Vec<Listed<'_>>, ConfigError> {
+pub(super) fn parse_set(
+    text: &[u8],
+    keys_without_use: KeysWithoutUse,
+) -> Result<Vec<Listed<'_>>, ConfigError> {
     let rejected = |reason: String| ConfigError::KeySet { reason };
     let text =
         std::str::from_utf8(text).map_err(|_| rejected("expected JSON text in UTF-8".into()))?;
@@ -117,7 +120,7 @@ pub(super) fn parse_set(text: &[u8], mixed: Mixed) -> Result<Vec<Listed<'_>>, Co
         })
     })?;
     let is_encryption = |key: &Raw<'_>| public_key_use(*key).as_deref() == Some("enc");
-    let needs_use = mixed != Mixed::Allowed && keys.iter().any(is_encryption);
+    let needs_use = keys_without_use != KeysWithoutUse::Allowed && keys.iter().any(is_encryption);
     let listed = keys.into_iter().map(|raw| Listed { raw, needs_use });
     Ok(listed.collect())
 }

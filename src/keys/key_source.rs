@@ -10,7 +10,7 @@ use crate::keys::status::KeyStatus;
 pub(crate) trait KeySource: Send + Sync {
     /// Looks for a load that may bring the key with this id. Without an id: a key that verifies a token
     /// that no key of the store verifies. The load may be running already, or starts now.
-    fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> Prospect;
+    fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> KeyLookUp;
 
     /// The first load. `None` if loads are failing, or have ended.
     fn first_load(&self, deadline: Option<Deadline>) -> Option<LookUp>;
@@ -55,18 +55,18 @@ impl LookUp {
 /// The time until which a request waits.
 pub(crate) type Deadline = Instant;
 
-/// Whether a key that the store does not have may be loaded.
+/// The result of looking up a key that the store does not have.
 #[cfg_attr(
     not(feature = "_refresh"),
     expect(dead_code, reason = "without a source no key is loaded")
 )]
-pub(crate) enum Prospect {
+pub(crate) enum KeyLookUp {
     /// The source does not have the key.
-    Answered,
+    NotFound,
     /// A load may bring the key.
-    Load(LookUp),
+    Loading(LookUp),
     /// It is not known whether the source has the key, and no load may start now.
-    Unasked,
+    Unknown,
 }
 
 #[cfg(test)]

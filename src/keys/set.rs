@@ -189,7 +189,7 @@ impl KeySet {
 
     /// Same as [`from_jwks`](Self::from_jwks). Also accepts keys whose `use` is one of `uses`.
     pub(super) fn from_jwks_for(jwks: &[u8], uses: &[String]) -> Result<Self, ConfigError> {
-        let set = Self::parse(jwks, jwk::Mixed::Allowed, usize::MAX, uses)?;
+        let set = Self::parse(jwks, jwk::KeysWithoutUse::Allowed, usize::MAX, uses)?;
         set.report_skipped();
         Ok(set)
     }
@@ -205,17 +205,25 @@ impl KeySet {
         max_keys: usize,
         uses: &[String],
     ) -> Result<Self, ConfigError> {
-        Self::parse(jwks, jwk::Mixed::OnlyWithUse, max_keys, uses)
+        Self::parse(
+            jwks,
+            jwk::KeysWithoutUse::SkippedBesideEncryption,
+            max_keys,
+            uses,
+        )
     }
 
     fn parse(
         jwks: &[u8],
-        mixed: jwk::Mixed,
+        keys_without_use: jwk::KeysWithoutUse,
         max_keys: usize,
         uses: &[String],
     ) -> Result<Self, ConfigError> {
         let (mut entries, mut skipped, mut unlisted) = (Vec::new(), Vec::new(), 0_usize);
-        for (position, listed) in jwk::parse_set(jwks, mixed)?.into_iter().enumerate() {
+        for (position, listed) in jwk::parse_set(jwks, keys_without_use)?
+            .into_iter()
+            .enumerate()
+        {
             let entry = if entries.len() < max_keys {
                 listed.read(uses)
             } else {
@@ -295,8 +303,8 @@ impl KeySet {
         if !self.0.entries.is_empty() {
             return Ok(self);
         }
-        let told = self.0.skipped.iter().take(REASONS_MAX);
-        let mut reasons: Vec<_> = told.map(SkippedKey::to_string).collect();
+        let first = self.0.skipped.iter().take(REASONS_MAX);
+        let mut reasons: Vec<_> = first.map(SkippedKey::to_string).collect();
         let more = self.skipped_count().saturating_sub(reasons.len());
         if more > 0 {
             reasons.push(format!("and {more} more"));

@@ -15,7 +15,7 @@ use crate::keys::change::{ChangeCause, KeyChange};
 use crate::keys::contents::Contents;
 use crate::keys::generation::Snapshot;
 use crate::keys::key::{Key, KeyId};
-use crate::keys::key_source::{Deadline, KeySource, LookUp, Prospect};
+use crate::keys::key_source::{Deadline, KeyLookUp, KeySource, LookUp};
 use crate::keys::set::KeySet;
 use crate::keys::status::KeyStatus;
 use crate::telemetry;
@@ -282,9 +282,9 @@ impl KeyStore {
 
     /// Asks the source for the key with this id, which the store does not have. Without an id: for a
     /// key that verifies a token whose signature no key verifies.
-    pub(crate) fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> Prospect {
+    pub(crate) fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> KeyLookUp {
         let source = self.shared.source.as_ref();
-        source.map_or(Prospect::Answered, |source| source.look_up(id, deadline))
+        source.map_or(KeyLookUp::NotFound, |source| source.look_up(id, deadline))
     }
 
     /// The first load of a store that has no keys yet. `None` if no load is expected to succeed.

@@ -3,7 +3,7 @@
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::issuer::Issuer;
-use crate::keys::key_source::{Deadline, LookUp, Prospect};
+use crate::keys::key_source::{Deadline, KeyLookUp, LookUp};
 use crate::keys::set::KeySet;
 use crate::policy::Trust;
 
@@ -38,9 +38,9 @@ pub(super) fn look_up_or(
     trust: &Trust,
     key_loads: KeyLoads,
 ) -> Result<LookUp, Rejection> {
-    let prospect = match key_loads {
+    let result = match key_loads {
         KeyLoads::Allowed(deadline) => trust.keys.look_up(id, deadline),
-        KeyLoads::NotAllowed => Prospect::Answered,
+        KeyLoads::NotAllowed => KeyLookUp::NotFound,
     };
     let because = |reason| {
         format!(
@@ -48,18 +48,18 @@ pub(super) fn look_up_or(
             trust.issuer
         )
     };
-    match prospect {
-        Prospect::Load(look_up) => Ok(look_up),
+    match result {
+        KeyLookUp::Loading(look_up) => Ok(look_up),
         _ if trust.keys.is_behind() => Err(Rejection::because(
             RejectionKind::KeySourceUnavailable,
             because("cannot be refreshed"),
         )),
         // Without an id the usual rejection applies: with a known key, this is a bad signature.
-        Prospect::Unasked if id.is_some() => Err(Rejection::without_outage(
+        KeyLookUp::Unknown if id.is_some() => Err(Rejection::without_outage(
             RejectionKind::KeySourceUnavailable,
             because("may not be loaded again yet"),
         )),
-        Prospect::Answered | Prospect::Unasked => Err(flaw()),
+        KeyLookUp::NotFound | KeyLookUp::Unknown => Err(flaw()),
     }
 }
 

@@ -177,7 +177,7 @@ fn a_bad_update_keeps_the_good_keys() {
     );
 }
 
-/// STORE-D3: an operator hears of a refused update, and of every change.
+/// STORE-D3: a rejected update is an event, and so is every change.
 #[test]
 fn rejected_and_accepted_updates_are_events() {
     let signers = Signers::new(2);

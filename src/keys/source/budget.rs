@@ -61,7 +61,7 @@ impl Budget {
     }
 
     /// Notes the start of a load.
-    pub(crate) fn open(&mut self) {
+    pub(crate) fn load_started(&mut self) {
         self.is_pending = true;
         self.began = Instant::now();
     }
@@ -71,13 +71,13 @@ impl Budget {
     }
 
     /// A load has failed. No token causes another one before this time.
-    pub(crate) fn close_failed(&mut self, not_before: Option<Instant>) {
-        self.close();
+    pub(crate) fn load_failed(&mut self, not_before: Option<Instant>) {
+        self.load_ended();
         self.not_before = not_before;
     }
 
     /// A load has succeeded, and has added and withdrawn these keys.
-    pub(crate) fn close_answered(&mut self, added: &[KeyId], withdrawn: &[KeyId]) {
+    pub(crate) fn load_succeeded(&mut self, added: &[KeyId], withdrawn: &[KeyId]) {
         if self.missed.len() >= REMEMBERED {
             self.missed.clear();
         }
@@ -89,7 +89,7 @@ impl Budget {
             self.missed.remove(&id);
             self.withdrawn.remove(&id);
         }
-        self.close();
+        self.load_ended();
         self.answered = Some(self.began);
         self.not_before = None;
         if is_found && self.refunds < REFUNDS {
@@ -105,7 +105,7 @@ impl Budget {
         self.withdrawn.extend(ids);
     }
 
-    fn close(&mut self) {
+    fn load_ended(&mut self) {
         self.is_pending = false;
         self.sought = None;
         self.asked.clear();
@@ -151,7 +151,7 @@ impl Budget {
         }
         self.allowance = self.allowance.saturating_sub(1);
         self.sought = id;
-        self.open();
+        self.load_started();
         self.asked.extend(id);
         Admission::Begin
     }
@@ -161,7 +161,7 @@ impl Budget {
         if self.is_pending {
             return Admission::Join;
         }
-        self.open();
+        self.load_started();
         Admission::Begin
     }
 
@@ -226,7 +226,7 @@ mod tests {
     fn look(budget: &mut Budget, id: impl AsRef<str>) -> Admission {
         let admission = budget.admit(Some(id.as_ref()));
         if admission == Begin {
-            budget.close_answered(&[], &[]);
+            budget.load_succeeded(&[], &[]);
         }
         admission
     }
@@ -235,7 +235,7 @@ mod tests {
     fn forge(budget: &mut Budget) -> Admission {
         let admission = budget.admit(None);
         if admission == Begin {
-            budget.close_answered(&[], &[]);
+            budget.load_succeeded(&[], &[]);
         }
         admission
     }
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(budget.admit(Some("a")), Begin);
         advance(LATELY).await;
         assert_eq!(budget.admit(Some("a")), Join);
-        budget.close_answered(&[], &[]);
+        budget.load_succeeded(&[], &[]);
         assert_eq!(budget.admit(Some("a")), Begin);
     }
 
@@ -321,7 +321,7 @@ mod tests {
         let mut budget = budget();
         for at in 0..4 {
             assert_eq!(budget.admit(Some("a")), Begin, "{at}");
-            budget.close_failed(None);
+            budget.load_failed(None);
         }
         assert_eq!(budget.admit(Some("a")), Spent);
     }
@@ -329,17 +329,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_load_starts_before_the_time_of_retry_after() {
         let mut budget = budget();
-        budget.open();
-        budget.close_failed(Some(Instant::now() + COOLDOWN));
+        budget.load_started();
+        budget.load_failed(Some(Instant::now() + COOLDOWN));
         assert_eq!(look(&mut budget, "a"), Spent);
         assert_eq!(forge(&mut budget), Spent);
         advance(COOLDOWN).await;
         assert_eq!(look(&mut budget, "a"), Begin);
-        budget.open();
-        budget.close_failed(Some(Instant::now() + COOLDOWN));
+        budget.load_started();
+        budget.load_failed(Some(Instant::now() + COOLDOWN));
         // A load that no token caused has succeeded.
-        budget.open();
-        budget.close_answered(&[], &[]);
+        budget.load_started();
+        budget.load_succeeded(&[], &[]);
         assert_eq!(look(&mut budget, "b"), Begin);
     }
 
@@ -364,7 +364,7 @@ mod tests {
         assert_eq!(budget.admit_first(), Join);
         assert_eq!(budget.admit(Some("a")), Join);
         assert_eq!(budget.admit(None), Join);
-        budget.close_answered(&[], &[]);
+        budget.load_succeeded(&[], &[]);
         assert_eq!(
             loads(&mut budget, 0..250),
             4,
@@ -380,7 +380,7 @@ mod tests {
                 .take_while(|at| {
                     let id = format!("found-{at}");
                     let begins = budget.admit(Some(&id)) == Begin;
-                    budget.close_answered(&[KeyId::new(&id)], &[]);
+                    budget.load_succeeded(&[KeyId::new(&id)], &[]);
                     begins
                 })
                 .count()
@@ -388,8 +388,8 @@ mod tests {
         let bound = usize::try_from(REFUNDS + BURST).unwrap();
         assert_eq!(found(&mut budget), bound);
         // A key that no token asked for gives nothing back.
-        budget.open();
-        budget.close_answered(&[KeyId::new("unasked")], &[]);
+        budget.load_started();
+        budget.load_succeeded(&[KeyId::new("unasked")], &[]);
         assert_eq!(look(&mut budget, "a"), Spent);
         advance(COOLDOWN).await;
         assert_eq!(found(&mut budget), usize::try_from(REFUNDS + 1).unwrap());
@@ -398,8 +398,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_withdrawn_id_is_answered_and_leaves_the_reserve() {
         let mut budget = budget();
-        budget.open();
-        budget.close_answered(&[], &[KeyId::new("old")]);
+        budget.load_started();
+        budget.load_succeeded(&[], &[KeyId::new("old")]);
         for expected in [Begin, Begin, Answered, Answered] {
             assert_eq!(look(&mut budget, "old"), expected);
             advance(LATELY).await;
@@ -409,8 +409,8 @@ mod tests {
         // The load of this cooldown is reserved for new ids, and the key was withdrawn long ago.
         assert_eq!(look(&mut budget, "old"), Spent);
         // The key comes back, and its id is handled like any other.
-        budget.open();
-        budget.close_answered(&[KeyId::new("old")], &[]);
+        budget.load_started();
+        budget.load_succeeded(&[KeyId::new("old")], &[]);
         advance(2 * COOLDOWN).await;
         assert_eq!(look(&mut budget, "old"), Begin);
     }
@@ -421,7 +421,7 @@ mod tests {
         let bound = u32::try_from(REMEMBERED).unwrap();
         loads(&mut budget, 0..bound + 10);
         assert!(budget.missed.len() <= REMEMBERED);
-        budget.open();
+        budget.load_started();
         for at in 0..bound + 10 {
             assert_eq!(budget.admit(Some(&format!("{at}"))), Join);
         }
@@ -431,15 +431,15 @@ mod tests {
             ids.map(|at| KeyId::from(format!("{at}"))).collect()
         };
         for round in 0..4 {
-            budget.close_answered(&[], &ids(round * bound, bound / 2 + 1));
+            budget.load_succeeded(&[], &ids(round * bound, bound / 2 + 1));
             assert!(budget.withdrawn.len() <= REMEMBERED, "{round}");
         }
-        budget.close_answered(&[], &ids(0, bound + 10));
+        budget.load_succeeded(&[], &ids(0, bound + 10));
         assert_eq!(budget.withdrawn.len(), REMEMBERED);
         // Ids that fit are remembered.
         let mut budget = self::budget();
         for round in 0..2 {
-            budget.close_answered(&[], &ids(round * bound, bound / 2));
+            budget.load_succeeded(&[], &ids(round * bound, bound / 2));
         }
         assert_eq!(budget.withdrawn.len(), REMEMBERED);
     }

@@ -68,10 +68,10 @@ impl Link {
     pub(super) fn finish(&self, outcome: Outcome) {
         match outcome {
             Outcome::Changed(change) => {
-                self.budget().close_answered(&change.added, &change.removed)
+                self.budget().load_succeeded(&change.added, &change.removed)
             }
-            Outcome::Failed(not_before) => self.budget().close_failed(not_before),
-            Outcome::Same => self.budget().close_answered(&[], &[]),
+            Outcome::Failed(not_before) => self.budget().load_failed(not_before),
+            Outcome::Same => self.budget().load_succeeded(&[], &[]),
         }
         self.wake_all();
     }
@@ -98,7 +98,7 @@ impl Link {
             progress.next = None;
         }
         self.has_ended.store(true, Ordering::Release);
-        self.budget().close_failed(None);
+        self.budget().load_failed(None);
         self.wake_all();
     }
 

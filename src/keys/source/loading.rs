@@ -58,12 +58,12 @@ impl<L: Load> Task<L> {
             None => false,
         };
         loop {
-            self.link.budget().open();
+            self.link.budget().load_started();
             let began = Instant::now();
             let Some(outcome) = unless_closed(self.load(), &mut wanted).await else {
                 return;
             };
-            let Some(store) = open(&self.store, &self.clock) else {
+            let Some(store) = upgrade(&self.store, &self.clock) else {
                 return;
             };
             let taken = outcome.and_then(|loaded| self.take(loaded, began, &store));
@@ -190,7 +190,7 @@ async fn load_something(
     store: &Weak<Shared>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Loaded, LoadError> {
-    let is_empty = || open(store, clock).is_some_and(|store| !store.has_loaded_keys());
+    let is_empty = || upgrade(store, clock).is_some_and(|store| !store.has_loaded_keys());
     if is_empty() {
         source.forget();
     }
@@ -202,7 +202,7 @@ async fn load_something(
     source.load().await
 }
 
-fn open(store: &Weak<Shared>, clock: &Arc<dyn Clock>) -> Option<KeyStore> {
+fn upgrade(store: &Weak<Shared>, clock: &Arc<dyn Clock>) -> Option<KeyStore> {
     let shared = store.upgrade()?;
     Some(KeyStore::from_shared(shared, Arc::clone(clock)))
 }
@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(keys.generation(), generation + 1);
     }
 
-    /// A load may take all of its time, and a reload comes back with its end.
+    /// A reload returns at the end of the load, even if the load takes all of its timeout.
     #[tokio::test(start_paused = true)]
     async fn a_reload_waits_for_a_load_that_uses_up_its_time() {
         for (pause, took, fails) in [(70, 60, true), (15, 15, false)] {

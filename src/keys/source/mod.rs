@@ -23,8 +23,6 @@ pub(crate) mod local;
 #[cfg(feature = "reqwest")]
 mod own_client;
 #[cfg(feature = "_refresh")]
-mod patience;
-#[cfg(feature = "_refresh")]
 pub(crate) mod refresh;
 #[cfg(feature = "remote")]
 pub(crate) mod remote;
@@ -32,3 +30,5 @@ pub(crate) mod remote;
 mod remote_source;
 #[cfg(feature = "remote")]
 pub(crate) mod snapshot;
+#[cfg(feature = "_refresh")]
+mod wait;

@@ -24,12 +24,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
 use crate::error::config::ConfigError;
-use crate::keys::key_source::{Deadline, KeySource, LookUp, Prospect};
+use crate::keys::key_source::{Deadline, KeyLookUp, KeySource, LookUp};
 use crate::keys::source::budget::Admission;
 use crate::keys::source::link::Link;
 use crate::keys::source::load::{Load, Schedule, Start, after};
 use crate::keys::source::loading::Task;
-use crate::keys::source::patience::Patience;
+use crate::keys::source::wait::Waits;
 use crate::keys::status::{Freshness, KeyStatus, LoadFailure};
 use crate::keys::store::KeyStore;
 #[cfg(feature = "remote")]
@@ -43,7 +43,7 @@ pub(crate) struct Refresher {
     wanted: mpsc::Sender<()>,
     /// The timeout of a load, and some more time.
     longest_load: Duration,
-    patience: Patience,
+    waits: Waits,
 }
 
 /// The current runtime, if it can run the task.
@@ -84,7 +84,7 @@ impl Refresher {
             link: Arc::clone(&link),
             wanted,
             longest_load: schedule.timeout.saturating_add(GRACE),
-            patience: Patience::new(runtime.clone()),
+            waits: Waits::new(runtime.clone()),
         };
         #[cfg(feature = "remote")]
         let mut snapshot = None;
@@ -108,16 +108,16 @@ impl Refresher {
         let store = KeyStore::refreshing(first, refresher, Arc::clone(&clock));
         #[cfg(feature = "remote")]
         let clock_of_snapshot = Arc::clone(&clock);
-        let alive = Alive(Arc::clone(&link));
+        let end_of_task = EndOfTask(Arc::clone(&link));
         let mut task = Task::new(source, schedule, link, store.downgrade(), clock);
         let next = loaded.map(|(began, lifetime)| task.succeeded(began, lifetime));
         if next.is_none() {
-            alive.0.budget().open();
+            end_of_task.0.budget().load_started();
         }
-        alive.0.progress().next = next;
+        end_of_task.0.progress().next = next;
         #[cfg(feature = "remote")]
         if let Some(snapshot) = snapshot {
-            let link = Arc::clone(&alive.0);
+            let link = Arc::clone(&end_of_task.0);
             runtime.spawn(begin_with(
                 snapshot,
                 store.downgrade(),
@@ -126,7 +126,7 @@ impl Refresher {
             ));
         }
         runtime.spawn(async move {
-            let _alive = alive;
+            let _alive = end_of_task;
             task.run(receiver, next).await;
         });
         Ok(store)
@@ -146,7 +146,7 @@ impl Refresher {
             Instant::from_std,
         );
         LookUp {
-            end: Box::pin(self.patience.end_by(finished, deadline)),
+            end: Box::pin(self.waits.end_by(finished, deadline)),
             is_joined: admission == Admission::Join,
             deadline: deadline.into_std(),
         }
@@ -154,31 +154,31 @@ impl Refresher {
 
     async fn end_of_load(&self, finished: watch::Receiver<u64>) {
         let deadline = after(Instant::now(), self.longest_load);
-        self.patience.end_by(finished, deadline).await;
+        self.waits.end_by(finished, deadline).await;
     }
 
     fn wake(&self) {
-        // A full channel means that the task has been told already.
+        // If the channel is full, the task already has a message.
         let _ = self.wanted.try_send(());
     }
 }
 
 impl KeySource for Refresher {
-    fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> Prospect {
+    fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> KeyLookUp {
         // Subscribe first, so that the end of the load is not missed.
         let finished = self.link.subscribe();
         if self.link.has_ended() {
-            return Prospect::Unasked;
+            return KeyLookUp::Unknown;
         }
         let admission = self.link.budget().admit(id);
         match admission {
-            Admission::Answered => Prospect::Answered,
+            Admission::Answered => KeyLookUp::NotFound,
             Admission::Begin | Admission::Join => {
-                Prospect::Load(self.wait(admission, finished, deadline))
+                KeyLookUp::Loading(self.wait(admission, finished, deadline))
             }
             Admission::Spent => {
                 telemetry::key_id_rejected();
-                Prospect::Unasked
+                KeyLookUp::Unknown
             }
         }
     }
@@ -262,9 +262,9 @@ impl KeySource for Refresher {
 }
 
 /// Notes the end of the task when it is dropped.
-struct Alive(Arc<Link>);
+struct EndOfTask(Arc<Link>);
 
-impl Drop for Alive {
+impl Drop for EndOfTask {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.end("its task has ended with a panic");

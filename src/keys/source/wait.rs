@@ -12,14 +12,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 /// The deadlines of the requests that wait for one store.
-pub(crate) struct Patience {
+pub(crate) struct Waits {
     /// The runtime of the task. Its timers also serve requests that are polled elsewhere.
     runtime: Handle,
     /// For a runtime whose timers run only while a thread is in it.
     ticker: Option<Arc<Ticker>>,
 }
 
-impl Patience {
+impl Waits {
     pub(crate) fn new(runtime: Handle) -> Self {
         // The other kinds of runtime have threads that run their timers.
         let may_stand_still = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
