@@ -958,6 +958,51 @@ fn a_mark_that_is_made_while_a_check_is_waited_for_is_seen_by_the_next_request()
     assert!(verifier.verify_now(&token).is_ok());
 }
 
+/// A failure says nothing about the token, so it is not kept as an answer, whatever the epoch.
+#[tokio::test]
+async fn a_check_that_fails_is_asked_again_though_its_epoch_stays() {
+    /// Fails twice.
+    struct Unsteady {
+        calls: Arc<AtomicUsize>,
+        is_pending: bool,
+    }
+    impl Revocation for Unsteady {
+        fn check(&self, _: &Claims) -> RevocationCheck {
+            let answer = match self.calls.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => Err(RevocationError::new("lost")),
+                _ => Ok(RevocationStatus::Active),
+            };
+            if self.is_pending {
+                RevocationCheck::Pending(Box::pin(async { answer }))
+            } else {
+                RevocationCheck::Ready(answer)
+            }
+        }
+
+        fn epoch(&self) -> Option<u64> {
+            Some(7)
+        }
+    }
+
+    for is_pending in [false, true] {
+        let (fixture, calls) = (Fixture::new(), Arc::default());
+        let check = Unsteady {
+            calls: Arc::clone(&calls),
+            is_pending,
+        };
+        let auth = fixture.auth().cache(some_cache()).revocation(check);
+        let (verifier, token) = (auth.verifier(), fixture.token().mint());
+        for _ in 0..2 {
+            let rejection = verifier.verify(&token).await.unwrap_err();
+            assert_eq!(rejection.kind(), RejectionKind::RevocationUnavailable);
+        }
+        for _ in 0..3 {
+            assert!(verifier.verify(&token).await.is_ok(), "{is_pending}");
+        }
+        assert_eq!(calls.load(Ordering::Relaxed), 3, "{is_pending}");
+    }
+}
+
 // Several checks.
 
 type Answer = Result<RevocationStatus, RevocationError>;

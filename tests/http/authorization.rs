@@ -672,6 +672,49 @@ async fn a_rejection_of_the_application_looks_like_one_of_the_layer() {
     }
 }
 
+/// The layer outside knows what the request asks for, whatever form the application gave its
+/// rejection.
+#[tokio::test]
+async fn a_rejection_of_the_application_has_the_form_that_the_request_asks_for() {
+    let handlers = [
+        get(async || Rejection::unavailable("database is down").into_grpc::<Body>()),
+        get(async || Rejection::unavailable("database is down").into_response::<Body>()),
+    ];
+    for handler in handlers {
+        let app = Router::new().route("/", handler);
+        let app = app.layer(Fixture::new().auth());
+        let response = call(app, Some(&token())).await;
+        assert_eq!(response.status(), 503);
+        for (name, value) in [("cache-control", "no-store"), ("retry-after", "5")] {
+            let lines: Vec<_> = response.headers().get_all(name).iter().collect();
+            assert_eq!(lines, [value], "{name}");
+        }
+        for name in ["content-type", "grpc-message", "grpc-status"] {
+            assert!(!response.headers().contains_key(name), "{name}");
+        }
+    }
+}
+
+/// A client that is asked for scopes that it has would be back with the same token.
+#[test]
+fn a_rule_that_names_a_granted_scope_asks_for_none() {
+    struct Odd;
+    impl Requirement for Odd {
+        fn check(_: Grants<'_>) -> Result<(), Shortfall> {
+            Err(Shortfall::scopes(["calendar:read"]))
+        }
+
+        fn describe() -> String {
+            "nobody".into()
+        }
+    }
+    for (scope, asked) in [("calendar:read", &[][..]), ("other", &["calendar:read"])] {
+        let rejection = decide::<Odd>(&token().scope(scope)).unwrap_err();
+        assert_eq!(rejection.required_scopes(), asked, "{scope}");
+        assert_eq!(rejection.status(), 403);
+    }
+}
+
 /// RFC6750-3-4: scopes of a configuration file.
 #[test]
 fn a_text_that_is_no_scope_is_a_configuration_error() {

@@ -304,3 +304,40 @@ async fn a_token_that_is_bad_under_its_own_key_is_no_outage_though_another_set_h
         }
     }
 }
+
+/// No other key makes a token good that is bad under its own: it takes nothing of what new keys need.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_bad_under_its_own_key_causes_no_load() {
+    let issuers = [TestIssuer::new(), TestIssuer::new()];
+    let networks = [&issuers[0], &issuers[1]].map(Network::of);
+    let [one, other] = [&networks[0], &networks[1]].map(remote);
+    one.reload().await;
+    other.reload().await;
+    let denylist = Denylist::default();
+    let auth = JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one);
+    let auth = auth.trust(TrustedIssuer::new(
+        issuers[1].issuer(),
+        issuers[1].audience(),
+        other,
+    ));
+    let verifier: Verifier = auth.revocation(denylist.clone()).verifier();
+    let end = SystemTime::now() + Duration::from_secs(3_600);
+    let name = issuers[0].issuer();
+    denylist.revoke_session(name.as_str(), "gone", end).unwrap();
+    let asked = || networks.each_ref().map(Network::count);
+    let before = asked();
+    for issuer in &issuers {
+        for (token, kind) in [
+            (issuer.token().claim("sid", "gone"), Revoked),
+            (issuer.token().claim("scope", 5), InvalidClaim),
+        ] {
+            let rejection = verifier.verify(&token.mint()).await.unwrap_err();
+            assert_eq!(rejection.kind(), kind, "{rejection}");
+        }
+    }
+    assert_eq!(asked(), before);
+    // The twin: a token of a key that nobody has may be of a new one in either set.
+    let unknown = issuers[0].token().header("kid", "next").mint();
+    assert!(verifier.verify(&unknown).await.is_err());
+    assert_eq!(asked(), before.map(|asked| asked + 1));
+}
