@@ -202,6 +202,42 @@ mod outage {
         );
     }
 
+    /// The store does not have a set that came too late. That nothing is new since then would keep
+    /// keys that the issuer has withdrawn.
+    #[tokio::test(start_paused = true)]
+    async fn the_validators_of_a_set_that_came_too_late_are_not_shown() {
+        let (old, new) = (TestIssuer::new(), successor());
+        let network = Network::of(&old);
+        let publish = |issuer: &TestIssuer, max_age: &'static str| {
+            let (text, tag) = (issuer.jwks(), format!("\"{}\"", issuer.key().thumbprint()));
+            network.answers(move |request| {
+                let mut answer = unless_known(request, &tag, text.clone());
+                let headers = answer.headers_mut();
+                headers.insert(http::header::CACHE_CONTROL, max_age.parse().unwrap());
+                Ok(answer)
+            });
+        };
+        publish(&old, "max-age=86400");
+        let keys = remote(&network).lifetime_within(SECOND, 24 * HOUR);
+        let keys = keys.keep_stale(Duration::ZERO).connect().await.unwrap();
+        let verifier = verifier(&old, &keys);
+        let withdrawn = old.token().mint();
+        assert_eq!(rejection(&verifier, &withdrawn).await, None);
+
+        publish(&new, "max-age=1");
+        network.answers_after(Some(3 * SECOND));
+        keys.reload().await;
+        assert!(keys.status().failing.is_some(), "{}", keys.status());
+        assert_eq!(rejection(&verifier, &withdrawn).await, None);
+
+        publish(&new, "max-age=86400");
+        network.answers_after(Some(Duration::ZERO));
+        keys.reload().await;
+        assert!(keys.status().failing.is_none(), "{}", keys.status());
+        assert!(rejection(&verifier, &withdrawn).await.is_some());
+        assert_eq!(rejection(&verifier, &new.token().mint()).await, None);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_issuer_that_is_slower_than_its_keys_may_live_gives_none() {
         let issuer = TestIssuer::new();

@@ -360,6 +360,36 @@ async fn honours_retry_after() {
     assert_eq!(network.count(), 2);
 }
 
+/// An issuer that asks for a year is asked again after ten minutes: keys must not run out because of
+/// one answer.
+#[tokio::test(start_paused = true)]
+async fn no_issuer_puts_the_next_load_off_for_longer_than_ten_minutes() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = connect(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    network.answers(|_| {
+        let mut response = status_only(429);
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, 31_536_000.into());
+        Ok(response)
+    });
+    keys.reload().await;
+    issuer.rotate();
+    network.publishes(&issuer);
+    let (token, asked) = (issuer.token().mint(), network.count());
+    advance(Duration::from_secs(590)).await;
+    settle().await;
+    let rejected = verifier.verify(&token).await.unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::KeySourceUnavailable);
+    assert_eq!(network.count(), asked);
+    advance(Duration::from_secs(20)).await;
+    settle().await;
+    assert_eq!(network.count(), asked + 1, "by itself");
+    assert!(verifier.verify(&token).await.is_ok(), "{}", keys.status());
+}
+
 /// What the issuer asks for is neither cut short nor made longer for a token of a new key.
 #[tokio::test(start_paused = true)]
 async fn an_unknown_key_id_loads_again_as_soon_as_retry_after_is_over() {

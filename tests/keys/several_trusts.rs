@@ -129,6 +129,24 @@ fn each_trust_has_rules_of_its_own() {
     );
 }
 
+/// A rule of a trust takes the place of the layer's. Where it has none, the layer's holds.
+#[test]
+fn a_rule_of_a_trust_takes_the_place_of_that_of_the_layer() {
+    let [a, b] = tenants();
+    let auth = a.auth().required_claims([RequiredClaim::NotBefore]);
+    let auth = auth.require_key_id();
+    let auth = auth.trust(b.trusted().required_claims([RequiredClaim::IssuedAt]));
+    let verifier = auth.verifier();
+    rejects(&verifier, &a.token().mint(), MissingClaim);
+    let dated = a.token().claim("nbf", NOW);
+    assert!(verifier.verify_now(&dated.mint()).is_ok());
+    assert!(verifier.verify_now(&b.token().mint()).is_ok());
+    let undated = b.token().without("iat");
+    rejects(&verifier, &undated.mint(), MissingClaim);
+    let unnamed = b.token().without_header("kid");
+    rejects(&verifier, &unnamed.mint(), UnknownKey);
+}
+
 /// The failure that is told is that of the trust for which the token was meant, in either order.
 #[test]
 fn the_most_telling_failure_is_told() {
