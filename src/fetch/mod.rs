@@ -57,12 +57,12 @@ where
     }
 }
 
-/// Why a document could not be fetched, before there was an answer.
+/// Why there is no response to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchError(String);
 
 impl FetchError {
-    /// An error for this reason, for the operator.
+    /// Creates an error with this reason, which the operator reads.
     pub fn new(reason: impl fmt::Display) -> Self {
         Self(reason.to_string())
     }

@@ -177,7 +177,8 @@ impl<L: Load> Task<L> {
         let mut progress = self.link.progress();
         let since = progress.failing.as_ref().map_or(now, |(since, _)| *since);
         progress.failing = Some((since, error.reason));
-        // Not later than the end of the keys: the load gives them up, also for cached tokens.
+        // Not later than the end of the keys. Reading the store then gives the keys up, also for tokens in
+        // the cache, which do not read it.
         let rest = rest.filter(|rest| !rest.is_zero());
         rest.map_or(next, |rest| next.min(after(now, rest)))
     }
