@@ -219,6 +219,10 @@ impl<C, R> JwtAuth<C, R> {
     /// Answers 404 instead of 403, so that a client does not learn what exists. Default: 403, with
     /// the required scope. A gRPC client gets `NOT_FOUND` from a [guard](Self::require). A tonic
     /// method answers with the status that it returns itself.
+    ///
+    /// The 404 has `Cache-Control: no-store`, as each rejection has, and the body of the
+    /// [responder](Self::respond_with). It looks like a 404 of the service only if that one has the
+    /// same header and the same body.
     pub fn hide_forbidden(mut self) -> Self {
         self.settings_mut().presentation.hides_forbidden = true;
         self
