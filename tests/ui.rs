@@ -1,87 +1,140 @@
 //! What the compiler says to who holds it wrong: each message names what to write instead.
 //!
 //! The texts are those of one compiler. After a change of it, or of a message, write them anew with
-//! `TRYBUILD=overwrite cargo test --all-features --test ui`, and read them as a user would.
+//! `TRYBUILD=overwrite cargo test --all-features --test ui` (and once more with
+//! `--no-default-features`), and read them as a user would.
 
-#![cfg(all(feature = "axum", feature = "test-util"))]
-
-use std::convert::Infallible;
-
-use axum::body::Body;
-use axum::http::response::Parts;
-use axum::{Router, routing::get};
-use http::{Request, Response};
-use tower::{Layer, ServiceExt, service_fn};
-use tower_jwt_auth::scope::AllOf;
-use tower_jwt_auth::{Audience, Claims, Issuer, JwtAuth, KeyStore, Rejection, RequireScope, scope};
-
+#[cfg(not(any(
+    feature = "axum",
+    feature = "grpc",
+    feature = "metrics",
+    feature = "pem",
+    feature = "remote",
+    feature = "reqwest",
+    feature = "test-util",
+    feature = "tracing",
+    feature = "watch"
+)))]
 #[test]
-fn mistakes_are_answered_with_what_to_write_instead() {
-    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+fn a_function_whose_feature_is_off_names_the_feature() {
+    trybuild::TestCases::new().compile_fail("tests/ui/no_features/*.rs");
 }
 
-/// What the files get wrong, right: that it compiles is the test.
+/// The compiler has a sentence of its own for these, which nothing here can change. So the docs
+/// quote it, and say what to write.
 #[test]
-fn the_right_forms_compile() {
-    // In a function, and with any name.
-    tower_jwt_auth::scopes! {
-        Required = "a" | "b";
-        Groups = ("a" & "b") | "c";
+fn sentences_of_the_compiler_itself_are_in_the_docs() {
+    for (said, docs, sentence) in [
+        (
+            "tests/ui/scope_as_bare_text.stderr",
+            "src/scope/macros.rs",
+            "constant provided when a type was expected",
+        ),
+        (
+            "tests/ui/scope_name_as_value.stderr",
+            "src/scope/macros.rs",
+            "this function takes 0 arguments but 1 argument was supplied",
+        ),
+        (
+            "tests/ui/claims_that_borrow.stderr",
+            "src/claims/mod.rs",
+            "lifetime may not live long enough",
+        ),
+        (
+            "tests/ui/claims_that_borrow_in_code.stderr",
+            "src/claims/mod.rs",
+            "implementation of `Deserialize` is not general enough",
+        ),
+    ] {
+        for path in [said, docs] {
+            let text = std::fs::read_to_string(path).unwrap();
+            assert!(text.contains(sentence), "{path} has no {sentence:?}");
+        }
     }
-    tower_jwt_auth::roles! {
-        Admin = "admin";
+}
+
+#[cfg(all(feature = "axum", feature = "test-util"))]
+mod with_axum {
+    use std::convert::Infallible;
+
+    use axum::body::Body;
+    use axum::http::response::Parts;
+    use axum::{Router, routing::get};
+    use http::{Request, Response};
+    use tower::{Layer, ServiceExt, service_fn};
+    use tower_jwt_auth::scope::AllOf;
+    use tower_jwt_auth::{
+        Audience, Claims, Issuer, JwtAuth, KeyStore, Rejection, RequireScope, scope,
+    };
+
+    #[test]
+    fn mistakes_are_answered_with_what_to_write_instead() {
+        trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
     }
-    let _ = (app, answer);
-    let check = |claims: Claims| claims.authorize::<AllOf<(Required, Groups, Admin)>>();
-    let _ = check;
-}
 
-#[derive(serde::Deserialize)]
-struct User {
-    locale: String,
-}
-
-mod calendar {
-    tower_jwt_auth::scopes! {
-        pub Read = "calendar:read";
-        pub Edit = "calendar:read" & "calendar:write";
+    /// What the files get wrong, right: that it compiles is the test.
+    #[test]
+    fn the_right_forms_compile() {
+        // In a function, and with any name.
+        tower_jwt_auth::scopes! {
+            Required = "a" | "b";
+            Groups = ("a" & "b") | "c";
+        }
+        tower_jwt_auth::roles! {
+            Admin = "admin";
+        }
+        let _ = (app, answer);
+        let check = |claims: Claims| claims.authorize::<AllOf<(Required, Groups, Admin)>>();
+        let _ = check;
     }
-}
 
-async fn both(_: RequireScope<scope!("calendar:read" & "calendar:write")>) {}
-async fn either(_: RequireScope<scope!("a" | "b")>) {}
-type Groups = scope!(("a" & "b") | "c");
-async fn groups(_: RequireScope<Groups>) {}
-async fn named(
-    user: RequireScope<calendar::Read, User>,
-    _: RequireScope<calendar::Edit>,
-) -> String {
-    user.locale.clone()
-}
-async fn me(user: Claims<User>) -> String {
-    user.locale.clone()
-}
+    #[derive(serde::Deserialize)]
+    struct User {
+        locale: String,
+    }
 
-fn app(issuer: Issuer, audience: Audience, keys: KeyStore) -> Router {
-    let auth = JwtAuth::new(issuer, audience, keys);
-    let respond = |rejection: &Rejection, _: &mut Parts| Body::from(rejection.client_text());
-    Router::new()
-        .route("/both", get(both))
-        .route("/either", get(either))
-        .route("/groups", get(groups))
-        .route("/named", get(named))
-        .route("/me", get(me))
-        .layer(auth.respond_with(respond))
-}
+    mod calendar {
+        tower_jwt_auth::scopes! {
+            pub Read = "calendar:read";
+            pub Edit = "calendar:read" & "calendar:write";
+        }
+    }
 
-#[derive(Default)]
-struct Text(String);
+    async fn both(_: RequireScope<scope!("calendar:read" & "calendar:write")>) {}
+    async fn either(_: RequireScope<scope!("a" | "b")>) {}
+    type Groups = scope!(("a" & "b") | "c");
+    async fn groups(_: RequireScope<Groups>) {}
+    async fn named(
+        user: RequireScope<calendar::Read, User>,
+        _: RequireScope<calendar::Edit>,
+    ) -> String {
+        user.locale.clone()
+    }
+    async fn me(user: Claims<User>) -> String {
+        user.locale.clone()
+    }
 
-async fn answer(auth: JwtAuth) {
-    let inner = service_fn(async |_: Request<String>| {
-        Ok::<_, Infallible>(Response::new(Text("hello".to_owned())))
-    });
-    let service = auth.layer(inner);
-    let response = service.oneshot(Request::new(String::new())).await;
-    drop(response.map(|response| response.into_body().0));
+    fn app(issuer: Issuer, audience: Audience, keys: KeyStore) -> Router {
+        let auth = JwtAuth::new(issuer, audience, keys);
+        let respond = |rejection: &Rejection, _: &mut Parts| Body::from(rejection.client_text());
+        Router::new()
+            .route("/both", get(both))
+            .route("/either", get(either))
+            .route("/groups", get(groups))
+            .route("/named", get(named))
+            .route("/me", get(me))
+            .layer(auth.respond_with(respond))
+    }
+
+    #[derive(Default)]
+    struct Text(String);
+
+    async fn answer(auth: JwtAuth) {
+        let inner = service_fn(async |_: Request<String>| {
+            Ok::<_, Infallible>(Response::new(Text("hello".to_owned())))
+        });
+        let service = auth.layer(inner);
+        let response = service.oneshot(Request::new(String::new())).await;
+        drop(response.map(|response| response.into_body().0));
+    }
 }

@@ -59,6 +59,16 @@ use crate::token::registered::Registered;
 /// }
 /// ```
 ///
+/// # Own claims own their data
+///
+/// One token serves several handlers, so `C` cannot borrow from it: a field is a `String`, and not a
+/// `&str`. For a type that borrows, such as `User<'a>`, the compiler says:
+///
+/// - at a handler: "lifetime may not live long enough",
+/// - elsewhere: "implementation of `Deserialize` is not general enough".
+///
+/// # Example: no claims without a verifier
+///
 /// Claims cannot be created from a payload that was not verified:
 ///
 /// ```compile_fail,E0451

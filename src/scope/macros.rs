@@ -162,6 +162,15 @@ const NAME_MAX: usize = 128;
 /// }
 /// ```
 ///
+/// # Errors of the compiler
+///
+/// | the compiler says | for | write |
+/// |---|---|---|
+/// | "constant provided when a type was expected" | `RequireScope<"calendar:read">` | `RequireScope<scope!("calendar:read")>` |
+/// | "`scope!(..)` and `role!(..)` are types, not values" | `JwtAuth::require(scope!("calendar:read"))` | `JwtAuth::require::<scope!("calendar:read")>()` |
+/// | "this function takes 0 arguments but 1 argument was supplied" | `JwtAuth::require(Read)` | `JwtAuth::require::<Read>()` |
+/// | "this method takes 0 arguments but 1 argument was supplied" | `claims.authorize(Read)` | `claims.authorize::<Read>()` |
+///
 /// [RFC 6749, section 3.3]: https://www.rfc-editor.org/rfc/rfc6749#section-3.3
 #[macro_export]
 macro_rules! scope {
@@ -223,7 +232,7 @@ macro_rules! roles {
 #[macro_export]
 macro_rules! __requirement {
     ($kind:ident $length:ident $text:literal) => {
-        $crate::scope::$kind<
+        $crate::scope::$kind::<
             { $crate::scope::$length($text) },
             { $crate::scope::part($text, 0) },
             { $crate::scope::part($text, 1) },
@@ -239,13 +248,13 @@ macro_rules! __requirement {
         $crate::__requirement!($kind $length $($group)+)
     };
     ($kind:ident $length:ident $first:tt $(& $rest:tt)+) => {
-        $crate::scope::AllOf<(
+        $crate::scope::AllOf::<(
             $crate::__requirement!($kind $length $first),
             $($crate::__requirement!($kind $length $rest),)+
         )>
     };
     ($kind:ident $length:ident $first:tt $(| $rest:tt)+) => {
-        $crate::scope::AnyOf<(
+        $crate::scope::AnyOf::<(
             $crate::__requirement!($kind $length $first),
             $($crate::__requirement!($kind $length $rest),)+
         )>
@@ -264,7 +273,7 @@ macro_rules! __requirement {
     };
     // The result is still a requirement, so the compiler prints no further error.
     (@reject $sentence:literal) => {
-        $crate::scope::LiteralScope<{ ::core::compile_error!($sentence) }, 0, 0, 0, 0, 0, 0, 0, 0>
+        $crate::scope::LiteralScope::<{ ::core::compile_error!($sentence) }, 0, 0, 0, 0, 0, 0, 0, 0>
     };
 }
 

@@ -52,6 +52,7 @@ pub(crate) mod grants;
 pub(crate) mod macros;
 pub(crate) mod set;
 pub(crate) mod shortfall;
+mod values;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -63,6 +64,8 @@ pub use crate::scope::grants::Grants;
 pub use crate::scope::macros::{Name, Text, part, role_length, scope_length};
 pub use crate::scope::set::ScopeSet;
 pub use crate::scope::shortfall::Shortfall;
+#[doc(hidden)]
+pub use crate::scope::values::{AllOf, AnyOf, LiteralScope, LiteralScope as LiteralRole};
 
 /// A requirement that a token must meet.
 ///
@@ -113,11 +116,15 @@ impl<C> Claims<C> {
 
 /// Requires all requirements in a tuple. Tuples can be nested. One [`Shortfall`] names everything that is
 /// missing.
-pub struct AllOf<T>(PhantomData<fn() -> T>);
+pub struct AllOf<T> {
+    requirements: PhantomData<fn() -> T>,
+}
 
 /// Requires at least one of the requirements in a tuple. Tuples can be nested. The challenge names the
 /// scopes of the first requirement.
-pub struct AnyOf<T>(PhantomData<fn() -> T>);
+pub struct AnyOf<T> {
+    requirements: PhantomData<fn() -> T>,
+}
 
 /// Requires a token that was issued to a resource owner, and not to a client for itself
 /// ([RFC 9068, section 5](https://www.rfc-editor.org/rfc/rfc9068#section-5)).

@@ -20,6 +20,8 @@ mod load;
 #[cfg(feature = "_refresh")]
 mod loading;
 pub(crate) mod local;
+#[cfg(not(feature = "reqwest"))]
+mod no_client;
 #[cfg(feature = "reqwest")]
 mod own_client;
 #[cfg(feature = "_refresh")]
@@ -30,5 +32,7 @@ pub(crate) mod remote;
 mod remote_source;
 #[cfg(feature = "remote")]
 pub(crate) mod snapshot;
+#[cfg(feature = "_refresh")]
+mod unstarted;
 #[cfg(feature = "_refresh")]
 mod wait;
