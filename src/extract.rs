@@ -1,7 +1,7 @@
-//! Arguments of axum handlers.
+//! Extractors: the arguments of axum handlers.
 //!
-//! All of them are [`FromRequestParts`]: they decide before the body of the request is read, and
-//! they leave the claims where they are, so that a handler can have several.
+//! All of them implement [`FromRequestParts`], so they decide before the body of the request is read.
+//! They do not remove the claims from the request, so a handler can have several of them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,13 +16,14 @@ use crate::claims::{Claims, NoClaims};
 use crate::error::rejection::Rejection;
 use crate::reject::reported;
 use crate::require::{authorize, verified};
+use crate::response::missing_layer::{Asker, is_marked, missing_layer};
 use crate::scope::Requirement;
 
-/// Extractor for the claims of a token that grants `R`; otherwise the answer is 403 and names the
-/// scope that is needed.
+/// Extractor for the claims of a token that grants `R`. A token that does not grant it is rejected
+/// with 403, and the challenge names the required scope.
 ///
-/// Derefs to [`Claims<C>`], and through it to your own claims. Needs a
-/// [`JwtAuth`](crate::JwtAuth) around the route.
+/// It derefs to [`Claims<C>`], and through it to your own claims. The route must be inside a
+/// [`JwtAuth`](crate::JwtAuth) layer.
 ///
 /// # Example: who may read, who may write
 ///
@@ -53,9 +54,9 @@ use crate::scope::Requirement;
 /// let listed = app.clone().oneshot(request("GET").body(Body::empty()).unwrap()).await.unwrap();
 /// assert_eq!(listed.status(), StatusCode::OK);
 ///
-/// let refused = app.oneshot(request("POST").body(Body::empty()).unwrap()).await.unwrap();
-/// assert_eq!(refused.status(), StatusCode::FORBIDDEN);
-/// let challenge = refused.headers()["www-authenticate"].to_str().unwrap();
+/// let rejected = app.oneshot(request("POST").body(Body::empty()).unwrap()).await.unwrap();
+/// assert_eq!(rejected.status(), StatusCode::FORBIDDEN);
+/// let challenge = rejected.headers()["www-authenticate"].to_str().unwrap();
 /// assert!(challenge.contains(r#"scope="calendar:write""#));
 /// # });
 /// # }
@@ -65,20 +66,20 @@ pub struct RequireScope<R: Requirement, C = NoClaims> {
     requirement: PhantomData<fn() -> R>,
 }
 
-/// Extractor for the claims of a token that grants the role `R`: [`RequireScope`] under the name
-/// that reads better with [`role!`](crate::role!).
+/// Extractor for the claims of a token that grants the role `R`: [`RequireScope`] under a name that
+/// fits [`role!`](crate::role!).
 ///
 /// ```
 /// use tower_jwt_auth::{RequireRole, role};
 ///
 /// async fn audit(admin: RequireRole<role!("admin" | "auditor")>) -> String {
-///     format!("shown to {:?}", admin.subject())
+///     format!("shown to {}", admin.subject().unwrap_or("nobody"))
 /// }
 /// ```
 pub type RequireRole<R, C = NoClaims> = RequireScope<R, C>;
 
 impl<R: Requirement, C> RequireScope<R, C> {
-    /// The claims themselves.
+    /// Returns the claims.
     #[must_use]
     pub fn into_claims(self) -> Claims<C> {
         self.claims
@@ -120,7 +121,7 @@ where
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        authorize::<R>(&parts.extensions)?;
+        authorize::<R>(&parts.extensions, || missing(parts))?;
         Ok(Self {
             claims: claims_in(parts)?,
             requirement: PhantomData,
@@ -158,7 +159,8 @@ where
     }
 }
 
-/// `None` for a request without a token, which only an optional layer lets through.
+/// Returns `None` for a request without a token. Only an [optional](crate::JwtAuth::optional) layer
+/// passes on such a request, and every layer a [preflight](crate::JwtAuth::check_preflights).
 impl<S, C> OptionalFromRequestParts<S> for Claims<C>
 where
     S: Send + Sync,
@@ -174,19 +176,24 @@ where
     }
 }
 
-/// The claims in the type that a handler asks for.
+/// Returns the claims with the type that the handler names.
 fn claims_in<C>(parts: &Parts) -> Result<Claims<C>, Rejection>
 where
     C: DeserializeOwned + Send + Sync + 'static,
 {
-    verified(&parts.extensions)?.deserialize().map_err(reported)
+    let claims = verified(&parts.extensions, || missing(parts))?;
+    claims.deserialize().map_err(reported)
+}
+
+fn missing(parts: &Parts) -> Rejection {
+    missing_layer(Asker::Handler, is_marked(&parts.headers))
 }
 
 fn is_anonymous(parts: &Parts) -> bool {
     crate::require::is_anonymous(&parts.extensions)
 }
 
-/// The response of [`Rejection::into_response`].
+/// Returns the response of [`Rejection::into_response`].
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         Self::into_response(self)

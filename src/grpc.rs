@@ -1,6 +1,6 @@
 //! Claims and requirements in tonic services.
 
-use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
 use serde::de::DeserializeOwned;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
@@ -10,9 +10,11 @@ use crate::error::rejection::Rejection;
 use crate::reject::reported;
 use crate::require;
 use crate::response::challenge::Challenge;
+use crate::response::missing_layer::{Asker, missing_layer};
 use crate::scope::Requirement;
 
-/// What a [`JwtAuth`](crate::JwtAuth) around a tonic server knows about a call.
+/// Extension trait for [`tonic::Request`]: the claims of the caller, verified by a
+/// [`JwtAuth`](crate::JwtAuth) layer around the server.
 ///
 /// # Example: a method that needs a scope
 ///
@@ -22,42 +24,43 @@ use crate::scope::Requirement;
 ///
 /// async fn delete(request: Request<u64>) -> Result<Response<()>, Status> {
 ///     let caller = request.require::<scope!("calendar:write")>()?;
-///     println!("{:?} deletes {}", caller.subject(), request.get_ref());
+///     println!("{} deletes {}", caller.subject().unwrap_or("nobody"), request.get_ref());
 ///     Ok(Response::new(()))
 /// }
 /// ```
 ///
-/// A status made from a [`Rejection`] carries the challenge as metadata `www-authenticate`.
+/// A status that is created from a [`Rejection`] has the challenge in its metadata
+/// (`www-authenticate`).
 pub trait RequestExt: sealed::Sealed {
-    /// The claims of the caller, with own claims of this type.
+    /// Returns the claims of the caller, with your own claims of this type.
     ///
     /// # Errors
     ///
-    /// `UNAUTHENTICATED` if the layer let the call through without a token, or the claims do not
-    /// fit the type; `INTERNAL` if there is no layer.
+    /// `UNAUTHENTICATED` if the layer passed on the call without a token, or if the claims do not fit
+    /// the type. `INTERNAL` if there is no layer.
     fn claims<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Claims<C>, Status>;
 
-    /// The claims of the caller, if they grant `R`.
+    /// Returns the claims of the caller if they grant `R`.
     ///
     /// # Errors
     ///
-    /// As [`claims`](Self::claims); `PERMISSION_DENIED` if they do not.
+    /// As [`claims`](Self::claims). `PERMISSION_DENIED` if they do not grant `R`.
     fn require<R: Requirement>(&self) -> Result<Claims, Status>;
 
-    /// The status for a rejection of the application, such as [`Rejection::revoked`], with the
-    /// challenge of the layer around the server.
+    /// Returns the status for a rejection of the application, such as [`Rejection::revoked`]. It has
+    /// the challenge of the layer around the server.
     fn reject(&self, rejection: Rejection) -> Status;
 }
 
 impl<T> RequestExt for Request<T> {
     fn claims<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Claims<C>, Status> {
-        require::verified(self.extensions())
+        require::verified(self.extensions(), || missing(self))
             .and_then(|claims| claims.deserialize().map_err(reported))
             .map_err(|rejection| status(&rejection, self))
     }
 
     fn require<R: Requirement>(&self) -> Result<Claims, Status> {
-        require::authorize::<R>(self.extensions())
+        require::authorize::<R>(self.extensions(), || missing(self))
             .cloned()
             .map_err(|rejection| status(&rejection, self))
     }
@@ -67,11 +70,17 @@ impl<T> RequestExt for Request<T> {
     }
 }
 
-/// With the realm `api`; [`RequestExt`] knows the one of the layer.
+/// Creates a status whose challenge has the realm `api`. [`RequestExt::reject`] uses the challenge of
+/// the layer.
 impl From<Rejection> for Status {
     fn from(rejection: Rejection) -> Self {
         with_challenge(&reported(rejection), &Challenge::default())
     }
+}
+
+fn missing<T>(call: &Request<T>) -> Rejection {
+    let token = call.metadata().get(AUTHORIZATION.as_str());
+    missing_layer(Asker::Method, token.map(MetadataValue::is_sensitive))
 }
 
 fn status<T>(rejection: &Rejection, request: &Request<T>) -> Status {
@@ -99,7 +108,7 @@ fn with_challenge(rejection: &Rejection, challenge: &Challenge) -> Status {
 }
 
 mod sealed {
-    #[expect(unnameable_types, reason = "nobody else implements `RequestExt`")]
+    #[expect(unnameable_types, reason = "only this crate implements `RequestExt`")]
     pub trait Sealed {}
 
     impl<T> Sealed for tonic::Request<T> {}

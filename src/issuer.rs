@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::error::config::ConfigError;
+use crate::error::rejection::Excerpt;
 use crate::text_form::{Texts, text_form};
 
 /// The `iss` claim: the issuer of a token, compared exactly.
@@ -37,6 +38,17 @@ impl Issuer {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// What to write if two issuers differ by nothing but a slash at the end; otherwise empty.
+pub(crate) fn slash_hint(configured: &str, presented: &str) -> String {
+    let is_one_slash_longer = |long: &str, short| long.strip_suffix('/') == Some(short);
+    if is_one_slash_longer(configured, presented) || is_one_slash_longer(presented, configured) {
+        let presented = Excerpt(presented);
+        format!("; they differ by the slash at the end: write `Issuer::new({presented})`")
+    } else {
+        String::new()
     }
 }
 
@@ -156,6 +168,21 @@ impl Serialize for Audience {
             (None, _) => Err(ser::Error::custom("any audience has no text")),
             (Some(id), None) => serializer.serialize_str(id),
             (Some(_), Some(_)) => serializer.collect_seq(self.ids()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_is_for_one_slash_alone() {
+        let write = "; they differ by the slash at the end: write `Issuer::new(\"https://h\")`";
+        assert_eq!(slash_hint("https://h/", "https://h"), write);
+        assert!(!slash_hint("https://h", "https://h/").is_empty());
+        for other in ["https://h", "https://h//", "https://H/", "/", ""] {
+            assert_eq!(slash_hint("https://h", other), "", "{other}");
         }
     }
 }

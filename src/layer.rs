@@ -16,6 +16,7 @@ use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::request::TokenSource;
 use crate::require::RequireLayer;
 use crate::response::challenge::Challenge;
+use crate::response::missing_layer::layer_created;
 use crate::response::respond::EmptyBody;
 use crate::revocation::Revocation;
 use crate::scope::Requirement;
@@ -297,6 +298,7 @@ impl<C, R> JwtAuth<C, R> {
 /// Creates a layer that accepts tokens from this issuer.
 impl From<TrustedIssuer> for JwtAuth {
     fn from(issuer: TrustedIssuer) -> Self {
+        layer_created();
         Self {
             verification: Arc::new(verifier::core::Settings::new(issuer)),
             core: Arc::default(),

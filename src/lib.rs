@@ -1,5 +1,5 @@
-//! Tower layer that verifies JWT and OAuth 2.0 access tokens, hands typed claims to handlers, and
-//! lets a handler's own signature say which scope it needs. Keys rotate while requests run.
+//! Tower layer that verifies JWT and OAuth 2.0 access tokens. Handlers get typed claims, and say in
+//! their own signature which scope they need. Keys rotate while requests run.
 //!
 //! ```
 //! # #[cfg(feature = "axum")] {
@@ -15,11 +15,12 @@
 //! }
 //!
 //! async fn list(user: RequireScope<scope!("calendar:read"), User>) -> String {
-//!     format!("events of {:?}, in {:?}", user.subject(), user.locale)
+//!     let language = user.locale.as_deref().unwrap_or("en");
+//!     format!("events of {} in {language}\n", user.subject().unwrap_or("nobody"))
 //! }
 //!
 //! async fn create(_: RequireScope<scope!("calendar:write")>, user: Claims<User>) -> StatusCode {
-//!     println!("{:?} creates an event", user.subject());
+//!     println!("{} creates an event", user.subject().unwrap_or("nobody"));
 //!     StatusCode::CREATED
 //! }
 //!
@@ -41,6 +42,9 @@
 //! | you want to | look at |
 //! |---|---|
 //! | protect an axum, tonic or hyper service | [`guide::start`] |
+//! | know why a token was rejected | [`guide::rejections`] |
+//! | know where to put the layer, and what an unknown path gets | [`guide::placement`] |
+//! | serve tenants, users, WebSockets, metrics, OpenAPI | [`guide::recipes`] |
 //! | know what can go wrong, and what prevents it | [`guide::mistakes`] |
 //! | load and rotate keys | [`KeyStore`], [`guide::keys`] |
 //! | trust an authorization server by its URL | [`KeyStore::discover`], [`keys`] |

@@ -1,4 +1,4 @@
-//! A requirement as a layer around routes.
+//! [`RequireLayer`]: a requirement as a layer around routes.
 
 use std::fmt;
 use std::future::Future;
@@ -18,22 +18,23 @@ use crate::reject::reported;
 use crate::reports;
 use crate::response::challenge::Challenge;
 use crate::response::exchange::Exchange;
-use crate::response::provisional::{Provisional, missing_layer};
+use crate::response::missing_layer::{Asker, is_marked, missing_layer};
+use crate::response::provisional::Provisional;
 use crate::response::respond::{EmptyBody, RespondTo};
 use crate::scope::Requirement;
 
-/// Layer that lets those requests through whose token grants `R`; made by
+/// Layer that passes on only requests whose token grants `R`. Created by
 /// [`JwtAuth::require`](crate::JwtAuth::require).
 ///
-/// It belongs inside of a [`JwtAuth`](crate::JwtAuth), which verified the token and whose settings
-/// its answers follow.
+/// It must be inside a [`JwtAuth`](crate::JwtAuth) layer, which verifies the token. The settings of
+/// that layer apply to the rejections of this one.
 #[must_use]
 pub struct RequireLayer<R, T = EmptyBody> {
     responder: T,
     requirement: PhantomData<fn() -> R>,
 }
 
-/// Middleware that authorizes each request by its claims.
+/// Middleware that authorizes each request by its claims. Created by [`RequireLayer`].
 pub struct RequireService<S, R, T = EmptyBody> {
     inner: S,
     responder: T,
@@ -50,10 +51,10 @@ impl<R> RequireLayer<R> {
 }
 
 impl<R, T> RequireLayer<R, T> {
-    /// Makes bodies with this responder. Default: [`EmptyBody`], which needs a response body with
-    /// a default.
+    /// Sets the responder, which creates the bodies. Default: [`EmptyBody`], for a response body that
+    /// implements [`Default`].
     ///
-    /// Only [`RespondTo::empty`] is called: the [`JwtAuth`](crate::JwtAuth) outside replaces the
+    /// Only [`RespondTo::empty`] is called. The [`JwtAuth`](crate::JwtAuth) layer outside replaces the
     /// response by its own, so give both the same responder.
     ///
     /// # Example: a service whose body has no default
@@ -114,12 +115,13 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         RequireFuture {
-            state: match authorize::<R>(request.extensions()) {
+            state: match admit::<R, B>(&request) {
                 Ok(_) => State::Inner {
                     future: self.inner.call(request),
                 },
                 Err(rejection) => {
-                    // As in `JwtAuthService`: a permit of the ready service goes back.
+                    // As in `JwtAuthService`: the ready service is not called, so it is dropped and
+                    // releases what it holds.
                     self.inner = self.inner.clone();
                     State::Rejected {
                         rejection,
@@ -132,11 +134,11 @@ where
     }
 }
 
-/// In the extensions of a request that a layer let through without a token.
+/// A mark in the extensions of a request that a layer passed on without a token.
 #[derive(Clone, Copy, Debug)]
 struct Anonymous;
 
-/// Leaves the claims of a verified token in the extensions of a request.
+/// Puts the claims of a verified token into the extensions of a request.
 pub(crate) fn leave_claims<C: Send + Sync + 'static>(
     extensions: &mut Extensions,
     claims: Claims<C>,
@@ -145,14 +147,14 @@ pub(crate) fn leave_claims<C: Send + Sync + 'static>(
     claims.insert_into(extensions);
 }
 
-/// Leaves in the extensions of a request that nobody was verified.
+/// Marks in the extensions of a request that it has no verified token.
 pub(crate) fn leave_anonymous(extensions: &mut Extensions) {
     clear(extensions);
     extensions.insert(Anonymous);
 }
 
-/// Removes what a layer outside has left: its policy is another one, and the verdict of the layer
-/// that is next to the service counts.
+/// Removes what a layer outside has put into the extensions. Its policy is a different one, and the
+/// verdict of the innermost layer counts.
 fn clear(extensions: &mut Extensions) {
     if extensions.is_empty() {
         return;
@@ -166,8 +168,18 @@ fn clear(extensions: &mut Extensions) {
     }
 }
 
-/// The claims that a layer has put into the extensions of a request.
-pub(crate) fn verified(extensions: &Extensions) -> Result<&Claims, Rejection> {
+fn admit<R: Requirement, B>(request: &Request<B>) -> Result<&Claims, Rejection> {
+    authorize::<R>(request.extensions(), || {
+        missing_layer(Asker::Guard, is_marked(request.headers()))
+    })
+}
+
+/// Returns the claims that a layer has put into the extensions of a request. `missing_layer` creates
+/// the rejection of a request that has passed no layer.
+pub(crate) fn verified(
+    extensions: &Extensions,
+    missing_layer: impl FnOnce() -> Rejection,
+) -> Result<&Claims, Rejection> {
     match extensions.get::<Claims>() {
         Some(claims) => Ok(claims),
         None if is_anonymous(extensions) => Err(Rejection::of(RejectionKind::MissingCredentials)),
@@ -176,14 +188,17 @@ pub(crate) fn verified(extensions: &Extensions) -> Result<&Claims, Rejection> {
     .inspect_err(reports::rejected)
 }
 
-/// Whether a layer has let the request through without a token.
+/// Whether a layer has passed on the request without a token.
 pub(crate) fn is_anonymous(extensions: &Extensions) -> bool {
     extensions.get::<Anonymous>().is_some() && extensions.get::<Claims>().is_none()
 }
 
-/// The same, if they grant `R`.
-pub(crate) fn authorize<R: Requirement>(extensions: &Extensions) -> Result<&Claims, Rejection> {
-    let claims = verified(extensions)?;
+/// Returns the [verified] claims if they grant `R`.
+pub(crate) fn authorize<R: Requirement>(
+    extensions: &Extensions,
+    missing_layer: impl FnOnce() -> Rejection,
+) -> Result<&Claims, Rejection> {
+    let claims = verified(extensions, missing_layer)?;
     claims.authorize::<R>().map_err(reported)?;
     Ok(claims)
 }

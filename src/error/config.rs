@@ -175,7 +175,7 @@ pub enum KeyError {
     Algorithm {
         /// The algorithm.
         algorithm: Cow<'static, str>,
-        /// The kind of key.
+        /// The kind of key, and which algorithms fit it.
         key: &'static str,
     },
     /// The key is for encryption. A set may have such keys, so this is no defect.

@@ -154,13 +154,13 @@ impl Key {
         checked: fn(Zeroizing<Vec<u8>>) -> Result<Material, KeyError>,
     ) -> Result<Self, ConfigError> {
         let expected = match algorithm.secret_length() {
-            Some(32) => "at least 256",
-            Some(48) => "at least 384",
-            Some(_) => "at least 512",
+            Some(32) => "at least 256: make a secret with `openssl rand -base64 48`",
+            Some(48) => "at least 384: make a secret with `openssl rand -base64 48`",
+            Some(_) => "at least 512: make a secret with `openssl rand -hex 64`",
             None => {
                 return Err(KeyError::Algorithm {
                     algorithm: algorithm.as_str().into(),
-                    key: "a secret",
+                    key: "a secret, which fits HS256, HS384 and HS512",
                 }
                 .into());
             }

@@ -67,7 +67,7 @@ impl Material {
         if secret.len() < SECRET_MIN {
             return Err(KeyError::Size {
                 bits: secret.len().saturating_mul(8),
-                expected: "at least 256",
+                expected: "at least 256: make a secret with `openssl rand -base64 48`",
             });
         }
         Ok(Self::Secret(secret))
@@ -153,18 +153,22 @@ impl Material {
     /// The kind of key, for an error.
     pub(crate) fn describe(&self) -> &'static str {
         match self {
-            Self::Secret(_) => "a secret of that length",
-            Self::Rsa { .. } => "an RSA key",
+            Self::Secret(_) => {
+                "a secret of that length, which fits HS256, from 384 bits on HS384, and from 512 bits on HS512"
+            }
+            Self::Rsa { .. } => {
+                "an RSA key, which fits RS256, RS384, RS512, PS256, PS384 and PS512"
+            }
             Self::Ec {
                 curve: Curve::P256, ..
-            } => "an EC key on P-256",
+            } => "an EC key on P-256, which fits ES256",
             Self::Ec {
                 curve: Curve::P384, ..
-            } => "an EC key on P-384",
+            } => "an EC key on P-384, which fits ES384",
             Self::Ec {
                 curve: Curve::P521, ..
-            } => "an EC key on P-521",
-            Self::Ed25519 { .. } => "an Ed25519 key",
+            } => "an EC key on P-521, which fits ES512",
+            Self::Ed25519 { .. } => "an Ed25519 key, which fits EdDSA and Ed25519",
         }
     }
 

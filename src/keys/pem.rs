@@ -37,7 +37,8 @@ impl Key {
 fn read_pem(text: &[u8]) -> Result<Material, KeyError> {
     if text.windows(2).any(|pair| pair == b"\\n") {
         return Err(KeyError::Format {
-            expected: "PEM text: it has the two characters `\\n` instead of line ends",
+            expected: "PEM text: it has the two characters `\\n` instead of line ends; put line ends \
+                       there, or read it with `KeyStore::from_env`, which does so",
         });
     }
     let blocks = pem::parse_many(text).map_err(|_| KeyError::Format {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::{Rejection, Seconds, one_of};
-use crate::issuer::{Audience, Issuer};
+use crate::issuer::{Audience, Issuer, slash_hint};
 use crate::policy::grants;
 use crate::policy::rules::Rules;
 use crate::policy::{Policy, RequiredClaim, Trust};
@@ -26,11 +26,15 @@ pub(crate) fn trusts_of<'p>(
     let issuer = claims.issuer().ok_or_else(|| missing("iss"))?;
     let mut trusts = policy.trusts_in(issuer);
     let first = trusts.next().ok_or_else(|| {
-        let trusted = policy.issuers().map(Issuer::as_str);
+        let mut hints = policy
+            .issuers()
+            .map(|trusted| slash_hint(trusted.as_str(), issuer));
+        let hint = hints.find(|hint| !hint.is_empty()).unwrap_or_default();
+        let trusted = one_of(policy.issuers().map(Issuer::as_str));
         Rejection::mismatch(
             RejectionKind::IssuerMismatch,
             "issuer",
-            one_of(trusted),
+            trusted + &hint,
             issuer,
         )
     })?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod challenge;
 pub(crate) mod exchange;
+pub(crate) mod missing_layer;
 pub(crate) mod presentation;
 mod problem;
 pub(crate) mod provisional;

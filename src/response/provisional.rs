@@ -3,7 +3,6 @@
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 
-use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::response::exchange::{Exchange, Maps};
 use crate::response::presentation::{GRPC_MESSAGE, GRPC_STATUS, Presentation};
@@ -39,9 +38,4 @@ impl Provisional {
         }
         Some(rejection)
     }
-}
-
-/// The rejection of a request that no layer has seen.
-pub(crate) fn missing_layer() -> Rejection {
-    Rejection::of(RejectionKind::MissingLayer)
 }

@@ -17,7 +17,8 @@ use std::task::{Context, Poll};
 use crate::support::{AUDIENCE, Fixture, ISSUER, challenges};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, Path};
-use axum::response::IntoResponse;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -413,18 +414,44 @@ async fn a_layer_inside_of_the_routes_it_should_protect_is_a_missing_layer() {
     assert_eq!(get_path(&app, "/behind", Some(&token)).await.status, 500);
 }
 
-#[cfg(feature = "tracing")]
 #[tokio::test]
-async fn a_missing_layer_tells_the_operator_which_line_to_add() {
-    let log = crate::support::log::Log::listen();
-    let app: Router = Router::new().route("/", get(async |_: Claims| "in"));
-    assert_eq!(get_path(&app, "/", None).await.status, 500);
-    let text = log.text();
-    assert!(text.contains("ERROR"), "{text}");
-    assert!(
-        text.contains(".layer(JwtAuth::new(issuer, audience, keys))"),
-        "{text}"
-    );
+async fn a_missing_layer_tells_the_operator_what_the_cause_may_be() {
+    /// Makes a new request with the headers of the old one alone.
+    async fn renew(request: Request<Body>, next: Next) -> Response {
+        let (old, body) = request.into_parts();
+        let mut new = Request::new(body);
+        *new.headers_mut() = old.headers;
+        next.run(new).await
+    }
+
+    let fixture = Fixture::new();
+    let routes = || Router::<()>::new().route("/", get(async |_: Claims| "in"));
+    let open = || Router::<()>::new().route("/", get(async || "in"));
+    let guard = || JwtAuth::require::<calendar::Read>();
+    let token = fixture.token().scope("calendar:read").mint();
+    let token = Some(token.as_str());
+    let behind = Router::new().layer(fixture.auth()).merge(routes());
+    let lost = routes().layer(from_fn(renew)).layer(fixture.auth());
+    let guard_outside = open().layer(fixture.auth()).layer(guard());
+    for (app, token, said) in [
+        (&behind, token, "did not pass the layer: the route"),
+        (&behind, None, "or a middleware inside of the layer"),
+        (&lost, token, "claims are lost"),
+        (&guard_outside, token, "a guard (`JwtAuth::require`)"),
+    ] {
+        let mut request = Request::get("/");
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let response = app.clone().oneshot(request).await.unwrap();
+        let rejection = response.extensions().get::<Rejection>().unwrap();
+        assert_eq!(rejection.kind(), RejectionKind::MissingLayer);
+        let reason = rejection.to_string();
+        assert!(reason.contains(said), "{said}: {reason}");
+    }
+    let right = open().layer(guard()).layer(fixture.auth());
+    assert_eq!(get_path(&right, "/", token).await.status, 200);
 }
 
 /// Body that counts how often it is asked for more.

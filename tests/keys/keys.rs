@@ -743,6 +743,46 @@ fn secrets_have_the_length_of_their_hash() {
     ));
 }
 
+/// The reason of a start that fails is all that an operator sees.
+#[cfg(feature = "pem")]
+#[test]
+fn a_key_that_cannot_be_used_says_which_could_be_and_how_to_make_one() {
+    let pem = include_str!("../data/keys/rsa.spki.pem");
+    let random: Vec<u8> = (0..64).map(|at: u8| at.wrapping_mul(83) ^ 0xa5).collect();
+    let in_one_line = pem.trim_end().replace('\n', "\\n");
+    for (refused, said) in [
+        (
+            Key::from_pem(Algorithm::HS256, pem.as_bytes()),
+            "fits RS256, RS384, RS512, PS256, PS384 and PS512",
+        ),
+        (
+            Key::from_secret(Algorithm::RS256, &random),
+            "fits HS256, HS384 and HS512",
+        ),
+        (
+            Key::from_secret(Algorithm::HS256, b"short"),
+            "`openssl rand -base64 48`",
+        ),
+        (
+            Key::from_secret(Algorithm::HS512, &random[..32]),
+            "`openssl rand -hex 64`",
+        ),
+        (
+            Key::from_secret(Algorithm::HS256, &[b'x'; 48]),
+            "`openssl rand -base64 48`",
+        ),
+        (
+            Key::from_pem(Algorithm::RS256, in_one_line.as_bytes()),
+            "`KeyStore::from_env`",
+        ),
+    ] {
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+    assert!(Key::from_pem(Algorithm::RS256, pem.as_bytes()).is_ok());
+    assert!(Key::from_secret(Algorithm::HS512, &random).is_ok());
+}
+
 /// RFC 8725, section 3.5: a pass phrase can be guessed from one token.
 #[test]
 fn secrets_that_somebody_thought_up_are_rejected() {

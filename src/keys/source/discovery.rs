@@ -6,7 +6,7 @@ use http::Uri;
 use tokio::time::Instant;
 
 use crate::error::rejection::Excerpt;
-use crate::issuer::Issuer;
+use crate::issuer::{Issuer, slash_hint};
 use crate::json;
 use crate::keys::source::documents::Documents;
 use crate::keys::source::freshness::{Lifetimes, checked};
@@ -35,20 +35,26 @@ pub(crate) fn jwks_uri(
     plain_http: PlainHttp,
 ) -> Result<String, String> {
     let text = std::str::from_utf8(metadata).map_err(|_| "metadata is not UTF-8".to_owned())?;
-    let (mut named, mut uri) = (None, None);
+    let (mut named, mut uri, mut is_key_set) = (None, None, false);
     json::read_object(text, json::MAX_MEMBERS, |name, value| match &*name {
         "issuer" => named = value.string(),
         "jwks_uri" => uri = value.string(),
+        "keys" => is_key_set = true,
         _ => {}
     })
     .map_err(|_| "metadata is not one JSON object".to_owned())?;
     match named {
         Some(named) if named == issuer => {}
         Some(named) => {
-            let named = Excerpt(&named);
+            let (shown, hint) = (Excerpt(&named), slash_hint(issuer, &named));
             return Err(format!(
-                "metadata is of issuer {named}, expected {issuer:?}"
+                "metadata is of issuer {shown}, expected {issuer:?}{hint}"
             ));
+        }
+        None if is_key_set => {
+            return Err(
+                "this is a key set, and not metadata: load it with `KeyStore::remote`".into(),
+            );
         }
         None => return Err("metadata has no `issuer`".into()),
     }
@@ -274,6 +280,21 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_not_the_metadata_of_the_issuer_says_what_to_write() {
+        let read =
+            |text: &str| jwks_uri(text.as_bytes(), "https://h/t1", PlainHttp::Nowhere).unwrap_err();
+        let slash = read(r#"{"issuer":"https://h/t1/","jwks_uri":"https://keys/1"}"#);
+        assert!(
+            slash.contains(r#"write `Issuer::new("https://h/t1/")`"#),
+            "{slash}"
+        );
+        let other = read(r#"{"issuer":"https://h/t2","jwks_uri":"https://keys/1"}"#);
+        assert!(!other.contains("write"), "{other}");
+        let key_set = read(r#"{"keys":[]}"#);
+        assert!(key_set.contains("`KeyStore::remote`"), "{key_set}");
     }
 
     /// RFC8414-2-1
