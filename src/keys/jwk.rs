@@ -1,7 +1,6 @@
 //! JSON Web Keys (RFC 7517, RFC 7518 section 6, RFC 8037).
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64_simd::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use crate::error::config::{ConfigError, KeyError};
@@ -317,7 +316,7 @@ fn decoded(name: &'static str, text: &str) -> Result<Zeroizing<Vec<u8>>, KeyErro
         expected: "base64url without padding",
     };
     URL_SAFE_NO_PAD
-        .decode(text.as_bytes())
+        .decode_to_vec(text.as_bytes())
         .map(Zeroizing::new)
         .map_err(|_| expected)
 }

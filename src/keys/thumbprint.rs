@@ -2,15 +2,14 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64_simd::URL_SAFE_NO_PAD;
 
 use crate::keys::material::Material;
 
 /// The thumbprint of a public key (RFC 7638). For a secret it is a MAC of a fixed label, which does not
 /// disclose the secret.
 pub(super) fn thumbprint(material: &Material) -> String {
-    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode_to_string(bytes);
     // The members in alphabetical order, without spaces (RFC 7638, section 3).
     let members = match material {
         Material::Secret(secret) => {

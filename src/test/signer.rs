@@ -8,8 +8,7 @@ use aws_lc_rs::signature::{
     ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair,
     RsaKeyPair, RsaPublicKeyComponents,
 };
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64_simd::URL_SAFE_NO_PAD;
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::crypto::aws_lc;
 use serde_json::{Value, json};
@@ -54,7 +53,7 @@ impl Signer {
     }
 
     pub(super) fn from_secret(algorithm: Algorithm, secret: &[u8], id: &str) -> Self {
-        let jwk = json!({ "kty": "oct", "k": URL_SAFE_NO_PAD.encode(secret) });
+        let jwk = json!({ "kty": "oct", "k": URL_SAFE_NO_PAD.encode_to_string(secret) });
         let key = EncodingKey::from_secret(secret);
         Self::new(algorithm, id, jwk, Private::Known(known(algorithm), key))
     }
@@ -64,8 +63,8 @@ impl Signer {
         let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
         let jwk = json!({
             "kty": "RSA",
-            "n": URL_SAFE_NO_PAD.encode(public.n),
-            "e": URL_SAFE_NO_PAD.encode(public.e),
+            "n": URL_SAFE_NO_PAD.encode_to_string(public.n),
+            "e": URL_SAFE_NO_PAD.encode_to_string(public.e),
         });
         let pkcs8 = pair.as_der().expect("an RSA key has a DER form");
         let pkcs1 = pkcs8
@@ -90,8 +89,8 @@ impl Signer {
         let jwk = json!({
             "kty": "EC",
             "crv": curve,
-            "x": URL_SAFE_NO_PAD.encode(x),
-            "y": URL_SAFE_NO_PAD.encode(y),
+            "x": URL_SAFE_NO_PAD.encode_to_string(x),
+            "y": URL_SAFE_NO_PAD.encode_to_string(y),
         });
         let private = match algorithm {
             Algorithm::ES512 => Private::P521(pair),
@@ -104,7 +103,7 @@ impl Signer {
         let pkcs8 =
             Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("an Ed25519 key is made");
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("and read back");
-        let x = URL_SAFE_NO_PAD.encode(pair.public_key());
+        let x = URL_SAFE_NO_PAD.encode_to_string(pair.public_key());
         let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": x });
         let key = EncodingKey::from_ed_der(pkcs8.as_ref());
         Self::new(algorithm, id, jwk, Private::Known(known(algorithm), key))
@@ -139,7 +138,9 @@ impl Signer {
     pub(super) fn key(&self) -> Key {
         if let Some(secret) = self.jwk.get("k").and_then(Value::as_str) {
             // A secret of a test may be any text.
-            let secret = URL_SAFE_NO_PAD.decode(secret).expect("it was encoded so");
+            let secret = URL_SAFE_NO_PAD
+                .decode_to_vec(secret)
+                .expect("it was encoded so");
             let key = Key::insecure_from_chosen_secret(self.algorithm, &secret);
             return key
                 .unwrap_or_else(|error| panic!("{error}"))

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use crate::test::signer::Signer;
@@ -189,7 +188,7 @@ impl TestToken {
             }
             Flaw::None | Flaw::Tampered => self.signer.sign(message.as_bytes()),
         };
-        let signature = URL_SAFE_NO_PAD.encode(signature);
+        let signature = URL_SAFE_NO_PAD.encode_to_string(signature);
         if self.flaw == Flaw::Tampered {
             members.insert("role".into(), "admin".into());
             return format!("{header}.{}.{signature}", encode(&None, &members));
@@ -216,8 +215,8 @@ fn object(value: Value) -> Map<String, Value> {
 
 fn encode(raw: &Option<Vec<u8>>, members: &Map<String, Value>) -> String {
     match raw {
-        Some(bytes) => URL_SAFE_NO_PAD.encode(bytes),
-        None => URL_SAFE_NO_PAD.encode(Value::Object(members.clone()).to_string()),
+        Some(bytes) => URL_SAFE_NO_PAD.encode_to_string(bytes),
+        None => URL_SAFE_NO_PAD.encode_to_string(Value::Object(members.clone()).to_string()),
     }
 }
 

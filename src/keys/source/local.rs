@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64_simd::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use crate::error::config::{ConfigError, KeyError};
@@ -450,10 +450,9 @@ mod tests {
         };
         let plain = thumbprint(KeyFormat::secret(Algorithm::HS256), &secret).unwrap();
         let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        use base64::Engine;
         let (standard, url) = (
-            STANDARD_NO_PAD.encode(&secret),
-            URL_SAFE_NO_PAD.encode(&secret),
+            STANDARD_NO_PAD.encode_to_string(&secret),
+            URL_SAFE_NO_PAD.encode_to_string(&secret),
         );
         assert!(standard[..43].contains(['+', '/']), "{standard}");
         let base64 = KeyFormat::base64_secret(Algorithm::HS256);
@@ -469,7 +468,7 @@ mod tests {
                 "{text}"
             );
         }
-        let padded = base64::engine::general_purpose::STANDARD.encode([&secret[..], b"x"].concat());
+        let padded = base64_simd::STANDARD.encode_to_string([&secret[..], b"x"].concat());
         assert!(thumbprint(base64.clone(), padded.as_bytes()).is_ok());
         let hexadecimal = KeyFormat::hex_secret(Algorithm::HS256);
         for text in [hex.clone(), hex.to_uppercase() + "\n"] {
@@ -480,7 +479,7 @@ mod tests {
             );
         }
         // Neither garbage, nor both alphabets, nor a pass phrase, nor what is too short when decoded.
-        let phrase = STANDARD_NO_PAD.encode("a-string-secret-at-least-256-bits-long");
+        let phrase = STANDARD_NO_PAD.encode_to_string("a-string-secret-at-least-256-bits-long");
         let mixed = format!("{}-", &standard[..43]);
         for bad in [
             "",
