@@ -1,5 +1,7 @@
 //! What the cache finds, keeps and shows.
 
+mod expiry;
+mod histories;
 mod places;
 
 use std::sync::Arc;
@@ -248,66 +250,6 @@ fn a_cache_that_is_prepared_has_its_key_and_its_table() {
 }
 
 #[test]
-fn a_verdict_holds_from_its_beginning_until_before_its_end() {
-    let lifetime = Lifetime {
-        from: at(10),
-        until: at(20),
-    };
-    let cache = cache(10);
-    let put = |now| cache.put(token(1).as_bytes(), now, lifetime, 0, 1, 1);
-    put(at(9));
-    put(at(20));
-    put(NumericDate(f64::NAN));
-    assert_eq!(held(&cache).0, 0);
-    put(at(10));
-    assert_eq!(get(&cache, 1, at(10)), Some(1));
-    assert_eq!(get(&cache, 1, NumericDate(at(20).0 - 0.001)), Some(1));
-    assert_eq!(get(&cache, 1, NumericDate(f64::NAN)), None);
-    assert_eq!(get(&cache, 1, at(9)), None, "the clock was set back");
-    assert_eq!(held(&cache).0, 1);
-    assert_eq!(get(&cache, 1, at(20)), None);
-    assert_eq!(held(&cache).0, 0, "removed when met");
-    put(at(19));
-    assert_eq!(get(&cache, 1, at(19)), Some(1));
-}
-
-#[test]
-fn a_verdict_without_an_end_in_numbers_is_not_kept() {
-    let cache = cache(10);
-    for (from, until) in [(f64::NAN, 1e10), (0.0, f64::NAN), (1e10, 0.0)] {
-        let (from, until) = (NumericDate(from), NumericDate(until));
-        cache.put(token(1).as_bytes(), NOW, Lifetime { from, until }, 0, 1, 1);
-    }
-    assert_eq!(held(&cache).0, 0);
-}
-
-#[test]
-fn an_entry_that_is_not_accepted_is_gone() {
-    let cache = cache(10);
-    put(&cache, 1, NOW);
-    put(&cache, 2, NOW);
-    assert_eq!(cache.get(token(1).as_bytes(), NOW, |_| None::<()>), None);
-    assert_eq!(get(&cache, 1, NOW), None);
-    assert_eq!(get(&cache, 2, NOW), Some(2));
-    assert_eq!(held(&cache), (1, 100));
-}
-
-#[test]
-fn a_late_request_does_not_set_the_generation_back() {
-    let cache = cache(10);
-    cache.put(token(1).as_bytes(), NOW, ALWAYS, 5, 1, 1);
-    let confirm = |generation| {
-        cache.get(token(1).as_bytes(), NOW, |entry| {
-            entry.confirm(generation);
-            Some(entry.generation())
-        })
-    };
-    assert_eq!(confirm(5), Some(5));
-    assert_eq!(confirm(7), Some(7));
-    assert_eq!(confirm(6), Some(7));
-}
-
-#[test]
 fn the_same_token_takes_one_place_and_the_last_value_counts() {
     let cache = cache(10);
     for value in 0..20 {
@@ -365,70 +307,6 @@ fn values_are_freed_when_their_entries_go() {
     assert_eq!(Arc::strong_count(&value), 1);
 }
 
-/// The claims of a person do not stay until somebody needs their place.
-#[test]
-fn entries_past_their_end_are_given_back_while_requests_come() {
-    for entries in [3, 1_000, 10_000, 32_000] {
-        let cache = cache_of(Limits {
-            entries,
-            bytes: usize::MAX,
-        });
-        let (dead, alive) = (Arc::new(()), Arc::new(()));
-        let put = |number: u32, until, value: &Arc<()>| {
-            let lifetime = Lifetime {
-                from: NOW,
-                until: at(until),
-            };
-            let token = token(number);
-            cache.put(token.as_bytes(), NOW, lifetime, 0, Arc::clone(value), 1);
-        };
-        for number in 0..u32::try_from(entries / 2).unwrap() {
-            put(number, 10, &dead);
-        }
-        put(1_000_000, 1_000, &alive);
-        assert!(Arc::strong_count(&dead) > 1);
-        let request = |number: u32, now| {
-            cache
-                .get(token(number).as_bytes(), now, |_| Some(()))
-                .is_some()
-        };
-        // Nobody asks for them, and nobody needs their place.
-        for second in 10..75 {
-            // One that is unknown, or one that was not asked for lately.
-            let is_known = second % 2 == 0;
-            let number = if is_known { 1_000_000 } else { 2_000_000 };
-            assert_eq!(request(number, at(second)), is_known);
-        }
-        assert_eq!(Arc::strong_count(&dead), 1, "{entries}");
-        assert_eq!(Arc::strong_count(&alive), 2);
-        let (count, _) = cache.inner.get().unwrap().table.held().unwrap();
-        assert_eq!(count, 1);
-    }
-}
-
-#[test]
-fn a_sweep_comes_once_in_a_second_whichever_way_the_clock_goes() {
-    let cache = cache(1);
-    let swept = || cache.inner.get().unwrap().table.held().unwrap().0 == 0;
-    let soon = Lifetime {
-        from: NumericDate(0.0),
-        until: at(10),
-    };
-    let put = || cache.put(token(1).as_bytes(), NOW, soon, 0, 1, 1);
-    put();
-    get(&cache, 2, NumericDate(at(9).0 + 0.5));
-    get(&cache, 2, at(10));
-    assert!(!swept());
-    get(&cache, 2, NumericDate(at(10).0 + 0.5));
-    assert!(swept());
-    put();
-    get(&cache, 2, NumericDate(f64::NAN));
-    get(&cache, 2, NOW);
-    assert!(!swept(), "it is alive at this time");
-    get(&cache, 2, at(10));
-    assert!(swept());
-}
-
 #[test]
 fn what_a_value_comes_to_hold_is_counted_and_given_back() {
     let cache = cache_of(Limits {
@@ -464,100 +342,4 @@ fn what_a_value_comes_to_hold_is_counted_and_given_back() {
     assert!(values[3].try_add(901));
     put(3);
     assert_eq!(held(), 0);
-}
-
-#[test]
-fn threads_find_the_value_of_their_token_or_none() {
-    let cache = cache(64);
-    let hits = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for thread in 0..4_u32 {
-            let (cache, hits) = (&cache, &hits);
-            scope.spawn(move || {
-                for step in 0..5_000_u32 {
-                    let number = step.wrapping_mul(thread + 3) % 200;
-                    let now = at(step / 10);
-                    match step % 5 {
-                        0 | 1 => put(cache, number, now),
-                        2 if step % 100 == 2 => {
-                            cache.get(token(number).as_bytes(), now, |_| None::<()>);
-                        }
-                        _ => {
-                            if let Some(value) = get(cache, number, now) {
-                                assert_eq!(value, number);
-                                hits.fetch_add(1, Ordering::Relaxed);
-                            }
-                        }
-                    }
-                }
-            });
-        }
-    });
-    assert!(hits.into_inner() > 0);
-    assert!(held(&cache).0 <= 64);
-}
-
-/// One step of a random history.
-#[derive(Clone, Debug)]
-enum Step {
-    Get(u32),
-    /// A number, the seconds until it ends, a weight.
-    Put(u32, u32, usize),
-    Reject(u32),
-    Wait(u32),
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        4 => (0..40_u32).prop_map(Step::Get),
-        4 => (0..40_u32, 0..200_u32, 0..300_usize).prop_map(|(number, end, weight)| Step::Put(number, end, weight)),
-        1 => (0..40_u32).prop_map(Step::Reject),
-        1 => (0..100_u32).prop_map(Step::Wait),
-    ];
-    proptest::collection::vec(step, 0..400)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
-    /// Whatever happens: what is found is what was put in last and still holds, and the bounds are
-    /// kept.
-    #[test]
-    fn a_random_history_keeps_the_bounds_and_finds_only_what_holds(
-        steps in steps(),
-        entries in 0..30_usize,
-        bytes in 0..3_000_usize,
-    ) {
-        let cache = Cache::new(Limits { entries, bytes });
-        let mut model = std::collections::HashMap::new();
-        let mut now = 0;
-        for (version, step) in (0..).zip(steps) {
-            match step {
-                Step::Get(number) => {
-                    if let Some(found) = get(&cache, number, at(now)) {
-                        let Some((value, until)) = model.get(&number) else {
-                            panic!("{number} was never put in, or refused");
-                        };
-                        prop_assert_eq!(found, *value);
-                        prop_assert!(now < *until);
-                    }
-                }
-                Step::Put(number, end, weight) => {
-                    let until = now + end;
-                    let lifetime = Lifetime { from: NOW, until: at(until) };
-                    cache.put(token(number).as_bytes(), at(now), lifetime, 0, version, weight);
-                    if end > 0 && weight <= bytes {
-                        model.insert(number, (version, until));
-                    }
-                }
-                Step::Reject(number) => {
-                    cache.get(token(number).as_bytes(), at(now), |_| None::<()>);
-                    model.remove(&number);
-                }
-                Step::Wait(seconds) => now += seconds,
-            }
-            let (count, weight) = held(&cache);
-            prop_assert!(count <= entries && weight <= bytes);
-        }
-    }
 }
