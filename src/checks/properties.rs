@@ -207,7 +207,7 @@ proptest! {
     }
 }
 
-/// Without this, the tests above could be happy with a verifier that refuses everything.
+/// Without this, the tests above could be happy with a verifier that rejects everything.
 #[test]
 fn the_verifier_of_the_oracles_accepts_good_tokens() {
     for (name, token) in fuzz::tokens() {
@@ -353,7 +353,7 @@ fn header() -> impl Strategy<Value = String> {
     })
 }
 
-/// Small changes: where, how, and with which octet.
+/// Small changes: where, how, and with which byte.
 fn edits() -> impl Strategy<Value = Vec<(Index, u8, u8)>> {
     let octet = prop_oneof![select(b"{}[]\",:\\.-eE0u \n".to_vec()), any::<u8>(),];
     vec((any::<Index>(), 0..3_u8, octet), 1..4)

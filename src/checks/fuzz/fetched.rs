@@ -8,7 +8,7 @@ use crate::keys::source::discovery::{PlainHttp, jwks_uri, metadata_uris};
 use crate::keys::source::freshness::{Lifetimes, checked};
 use crate::keys::source::snapshot::SavedKeys;
 
-/// An answer: an octet for its status, a line for each header that means something, and the rest
+/// An answer: a byte for its status, a line for each header that means something, and the rest
 /// for its body.
 pub fn fetched(octets: &[u8]) {
     let (status, rest) = octets.split_first().unwrap_or((&0, &[]));

@@ -1,5 +1,5 @@
-//! The parsers behind functions that take octets and assert what must hold of the answer,
-//! whatever the octets are.
+//! The parsers behind functions that take bytes and assert what must hold of the answer,
+//! whatever the bytes are.
 //!
 //! Three things feed them: the fuzzer in `fuzz/`, the mutated seeds of `tests/fuzz_smoke.rs`, and
 //! the generated input of the property tests. No part of the public API.
@@ -21,6 +21,7 @@ mod pem;
 mod readers;
 mod request;
 mod signers;
+mod values;
 mod verdicts;
 
 use std::sync::{Arc, LazyLock};
@@ -56,8 +57,8 @@ pub use pem::pem;
 pub use request::{authorization, request};
 pub use verdicts::verdicts;
 
-/// JSON text: what is accepted means what `serde_json` says that it means, and what is refused
-/// for its syntax is refused there too.
+/// JSON text: what is accepted means what `serde_json` says that it means, and what is rejected
+/// for its syntax is rejected there too.
 pub fn json(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else {
         return;
@@ -103,14 +104,14 @@ pub fn compact(token: &[u8]) {
     }
 }
 
-/// The octets of a header.
+/// The bytes of a header.
 pub fn header(octets: &[u8]) {
     let header = URL_SAFE_NO_PAD.encode(octets);
     compact(format!("{header}.e30.AA").as_bytes());
     sign_and_verify(octets, CLAIMS.as_bytes());
 }
 
-/// The octets of the claims, under a good header and a good signature.
+/// The bytes of the claims, under a good header and a good signature.
 pub fn claims(octets: &[u8]) {
     sign_and_verify(HEADER.as_bytes(), octets);
 }
@@ -175,7 +176,7 @@ pub fn scopes(text: &[u8]) {
     assert_eq!(names, model);
 }
 
-/// Two times of a token, as the octets of floating-point numbers.
+/// Two times of a token, as the bytes of floating-point numbers.
 pub fn dates(octets: &[u8]) {
     let (numbers, _) = octets.as_chunks::<8>();
     let [first, second, ..] = numbers else {

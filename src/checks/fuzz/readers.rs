@@ -11,7 +11,7 @@ use crate::keys::key::Key;
 use crate::response::challenge::Challenge;
 use crate::token::limits::MaxTokenSize;
 
-/// A refusal is the client's affair, and its sentence for the operator fits on a line of a log.
+/// A rejection is the client's affair, and its sentence for the operator fits on a line of a log.
 pub(super) fn rejected(rejection: &Rejection) {
     assert!(matches!(rejection.status().as_u16(), 400 | 401 | 403));
     one_line(&rejection.to_string());

