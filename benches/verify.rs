@@ -51,7 +51,7 @@ mod accepted {
     }
 }
 
-/// Tokens that are refused, each for one reason; ES256.
+/// Tokens that are rejected, each for one reason; ES256.
 mod rejected {
     use super::*;
     use tower_jwt_auth::test::TestIssuer;

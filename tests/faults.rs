@@ -118,7 +118,7 @@ impl Api {
         }
     }
 
-    /// Why a token is refused, if it is. A refusal for want of keys is 503, any other 401.
+    /// Why a token is rejected, if it is. A rejection for want of keys is 503, any other 401.
     async fn rejection(&self, token: &str) -> Option<RejectionKind> {
         let rejection = self.verifier.verify(token).await.err()?;
         let expected = match rejection.kind() {

@@ -267,7 +267,7 @@ impl Api {
         lacks_scope(label, &answer, "calendar:share");
     }
 
-    /// Asserts that a token is refused for this reason, and that the client hears no more of it
+    /// Asserts that a token is rejected for this reason, and that the client hears no more of it
     /// than `invalid_token`.
     async fn rejects(&self, label: &str, token: &str, kind: RejectionKind) {
         let rejection = self.auth.verifier().verify_now(token).expect_err(label);
@@ -462,7 +462,7 @@ async fn rejects_an_id_token_even_where_its_audience_is_accepted() {
     for_client
         .rejects("ID token", id_token, RejectionKind::WrongType)
         .await;
-    // What is refused is its kind alone: a layer that asks for ID tokens takes it.
+    // What is rejected is its kind alone: a layer that asks for ID tokens takes it.
     let auth = auth.insecure_accept_id_tokens();
     let answer = Api::start(auth)
         .await

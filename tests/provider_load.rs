@@ -228,7 +228,7 @@ struct Traffic {
     /// The id of the key whose token each client has; `None` while it fetches one.
     held: Mutex<Vec<Option<String>>>,
     counts: watch::Sender<Counts>,
-    /// Whether clients fetch new tokens now and then, and not only in place of a refused one.
+    /// Whether clients fetch new tokens now and then, and not only in place of a rejected one.
     renews: AtomicBool,
     is_over: AtomicBool,
     slowest: AtomicU64,
@@ -613,7 +613,7 @@ fn random_id(number: usize) -> String {
 }
 
 /// Sends a request and hangs up: as soon as the service has it, or after the answer, which is a
-/// refusal. A client that does not wait for the service is not even heard: the server sees it gone
+/// rejection. A client that does not wait for the service is not even heard: the server sees it gone
 /// before it calls anybody.
 async fn hit_and_run(
     address: SocketAddr,

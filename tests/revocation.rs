@@ -1,4 +1,4 @@
-//! Tokens that are right in every way and refused all the same: denylists and hooks.
+//! Tokens that are right in every way and rejected all the same: denylists and hooks.
 
 #![cfg(feature = "test-util")]
 #![allow(

@@ -80,7 +80,7 @@ fn rejection(verifier: &Verifier, token: &str) -> Option<RejectionKind> {
 }
 
 /// Whether the token was remembered, which shows in own claims that are there already; or why it
-/// is refused.
+/// is rejected.
 fn is_recalled(verifier: &Verifier, token: &str) -> Result<bool, RejectionKind> {
     let verdict = verifier.verify_now(token);
     verdict
@@ -855,7 +855,7 @@ fn a_cache_of_any_size_gives_the_same_verdicts() {
 
 // Threads.
 
-/// STORE-D4: what starts after a key is gone, and ends before it is back, is refused; tokens of
+/// STORE-D4: what starts after a key is gone, and ends before it is back, is rejected; tokens of
 /// the key that stays are accepted all the while.
 #[test]
 fn no_thread_accepts_a_token_after_its_key_was_removed() {

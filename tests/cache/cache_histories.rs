@@ -90,7 +90,7 @@ struct Tally {
     recalled: u64,
     accepted: u64,
     rejected: HashMap<RejectionKind, u64>,
-    /// Refusals of tokens that the same policy had accepted before.
+    /// Rejections of tokens that the same policy had accepted before.
     ended: HashMap<RejectionKind, u64>,
 }
 
@@ -521,7 +521,7 @@ impl World {
             }
             Change::Text(is_good) => {
                 let text = if *is_good { POOL.jwks.as_str() } else { "{}" };
-                // Also refused where all its keys are dead.
+                // Also rejected where all its keys are dead.
                 assert!(store.replace_jwks(text.as_bytes()).is_ok() <= *is_good);
             }
             Change::Crowd(at) => {

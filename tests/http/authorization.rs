@@ -1,4 +1,4 @@
-//! Scopes and roles: where they come from, what grants what, and how a refusal says what is
+//! Scopes and roles: where they come from, what grants what, and how a rejection says what is
 //! missing (RFC 6749, section 3.3; RFC 6750, section 3.1).
 
 #![cfg(all(feature = "test-util", feature = "axum", feature = "tracing"))]

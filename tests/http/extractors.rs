@@ -999,7 +999,7 @@ async fn a_preflight_comes_to_what_answers_options() {
     }
 }
 
-/// GRPC-1, GRPC-2: a refusal on an axum route that answers gRPC.
+/// GRPC-1, GRPC-2: a rejection on an axum route that answers gRPC.
 #[tokio::test]
 async fn rejections_of_extractors_are_grpc_where_the_request_is() {
     let fixture = Fixture::new();

@@ -149,7 +149,7 @@ impl Running {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        // A message of no octets, in a frame of five.
+        // A message of no bytes, in a frame of five.
         let body = Full::new(Bytes::from_static(&[0; 5]));
         sender
             .send_request(request.body(body).unwrap())
@@ -342,7 +342,7 @@ async fn a_call_that_cannot_be_decided_is_unavailable() {
 }
 
 /// GRPC-2, GRPC-5: an optional layer lets calls without a token through; a method that needs
-/// claims still refuses them.
+/// claims still rejects them.
 #[tokio::test]
 async fn an_anonymous_call_is_rejected_by_the_method_that_needs_claims() {
     let fixture = Fixture::new();
@@ -500,7 +500,7 @@ async fn axum_and_tonic_share_a_layer() {
         if let Some(value) = authorization {
             request = request.header(AUTHORIZATION, value);
         }
-        // A message of no octets, in a frame of five.
+        // A message of no bytes, in a frame of five.
         let body = if method == "POST" {
             Body::from(vec![0; 5])
         } else {
@@ -630,7 +630,7 @@ async fn what_is_not_posted_is_no_call() {
     }
 }
 
-/// A refusal that the application makes of a rejection is kept by no cache either.
+/// A rejection that the application makes of a rejection is kept by no cache either.
 #[test]
 fn every_rejection_says_no_store() {
     let fixture = Fixture::new();

@@ -91,7 +91,7 @@ where
     sender
 }
 
-/// Sends these octets, and gives all that comes until the server closes.
+/// Sends these bytes, and gives all that comes until the server closes.
 async fn exchange(address: SocketAddr, octets: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(octets.as_bytes()).await.unwrap();
@@ -283,7 +283,7 @@ async fn a_page_of_another_origin_can_read_a_rejection() {
         .unwrap();
     assert!(exposed.contains("retry-after"), "{exposed}");
 
-    // Why CORS belongs outside: inside, it never sees a refusal.
+    // Why CORS belongs outside: inside, it never sees a rejection.
     let service = auth.layer(cors().layer(inner));
     let response: Response<String> = service.oneshot(cross_origin()).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -656,7 +656,7 @@ async fn credentials_can_be_taken_off_the_request() {
     assert_eq!(seen.requests()[0].headers[AUTHORIZATION], "Basic dTpw");
 }
 
-/// Asserts that no twelve octets of the credential stand in the text.
+/// Asserts that no twelve bytes of the credential stand in the text.
 #[track_caller]
 fn assert_leaks_nothing(text: &str, credential: &str) {
     for window in credential.as_bytes().windows(12) {
@@ -694,7 +694,7 @@ async fn what_can_be_printed_has_no_token() {
     assert!(future.await.unwrap().status().is_success());
 }
 
-/// The credentials that the refused requests had, in all places.
+/// The credentials that the rejected requests had, in all places.
 fn credentials_of(rejections: &[RejectedRequest]) -> Vec<String> {
     let headers = rejections.iter().flat_map(|rejection| {
         [AUTHORIZATION, COOKIE].map(|name| rejection.request.headers().get(name))

@@ -118,7 +118,7 @@ async fn a_malformed_token_is_the_clients_error() {
     assert_eq!(send(&auth, get(&good)).await.0.status(), 200);
 }
 
-/// A provider adds a key of a new kind, and every token of every other key is refused.
+/// A provider adds a key of a new kind, and every token of every other key is rejected.
 #[test]
 fn one_odd_key_does_not_take_down_the_set() {
     let issuer = TestIssuer::new();
@@ -203,7 +203,7 @@ async fn challenge_parameters_have_commas_between_them() {
     let response = fixture.auth().layer(guarded).oneshot(request).await;
     let response = response.unwrap();
     assert_eq!(response.status(), 403);
-    // The reader refuses a line without commas.
+    // The reader rejects a line without commas.
     let challenges = challenges(response.headers());
     let names: Vec<_> = challenges[0]
         .parameters
@@ -256,7 +256,7 @@ async fn the_scheme_is_compared_without_case() {
     }
 }
 
-/// RFC 7515, section 4.1.11: what is critical and not understood is a reason to refuse.
+/// RFC 7515, section 4.1.11: what is critical and not understood is a reason to reject.
 #[test]
 fn a_critical_extension_is_rejected() {
     let fixture = Fixture::new();
@@ -357,7 +357,7 @@ fn an_ec_key_that_lost_its_leading_zeros_is_skipped_and_the_set_lives() {
         let auth = JwtAuth::new(issuer.unwrap(), audience.unwrap(), set.clone());
         (set, auth.clock(fixture.clock.clone()).verifier())
     };
-    // 32 octets are 43 digits, of which the first holds the upper six bits of the zero octet.
+    // 32 bytes are 43 digits, of which the first holds the upper six bits of the zero byte.
     let x = full["x"].as_str().unwrap();
     assert!(x.len() == 43 && x.starts_with('A'));
     let (set, whole) = verifier(&full);

@@ -1,4 +1,4 @@
-//! Bodies of refusals: problem details (RFC 9457), and those of a closure.
+//! Bodies of rejections: problem details (RFC 9457), and those of a closure.
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -23,7 +23,7 @@ use tower_jwt_auth::response::{ProblemDetails, RequestHead, WithRequest};
 use tower_jwt_auth::test::TestToken;
 use tower_jwt_auth::{JwtAuth, Rejection, RejectionKind, scope};
 
-/// All refusals that a responder is asked for: where the layer is missing, so is the responder.
+/// All rejections that a responder is asked for: where the layer is missing, so is the responder.
 async fn problems(
     problem: ProblemDetails,
     adjust: impl Fn(&mut Request<String>),
@@ -166,7 +166,7 @@ async fn a_problem_has_no_content_for_head_and_the_same_fields() {
     let with = async |method: Method| {
         let change = |request: &mut Request<String>| *request.method_mut() = method.clone();
         let layer = |auth: JwtAuth| auth.respond_with(ProblemDetails::new());
-        // A request of another site is refused for its unsafe method, and HEAD is safe.
+        // A request of another site is rejected for its unsafe method, and HEAD is safe.
         rejections_but(&[RejectionKind::CrossSiteRequest], layer, change).await
     };
     let (to_head, to_get) = (with(Method::HEAD).await, with(Method::GET).await);
@@ -185,7 +185,7 @@ async fn a_problem_has_no_content_for_head_and_the_same_fields() {
     }
 }
 
-/// GRPC-1: its answer to a refusal has no body, whatever the responder.
+/// GRPC-1: its answer to a rejection has no body, whatever the responder.
 #[tokio::test]
 async fn a_grpc_rejection_has_no_problem() {
     let grpc = |request: &mut Request<String>| {

@@ -371,7 +371,7 @@ fn a_caller_that_does_not_ask_for_readiness_is_not_covered_up() {
     drop(service.call(get(&fixture.token().mint())));
 }
 
-/// TOWER-D1: who is refused must not keep what a limit inside shares out.
+/// TOWER-D1: who is rejected must not keep what a limit inside shares out.
 #[test]
 fn a_rejection_gives_back_what_the_ready_service_held() {
     let fixture = Fixture::new();
@@ -393,7 +393,7 @@ fn a_rejection_gives_back_what_the_ready_service_held() {
         let response = done(rejected.call(request)).unwrap();
         assert_eq!(response.status(), status);
 
-        // `refused` lives on, as a connection does that a client keeps open.
+        // `rejected` lives on, as a connection does that a client keeps open.
         make_ready::<_, String>(&mut other);
         let response = done(other.call(get(&token("write")))).unwrap();
         assert_eq!(response.status(), StatusCode::OK);
@@ -436,7 +436,7 @@ fn a_wait_gives_back_what_the_ready_service_held() {
     assert_eq!(calls.load(Ordering::Relaxed), 2);
     drop(response);
 
-    // A refusal after a wait takes no permit at all.
+    // A rejection after a wait takes no permit at all.
     make_ready::<_, String>(&mut waiting);
     let mut response = pin!(waiting.call(get(&token)));
     assert!(poll(response.as_mut()).is_pending());
@@ -482,7 +482,7 @@ async fn a_request_can_be_dropped_at_any_time() {
     let become_ready =
         |service: &mut Spawn<_>| assert!(service.poll_ready::<Request<String>>().is_ready());
 
-    // Refused, before it was polled.
+    // Rejected, before it was polled.
     become_ready(&mut waiting);
     drop(waiting.call(get_bare()));
 
@@ -512,7 +512,7 @@ async fn a_request_can_be_dropped_at_any_time() {
     drop(response);
     assert!(inner.poll_request().is_pending(), "it was never called");
 
-    // Refused after the wait, and finished.
+    // Rejected after the wait, and finished.
     become_ready(&mut waiting);
     let mut response = Box::pin(waiting.call(get(&token)));
     gate.answer(Ok(RevocationStatus::Revoked));
@@ -674,7 +674,7 @@ async fn works_between_the_layers_of_tower() {
     assert_eq!(statuses(shedding, &token).await, expected);
 }
 
-/// TOWER-D1: backpressure of a limit reaches the caller, and what is refused does not use it up.
+/// TOWER-D1: backpressure of a limit reaches the caller, and what is rejected does not use it up.
 #[test]
 fn a_limit_inside_holds_back_and_lets_go() {
     let fixture = Fixture::new();

@@ -1,4 +1,4 @@
-//! Keys and key sets: what is read, what is skipped or refused and why, and which key verifies
+//! Keys and key sets: what is read, what is skipped or rejected and why, and which key verifies
 //! which token (RFC 7517, RFC 7518 section 6, RFC 7638, RFC 8037).
 
 #![cfg(all(feature = "test-util", feature = "pem"))]
@@ -1036,7 +1036,7 @@ macro_rules! data {
     };
 }
 
-/// The octets inside of the one block of a PEM text.
+/// The bytes inside of the one block of a PEM text.
 fn der(pem: &str) -> Vec<u8> {
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     STANDARD.decode(body).unwrap()

@@ -208,7 +208,7 @@ fn a_store_is_emptied_by_removing_its_last_key_alone() {
     assert!(store.remove("k1"));
     assert!(store.snapshot().is_none() && !store.is_ready());
     assert_eq!(store.status().freshness, Freshness::Missing);
-    // It refuses; it is not "unavailable", for somebody wanted it so.
+    // It rejects; it is not "unavailable", for somebody wanted it so.
     assert_eq!(
         verdict(&verifier, &signers.token(1)),
         Err(RejectionKind::UnknownKey)

@@ -2,7 +2,7 @@
 //! shares no code with the backend here, on good tokens and on mutated ones.
 //!
 //! They must agree on every signature. Where the rules here are stricter than a signature check,
-//! the token is refused before or behind it; each such rule stands by its name in
+//! the token is rejected before or behind it; each such rule stands by its name in
 //! [`is_stricter_by_these_rules_alone`].
 
 #![cfg(feature = "test-util")]
@@ -139,7 +139,7 @@ fn parts(token: &str) -> [String; 3] {
     parts.try_into().expect("three parts")
 }
 
-/// Changes the octets behind one part of a token.
+/// Changes the bytes behind one part of a token.
 fn change_octets(token: &str, part: usize, change: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut parts = parts(token);
     let mut octets = URL_SAFE_NO_PAD.decode(&parts[part]).unwrap();
@@ -185,7 +185,7 @@ fn mutated(pair: &Pair, random: &mut Random) -> String {
         11 => text = format!("{header}.{payload}.{other_signature}"),
         12 => text = format!("{header}.{other_payload}.{signature}"),
         13 => text = format!("{other_header}.{payload}.{signature}"),
-        // The octets of the signature.
+        // The bytes of the signature.
         14 | 15 => {
             text = change_octets(&good, 2, |octets| {
                 let at = random.below(octets.len());
@@ -412,7 +412,7 @@ fn opinions(algorithm: Algorithm, random: &mut Random, all: &mut Vec<Opinion>) {
             message,
             &changed(&|it| it[half..].fill(0)),
         );
-        // Edwards curves: S and S plus the order of the group, in little-endian octets, are one
+        // Edwards curves: S and S plus the order of the group, in little-endian bytes, are one
         // number to who does not look.
         ask(
             "the order added",
@@ -429,7 +429,7 @@ fn opinions(algorithm: Algorithm, random: &mut Random, all: &mut Vec<Opinion>) {
     }
 }
 
-/// The order of the group of Ed25519, from its last octet to its first.
+/// The order of the group of Ed25519, from its last byte to its first.
 const ORDER: [u8; 32] = [
     0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,

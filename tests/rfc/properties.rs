@@ -279,7 +279,7 @@ static ISSUERS: LazyLock<[TestIssuer; 4]> = LazyLock::new(|| {
     .map(TestIssuer::with_algorithm)
 });
 
-/// Octets that a header value can have, with those of tokens more than once.
+/// Bytes that a header value can have, with those of tokens more than once.
 static HEADER_OCTETS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let all = (b' '..=b'~').chain(0x80..=0xff).chain([b'\t']);
     let likely = b"Bearer ...  eyJhbGciOiJIUzI1NiJ9".repeat(4);

@@ -1,4 +1,4 @@
-//! What a refusal looks like on the wire: status, challenge, and what it does not say (RFC 6750,
+//! What a rejection looks like on the wire: status, challenge, and what it does not say (RFC 6750,
 //! section 3; RFC 9110, sections 11 and 15).
 
 #![cfg(feature = "test-util")]
@@ -28,7 +28,7 @@ use tower_jwt_auth::{
     Audience, Claims, ConfigError, Issuer, JwtAuth, KeyStore, Rejection, RejectionKind, role, scope,
 };
 
-/// Every kind of refusal of a plain layer.
+/// Every kind of rejection of a plain layer.
 async fn plain_rejections() -> Vec<RejectedRequest> {
     rejections(|auth| auth, |_| ()).await
 }
@@ -581,7 +581,7 @@ async fn challenges_of_the_service_inside_stay_as_they_are() {
     }
 }
 
-/// RFC9110-11.6.1-D1: what a layer between has added to a refusal of ours stays too.
+/// RFC9110-11.6.1-D1: what a layer between has added to a rejection of ours stays too.
 #[tokio::test]
 async fn what_others_add_to_a_rejection_stays() {
     let fixture = Fixture::new();
@@ -661,7 +661,7 @@ async fn answers_of_an_optional_layer_vary_by_the_credentials() {
     }
 }
 
-/// RFC6648-3-1: the names that a refusal may have, all of them registered.
+/// RFC6648-3-1: the names that a rejection may have, all of them registered.
 #[tokio::test]
 async fn no_header_of_an_experiment_is_sent_or_read() {
     let registered = [
@@ -684,7 +684,7 @@ async fn no_header_of_an_experiment_is_sent_or_read() {
         rejections(
             |auth| auth.optional().hide_forbidden(),
             |request| {
-                // An optional layer lets it through, and the guard inside refuses it.
+                // An optional layer lets it through, and the guard inside rejects it.
                 request
                     .headers_mut()
                     .insert("x-test", HeaderValue::from_static("1"));

@@ -1430,7 +1430,7 @@ async fn proxy_authorization_is_not_for_us() {
     );
 }
 
-/// LIMIT-D1: the reason is the length even where the octets are illegal too, so nobody looked at
+/// LIMIT-D1: the reason is the length even where the bytes are illegal too, so nobody looked at
 /// them.
 #[tokio::test]
 async fn a_credential_beyond_the_limit_is_rejected_by_its_length() {
@@ -1452,7 +1452,7 @@ async fn a_credential_beyond_the_limit_is_rejected_by_its_length() {
         assert!(reason.contains("long"), "{reason}");
         assert_eq!(seen.count(), 0);
     }
-    // A good token is good up to the limit, and refused above it in every place.
+    // A good token is good up to the limit, and rejected above it in every place.
     let padded = |length: usize| fixture.token().claim("pad", "x".repeat(length)).mint();
     let (fits, too_long) = (padded(11_000), padded(13_000));
     assert!(fits.len() < LIMIT && too_long.len() > LIMIT);

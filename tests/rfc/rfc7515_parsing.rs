@@ -1,4 +1,4 @@
-//! The compact form, the header and the payload: what is read, and what is refused before any of
+//! The compact form, the header and the payload: what is read, and what is rejected before any of
 //! it is believed (RFC 7515, RFC 7519, RFC 8725).
 
 #![cfg(feature = "test-util")]
@@ -141,7 +141,7 @@ fn knows_exactly_one_text_form_of_a_token() {
             for symbol in ALPHABET.chars() {
                 let mut changed = good.clone();
                 changed[at].replace_range(last.., symbol.encode_utf8(&mut [0; 4]));
-                // Only the unused bits differ: a lax decoder gives the same octets.
+                // Only the unused bits differ: a lax decoder gives the same bytes.
                 if changed[at] == good[at] || lax(&changed[at]) != canonical {
                     continue;
                 }
@@ -507,7 +507,7 @@ fn checks_the_signature_over_the_octets_that_came() {
         .mint();
     fixture.accepts(&odd);
 
-    // The same values written tidily are other octets.
+    // The same values written tidily are other bytes.
     let tidy = |part: &str| {
         let value: Value = serde_json::from_str(part).unwrap();
         URL_SAFE_NO_PAD.encode(value.to_string())
@@ -531,7 +531,7 @@ async fn rejects_an_empty_signature_by_its_shape() {
         let token = format!("{header}.{payload}.");
         fixture.rejects(&token, MalformedToken);
         answers(&fixture, &token, StatusCode::UNAUTHORIZED).await;
-        // One octet is a signature, if a bad one.
+        // One byte is a signature, if a bad one.
         fixture.rejects(&format!("{header}.{payload}.AA"), BadSignature);
     }
 }

@@ -482,7 +482,7 @@ fn takes_ecdsa_signatures_as_two_numbers_of_full_length_only() {
             |signature| signature[..signature.len() / 2].to_vec(),
             |signature| [&signature[..], &[0]].concat(),
             |signature| [&[0], &signature[..]].concat(),
-            // Both numbers one octet longer, with the same value.
+            // Both numbers one byte longer, with the same value.
             |signature| {
                 let (r, s) = signature.split_at(signature.len() / 2);
                 [&[0], r, &[0], s].concat()
@@ -699,7 +699,7 @@ fn verifies_eddsa_with_ed25519_keys_alone() {
         fixture.rejects(&token, AlgorithmNotAllowed);
     }
 
-    // The same octets as a key for key agreement are no key for signatures.
+    // The same bytes as a key for key agreement are no key for signatures.
     let mut jwk = fixture.signer("e1").jwk();
     for (crv, octets) in [
         ("X25519", 32),

@@ -24,7 +24,7 @@ use tower_jwt_auth::{
     Verifier,
 };
 
-/// The verdict of a layer on a token; a refusal is always 401.
+/// The verdict of a layer on a token; a rejection is always 401.
 #[track_caller]
 fn verdict(auth: &JwtAuth, token: &str) -> Result<Claims, RejectionKind> {
     auth.verifier().verify_now(token).map_err(|rejection| {
@@ -529,7 +529,7 @@ fn registered_claims_of_another_type_are_rejected() {
     }
 }
 
-/// RFC7519-4.1-1, RFC9068-2.2.1-1: what restricts nothing refuses nothing. Each shape is that of a
+/// RFC7519-4.1-1, RFC9068-2.2.1-1: what restricts nothing rejects nothing. Each shape is that of a
 /// real issuer, or a sibling of it.
 #[test]
 fn claims_that_restrict_nothing_may_have_any_type() {
@@ -684,7 +684,7 @@ fn other_kinds_of_jwt_are_no_access_tokens() {
             None => token.without_header("typ").mint(),
         }
     };
-    // The shape itself is accepted, so that each refusal below is for its mark.
+    // The shape itself is accepted, so that each rejection below is for its mark.
     fixture.accepts(&jwt(None, json!({"aud": AUDIENCE})));
 
     let logout = json!({"http://schemas.openid.net/event/backchannel-logout": {}});

@@ -98,7 +98,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
 }
 
-/// Every octet string that a confused verifier might use for this public key.
+/// Every byte string that a confused verifier might use for this public key.
 fn forms_of(jwk: &Value) -> Vec<Vec<u8>> {
     let member = |name: &str| {
         URL_SAFE_NO_PAD

@@ -1,4 +1,4 @@
-//! Published vectors against the public API: what is signed but no JWT is refused, key sets load
+//! Published vectors against the public API: what is signed but no JWT is rejected, key sets load
 //! as their RFC says, and the examples that are JWTs verify.
 //!
 //! The folder of the vectors comes from `TOWER_JWT_AUTH_VECTORS`. The signatures of texts that are
@@ -97,7 +97,7 @@ async fn rejects_every_wycheproof_text_as_a_jwt() {
 /// RFC7519-8-1
 ///
 /// Examples A.1, A.2 and A.3 of RFC 7515 are JWTs and verify; everything else that the RFCs sign or
-/// encrypt is refused.
+/// encrypt is rejected.
 #[tokio::test]
 async fn accepts_the_jwts_of_rfc_7515_and_rejects_every_other_text_of_the_rfcs() {
     let Some(folder) = files::folder("texts of the RFCs as JWTs") else {

@@ -1,4 +1,4 @@
-//! An issuer on a loopback socket that fails on demand, down to the octets of its answers.
+//! An issuer on a loopback socket that fails on demand, down to the bytes of its answers.
 //!
 //! The HTTP is written by hand, because most of the faults are what a server would not let us do.
 
@@ -32,7 +32,7 @@ pub const JWKS: &str = "/jwks";
 pub const METADATA: &str = "/.well-known/oauth-authorization-server";
 pub const OPENID: &str = "/.well-known/openid-configuration";
 
-/// The octets of an endless answer; it ends after all, should somebody read on.
+/// The bytes of an endless answer; it ends after all, should somebody read on.
 pub const ENDLESS: usize = 100_000_000;
 
 /// What happens instead of the good answer.
@@ -50,9 +50,9 @@ pub enum Fault {
     Closed,
     /// The good answer for the first request of a connection; closed at the second one.
     ClosedIfUsed,
-    /// The good body, one octet at a time, with pauses.
+    /// The good body, one byte at a time, with pauses.
     Drip,
-    /// A body of [`ENDLESS`] octets.
+    /// A body of [`ENDLESS`] bytes.
     Endless,
     /// Header fields without end.
     EndlessHead,
@@ -162,7 +162,7 @@ struct Counts {
     connections: usize,
     open: usize,
     requests: usize,
-    /// Octets of endless bodies that found a taker.
+    /// Bytes of endless bodies that found a taker.
     octets: usize,
 }
 
@@ -269,7 +269,7 @@ impl FaultyIssuer {
         self.shared.counts.borrow().connections
     }
 
-    /// How many octets of endless bodies were taken so far.
+    /// How many bytes of endless bodies were taken so far.
     pub fn octets_taken(&self) -> usize {
         self.shared.counts.borrow().octets
     }

@@ -111,7 +111,7 @@ impl Fixture {
         self.verifier.verify_now(token)
     }
 
-    /// Asserts that the verifier refuses the token for this reason, and the layer with 401.
+    /// Asserts that the verifier rejects the token for this reason, and the layer with 401.
     #[track_caller]
     pub fn rejects(&self, token: &str, kind: RejectionKind) {
         let rejection = self.verify(token).expect_err("the token was accepted");

@@ -1,4 +1,4 @@
-//! One response for every kind of refusal.
+//! One response for every kind of rejection.
 
 #![allow(
     dead_code,
@@ -24,14 +24,14 @@ use crate::support::{AUDIENCE, Fixture, ISSUER, NOW, get, get_bare, get_with};
 /// What the protected service requires: two scopes and a role.
 pub type Needed = AllOf<(scope!("calendar:read" & "calendar:write"), role!("admin"))>;
 
-/// A refusal, and what led to it.
+/// A rejection, and what led to it.
 pub struct RejectedRequest {
     pub kind: RejectionKind,
     pub response: Response<String>,
     pub request: Request<String>,
 }
 
-/// Provokes every kind of refusal, through layers that `dress` has changed, with requests that
+/// Provokes every kind of rejection, through layers that `dress` has changed, with requests that
 /// `adjust` has changed.
 pub async fn rejections<R: RespondTo<String>>(
     dress: impl Fn(JwtAuth) -> JwtAuth<NoClaims, R>,
@@ -78,7 +78,7 @@ pub async fn rejections_but<R: RespondTo<String>>(
     rejections
 }
 
-/// Every kind, with a layer that refuses the request for it; `None` where the layer is missing.
+/// Every kind, with a layer that rejects the request for it; `None` where the layer is missing.
 fn cases() -> Vec<(RejectionKind, Option<JwtAuth>, Request<String>)> {
     use RejectionKind::*;
 

@@ -66,7 +66,7 @@ pub fn run(plan: &Plan) {
     }
 }
 
-/// The claims of every token in a table of the standard library, found by eight octets of the
+/// The claims of every token in a table of the standard library, found by eight bytes of the
 /// signature, behind a comparison of the whole token.
 fn bare_table(world: &World, tokens: &[String]) -> Box<dyn Subject> {
     let decode = plain::Decode::new(world);

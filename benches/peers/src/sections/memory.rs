@@ -54,7 +54,7 @@ pub fn run(_: &Plan) {
     );
 }
 
-/// Octets of this process that are in memory.
+/// Bytes of this process that are in memory.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
