@@ -41,6 +41,11 @@ fn verifier(issuer: &TestIssuer, keys: &KeyStore) -> Verifier {
     JwtAuth::new(issuer.issuer(), issuer.audience(), keys).verifier()
 }
 
+async fn rejects(verifier: &Verifier, token: &str, kind: RejectionKind) {
+    let rejection = verifier.verify(token).await.unwrap_err();
+    assert_eq!(rejection.kind(), kind);
+}
+
 async fn connect(network: &Network) -> KeyStore {
     RemoteKeys::jwks(JWKS, network.clone())
         .unwrap()
@@ -84,10 +89,7 @@ async fn a_withdrawn_key_dies_with_the_set_that_lacks_it() {
     let other = TestIssuer::with_algorithm(Algorithm::ES384);
     network.answers(move |_| Ok(json(other.jwks().replace("key-1", "key-9"))));
     keys.reload().await;
-    assert_eq!(
-        verifier.verify(&old).await.unwrap_err().kind(),
-        RejectionKind::UnknownKey
-    );
+    rejects(&verifier, &old, RejectionKind::UnknownKey).await;
 }
 
 /// JWKS-D1
@@ -637,10 +639,7 @@ async fn a_faulty_answer_never_replaces_good_keys() {
         );
         // It may have the signature of a key that cannot be had.
         let forged = issuer.token().tampered().mint();
-        assert_eq!(
-            verifier.verify(&forged).await.unwrap_err().kind(),
-            RejectionKind::KeySourceUnavailable
-        );
+        rejects(&verifier, &forged, RejectionKind::KeySourceUnavailable).await;
     }
     for kind in [
         "application/jwk-set+json",
@@ -1114,10 +1113,7 @@ async fn an_unknown_key_in_an_outage_is_no_fault_of_the_token_even_while_the_key
     let verifier = verifier(&issuer, &keys);
     let (good, before) = (issuer.token().mint(), issuer.clone());
     let unknown = issuer.token().header("kid", "new").mint();
-    assert_eq!(
-        verifier.verify(&unknown).await.unwrap_err().kind(),
-        RejectionKind::UnknownKey
-    );
+    rejects(&verifier, &unknown, RejectionKind::UnknownKey).await;
     network.answers(|_| Ok(status_only(500)));
     keys.reload().await;
     assert_eq!(keys.status().freshness, Freshness::Fresh);
@@ -1127,10 +1123,7 @@ async fn an_unknown_key_in_an_outage_is_no_fault_of_the_token_even_while_the_key
 
     network.answers(move |_| Ok(json(before.jwks())));
     keys.reload().await;
-    assert_eq!(
-        verifier.verify(&unknown).await.unwrap_err().kind(),
-        RejectionKind::UnknownKey
-    );
+    rejects(&verifier, &unknown, RejectionKind::UnknownKey).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,6 +29,18 @@ fn assert_accepted(response: &Response<String>, what: &str) {
     assert_eq!(response.body(), "hello", "{what}");
 }
 
+/// Asserts that the layer rejects the request as one of another site.
+async fn assert_cross_site(auth: &JwtAuth, request: Request<String>, what: &str) {
+    let (response, seen) = send(auth, request).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN, "{what}");
+    assert_eq!(
+        kind_of(&response),
+        RejectionKind::CrossSiteRequest,
+        "{what}"
+    );
+    assert_eq!(seen.count(), 0, "{what}");
+}
+
 /// Asserts the answer to a request without credentials: 401, and no word about an error.
 #[track_caller]
 fn assert_unauthenticated(response: &Response<String>, what: &str) {
@@ -640,10 +652,8 @@ async fn a_cookie_token_does_not_serve_requests_of_other_sites() {
         &[("origin", "api.example")],
     ] {
         for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
-            let (response, seen) = send(&auth, with_cookie(method, &token, headers)).await;
-            assert_eq!(response.status(), StatusCode::FORBIDDEN, "{headers:?}");
-            assert_eq!(kind_of(&response), RejectionKind::CrossSiteRequest);
-            assert_eq!(seen.count(), 0);
+            let request = with_cookie(method, &token, headers);
+            assert_cross_site(&auth, request, &format!("{headers:?}")).await;
         }
         // A safe method changes nothing, and a link from elsewhere has to work.
         let (response, _) = send(&auth, with_cookie(Method::GET, &token, headers)).await;
@@ -743,10 +753,8 @@ async fn a_cookie_token_opens_no_connection_for_other_sites() {
                 ],
             ] {
                 for auth in [auth.clone(), auth.clone().optional()] {
-                    let (response, seen) = send(&auth, request(headers)).await;
-                    assert_eq!(response.status(), 403, "{upgrade:?} {headers:?}");
-                    assert_eq!(kind_of(&response), RejectionKind::CrossSiteRequest);
-                    assert_eq!(seen.count(), 0);
+                    let what = format!("{upgrade:?} {headers:?}");
+                    assert_cross_site(&auth, request(headers), &what).await;
                 }
             }
             for headers in [
@@ -1228,13 +1236,7 @@ async fn a_subprotocol_token_opens_no_connection_for_other_sites() {
     }
     for origin in ["https://evil.example", "http://api.example", "null"] {
         let request = handshake(&["chat", &entry], &[("origin", origin)]);
-        let (response, seen) = send(&auth, request.clone()).await;
-        assert_eq!(
-            kind_of(&response),
-            RejectionKind::CrossSiteRequest,
-            "{origin}"
-        );
-        assert_eq!((response.status().as_u16(), seen.count()), (403, 0));
+        assert_cross_site(&auth, request.clone(), origin).await;
         // Also where nothing else says that it is a handshake.
         let mut request = request;
         request.headers_mut().remove("upgrade");
