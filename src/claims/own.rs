@@ -3,6 +3,10 @@
 //! A type usually names a few of the claims, so most of the payload is not read a second time.
 //! `serde_json` reads each value that the type needs. It reads the whole payload if the type is not a
 //! structure or a map, and to say why the claims do not fit.
+//!
+//! Why not `serde_json::from_str` alone: for a token of 1.4 kB with twelve claims, and a type that
+//! names three of them, it takes 3.4 times as long (2.7 against 0.8 microseconds, the bench
+//! `own_claims_for_the_first_time`). Each token that is seen for the first time pays for it.
 
 use std::cell::Cell;
 

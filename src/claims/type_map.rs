@@ -78,7 +78,7 @@ mod tests {
     entries!(u8 u16 &'static str);
 
     #[test]
-    fn memo_withdraws_each_of_its_values_and_nothing_else() {
+    fn a_map_withdraws_each_of_its_values_and_nothing_else() {
         let map = TypeMap::default();
         map.put(1_u8);
         map.put("two");
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn memo_keeps_one_value_per_type() {
+    fn a_map_keeps_one_value_per_type() {
         let map = TypeMap::default();
         assert!(map.get::<u8>().is_none());
         assert_eq!(map.put(1_u8), &1);

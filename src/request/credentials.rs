@@ -102,8 +102,8 @@ impl<'r> Credentials<'r> {
         }
         let scheme = Scheme::split(&self.bytes).map(|(scheme, _)| scheme);
         Some(malformed(match &*self.bytes {
-            [] => "request has a place for a token with nothing in it",
-            _ if scheme == Some(Scheme::Bearer) => "scheme `Bearer` stands twice before the token",
+            [] => "request has an empty token",
+            _ if scheme == Some(Scheme::Bearer) => "scheme `Bearer` occurs twice before the token",
             [b'"', ..] => "token is in quotation marks",
             [b'{', ..] => "token is JSON text: a JWT has the compact form alone",
             bytes if !bytes.is_ascii() => "token is not ASCII",

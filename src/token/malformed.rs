@@ -31,7 +31,7 @@ pub(crate) fn malformed(part: &str, error: JsonError) -> Rejection {
         ),
         JsonError::TooLarge(what) => Rejection::because(
             RejectionKind::MalformedToken,
-            format!("{part}: {what} is beyond the limit"),
+            format!("{part}: {what} exceeds the limit"),
         ),
     }
 }

@@ -1621,7 +1621,7 @@ async fn what_is_no_token_is_told_by_what_it_probably_is() {
         (r#"Bearer {"payload":"e30"}"#.to_owned(), 400, "JSON"),
         ("Bearer a.b".to_owned(), 401, "2 parts, expected 3"),
         ("Bearer a.b.c.d.e".to_owned(), 401, "encrypted"),
-        ("Bearer ".to_owned(), 400, "nothing in it"),
+        ("Bearer ".to_owned(), 400, "an empty token"),
         ("Bearer a b".to_owned(), 400, "not one token"),
     ] {
         let (response, _) = send(&auth, get_with(&value)).await;

@@ -218,8 +218,8 @@ fn token(bytes: Vec<u8>) -> Found {
     }
     let start: Vec<_> = bytes.iter().take(7).map(u8::to_ascii_lowercase).collect();
     let marks = [
-        (bytes.is_empty(), "nothing in it"),
-        (start == b"bearer ", "scheme `Bearer` stands twice"),
+        (bytes.is_empty(), "an empty token"),
+        (start == b"bearer ", "scheme `Bearer` occurs twice"),
         (start.starts_with(b"\""), "in quotation marks"),
         (start.starts_with(b"{"), "JSON text"),
         (bytes.iter().any(|byte| *byte > 0x7F), "token is not ASCII"),
