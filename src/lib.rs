@@ -58,10 +58,11 @@
 //!
 //! # The way of a request
 //!
-//! 1. The layer reads the credentials of the request.
+//! 1. The layer reads what the request presents: the token, and how it came.
 //! 2. A token that is in the cache, and whose key is still in use, continues with step 7.
 //! 3. The token is parsed. A token that no signature could make valid is rejected: it is malformed,
-//!    for example, or expired, or for another audience.
+//!    for example, or expired, or for another audience. So is a token that is bound (`cnf`), because
+//!    no binding is checked yet.
 //! 4. The layer takes one snapshot of the issuer's keys. If the key is missing, the request can
 //!    wait up to 5 seconds until the keys are loaded again.
 //! 5. The signature is verified.
