@@ -6,7 +6,7 @@
 //! cargo run --example calendar --features test-util
 //! ```
 //!
-//! It prints these lines with real tokens. Challenges also have an `error_description`.
+//! It prints its tokens, and these lines. Challenges also have an `error_description`.
 //!
 //! ```text
 //! curl -i http://127.0.0.1:3000/events
@@ -52,21 +52,21 @@ scopes! {
 }
 
 async fn list(user: RequireScope<scope!("calendar:read")>) -> String {
-    format!("events of {}: stand-up", user.subject().unwrap_or("-"))
+    format!("events of {}: stand-up\n", user.subject().unwrap_or("-"))
 }
 
 async fn create(_: RequireScope<Write>) -> (StatusCode, &'static str) {
-    (StatusCode::CREATED, "created")
+    (StatusCode::CREATED, "created\n")
 }
 
-/// Takes the next key: tokens of the old ones go on to verify.
+/// Adds the next key: tokens of the old ones still verify.
 async fn rotate(State((keys, next)): State<(KeyStore, Key)>) -> String {
-    format!("{} beside the old ones", keys.rotate(next))
+    format!("{} beside the old ones\n", keys.rotate(next))
 }
 
 /// Ends a key, and every token that it signed, from the next request on.
 async fn remove(State((keys, _)): State<(KeyStore, Key)>, Path(id): Path<String>) -> String {
-    format!("{id} removed: {}", keys.remove(&id))
+    format!("{id} removed: {}\n", keys.remove(&id))
 }
 
 /// What trusts a real authorization server.
@@ -78,14 +78,15 @@ async fn remote(url: &str, audience: &str) -> Result<JwtAuth, Box<dyn Error>> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), support::Failure> {
+    support::log(); // why a token is rejected
     let issuer = TestIssuer::new();
     let keys = KeyStore::from(issuer.key()); // of the API: a new one comes by `POST /keys`
     let auth = match &*std::env::args().skip(1).collect::<Vec<_>>() {
         [] => JwtAuth::new(issuer.issuer(), issuer.audience(), &keys),
         #[cfg(feature = "reqwest")]
         [option, url, audience] if option == "--issuer" => remote(url, audience).await?,
-        _ => return Err("expected nothing, or --issuer URL AUDIENCE".into()),
+        _ => Err("expected no argument, or --issuer URL AUDIENCE")?,
     };
 
     let token = |scope| {
@@ -100,7 +101,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     ];
     issuer.rotate(); // now it signs with `key-2`
     tokens.push(("NEXT", token("calendar:read").mint()));
-
     let operators = Router::new()
         .route("/keys", post(rotate))
         .route("/keys/{id}", delete(remove))

@@ -6,7 +6,7 @@
 //! cargo run --example discover --features reqwest,test-util
 //! ```
 //!
-//! It prints these lines with real tokens, and the table of the keys whenever that changes.
+//! It prints its tokens, these lines, and the table of the keys whenever that changes.
 //!
 //! ```text
 //! curl -i http://127.0.0.1:3000/me
@@ -39,13 +39,13 @@ use tower_jwt_auth::{Audience, Claims, Issuer, JwtAuth, KeyStore};
 
 async fn me(State(keys): State<KeyStore>, user: Claims) -> String {
     let (subject, count) = (user.subject().unwrap_or("-"), keys.status().keys.len());
-    format!("{subject}, one of {count} keys")
+    format!("{subject}, one of {count} keys\n")
 }
 
 /// For the probe of an orchestrator: 503 until there are keys.
 async fn ready(State(keys): State<KeyStore>) -> Result<&'static str, StatusCode> {
     keys.is_ready()
-        .then_some("ready")
+        .then_some("ready\n")
         .ok_or(StatusCode::SERVICE_UNAVAILABLE)
 }
 
@@ -85,13 +85,14 @@ async fn stand_in() -> Result<(String, Vec<(&'static str, String)>, Router), Box
     tokio::spawn(async { axum::serve(listener, server).await });
     let control = post(async move || {
         publish.send_replace(next);
-        "the issuer has published its next key"
+        "the issuer has published its next key\n"
     });
     Ok((url, tokens, Router::new().route("/publish", control)))
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), support::Failure> {
+    support::log(); // why a token is rejected
     let mut arguments = std::env::args().skip(1);
     let (url, tokens, control) = match arguments.next() {
         Some(url) => (url, Vec::new(), Router::new()),

@@ -4,7 +4,7 @@
 //! cargo run --example hyper_plain --features test-util
 //! ```
 //!
-//! It prints these lines with real tokens. Challenges also have an `error_description`.
+//! It prints its tokens, and these lines. Challenges also have an `error_description`.
 //!
 //! ```text
 //! curl -i http://127.0.0.1:3000/
@@ -20,7 +20,6 @@
 mod support;
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -44,10 +43,10 @@ fn respond(request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, Rejecti
     };
     let name = user.subject().unwrap_or("stranger");
     match *request.method() {
-        Method::GET => Ok(text(format!("hello {name}"))),
+        Method::GET => Ok(text(format!("hello {name}\n"))),
         Method::DELETE => {
             user.authorize::<scope!("files:delete")>()?;
-            Ok(text(format!("gone, by {name}")))
+            Ok(text(format!("gone, by {name}\n")))
         }
         _ => Ok(status(StatusCode::METHOD_NOT_ALLOWED)),
     }
@@ -64,7 +63,8 @@ fn status(status: StatusCode) -> Response<Full<Bytes>> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), support::Failure> {
+    support::log(); // why a token is rejected
     let issuer = TestIssuer::new();
     let alice = issuer.token().subject("alice");
     let alice = alice.expires_in(Duration::from_secs(3600));

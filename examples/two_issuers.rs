@@ -5,7 +5,7 @@
 //! cargo run --example two_issuers --features test-util
 //! ```
 //!
-//! It prints these lines with real tokens. Challenges also have an `error_description`.
+//! It prints its tokens, and these lines. Challenges also have an `error_description`.
 //!
 //! ```text
 //! curl -i -H "Authorization: Bearer $OWN" http://127.0.0.1:3000/me
@@ -39,7 +39,7 @@ const EXTERNAL: &str = "https://login.provider.example";
 /// which to keep anything.
 async fn me(user: Claims) -> Result<String, StatusCode> {
     let id = user.subject_id().ok_or(StatusCode::FORBIDDEN)?;
-    Ok(format!("{} of {}", id.subject(), id.issuer()))
+    Ok(format!("{} of {}\n", id.subject(), id.issuer()))
 }
 
 /// What the API knows: a secret, and the text of the provider's key set.
@@ -56,7 +56,8 @@ fn app(secret: &[u8], jwks: &str) -> Result<Router, Box<dyn Error>> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), support::Failure> {
+    support::log(); // why a token is rejected
     // In production it comes from a secret store, for the login and the API alike.
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret)?;

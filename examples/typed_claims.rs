@@ -1,11 +1,11 @@
-//! Claims of your own as a Rust type: roles, feature flags, a language. The layer refuses tokens
+//! Claims of your own as a Rust type: roles, feature flags, a language. The layer rejects tokens
 //! whose claims do not fit it, so that no handler has to.
 //!
 //! ```sh
 //! cargo run --example typed_claims --features test-util
 //! ```
 //!
-//! It prints these lines with real tokens. Challenges also have an `error_description`.
+//! It prints its tokens, and these lines. Challenges also have an `error_description`.
 //!
 //! ```text
 //! curl -i -H "Authorization: Bearer $ALICE" http://127.0.0.1:3000/greeting
@@ -27,7 +27,6 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::error::Error;
 use std::time::Duration;
 
 use axum::{Router, routing::get};
@@ -52,7 +51,7 @@ enum Language {
     De,
 }
 
-/// A flag that this version does not know is no reason to refuse a token.
+/// A flag that this version does not know is no reason to reject a token.
 #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "kebab-case")]
 enum Feature {
@@ -64,26 +63,27 @@ enum Feature {
 async fn greeting(user: Claims<User>) -> String {
     let name = user.subject().unwrap_or("stranger");
     match user.language {
-        Language::De => format!("Guten Tag, {name}"),
-        Language::En => format!("Hello, {name}"),
+        Language::De => format!("Guten Tag, {name}\n"),
+        Language::En => format!("Hello, {name}\n"),
     }
 }
 
 async fn editor(user: Claims<User>) -> &'static str {
     match user.features.contains(&Feature::NewEditor) {
-        true => "the new editor",
-        false => "the old editor",
+        true => "the new editor\n",
+        false => "the old editor\n",
     }
 }
 
 async fn audit(user: RequireRole<role!("admin" | "auditor"), User>) -> String {
     let roles: Vec<_> = user.roles().iter().collect();
     let name = user.subject().unwrap_or("stranger");
-    format!("shown to {name}, who is {}", roles.join(", "))
+    format!("shown to {name}, who is {}\n", roles.join(", "))
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), support::Failure> {
+    support::log(); // why a token is rejected
     let issuer = TestIssuer::new();
     let token = issuer.token().expires_in(Duration::from_secs(3600));
     let alice = token.clone().subject("alice").claim("language", "de");

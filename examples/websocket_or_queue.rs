@@ -9,11 +9,11 @@
 //!
 //! ```text
 //! print a report: done for alice
-//! delete a report: refused, insufficient_scope
+//! delete a report: rejected, insufficient_scope
 //! delete a report: done for olga
-//! delete a report: refused, bad_signature
-//! delete a report: refused, malformed_token
-//! print a report: refused, expired
+//! delete a report: rejected, bad_signature
+//! delete a report: rejected, malformed_token
+//! print a report: rejected, expired
 //! ```
 
 use std::error::Error;
@@ -43,7 +43,7 @@ async fn work(verifier: &Verifier, message: &Message) -> Result<Claims, Rejectio
     Ok(sender)
 }
 
-/// Works on the messages one by one. A bad one is refused and ends nothing.
+/// Works on the messages one by one. A bad one is rejected, and the next one is read.
 async fn worker(verifier: Verifier, mut queue: mpsc::Receiver<Message>) {
     while let Some(message) = queue.recv().await {
         let command = match message.command {
@@ -53,7 +53,7 @@ async fn worker(verifier: Verifier, mut queue: mpsc::Receiver<Message>) {
         match work(&verifier, &message).await {
             Ok(sender) => println!("{command}: done for {}", sender.subject().unwrap_or("-")),
             Err(rejection) => {
-                println!("{command}: refused, {}", rejection.kind().as_str());
+                println!("{command}: rejected, {}", rejection.kind().as_str());
                 eprintln!("{rejection}"); // the whole reason, for the operator
             }
         }

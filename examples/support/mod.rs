@@ -1,20 +1,48 @@
-//! What every server among the examples does alike: where it listens, what it prints, and when it
-//! stops.
+//! What every server among the examples does alike: its log, where it listens, what it prints, and
+//! when it stops.
 
+use std::error::Error;
+use std::fmt;
 use std::future::Future;
 use std::io;
 
 use tokio::net::TcpListener;
 
+/// What `main` returns if it fails: printed as a sentence, and not as a structure.
+pub(crate) struct Failure(Box<dyn Error>);
+
+impl<E: Into<Box<dyn Error>>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Writes events from the level `INFO` on to standard error: why a token was rejected is one.
+pub(crate) fn log() {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+}
+
 /// Listens on the loopback interface alone, at port 3000 or the one in `PORT`; 0 is a free one.
 /// From here on the second part waits for Ctrl-C and for SIGTERM.
-pub(crate) async fn listen() -> io::Result<(TcpListener, impl Future<Output = ()>)> {
+pub(crate) async fn listen() -> Result<(TcpListener, impl Future<Output = ()>), Failure> {
     let port = match std::env::var("PORT") {
-        Ok(port) => port.parse().map_err(io::Error::other)?,
+        Ok(text) => text.parse().map_err(|_| {
+            format!("the variable PORT is {text:?}: expected a number from 0 to 65535")
+        })?,
         Err(_) => 3000,
     };
     let stopped = stopped()?;
-    Ok((TcpListener::bind(("127.0.0.1", port)).await?, stopped))
+    let listener = TcpListener::bind(("127.0.0.1", port)).await;
+    let listener = listener.map_err(|error| {
+        format!("cannot listen on port {port}: {error}. The variable PORT chooses another one")
+    })?;
+    Ok((listener, stopped))
 }
 
 #[cfg(unix)]
@@ -40,24 +68,23 @@ fn stopped() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Prints the requests in the head of an example, ready to paste: with the port that it listens
-/// on, and with real tokens in place of their names.
+/// Prints the tokens under their names, and the requests in the head of an example with the port
+/// that it listens on: lines for another terminal.
 pub(crate) fn print_requests(
     example: &str,
     listener: &TcpListener,
     tokens: &[(&str, String)],
 ) -> io::Result<()> {
     let address = listener.local_addr()?.to_string();
+    for (name, token) in tokens {
+        println!("export {name}={token}");
+    }
     for line in example.lines() {
         let Some(line) = line.strip_prefix("//! ") else {
             continue;
         };
         if line.starts_with("curl ") || line.starts_with("# ") {
-            let line = line.replace("127.0.0.1:3000", &address);
-            let with_tokens = tokens.iter().fold(line, |line, (name, token)| {
-                line.replace(&format!("${name}\""), &format!("{token}\""))
-            });
-            println!("{with_tokens}");
+            println!("{}", line.replace("127.0.0.1:3000", &address));
         }
     }
     println!("Listening on http://{address}. Ctrl-C stops it.");
