@@ -86,8 +86,8 @@ impl Signature {
     /// That of `token`, which `issuer` has signed.
     pub fn of(token: &str, issuer: &TestIssuer, algorithm: Algorithm) -> Self {
         let jwk = issuer.jwk();
-        let octets = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
-        let member = |name: &str| octets(jwk.get(name).and_then(Value::as_str).unwrap());
+        let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+        let member = |name: &str| bytes(jwk.get(name).and_then(Value::as_str).unwrap());
         let public = |parameters, point: &[u8]| ParsedPublicKey::new(parameters, point).unwrap();
         let point = || [vec![4], member("x"), member("y")].concat();
         let rsa = |parameters| {
@@ -110,7 +110,7 @@ impl Signature {
         Self {
             key,
             message: message.into(),
-            signature: octets(signature),
+            signature: bytes(signature),
         }
     }
 

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|octets: &[u8]| tower_jwt_auth::checks::fuzz::scopes(octets));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tower_jwt_auth::checks::fuzz::scopes(bytes));

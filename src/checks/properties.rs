@@ -37,7 +37,7 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_are_an_authorization_or_are_rejected(value in vec(any::<u8>(), 0..64)) {
+    fn any_bytes_are_an_authorization_or_are_rejected(value in vec(any::<u8>(), 0..64)) {
         fuzz::authorization(&value);
     }
 
@@ -71,8 +71,8 @@ proptest! {
 
     #[test]
     fn a_token_in_the_query_survives_percent_encoding(token in "[A-Za-z0-9._~+/-]{1,40}", encoded in vec(any::<bool>(), 40)) {
-        let value: String = token.bytes().zip(encoded).map(|(octet, is_encoded)| {
-            if is_encoded { format!("%{octet:02x}") } else { char::from(octet).to_string() }
+        let value: String = token.bytes().zip(encoded).map(|(byte, is_encoded)| {
+            if is_encoded { format!("%{byte:02x}") } else { char::from(byte).to_string() }
         }).collect();
         let request = http::Request::get(format!("/?x=1&access_token={value}&y=%zz")).body(()).unwrap();
         let source = TokenSource::header().insecure_with_query();
@@ -355,20 +355,20 @@ fn header() -> impl Strategy<Value = String> {
 
 /// Small changes: where, how, and with which byte.
 fn edits() -> impl Strategy<Value = Vec<(Index, u8, u8)>> {
-    let octet = prop_oneof![select(b"{}[]\",:\\.-eE0u \n".to_vec()), any::<u8>(),];
-    vec((any::<Index>(), 0..3_u8, octet), 1..4)
+    let byte = prop_oneof![select(b"{}[]\",:\\.-eE0u \n".to_vec()), any::<u8>(),];
+    vec((any::<Index>(), 0..3_u8, byte), 1..4)
 }
 
-fn edited(octets: &[u8], edits: &[(Index, u8, u8)]) -> Vec<u8> {
-    let mut octets = octets.to_vec();
-    for (index, how, octet) in edits {
-        let at = index.index(octets.len() + 1);
+fn edited(bytes: &[u8], edits: &[(Index, u8, u8)]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for (index, how, byte) in edits {
+        let at = index.index(bytes.len() + 1);
         match how {
-            0 => octets.insert(at, *octet),
-            1 if at < octets.len() => octets[at] = *octet,
-            2 if at < octets.len() => drop(octets.remove(at)),
-            _ => octets.push(*octet),
+            0 => bytes.insert(at, *byte),
+            1 if at < bytes.len() => bytes[at] = *byte,
+            2 if at < bytes.len() => drop(bytes.remove(at)),
+            _ => bytes.push(*byte),
         }
     }
-    octets
+    bytes
 }

@@ -163,7 +163,7 @@ struct Counts {
     open: usize,
     requests: usize,
     /// Bytes of endless bodies that found a taker.
-    octets: usize,
+    bytes: usize,
 }
 
 impl FaultyIssuer {
@@ -270,8 +270,8 @@ impl FaultyIssuer {
     }
 
     /// How many bytes of endless bodies were taken so far.
-    pub fn octets_taken(&self) -> usize {
-        self.shared.counts.borrow().octets
+    pub fn bytes_taken(&self) -> usize {
+        self.shared.counts.borrow().bytes
     }
 
     /// How many connections the server has got that a redirect points to.
@@ -480,9 +480,9 @@ async fn misbehave(
         Fault::Closed | Fault::ClosedIfUsed | Fault::Refused => {}
         Fault::Drip => {
             let mut pauses = interval(Duration::from_millis(20));
-            for octet in whole {
+            for byte in whole {
                 pauses.tick().await;
-                stream.write_all(&[octet]).await?;
+                stream.write_all(&[byte]).await?;
             }
             return Ok(true);
         }
@@ -494,7 +494,7 @@ async fn misbehave(
                 let piece = piece.get(..rest.min(piece.len())).unwrap_or_default();
                 let taken = stream.write(piece).await?;
                 rest -= taken;
-                shared.counts.send_modify(|counts| counts.octets += taken);
+                shared.counts.send_modify(|counts| counts.bytes += taken);
             }
         }
         Fault::EndlessHead => {
@@ -502,7 +502,7 @@ async fn misbehave(
             let piece = "X-Endless: 0123456789\r\n".repeat(1_000);
             loop {
                 let taken = stream.write(piece.as_bytes()).await?;
-                shared.counts.send_modify(|counts| counts.octets += taken);
+                shared.counts.send_modify(|counts| counts.bytes += taken);
             }
         }
         Fault::HalfSilent => {

@@ -288,5 +288,5 @@ fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text
             .bytes()
-            .all(|octet| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet))
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }

@@ -65,7 +65,7 @@ impl Load {
                 let output = String::from_utf8_lossy(&output.stdout);
                 assert!(
                     !output.contains("Non-2xx"),
-                    "a request is refused: {output}"
+                    "a request is rejected: {output}"
                 );
                 let number = |line: &str| {
                     let word = line.split_whitespace().find_map(|word| word.parse().ok());
@@ -139,7 +139,7 @@ impl Load {
             // The answer ends with its body.
             while !buffer.ends_with(BODY.as_bytes()) {
                 let read = stream.read_buf(&mut buffer).await.expect("it answers");
-                assert!(read > 0 && buffer.starts_with(b"HTTP/1.1 200"), "refused");
+                assert!(read > 0 && buffer.starts_with(b"HTTP/1.1 200"), "rejected");
             }
             count += 1;
         }

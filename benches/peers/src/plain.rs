@@ -108,25 +108,25 @@ enum BareKey {
 impl BareKey {
     fn new(world: &World) -> Self {
         let jwk = world.issuer.jwk();
-        let octets = |member: &str| {
+        let bytes = |member: &str| {
             let text = jwk.get(member).and_then(|value| value.as_str());
             decoded(text.expect("the key has this member"))
         };
-        let point = || [vec![4], octets("x"), octets("y")].concat();
+        let point = || [vec![4], bytes("x"), bytes("y")].concat();
         let rsa = |parameters| {
-            let (n, e) = (octets("n"), octets("e"));
+            let (n, e) = (bytes("n"), bytes("e"));
             RsaPublicKeyComponents { n, e }.to_parsed_public_key(parameters)
         };
         let parsed = match world.algorithm {
             Algorithm::HS256 => {
-                let key = hmac::Key::new(hmac::HMAC_SHA256, &octets("k"));
+                let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes("k"));
                 return Self::Hmac(Box::new(key));
             }
             Algorithm::RS256 => rsa(&RSA_PKCS1_2048_8192_SHA256),
             Algorithm::PS256 => rsa(&RSA_PSS_2048_8192_SHA256),
             Algorithm::ES256 => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point()),
             Algorithm::ES384 => ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point()),
-            Algorithm::EdDSA => ParsedPublicKey::new(&ED25519, octets("x")),
+            Algorithm::EdDSA => ParsedPublicKey::new(&ED25519, bytes("x")),
             other => panic!("{} is not measured", other.as_str()),
         };
         Self::Public(parsed.expect("a good key"))

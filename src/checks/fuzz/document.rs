@@ -72,8 +72,8 @@ pub(super) fn is_open(error: &serde_json::Error) -> bool {
 }
 
 /// Reads one object.
-pub(super) fn read(octets: &[u8]) -> Result<Vec<(String, Node)>, Flawed> {
-    let seen = look(octets, MAX_MEMBERS).map_err(|error| Flawed {
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<(String, Node)>, Flawed> {
+    let seen = look(bytes, MAX_MEMBERS).map_err(|error| Flawed {
         // The strict reader may have met a name for the second time before the fault.
         faults: vec![MALFORMED, RejectionKind::DuplicateMember],
         is_open: is_open(&error),
@@ -163,15 +163,15 @@ impl Counted {
 fn longest_number(text: &[u8]) -> usize {
     let (mut longest, mut length) = (0_usize, 0_usize);
     let (mut is_string, mut is_escaped) = (false, false);
-    for octet in text {
-        match octet {
+    for byte in text {
+        match byte {
             _ if is_escaped => is_escaped = false,
             b'\\' if is_string => is_escaped = true,
             b'"' => is_string = !is_string,
             _ => {}
         }
         let is_number =
-            !is_string && matches!(octet, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+            !is_string && matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
         length = if is_number {
             length.saturating_add(1)
         } else {

@@ -10,9 +10,9 @@ use crate::keys::source::snapshot::SavedKeys;
 
 /// An answer: a byte for its status, a line for each header that means something, and the rest
 /// for its body.
-pub fn fetched(octets: &[u8]) {
-    let (status, rest) = octets.split_first().unwrap_or((&0, &[]));
-    let mut lines = rest.splitn(7, |octet| *octet == b'\n');
+pub fn fetched(bytes: &[u8]) {
+    let (status, rest) = bytes.split_first().unwrap_or((&0, &[]));
+    let mut lines = rest.splitn(7, |byte| *byte == b'\n');
     let mut answer = Response::new(Vec::new());
     *answer.status_mut() = match status {
         b'2' => http::StatusCode::OK,

@@ -14,22 +14,22 @@ use crate::checks::fuzz::values::{
 pub(super) struct Choices<'a>(std::slice::Iter<'a, u8>);
 
 impl<'a> Choices<'a> {
-    pub(super) fn new(octets: &'a [u8]) -> Self {
-        Self(octets.iter())
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes.iter())
     }
 
-    pub(super) fn octet(&mut self) -> u8 {
+    pub(super) fn byte(&mut self) -> u8 {
         self.0.next().copied().unwrap_or_default()
     }
 
     pub(super) fn below(&mut self, end: usize) -> usize {
-        usize::from(self.octet())
+        usize::from(self.byte())
             .checked_rem(end)
             .unwrap_or_default()
     }
 
     pub(super) fn yes(&mut self) -> bool {
-        self.octet() & 1 == 1
+        self.byte() & 1 == 1
     }
 
     pub(super) fn of<T: Clone>(&mut self, all: &[T]) -> T {
@@ -53,13 +53,13 @@ struct Draft {
     of_text: Option<u8>,
     of_signature: Option<u8>,
     of_token: Option<u8>,
-    octet: u8,
+    byte: u8,
 }
 
 /// A token. Without any choice it is one that every policy here accepts at [`NOW`](super::NOW).
 pub(super) fn token(choices: &mut Choices<'_>, rules: &Rules) -> String {
     let signers = Signers::get();
-    let mut draft = Draft::new(choices.of(&signers.good), choices.octet());
+    let mut draft = Draft::new(choices.of(&signers.good), choices.byte());
     // One change is the most telling number of them: nothing else can be the reason.
     for _ in 0..choices.of(&[0, 1, 1, 1, 1, 1, 2, 2, 3, 6]) {
         draft.change(choices, rules);
@@ -95,7 +95,7 @@ impl Draft {
             of_text: None,
             of_signature: None,
             of_token: None,
-            octet: 0,
+            byte: 0,
         }
     }
 
@@ -182,9 +182,9 @@ impl Draft {
                 set(&mut self.claims, "iss", &format!("\"{}\"", other.issuer));
                 set(&mut self.claims, "aud", &format!("\"{}\"", other.audience));
             }
-            20 => self.of_signature = Some(choices.octet()),
-            21 => self.of_token = Some(choices.octet()),
-            22 => self.of_text = Some(choices.octet()),
+            20 => self.of_signature = Some(choices.byte()),
+            21 => self.of_token = Some(choices.byte()),
+            22 => self.of_text = Some(choices.byte()),
             23..=27 => self.aim(choices, rules),
             28 => {
                 let name = choices.of(&["cty", "crit"]);
@@ -209,7 +209,7 @@ impl Draft {
                 set(&mut self.claims, "nbf", "1700000000");
             }
         }
-        self.octet ^= choices.octet();
+        self.byte ^= choices.byte();
     }
 
     /// A change at the limit of a rule that is not a default.
@@ -293,18 +293,18 @@ impl Draft {
             URL_SAFE_NO_PAD.encode(&claims)
         );
         let mut signature = (self.signer.sign)(message.as_bytes());
-        let at = usize::from(self.octet)
+        let at = usize::from(self.byte)
             .checked_rem(signature.len())
             .unwrap_or_default();
         match self.of_signature.map(|how| how % 7) {
             Some(0) => signature.truncate(at),
-            Some(1) => signature.push(self.octet),
+            Some(1) => signature.push(self.byte),
             Some(2) => signature.fill(0),
             Some(3) => signature.reverse(),
             Some(4) => signature.clear(),
             Some(_) => {
-                if let Some(octet) = signature.get_mut(at) {
-                    *octet ^= 1 << (self.octet & 7);
+                if let Some(byte) = signature.get_mut(at) {
+                    *byte ^= 1 << (self.byte & 7);
                 }
             }
             None => {}
@@ -325,7 +325,7 @@ impl Draft {
                     token.push(if last == 'A' { 'B' } else { 'A' });
                 }
             }
-            Some(_) => token.insert(usize::from(self.octet).min(token.len()), '+'),
+            Some(_) => token.insert(usize::from(self.byte).min(token.len()), '+'),
             None => {}
         }
         token
@@ -405,7 +405,7 @@ fn large(choices: &mut Choices<'_>) -> String {
             let length = choices.of(&[
                 100, 4_000, 8_000, 11_800, 11_900, 11_950, 12_000, 12_050, 13_000,
             ]);
-            format!("\"{}\"", "x".repeat(length + usize::from(choices.octet())))
+            format!("\"{}\"", "x".repeat(length + usize::from(choices.byte())))
         }
         4 => "{\"$serde_json::private::Number\":\"1\"}".to_owned(),
         5 => "{\"a\":{\"b\":1,\"\\u0062\":2}}".to_owned(),

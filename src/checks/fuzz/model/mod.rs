@@ -155,11 +155,11 @@ impl<'t> Parts<'t> {
             .into());
         };
         let read = |part: &str| match decoded(part) {
-            Some(octets) => document::read(&octets),
+            Some(bytes) => document::read(&bytes),
             None => Err(vec![MALFORMED].into()),
         };
         let (header, claims) = (read(header), read(claims));
-        let signature = decoded(signature).filter(|octets| !octets.is_empty());
+        let signature = decoded(signature).filter(|bytes| !bytes.is_empty());
         let (message, _) = token.rsplit_once('.').unwrap_or_default();
         match (header, claims, signature) {
             (Ok(header), Ok(claims), Some(signature)) => Ok(Self {
