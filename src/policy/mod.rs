@@ -5,6 +5,7 @@ pub(crate) mod rules;
 pub(crate) mod trusted_issuer;
 pub(crate) mod validate;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::issuer::{Audience, Issuer};
@@ -18,6 +19,8 @@ use trusted_issuer::TrustedIssuer;
 pub(crate) struct Trust {
     /// Its position in the policy.
     pub(crate) index: usize,
+    /// Whether no trust before it is in the same issuer.
+    is_first_of_issuer: bool,
     pub(crate) issuer: Issuer,
     pub(crate) audience: Audience,
     pub(crate) keys: KeyStore,
@@ -32,8 +35,10 @@ pub(crate) struct Policy {
 impl Policy {
     /// A policy of these issuers. `rules` apply to all of them.
     pub(crate) fn new(issuers: &[TrustedIssuer], rules: &Rules) -> Self {
+        let mut known = HashSet::new();
         let trusts = issuers.iter().enumerate().map(|(index, trusted)| Trust {
             index,
+            is_first_of_issuer: known.insert(trusted.issuer.as_str()),
             issuer: trusted.issuer.clone(),
             audience: trusted.audience.clone(),
             keys: trusted.keys.clone(),
@@ -44,8 +49,10 @@ impl Policy {
         }
     }
 
+    /// The trusted issuers. One that is trusted several times is listed once.
     pub(crate) fn issuers(&self) -> impl Iterator<Item = &Issuer> {
-        self.trusts.iter().map(|trust| &trust.issuer)
+        let firsts = self.trusts.iter().filter(|trust| trust.is_first_of_issuer);
+        firsts.map(|trust| &trust.issuer)
     }
 
     /// The trust at this position.

@@ -148,13 +148,21 @@ fn check_audience(audience: &Audience, claims: &Registered) -> Result<(), Reject
     if !claims.has_audience() {
         return Err(missing("aud"));
     }
+    Err(audience_mismatch(audience.ids(), claims))
+}
+
+/// Rejects a token whose audience is none of `expected`.
+pub(crate) fn audience_mismatch<'a>(
+    expected: impl Iterator<Item = &'a str>,
+    claims: &Registered,
+) -> Rejection {
     let presented = claims.audience().collect::<Vec<_>>().join(" ");
-    Err(Rejection::mismatch(
+    Rejection::mismatch(
         RejectionKind::AudienceMismatch,
         "audience",
-        one_of(audience.ids()),
+        one_of(expected),
         &presented,
-    ))
+    )
 }
 
 /// The period in which [`check_times`] accepts these claims: from the first time, and until before the

@@ -70,6 +70,14 @@ fn decide_among(
         if let Some(load) = LookUp::of_all(loads) {
             return Ok(Decision::Loading(load));
         }
+        if farthest == Some(Stage::Audience) {
+            let unverified = Unverified::parse(presented.token(), headers)?;
+            let trusts = core.policy.trusts_in(first.issuer.as_str());
+            return Err(validate::audience_mismatch(
+                trusts.flat_map(|trust| trust.audience.ids()),
+                unverified.untrusted(),
+            ));
+        }
         let may_lack_a_key = farthest >= Some(Stage::Algorithm) && farthest < Some(Stage::Attested);
         if !may_load || !may_lack_a_key {
             break;

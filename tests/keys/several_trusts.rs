@@ -76,6 +76,22 @@ fn both_trusts_accept_their_own_tokens_and_nothing_of_the_other() {
     rejects(&alone, &b.token().audience("a-api").mint(), BadSignature);
 }
 
+/// The reason names what any of the trusts expects, and each issuer once.
+#[test]
+fn the_reason_of_a_mismatch_is_that_of_all_trusts() {
+    let [a, b] = tenants();
+    let verifier = both(&a, &b).verifier();
+    let reason = |token: String| verifier.verify_now(&token).unwrap_err().to_string();
+    assert_eq!(
+        reason(a.token().audience("c-api").mint()),
+        r#"audience is "c-api", expected "a-api" or "b-api""#
+    );
+    assert_eq!(
+        reason(a.token().issuer("https://elsewhere.example").mint()),
+        r#"issuer is "https://elsewhere.example", expected "https://as.example""#
+    );
+}
+
 /// A token for both APIs is accepted under the key of either tenant, as each may issue for its API.
 #[test]
 fn the_key_decides_between_trusts_that_fit() {
