@@ -166,16 +166,18 @@ fn tell_quietly(rejection: &Rejection) {
     of_rejection!(debug, debug, rejection, 0_u64);
 }
 
-/// Whether something about the request was wrong, and not the token itself. A verifier gets only the
-/// text of a token, so there may be no request.
+/// Whether the token itself may be valid: something else about the request was wrong, the token lacks a
+/// right, or nobody knows. A verifier gets only the text of a token, so there may be no request.
 fn is_of_request(kind: RejectionKind) -> bool {
     matches!(
         kind,
         RejectionKind::CrossSiteRequest
             | RejectionKind::InsufficientRole
             | RejectionKind::InsufficientScope
+            | RejectionKind::KeySourceUnavailable
             | RejectionKind::MalformedRequest
             | RejectionKind::MissingCredentials
+            | RejectionKind::RevocationUnavailable
     )
 }
 

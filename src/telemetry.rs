@@ -182,7 +182,7 @@ pub(crate) fn keys_failed(source: &impl fmt::Display, reason: &str, is_first: bo
         event!(
             warn,
             "jwt_keys_failed",
-            "keys cannot be loaded, the last good keys stay in use",
+            "keys cannot be loaded, earlier keys stay in use if there are any",
             source = source.as_str(),
             reason = reason.as_str()
         );
@@ -215,7 +215,7 @@ pub(crate) fn keys_abandoned(source: &str, reason: &str) {
     event!(
         error,
         "jwt_keys_abandoned",
-        "keys are no longer loaded, the last good keys stay in use for a limited time",
+        "keys are no longer loaded, earlier keys stay in use for a limited time if there are any",
         source = source,
         reason = reason
     );

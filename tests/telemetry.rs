@@ -829,6 +829,11 @@ fn the_default_output_has_the_names_of_the_events() {
     ] {
         assert!(line.contains(part), "{part} in {line}");
     }
+    // The page for those whose token was rejected shows the same line.
+    let page = include_str!("../src/guide/rejections.md");
+    let shown = page.lines().find(|line| line.contains("suppressed=0"));
+    let reason = |line: &str| line.split_once("reason=").unwrap().0.to_owned();
+    assert!(line.contains(reason(shown.unwrap()).trim()), "{line}");
 }
 
 /// What a subscriber with the usual format writes of what `run` does.

@@ -669,6 +669,9 @@ async fn a_rejection_of_the_application_looks_like_one_of_the_layer() {
             text.contains(reason) && text.contains(kind.as_str()),
             "{text}"
         );
+        // Where nobody knows whether the token may be used, it was not the token that was rejected.
+        let is_of_token = text.contains("jwt_rejected: token rejected");
+        assert_eq!(is_of_token, status == 401, "{text}");
     }
 }
 
