@@ -47,6 +47,13 @@ pub(super) fn parse(text: &[u8], uses: &[String]) -> Result<Key, KeyError> {
     .map_err(|_| KeyError::Format {
         expected: "a JSON Web Key: one JSON object without duplicate members",
     })?;
+    let has = |name: &str| members.iter().any(|(known, _)| known == name);
+    if has("keys") && !has("kty") {
+        return Err(KeyError::Format {
+            expected: "a JSON Web Key: it is a key set, so read it with `KeySet::from_jwks` or as \
+                       `KeyFormat::jwks`",
+        });
+    }
     Members(members).key(uses)
 }
 
@@ -90,10 +97,11 @@ pub(super) fn parse_set(
     let rejected = |reason: String| ConfigError::KeySet { reason };
     let text =
         std::str::from_utf8(text).map_err(|_| rejected("expected JSON text in UTF-8".into()))?;
-    let (mut keys, mut jwks_uri) = (None, None);
+    let (mut keys, mut jwks_uri, mut is_key) = (None, None, false);
     json::read_object(text, SET_MEMBERS, |name, value| match &*name {
         "keys" => keys = value.items(),
         "jwks_uri" => jwks_uri = value.string(),
+        "kty" => is_key = true,
         _ => {}
     })
     .map_err(|error| {
@@ -115,6 +123,9 @@ pub(super) fn parse_set(
                  whose key set is at {}",
                 Excerpt(&uri)
             ),
+            None if is_key => "expected a JSON object with an array `keys`, found a single key: \
+                 read it with `Key::from_jwk` or as `KeyFormat::jwk`"
+                .into(),
             None => "expected a JSON object with an array `keys`".into(),
         })
     })?;

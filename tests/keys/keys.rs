@@ -1339,3 +1339,24 @@ fn key_ids_and_algorithms_are_words_that_configuration_can_hold() {
     let text: &str = id.as_ref();
     assert_eq!(text, id.to_string());
 }
+
+/// Whoever has taken one for the other learns what to write.
+#[test]
+fn a_key_and_a_key_set_are_told_from_each_other() {
+    let issuer = TestIssuer::new();
+    let of = |error: ConfigError| error.to_string();
+    let set = of(Key::from_jwk(issuer.jwks().as_bytes()).unwrap_err());
+    assert!(
+        set.contains("it is a key set, so read it with `KeySet::from_jwks`"),
+        "{set}"
+    );
+    let key = of(KeySet::from_jwks(issuer.jwk().to_string().as_bytes()).unwrap_err());
+    assert!(
+        key.contains("found a single key: read it with `Key::from_jwk`"),
+        "{key}"
+    );
+    // What is neither is called neither.
+    let neither = of(Key::from_jwk(b"{}").unwrap_err());
+    assert!(neither.contains("`kty` is missing"), "{neither}");
+    assert!(!of(KeySet::from_jwks(b"{}").unwrap_err()).contains("single key"));
+}

@@ -222,6 +222,10 @@ impl Judged {
             }
             None => {
                 self.faults.push(Fault::Missing("kty".to_owned()));
+                // A key set in place of a key is called by its name.
+                if place == Place::Alone {
+                    self.faults.push(Fault::Form);
+                }
                 &[]
             }
         };
