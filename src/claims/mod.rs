@@ -214,7 +214,11 @@ impl<C> Claims<C> {
 
     /// The granted roles, entitlements and permissions. Groups are included only if
     /// [`roles_from`](crate::JwtAuth::roles_from) names their claim.
+    ///
+    /// To know whether one role was granted, write `claims.roles().contains("admin")`. To reject a
+    /// request without it, use [`role!`](crate::role!).
     #[must_use]
+    #[doc(alias = "has_role")]
     pub fn roles(&self) -> NameSet<'_> {
         self.token.roles()
     }

@@ -136,6 +136,9 @@ impl<B: Default> RespondTo<B> for EmptyBody {
 /// It costs one allocation for each request, accepted requests included, because a handler may still
 /// reject the request. Other responders do not have this cost.
 ///
+/// The closure returns the body type of the service: with axum, `axum::body::Body`, such as
+/// `format!(..).into()`.
+///
 /// # Example: the request id in the body
 ///
 /// ```

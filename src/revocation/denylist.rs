@@ -141,6 +141,22 @@ impl Denylist {
     /// Stores any mark. If the target has a mark already, the later times count. A suspension and a
     /// revocation of one target are kept separately, and the revocation counts.
     ///
+    /// # Example: suspend an account, and lift the suspension
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use tower_jwt_auth::claims::SubjectId;
+    /// use tower_jwt_auth::revocation::{Denylist, RevocationMark, RevocationTarget};
+    ///
+    /// let denylist = Denylist::default();
+    /// let alice = SubjectId::new("https://login.example.com", "alice");
+    /// let now = SystemTime::now();
+    /// let end = now + Duration::from_secs(3600); // no token lives longer
+    /// denylist.mark(&RevocationMark::subject(alice.clone(), now, end).suspension())?;
+    /// assert!(denylist.lift(&RevocationTarget::Subject(alice)));
+    /// # Ok::<(), tower_jwt_auth::revocation::RevokeError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`RevokeError::Full`].
