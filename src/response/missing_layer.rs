@@ -15,13 +15,13 @@ pub(crate) enum Asker {
     Guard,
     /// An argument of a handler or of a middleware.
     #[cfg_attr(
-        not(feature = "axum"),
+        not(any(feature = "axum", test)),
         expect(dead_code, reason = "only axum has them")
     )]
     Handler,
     /// A method of a tonic service.
     #[cfg_attr(
-        not(feature = "grpc"),
+        not(any(feature = "grpc", test)),
         expect(dead_code, reason = "only tonic has them")
     )]
     Method,
