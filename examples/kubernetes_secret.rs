@@ -50,9 +50,9 @@ fn publish(mount: &Path, version: &str, content: &str) -> Result<()> {
 
 /// A fresh secret, as text, and a token of the login that signs with it.
 fn secret(clock: &FixedClock) -> Result<(String, TestIssuer, String)> {
-    let mut octets = [0; 32];
-    aws_lc_rs::rand::fill(&mut octets)?;
-    let text: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes)?;
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let login = TestIssuer::with_secret(Algorithm::HS256, text.as_bytes());
     let login = login.with_clock(clock.clone());
     let token = login.token().expires_in(Duration::from_secs(3600)).mint();

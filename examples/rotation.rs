@@ -38,14 +38,14 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// A fresh secret: the key for the API, and a token of the login that signs with it.
 fn secret(id: &str, clock: &FixedClock) -> Result<(Key, String)> {
-    let mut octets = [0; 32];
-    aws_lc_rs::rand::fill(&mut octets)?;
-    let login = TestIssuer::with_secret(Algorithm::HS256, &octets).with_clock(clock.clone());
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes)?;
+    let login = TestIssuer::with_secret(Algorithm::HS256, &bytes).with_clock(clock.clone());
     let token = login
         .token()
         .header("kid", id)
         .expires_in(Duration::from_secs(3600));
-    let key = Key::from_secret(Algorithm::HS256, &octets)?.with_key_id(id);
+    let key = Key::from_secret(Algorithm::HS256, &bytes)?.with_key_id(id);
     Ok((key, token.mint()))
 }
 

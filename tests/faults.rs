@@ -432,7 +432,7 @@ async fn takes_a_bounded_part_of_what_has_no_end() {
         issuer.all_closed().await;
         // The limit, and what the two ends of a connection hold back on their own.
         let taken = issuer.bytes_taken();
-        assert!(taken < ENDLESS / 5, "{fault:?}: {taken} octets");
+        assert!(taken < ENDLESS / 5, "{fault:?}: {taken} bytes");
     }
 }
 

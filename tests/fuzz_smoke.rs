@@ -55,7 +55,7 @@ fn made_tokens_get_the_verdict_of_the_model() {
     let mut random = Random(seed | 1);
     for _ in 0..CASES {
         let length = random.below(48);
-        let choices: Vec<_> = (0..length).map(|_| random.octet()).collect();
+        let choices: Vec<_> = (0..length).map(|_| random.byte()).collect();
         fuzz::verdicts(&choices);
     }
 }
@@ -87,49 +87,49 @@ fn smoke(name: &str, function: fn(&[u8])) {
     let words = dictionary();
     let mut random = Random(0x7519);
     for _ in 0..MUTATIONS {
-        let mut octets = seeds[random.below(seeds.len())].clone();
+        let mut bytes = seeds[random.below(seeds.len())].clone();
         for _ in 0..=random.below(4) {
-            mutate(&mut octets, &seeds, &words, &mut random);
+            mutate(&mut bytes, &seeds, &words, &mut random);
         }
-        function(&octets);
+        function(&bytes);
     }
 }
 
 /// One change of the kinds that a fuzzer makes.
-fn mutate(octets: &mut Vec<u8>, seeds: &[Vec<u8>], words: &[Vec<u8>], random: &mut Random) {
-    let at = random.below(octets.len() + 1);
+fn mutate(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], words: &[Vec<u8>], random: &mut Random) {
+    let at = random.below(bytes.len() + 1);
     match random.below(40) {
         // Up to the limits of size, and a little beyond.
         0 => {
-            let end = at + random.below((octets.len() - at).min(40) + 1);
-            let piece = octets[at..end].to_vec();
+            let end = at + random.below((bytes.len() - at).min(40) + 1);
+            let piece = bytes[at..end].to_vec();
             let times = random.below(LONGEST) / piece.len().max(20);
-            let room = LONGEST.saturating_sub(octets.len()) / piece.len().max(1);
-            octets.splice(at..at, piece.repeat(times.min(room)));
+            let room = LONGEST.saturating_sub(bytes.len()) / piece.len().max(1);
+            bytes.splice(at..at, piece.repeat(times.min(room)));
         }
         1 => {
             let first = random.below(10_000);
             let members = (first..first + random.below(1_100)).map(|at| format!("\"{at}\":0,"));
             let members: String = members.collect();
-            octets.splice(at..at, members.bytes());
+            bytes.splice(at..at, members.bytes());
         }
-        2..=7 => octets.insert(at, random.octet()),
-        8..=14 if at < octets.len() => octets[at] ^= 1 << random.below(8),
-        15..=20 if at < octets.len() => octets[at] = random.octet(),
-        21..=26 if at < octets.len() => {
-            let end = at + 1 + random.below((octets.len() - at).min(8));
-            octets.drain(at..end);
+        2..=7 => bytes.insert(at, random.byte()),
+        8..=14 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
+        15..=20 if at < bytes.len() => bytes[at] = random.byte(),
+        21..=26 if at < bytes.len() => {
+            let end = at + 1 + random.below((bytes.len() - at).min(8));
+            bytes.drain(at..end);
         }
         27..=32 => {
             // A piece of another seed, or of the same one a second time.
             let donor = &seeds[random.below(seeds.len())];
             let start = random.below(donor.len() + 1);
             let end = (start + random.below(24)).min(donor.len());
-            octets.splice(at..at, donor[start..end].iter().copied());
+            bytes.splice(at..at, donor[start..end].iter().copied());
         }
         _ => {
             let word = &words[random.below(words.len())];
-            octets.splice(at..at, word.iter().copied());
+            bytes.splice(at..at, word.iter().copied());
         }
     }
 }
@@ -142,8 +142,8 @@ fn dictionary() -> Vec<Vec<u8>> {
         let inner = line.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
         let mut word = Vec::new();
         let mut rest = inner.bytes();
-        while let Some(octet) = rest.next() {
-            word.push(match octet {
+        while let Some(byte) = rest.next() {
+            word.push(match byte {
                 b'\\' => match rest.next().unwrap() {
                     b'x' => {
                         let digits = [rest.next().unwrap(), rest.next().unwrap()];
@@ -174,7 +174,7 @@ impl Random {
         usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
     }
 
-    fn octet(&mut self) -> u8 {
+    fn byte(&mut self) -> u8 {
         self.next().to_le_bytes()[0]
     }
 }

@@ -672,7 +672,7 @@ async fn follows_the_providers_keys_while_requests_run() {
     assert!(good > 0 && bad > 0);
     let _ = writeln!(
         std::io::stderr(),
-        "changes of keys: {} sets, {good} requests accepted, {bad} refused, none wrongly",
+        "changes of keys: {} sets, {good} requests accepted, {bad} rejected, none wrongly",
         store.generation()
     );
 }

@@ -762,13 +762,13 @@ fn a_remembered_token_has_one_spelling() {
         assert_eq!(is_recalled(&verifier, &token), ANEW);
         let (front, last) = token.split_at(token.len() - 1);
         let place = ALPHABET.find(last).unwrap();
-        assert_eq!(place % spare, 0, "the octets end before these bits");
+        assert_eq!(place % spare, 0, "the bytes end before these bits");
         for stray in &ALPHABET[place + 1..place + spare]
             .chars()
             .collect::<Vec<_>>()
         {
-            let same_octets = format!("{front}{stray}");
-            assert!(rejection(&verifier, &same_octets).is_some(), "{stray}");
+            let same_bytes = format!("{front}{stray}");
+            assert!(rejection(&verifier, &same_bytes).is_some(), "{stray}");
         }
         assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
     }

@@ -7,24 +7,24 @@ const { RSA_PKCS1_PADDING, RSA_PKCS1_PSS_PADDING, RSA_PSS_SALTLEN_DIGEST } = cry
 
 function isGood({ alg, jwk, message, signature }) {
   const hash = `sha${alg.slice(2)}`;
-  const octets = Buffer.from(message);
+  const bytes = Buffer.from(message);
   const presented = Buffer.from(signature, "base64url");
   if (alg.startsWith("HS")) {
-    const mac = crypto.createHmac(hash, Buffer.from(jwk.k, "base64url")).update(octets).digest();
+    const mac = crypto.createHmac(hash, Buffer.from(jwk.k, "base64url")).update(bytes).digest();
     return mac.length === presented.length && crypto.timingSafeEqual(mac, presented);
   }
   const key = crypto.createPublicKey({ key: jwk, format: "jwk" });
   switch (alg.slice(0, 2)) {
     case "RS":
-      return crypto.verify(hash, octets, { key, padding: RSA_PKCS1_PADDING }, presented);
+      return crypto.verify(hash, bytes, { key, padding: RSA_PKCS1_PADDING }, presented);
     case "PS": {
       const saltLength = RSA_PSS_SALTLEN_DIGEST;
-      return crypto.verify(hash, octets, { key, padding: RSA_PKCS1_PSS_PADDING, saltLength }, presented);
+      return crypto.verify(hash, bytes, { key, padding: RSA_PKCS1_PSS_PADDING, saltLength }, presented);
     }
     case "ES":
-      return crypto.verify(hash, octets, { key, dsaEncoding: "ieee-p1363" }, presented);
+      return crypto.verify(hash, bytes, { key, dsaEncoding: "ieee-p1363" }, presented);
     default:
-      return crypto.verify(null, octets, key, presented);
+      return crypto.verify(null, bytes, key, presented);
   }
 }
 

@@ -707,7 +707,7 @@ async fn status_and_message_are_encoded_as_grpc_asks() {
         assert!(
             message
                 .iter()
-                .all(|octet| matches!(octet, b' '..=b'~') && *octet != b'%'),
+                .all(|byte| matches!(byte, b' '..=b'~') && *byte != b'%'),
             "our own sentences need no escapes"
         );
         let rejection = response

@@ -92,9 +92,9 @@ where
 }
 
 /// Sends these bytes, and gives all that comes until the server closes.
-async fn exchange(address: SocketAddr, octets: &str) -> String {
+async fn exchange(address: SocketAddr, bytes: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(octets.as_bytes()).await.unwrap();
+    stream.write_all(bytes.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
@@ -452,10 +452,10 @@ async fn an_upgrade_goes_through_once_the_token_is_verified() {
         let upgrade = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             let mut stream = TokioIo::new(upgrade.await.unwrap());
-            let mut octets = [0; 4];
-            stream.read_exact(&mut octets).await.unwrap();
-            octets.reverse();
-            stream.write_all(&octets).await.unwrap();
+            let mut bytes = [0; 4];
+            stream.read_exact(&mut bytes).await.unwrap();
+            bytes.reverse();
+            stream.write_all(&bytes).await.unwrap();
         });
         let response = Response::builder()
             .status(StatusCode::SWITCHING_PROTOCOLS)
@@ -481,9 +481,9 @@ async fn an_upgrade_goes_through_once_the_token_is_verified() {
         stream.read_line(&mut line).await.unwrap();
     }
     stream.write_all(b"abcd").await.unwrap();
-    let mut octets = [0; 4];
-    stream.read_exact(&mut octets).await.unwrap();
-    assert_eq!(&octets, b"dcba");
+    let mut bytes = [0; 4];
+    stream.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(&bytes, b"dcba");
 
     let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
     stream.write_all(head("/").as_bytes()).await.unwrap();
@@ -812,13 +812,13 @@ fn grpc_type(value: &'static str) -> impl Fn(&mut Request<String>) {
 /// What a client makes of `grpc-message`.
 fn decode_percent(text: &str) -> String {
     let mut parts = text.split('%');
-    let mut octets = parts.next().unwrap().as_bytes().to_vec();
+    let mut bytes = parts.next().unwrap().as_bytes().to_vec();
     for part in parts {
         let (code, rest) = part.split_at(2);
-        octets.push(u8::from_str_radix(code, 16).unwrap());
-        octets.extend_from_slice(rest.as_bytes());
+        bytes.push(u8::from_str_radix(code, 16).unwrap());
+        bytes.extend_from_slice(rest.as_bytes());
     }
-    String::from_utf8(octets).unwrap()
+    String::from_utf8(bytes).unwrap()
 }
 
 /// GRPC-1, GRPC-2, GRPC-3, GRPC-4, GRPC-5
@@ -841,7 +841,7 @@ async fn a_grpc_rejection_is_trailers_only() {
         let rejection = response.extensions().get::<Rejection>().unwrap();
         assert_eq!(rejection.grpc_code().to_string(), code);
         let message = headers["grpc-message"].to_str().unwrap();
-        assert!(message.bytes().all(|octet| matches!(octet, b' '..=b'~')));
+        assert!(message.bytes().all(|byte| matches!(byte, b' '..=b'~')));
         assert_eq!(decode_percent(message), rejection.client_text());
         assert_eq!(response.body(), "");
 

@@ -365,7 +365,7 @@ fn an_ec_key_that_lost_its_leading_zeros_is_skipped_and_the_set_lives() {
     assert!(whole.verify_now(token).is_ok());
 
     let mut short = full.clone();
-    short["x"] = json!(without_first_octet(x));
+    short["x"] = json!(without_first_byte(x));
     let (set, maimed) = verifier(&short);
     let skipped: Vec<_> = set.skipped().iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -377,12 +377,12 @@ fn an_ec_key_that_lost_its_leading_zeros_is_skipped_and_the_set_lives() {
     assert!(maimed.verify_now(&other.token().mint()).is_ok());
 }
 
-fn without_first_octet(text: &str) -> String {
+fn without_first_byte(text: &str) -> String {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let octets = URL_SAFE_NO_PAD.decode(text).unwrap();
-    assert_eq!(octets[0], 0);
-    URL_SAFE_NO_PAD.encode(&octets[1..])
+    let bytes = URL_SAFE_NO_PAD.decode(text).unwrap();
+    assert_eq!(bytes[0], 0);
+    URL_SAFE_NO_PAD.encode(&bytes[1..])
 }
 
 /// Times that are read together, and given up together when one of them is missing.

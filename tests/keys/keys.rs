@@ -115,8 +115,8 @@ fn rsa() -> Value {
     })
 }
 
-fn encode(octets: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(octets)
+fn encode(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 fn decode(jwk: &Value, name: &str) -> Vec<u8> {
@@ -557,12 +557,12 @@ fn an_algorithm_that_does_not_fit_the_key_skips_it() {
 fn ec_coordinates_have_the_full_length_and_lie_on_the_curve() {
     usable(ec());
     let (x, y) = (decode(&ec(), "x"), decode(&ec(), "y"));
-    for (name, octets) in [
+    for (name, bytes) in [
         ("x", x[1..].to_vec()),
         ("y", y[..31].to_vec()),
         ("x", [&[0], &x[..]].concat()),
     ] {
-        let reason = skipped(with(ec(), json!({ name: encode(&octets) })));
+        let reason = skipped(with(ec(), json!({ name: encode(&bytes) })));
         assert!(
             matches!(reason, KeyError::Member { name: of, .. } if of == name),
             "{name}: {reason}"
@@ -625,9 +625,9 @@ fn leading_zeros_of_an_rsa_modulus_are_dropped() {
 #[test]
 fn weak_and_oversized_rsa_keys_are_skipped() {
     let modulus = |bits: usize| {
-        let mut octets = vec![0x5b; bits / 8];
-        octets[0] = 0x80;
-        encode(octets)
+        let mut bytes = vec![0x5b; bits / 8];
+        bytes[0] = 0x80;
+        encode(bytes)
     };
     usable(with(rsa(), json!({ "n": modulus(8192) })));
     usable(with(rsa(), json!({"e": "Aw"})));
@@ -668,7 +668,7 @@ fn weak_and_oversized_rsa_keys_are_skipped() {
 
 /// RFC8037-2-1
 #[test]
-fn ed25519_points_have_32_octets_and_a_large_order() {
+fn ed25519_points_have_32_bytes_and_a_large_order() {
     let okp = |changes| with(with(good(), json!({"kid": "okp"})), changes);
     usable(okp(json!({})));
     assert!(matches!(

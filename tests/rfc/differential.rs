@@ -140,11 +140,11 @@ fn parts(token: &str) -> [String; 3] {
 }
 
 /// Changes the bytes behind one part of a token.
-fn change_octets(token: &str, part: usize, change: impl FnOnce(&mut Vec<u8>)) -> String {
+fn change_bytes(token: &str, part: usize, change: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut parts = parts(token);
-    let mut octets = URL_SAFE_NO_PAD.decode(&parts[part]).unwrap();
-    change(&mut octets);
-    parts[part] = URL_SAFE_NO_PAD.encode(octets);
+    let mut bytes = URL_SAFE_NO_PAD.decode(&parts[part]).unwrap();
+    change(&mut bytes);
+    parts[part] = URL_SAFE_NO_PAD.encode(bytes);
     parts.join(".")
 }
 
@@ -187,25 +187,21 @@ fn mutated(pair: &Pair, random: &mut Random) -> String {
         13 => text = format!("{other_header}.{payload}.{signature}"),
         // The bytes of the signature.
         14 | 15 => {
-            text = change_octets(&good, 2, |octets| {
-                let at = random.below(octets.len());
-                octets[at] ^= 1 << random.below(8);
+            text = change_bytes(&good, 2, |bytes| {
+                let at = random.below(bytes.len());
+                bytes[at] ^= 1 << random.below(8);
             });
         }
-        16 => {
-            text = change_octets(&good, 2, |octets| {
-                octets.truncate(random.below(octets.len()))
-            })
-        }
-        17 => text = change_octets(&good, 2, |octets| octets.push(0)),
-        18 => text = change_octets(&good, 2, |octets| octets.reverse()),
+        16 => text = change_bytes(&good, 2, |bytes| bytes.truncate(random.below(bytes.len()))),
+        17 => text = change_bytes(&good, 2, |bytes| bytes.push(0)),
+        18 => text = change_bytes(&good, 2, |bytes| bytes.reverse()),
         // What is said, in good JSON.
         19 => {
-            text = change_octets(&good, 1, |octets| {
-                let claims: Value = serde_json::from_slice(octets).unwrap();
+            text = change_bytes(&good, 1, |bytes| {
+                let claims: Value = serde_json::from_slice(bytes).unwrap();
                 let mut claims = claims.as_object().unwrap().clone();
                 claims.insert("role".into(), random.next().into());
-                *octets = serde_json::to_vec(&claims).unwrap();
+                *bytes = serde_json::to_vec(&claims).unwrap();
             });
         }
         20 => {
@@ -213,10 +209,10 @@ fn mutated(pair: &Pair, random: &mut Random) -> String {
                 "none", "HS256", "HS512", "RS256", "PS256", "ES256", "ES384", "EdDSA",
             ];
             let name = names[random.below(names.len())];
-            text = change_octets(&good, 0, |octets| {
-                let mut header: Value = serde_json::from_slice(octets).unwrap();
+            text = change_bytes(&good, 0, |bytes| {
+                let mut header: Value = serde_json::from_slice(bytes).unwrap();
                 header["alg"] = name.into();
-                *octets = serde_json::to_vec(&header).unwrap();
+                *bytes = serde_json::to_vec(&header).unwrap();
             });
         }
         // Another key.
@@ -229,8 +225,8 @@ fn mutated(pair: &Pair, random: &mut Random) -> String {
 fn agrees_on(algorithm: Algorithm) {
     let pair = Pair::new(algorithm);
     let mut random = Random(u64::try_from(algorithm.as_str().len()).unwrap());
-    for octet in algorithm.as_str().bytes() {
-        random.0 = random.0.wrapping_mul(257).wrapping_add(octet.into());
+    for byte in algorithm.as_str().bytes() {
+        random.0 = random.0.wrapping_mul(257).wrapping_add(byte.into());
     }
 
     let mut good = Count::default();
@@ -419,9 +415,9 @@ fn opinions(algorithm: Algorithm, random: &mut Random, all: &mut Vec<Opinion>) {
             message,
             &changed(&|it| {
                 let mut carry = 0;
-                for (octet, order) in it[half..].iter_mut().zip(ORDER) {
-                    let sum = u16::from(*octet) + u16::from(order) + carry;
-                    *octet = sum.to_le_bytes()[0];
+                for (byte, order) in it[half..].iter_mut().zip(ORDER) {
+                    let sum = u16::from(*byte) + u16::from(order) + carry;
+                    *byte = sum.to_le_bytes()[0];
                     carry = sum >> 8;
                 }
             }),

@@ -84,7 +84,7 @@ proptest! {
     }
 
     #[test]
-    fn every_authorization_header_gets_an_answer(value in vec(select(HEADER_OCTETS.clone()), 0..80)) {
+    fn every_authorization_header_gets_an_answer(value in vec(select(HEADER_BYTES.clone()), 0..80)) {
         let response = answer(&FIXTURE.auth(), get_with(&value));
         let status = response.status();
         prop_assert!(status == StatusCode::BAD_REQUEST || status == StatusCode::UNAUTHORIZED, "{}", status);
@@ -202,17 +202,17 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_are_a_key_or_are_rejected(octets in vec(any::<u8>(), 0..200)) {
-        prop_assert!(Key::from_jwk(&octets).is_err());
-        prop_assert!(KeySet::from_jwks(&octets).is_err());
+    fn any_bytes_are_a_key_or_are_rejected(bytes in vec(any::<u8>(), 0..200)) {
+        prop_assert!(Key::from_jwk(&bytes).is_err());
+        prop_assert!(KeySet::from_jwks(&bytes).is_err());
     }
 
     /// A point that is changed in one place is not on its curve, and what is no part of the key
     /// does not change its thumbprint.
     #[test]
-    fn a_mutated_key_is_the_same_key_or_none(at in any::<Index>(), octet in any::<u8>(), how in 0..3_u8) {
+    fn a_mutated_key_is_the_same_key_or_none(at in any::<Index>(), byte in any::<u8>(), how in 0..3_u8) {
         static JWK: LazyLock<String> = LazyLock::new(|| ISSUERS[0].jwk().to_string());
-        let key = edited(JWK.as_bytes(), at, octet, how);
+        let key = edited(JWK.as_bytes(), at, byte, how);
         let set = [b"{\"keys\":[", &key[..], b"]}"].concat();
         let thumbprint = ISSUERS[0].key().thumbprint().to_owned();
         match Key::from_jwk(&key) {
@@ -251,13 +251,13 @@ proptest! {
     }
 
     #[test]
-    fn a_mutated_set_gives_keys_that_were_in_it(at in any::<Index>(), octet in any::<u8>(), how in 0..3_u8) {
+    fn a_mutated_set_gives_keys_that_were_in_it(at in any::<Index>(), byte in any::<u8>(), how in 0..3_u8) {
         // Keys on curves: changed material is no key, so no new one can appear.
         static JWKS: LazyLock<String> = LazyLock::new(|| {
             json!({ "keys": [ISSUERS[0].jwk(), ISSUERS[3].jwk()] }).to_string()
         });
         let known: BTreeSet<_> = [0, 3].map(|at| ISSUERS[at].key().thumbprint().to_owned()).into();
-        if let Ok(set) = KeySet::from_jwks(&edited(JWKS.as_bytes(), at, octet, how)) {
+        if let Ok(set) = KeySet::from_jwks(&edited(JWKS.as_bytes(), at, byte, how)) {
             prop_assert!(set.keys().count() + set.skipped().len() <= 2);
             for key in set.keys() {
                 prop_assert!(known.contains(key.thumbprint()));
@@ -280,7 +280,7 @@ static ISSUERS: LazyLock<[TestIssuer; 4]> = LazyLock::new(|| {
 });
 
 /// Bytes that a header value can have, with those of tokens more than once.
-static HEADER_OCTETS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+static HEADER_BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let all = (b' '..=b'~').chain(0x80..=0xff).chain([b'\t']);
     let likely = b"Bearer ...  eyJhbGciOiJIUzI1NiJ9".repeat(4);
     all.chain(likely).collect()
@@ -316,15 +316,15 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     distinct
 }
 
-fn edited(octets: &[u8], at: Index, octet: u8, how: u8) -> Vec<u8> {
-    let mut octets = octets.to_vec();
-    let at = at.index(octets.len());
+fn edited(bytes: &[u8], at: Index, byte: u8, how: u8) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let at = at.index(bytes.len());
     match how {
-        0 => octets.insert(at, octet),
-        1 => octets[at] = octet,
-        _ => drop(octets.remove(at)),
+        0 => bytes.insert(at, byte),
+        1 => bytes[at] = byte,
+        _ => drop(bytes.remove(at)),
     }
-    octets
+    bytes
 }
 
 /// The properties about audiences rest on it: the fixture's tokens are for its API.

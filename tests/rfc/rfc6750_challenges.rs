@@ -239,7 +239,7 @@ async fn the_scope_parameter_has_scopes_and_single_spaces_only() {
 async fn error_and_description_keep_to_their_characters() {
     let legal = |text: &str| {
         text.bytes()
-            .all(|octet| matches!(octet, 0x20..=0x21 | 0x23..=0x5B | 0x5D..=0x7E))
+            .all(|byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5B | 0x5D..=0x7E))
     };
     let mut descriptions = 0;
     for RejectedRequest { kind, response, .. } in plain_rejections().await {
@@ -291,11 +291,11 @@ async fn the_error_uri_is_absolute() {
 /// RFC9110-5.5-3
 #[test]
 fn no_control_character_gets_into_a_challenge() {
-    for octet in (0x00..=0x1f).chain([0x7f]).map(char::from) {
+    for byte in (0x00..=0x1f).chain([0x7f]).map(char::from) {
         for text in [
-            format!("a{octet}"),
-            format!("a\r{octet}X: y"),
-            format!("{octet}a"),
+            format!("a{byte}"),
+            format!("a\r{byte}X: y"),
+            format!("{byte}a"),
         ] {
             assert!(Challenge::new(&text).is_err(), "{text:?}");
             assert!(
@@ -312,8 +312,8 @@ fn no_control_character_gets_into_a_challenge() {
                     .is_err()
             );
         }
-        let scheme = format!("Basic realm=\"{octet}\"");
-        let is_tab = octet == '\t';
+        let scheme = format!("Basic realm=\"{byte}\"");
+        let is_tab = byte == '\t';
         assert_eq!(
             Challenge::default().additional_scheme(&scheme).is_ok(),
             is_tab,

@@ -224,7 +224,7 @@ async fn white_space_around_the_value_is_not_part_of_it() {
 
 /// RFC9110-5.5-2
 #[tokio::test]
-async fn octets_beyond_ascii_are_malformed_and_nothing_worse() {
+async fn bytes_beyond_ascii_are_malformed_and_nothing_worse() {
     let fixture = Fixture::new();
     let (auth, token) = (fixture.auth(), fixture.token().mint());
     let mut behind = format!("Bearer {token}").into_bytes();
@@ -453,7 +453,7 @@ async fn a_query_token_may_be_percent_encoded() {
         .token()
         .mint()
         .bytes()
-        .map(|octet| format!("%{octet:02x}"))
+        .map(|byte| format!("%{byte:02x}"))
         .collect();
     let (response, _) = send(&auth, get_path(&format!("/?access%5Ftoken={encoded}"))).await;
     assert_accepted(&response, "percent-encoded");
@@ -1442,14 +1442,14 @@ async fn a_credential_beyond_the_limit_is_rejected_by_its_length() {
     // At the limit it is looked at: no JWT, but a legal credential.
     let (response, _) = send(&auth, get(&"a".repeat(LIMIT))).await;
     assert_eq!(kind_of(&response), RejectionKind::MalformedToken);
-    for (octet, length) in [
+    for (byte, length) in [
         ("a", LIMIT + 1),
         ("a", 1 << 20),
         ("{", 1 << 20),
         ("\u{e9}", 1 << 19),
     ] {
-        let (response, seen) = send(&auth, get(&octet.repeat(length))).await;
-        assert_malformed(&response, octet);
+        let (response, seen) = send(&auth, get(&byte.repeat(length))).await;
+        assert_malformed(&response, byte);
         let reason = rejection_of(&response).to_string();
         assert!(reason.contains("long"), "{reason}");
         assert_eq!(seen.count(), 0);

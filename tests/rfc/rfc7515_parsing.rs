@@ -155,23 +155,23 @@ fn knows_exactly_one_text_form_of_a_token() {
 
 /// Base64url as most decoders read it: unused bits are dropped.
 fn lax(text: &str) -> Vec<u8> {
-    let (mut octets, mut bits, mut count) = (Vec::new(), 0_u32, 0);
+    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
     for symbol in text.chars() {
         bits = bits << 6 | u32::try_from(ALPHABET.find(symbol).unwrap()).unwrap();
         count += 6;
         if count >= 8 {
             count -= 8;
-            octets.push(u8::try_from(bits >> count & 0xff).unwrap());
+            bytes.push(u8::try_from(bits >> count & 0xff).unwrap());
         }
     }
-    octets
+    bytes
 }
 
 const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// RFC7515-C-1
 #[test]
-fn rejects_lengths_that_no_octets_have() {
+fn rejects_lengths_that_no_bytes_have() {
     let fixture = Fixture::new();
     let good = parts(&fixture.token().mint());
     for at in 0..3 {
@@ -492,7 +492,7 @@ fn takes_key_ids_as_exact_strings() {
 
 /// RFC7515-5.2-8
 #[test]
-fn checks_the_signature_over_the_octets_that_came() {
+fn checks_the_signature_over_the_bytes_that_came() {
     let fixture = Fixture::new();
     let header = " {\r\n\t\"typ\" : \"\\u0061t+jwt\" ,\n  \"kid\":\"k1\",\"alg\" :\t\"ES256\" } \n";
     let claims = format!(

@@ -79,7 +79,7 @@ impl Rsa {
 
     fn jwk(&self) -> Value {
         let public = RsaPublicKeyComponents::<Vec<u8>>::from(self.0.public_key());
-        let encode = |octets: &Vec<u8>| URL_SAFE_NO_PAD.encode(octets);
+        let encode = |bytes: &Vec<u8>| URL_SAFE_NO_PAD.encode(bytes);
         json!({"kty": "RSA", "kid": "rsa", "n": encode(&public.n), "e": encode(&public.e)})
     }
 
@@ -326,7 +326,7 @@ fn insists_on_secrets_as_long_as_the_hash() {
             .iter()
             .map(|one| one.as_str())
             .collect();
-        assert_eq!(names, [expected], "{length} octets");
+        assert_eq!(names, [expected], "{length} bytes");
     }
 }
 
@@ -362,7 +362,7 @@ fn compares_tags_in_constant_time() {
     let first = rejected(0);
     assert_eq!(first.0, BadSignature);
     for at in 1..32 {
-        assert_eq!(rejected(at), first, "octet {at}");
+        assert_eq!(rejected(at), first, "byte {at}");
     }
 
     // The comparison itself is the backend's; nothing of ours looks into a tag.
@@ -503,9 +503,9 @@ fn takes_ecdsa_signatures_as_two_numbers_of_full_length_only() {
 
 /// The DER form of an ECDSA signature.
 fn der(signature: &[u8]) -> Vec<u8> {
-    let integer = |octets: &[u8]| {
-        let start = octets.iter().position(|octet| *octet != 0).unwrap_or(0);
-        let mut value = octets[start..].to_vec();
+    let integer = |bytes: &[u8]| {
+        let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(0);
+        let mut value = bytes[start..].to_vec();
         if value[0] & 0x80 != 0 {
             value.insert(0, 0);
         }
@@ -529,7 +529,7 @@ fn rejects_the_der_form_of_another_library() {
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.unwrap().as_ref());
     let pair = pair.unwrap();
     let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
-    let encode = |octets: &[u8]| URL_SAFE_NO_PAD.encode(octets);
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let jwk = json!({"kty": "EC", "crv": "P-256", "kid": "ec", "x": encode(x), "y": encode(y)});
     let verifier = auth(from_jwk(&jwk).unwrap()).verifier();
 
@@ -701,7 +701,7 @@ fn verifies_eddsa_with_ed25519_keys_alone() {
 
     // The same bytes as a key for key agreement are no key for signatures.
     let mut jwk = fixture.signer("e1").jwk();
-    for (crv, octets) in [
+    for (crv, bytes) in [
         ("X25519", 32),
         ("X448", 56),
         ("Ed448", 57),
@@ -709,8 +709,8 @@ fn verifies_eddsa_with_ed25519_keys_alone() {
         ("P-256", 32),
     ] {
         jwk["crv"] = crv.into();
-        if octets != 32 {
-            jwk["x"] = URL_SAFE_NO_PAD.encode(vec![9; octets]).into();
+        if bytes != 32 {
+            jwk["x"] = URL_SAFE_NO_PAD.encode(vec![9; bytes]).into();
         }
         let rejected = from_jwk(&jwk).unwrap_err();
         assert!(
@@ -899,9 +899,9 @@ fn rejects_ed25519_numbers_out_of_range_and_points_of_small_order() {
     // Under a point of small order an all-zero number is a signature of nearly everything.
     for point in SMALL_ORDER {
         for sign in [0, 0x80] {
-            let mut octets = hexadecimal(point);
-            octets[31] |= sign;
-            let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(&octets)});
+            let mut bytes = hexadecimal(point);
+            bytes[31] |= sign;
+            let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(&bytes)});
             let rejected = from_jwk(&jwk).unwrap_err();
             assert!(
                 matches!(rejected, ConfigError::Key { .. }),

@@ -108,7 +108,7 @@ fn forms_of(jwk: &Value) -> Vec<Vec<u8>> {
     let mut forms: Vec<Vec<u8>> = Vec::new();
     let spki = match jwk["kty"].as_str().unwrap() {
         "RSA" => {
-            let integer = |octets: Vec<u8>| element(2, &[&[0], &octets[..]].concat());
+            let integer = |bytes: Vec<u8>| element(2, &[&[0], &bytes[..]].concat());
             let exponent = element(2, &member("e"));
             let pkcs1 = element(0x30, &[integer(member("n")), exponent].concat());
             let algorithm = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
@@ -540,8 +540,8 @@ fn rejects_psychic_signatures() {
     for (id, length) in [("k1", 64), ("e1", 64), ("k2", 256), ("h1", 32)] {
         let good = fixture.token_of(id).mint();
         let message = good.rsplit_once('.').unwrap().0;
-        for octet in [0, 1, 0xff] {
-            let signature = URL_SAFE_NO_PAD.encode(vec![octet; length]);
+        for byte in [0, 1, 0xff] {
+            let signature = URL_SAFE_NO_PAD.encode(vec![byte; length]);
             fixture.rejects(&format!("{message}.{signature}"), BadSignature);
         }
     }

@@ -332,9 +332,9 @@ fn rejects_an_ed25519_signature_whose_s_is_not_reduced() {
     fixture.accepts(&token);
     let mut malleable = signature(&token);
     let mut carry = 0;
-    for (octet, summand) in malleable[32..].iter_mut().zip(order) {
-        let sum = u16::from(*octet) + u16::from(summand) + carry;
-        *octet = sum.to_le_bytes()[0];
+    for (byte, summand) in malleable[32..].iter_mut().zip(order) {
+        let sum = u16::from(*byte) + u16::from(summand) + carry;
+        *byte = sum.to_le_bytes()[0];
         carry = sum >> 8;
     }
     fixture.rejects(&resigned(&token, &malleable), RejectionKind::BadSignature);

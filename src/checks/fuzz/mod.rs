@@ -276,7 +276,7 @@ static SECRET: LazyLock<hmac::Key> =
     LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, SECRET_BYTES));
 
 static PAIR: LazyLock<Arc<Ed25519KeyPair>> = LazyLock::new(|| {
-    Arc::new(Ed25519KeyPair::from_seed_unchecked(SECRET_BYTES).expect("a seed of 32 octets"))
+    Arc::new(Ed25519KeyPair::from_seed_unchecked(SECRET_BYTES).expect("a seed of 32 bytes"))
 });
 
 const ISSUER: &str = "https://as.example";

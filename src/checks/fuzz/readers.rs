@@ -23,7 +23,7 @@ pub(super) fn unusable(error: &ConfigError) {
 
 pub(super) fn one_line(sentence: &str) {
     assert!(!sentence.chars().any(char::is_control), "{sentence:?}");
-    assert!(sentence.len() < 2_048, "{} octets", sentence.len());
+    assert!(sentence.len() < 2_048, "{} bytes", sentence.len());
 }
 
 pub(super) fn well_formed(key: &Key) {

@@ -173,7 +173,7 @@ fn is_curve(issuer: usize, message: &[u8], signature: &[u8]) -> bool {
 }
 
 static EDWARDS: LazyLock<[Ed25519KeyPair; 2]> = LazyLock::new(|| {
-    SECRETS.map(|seed| Ed25519KeyPair::from_seed_unchecked(seed).expect("a seed of 32 octets"))
+    SECRETS.map(|seed| Ed25519KeyPair::from_seed_unchecked(seed).expect("a seed of 32 bytes"))
 });
 
 static CURVE: LazyLock<[EcdsaKeyPair; 2]> = LazyLock::new(|| {

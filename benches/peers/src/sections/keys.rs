@@ -60,7 +60,7 @@ fn with_keys(count: usize) -> (World, Vec<String>) {
     let step = (count / 1_000).max(1);
     for at in 0..count {
         let mut secret = [0; 32];
-        aws_lc_rs::rand::fill(&mut secret).expect("the system has random octets");
+        aws_lc_rs::rand::fill(&mut secret).expect("the system has random bytes");
         let id = format!("key-{at}");
         let jwk = json!({
             "kty": "oct", "kid": id, "alg": "HS256", "k": URL_SAFE_NO_PAD.encode(secret),

@@ -46,7 +46,7 @@ pub fn run(_: &Plan) {
     let length = tokens.first().map_or(0, String::len);
     table::print(
         &format!(
-            "Octets of memory for each of {} tokens of {length} octets",
+            "Octets of memory for each of {} tokens of {length} bytes",
             tokens.len()
         ),
         &["cached token", "of it own claims", "above them"],
