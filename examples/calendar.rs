@@ -33,7 +33,6 @@
 
 mod support;
 
-use std::error::Error;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -71,7 +70,7 @@ async fn remove(State((keys, _)): State<(KeyStore, Key)>, Path(id): Path<String>
 
 /// What trusts a real authorization server.
 #[cfg(feature = "reqwest")]
-async fn remote(url: &str, audience: &str) -> Result<JwtAuth, Box<dyn Error>> {
+async fn remote(url: &str, audience: &str) -> Result<JwtAuth, Box<dyn std::error::Error>> {
     let issuer = Issuer::new(url)?;
     let keys = KeyStore::discover(&issuer)?.connect().await?;
     Ok(JwtAuth::new(issuer, Audience::new(audience)?, keys))
