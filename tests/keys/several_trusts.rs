@@ -299,6 +299,19 @@ async fn a_new_key_of_one_set_counts_though_the_other_set_hangs() {
     }
 }
 
+/// Trusts both logins, which have one issuer, each with its keys. The session `gone` is revoked.
+fn without_session_gone(issuers: &[TestIssuer; 2], [one, other]: [KeyStore; 2]) -> Verifier {
+    let denylist = Denylist::default();
+    let end = SystemTime::now() + Duration::from_secs(3_600);
+    let name = issuers[0].issuer();
+    denylist.revoke_session(name.as_str(), "gone", end).unwrap();
+    let second = TrustedIssuer::new(issuers[1].issuer(), issuers[1].audience(), other);
+    JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one)
+        .trust(second)
+        .revocation(denylist)
+        .verifier()
+}
+
 /// What is wrong with a token whatever other keys there are is told as it is, and not as an outage.
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_bad_under_its_own_key_is_no_outage_though_another_set_hangs() {
@@ -308,14 +321,7 @@ async fn a_token_that_is_bad_under_its_own_key_is_no_outage_though_another_set_h
         let [one, other] = [&networks[0], &networks[1]].map(remote);
         one.reload().await;
         other.reload().await;
-        let denylist = Denylist::default();
-        let auth = JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one);
-        let auth = auth.trust(TrustedIssuer::new(
-            issuers[1].issuer(),
-            issuers[1].audience(),
-            other,
-        ));
-        let verifier: Verifier = auth.revocation(denylist.clone()).verifier();
+        let verifier = without_session_gone(&issuers, [one, other]);
         networks[hanging].answers_after(None);
 
         type Change = fn(TestToken) -> TestToken;
@@ -323,11 +329,6 @@ async fn a_token_that_is_bad_under_its_own_key_is_no_outage_though_another_set_h
             (|token| token.claim("sid", "gone"), Revoked),
             (|token| token.claim("scope", 5), InvalidClaim),
         ];
-        let end = SystemTime::now() + Duration::from_secs(3_600);
-        let issuer = issuers[0].issuer();
-        denylist
-            .revoke_session(issuer.as_str(), "gone", end)
-            .unwrap();
         for (at, (change, kind)) in cases.into_iter().enumerate() {
             let (successor, id) = (TestIssuer::new(), format!("next-{at}"));
             networks[1 - hanging].publishes_text(successor.jwks().replace("key-1", &id));
@@ -347,17 +348,7 @@ async fn a_token_that_is_bad_under_its_own_key_causes_no_load() {
     let [one, other] = [&networks[0], &networks[1]].map(remote);
     one.reload().await;
     other.reload().await;
-    let denylist = Denylist::default();
-    let auth = JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one);
-    let auth = auth.trust(TrustedIssuer::new(
-        issuers[1].issuer(),
-        issuers[1].audience(),
-        other,
-    ));
-    let verifier: Verifier = auth.revocation(denylist.clone()).verifier();
-    let end = SystemTime::now() + Duration::from_secs(3_600);
-    let name = issuers[0].issuer();
-    denylist.revoke_session(name.as_str(), "gone", end).unwrap();
+    let verifier = without_session_gone(&issuers, [one, other]);
     let asked = || networks.each_ref().map(Network::count);
     let before = asked();
     for issuer in &issuers {
