@@ -3,6 +3,10 @@
 
 #[cfg(feature = "reqwest")]
 pub(crate) mod client;
+pub(crate) mod documents;
+pub(crate) mod freshness;
+pub(crate) mod metadata;
+pub(crate) mod plain_http;
 
 use std::fmt;
 use std::future::Future;

@@ -4,8 +4,9 @@ use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, DATE, EXPIRES, RETRY_AFTER}
 use http::{HeaderValue, Response};
 use serde_json::Value;
 
-use crate::keys::source::discovery::{PlainHttp, jwks_uri, metadata_uris};
-use crate::keys::source::freshness::{Lifetimes, checked};
+use crate::fetch::freshness::{Lifetimes, checked};
+use crate::fetch::metadata::{jwks_uri, metadata_uris};
+use crate::fetch::plain_http::PlainHttp;
 use crate::keys::source::snapshot::SavedKeys;
 
 /// An answer: a byte for its status, a line for each header that means something, and the rest

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::config::ConfigError;
+#[cfg(feature = "remote")]
+use crate::fetch::documents::DocumentError;
 use crate::keys::set::KeySet;
 
 /// A source from which keys are loaded.
@@ -74,6 +76,16 @@ impl LoadError {
         ConfigError::KeySource {
             reason: reason.unwrap_or(&self.reason).to_owned(),
             input,
+        }
+    }
+}
+
+#[cfg(feature = "remote")]
+impl From<DocumentError> for LoadError {
+    fn from(error: DocumentError) -> Self {
+        Self {
+            reason: error.reason,
+            retry_after: error.retry_after,
         }
     }
 }

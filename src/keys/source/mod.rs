@@ -5,14 +5,8 @@
 
 #[cfg(feature = "_refresh")]
 mod budget;
-#[cfg(feature = "remote")]
-pub(crate) mod discovery;
-#[cfg(feature = "remote")]
-mod documents;
 #[cfg(feature = "watch")]
 pub(crate) mod file;
-#[cfg(feature = "remote")]
-pub(crate) mod freshness;
 #[cfg(feature = "_refresh")]
 mod link;
 #[cfg(feature = "_refresh")]

@@ -9,11 +9,12 @@ use tokio::time::{Instant, timeout};
 use crate::clock::{Clock, SystemClock};
 use crate::error::config::ConfigError;
 use crate::fetch::Fetch;
+use crate::fetch::documents::Documents;
+use crate::fetch::freshness::Lifetimes;
+use crate::fetch::metadata;
+use crate::fetch::metadata::Discovery;
+use crate::fetch::plain_http::PlainHttp;
 use crate::issuer::Issuer;
-use crate::keys::source::discovery;
-use crate::keys::source::discovery::{Discovery, PlainHttp};
-use crate::keys::source::documents::Documents;
-use crate::keys::source::freshness::Lifetimes;
 use crate::keys::source::load::{Load, Schedule, Start};
 use crate::keys::source::refresh::{Refresher, runtime_for};
 use crate::keys::source::remote_source::{Origin, RemoteSource, unusable};
@@ -82,7 +83,7 @@ impl RemoteKeys {
     /// [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
     pub fn discover(issuer: &Issuer, fetch: impl Fetch) -> Result<Self, ConfigError> {
         url(issuer.as_str())?;
-        let places = discovery::metadata_uris(issuer.as_str()).ok_or_else(|| {
+        let places = metadata::metadata_uris(issuer.as_str()).ok_or_else(|| {
             let reason = "expected a URL without query, from which the URL of its metadata follows";
             unusable(issuer.as_str(), reason.into())
         })?;

@@ -9,10 +9,11 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::error::config::ConfigError;
+use crate::fetch::documents::{DocumentError, Documents};
+use crate::fetch::freshness::{Lifetimes, Validators, checked};
+use crate::fetch::metadata::Discovery;
+use crate::fetch::plain_http::PlainHttp;
 use crate::keys::set::KeySet;
-use crate::keys::source::discovery::{Discovery, PlainHttp};
-use crate::keys::source::documents::Documents;
-use crate::keys::source::freshness::{Lifetimes, Validators, checked};
 use crate::keys::source::load::{Load, LoadError, Loaded};
 use crate::keys::source::snapshot::{KeySnapshot, KeySnapshotStore};
 
@@ -114,7 +115,7 @@ impl RemoteSource {
         })
     }
 
-    async fn jwks_uri(&mut self) -> Result<String, LoadError> {
+    async fn jwks_uri(&mut self) -> Result<String, DocumentError> {
         match &mut self.origin {
             Origin::KeySet(uri) => Ok(uri.clone()),
             Origin::Metadata { discovery, .. } => {

@@ -9,7 +9,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::error::rejection::Excerpt;
-use crate::keys::source::load::LoadError;
+use crate::fetch::documents::DocumentError;
 
 /// The lifetime of a response that does not state one, and the limits for one that does.
 #[derive(Clone, Debug)]
@@ -84,19 +84,19 @@ impl Validators {
 pub(crate) fn checked<'r>(
     uri: &str,
     response: &'r Response<Vec<u8>>,
-) -> Result<&'r [u8], LoadError> {
+) -> Result<&'r [u8], DocumentError> {
     let status = response.status();
     if status != StatusCode::OK {
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| {
             seconds(value.to_str().ok()?).or_else(|| after_date(value, response.headers()))
         });
-        return Err(LoadError {
+        return Err(DocumentError {
             retry_after,
-            ..LoadError::new(format!("{uri}: status {status}"))
+            ..DocumentError::new(format!("{uri}: status {status}"))
         });
     }
     if let Some(coding) = coding(response.headers()) {
-        return Err(LoadError::new(format!(
+        return Err(DocumentError::new(format!(
             "{uri}: content has the coding {}, expected none",
             Excerpt(&coding)
         )));
@@ -107,7 +107,7 @@ pub(crate) fn checked<'r>(
         .map(|value| value.to_str().unwrap_or_default());
     if !content_type.is_none_or(may_be_json) {
         let shown = Excerpt(content_type.unwrap_or_default()).to_string();
-        return Err(LoadError::new(format!(
+        return Err(DocumentError::new(format!(
             "{uri}: content is {shown}, expected JSON"
         )));
     }

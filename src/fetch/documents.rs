@@ -9,7 +9,6 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::time::timeout;
 
 use crate::fetch::Fetch;
-use crate::keys::source::load::LoadError;
 
 /// Fetches the documents of an issuer.
 pub(crate) struct Documents {
@@ -27,8 +26,8 @@ impl Documents {
         &self,
         uri: &str,
         headers: &[(HeaderName, HeaderValue)],
-    ) -> Result<Response<Vec<u8>>, LoadError> {
-        let failed = |reason: &dyn fmt::Display| LoadError::new(format!("{uri}: {reason}"));
+    ) -> Result<Response<Vec<u8>>, DocumentError> {
+        let failed = |reason: &dyn fmt::Display| DocumentError::new(format!("{uri}: {reason}"));
         let mut request = Request::get(uri)
             .header(ACCEPT, ACCEPTED)
             // Without this header a server may use any content coding, and none is supported.
@@ -46,6 +45,23 @@ impl Documents {
             return Err(failed(&format_args!("body is longer than {most} bytes")));
         }
         Ok(response)
+    }
+}
+
+/// Why there is no document.
+#[derive(Clone, Debug)]
+pub(crate) struct DocumentError {
+    pub(crate) reason: String,
+    /// The time after which the server accepts requests again.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl DocumentError {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            retry_after: None,
+        }
     }
 }
 
