@@ -93,6 +93,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admission;
+mod attest;
 mod binding;
 mod bytes;
 pub mod cache;

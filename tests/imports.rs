@@ -32,6 +32,8 @@ const FLOORS: &[&[&str]] = &[
     &["token"],
     &["request", "response"],
     &["policy"],
+    // It proves signed texts of every kind. Only those of access tokens become claims.
+    &["attest"],
     // Claims are made of what the policy has judged, and of nothing else.
     &["claims"],
     &["reports", "revocation", "scope"],

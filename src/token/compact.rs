@@ -1,7 +1,7 @@
 //! The compact form, the header, and the signature (RFC 7515).
 //!
-//! An [`Unverified`] token shows its claims only for rejecting it early. [`Unverified::verify`] is
-//! the only function that returns an [`Attested`] token.
+//! An [`Unverified`] token shows its claims only for rejecting it early. Its [`verify`](Signed::verify)
+//! is the only function that returns an [`Attested`] token.
 
 use std::borrow::Cow;
 
@@ -43,9 +43,28 @@ pub(crate) struct Compact<'t> {
     signature: Vec<u8>,
 }
 
+/// A signed text whose signature has not been checked.
+pub(crate) trait Signed {
+    /// The same text, after its signature was verified.
+    type Attested;
+
+    fn compact(&self) -> &Compact<'_>;
+
+    /// Verifies the signature with the candidates, using only the `allowed` algorithms. If it
+    /// verifies, the header is remembered. If it verifies only with a `dead` key, no new key is
+    /// looked up for it.
+    fn verify<'d>(
+        self,
+        candidates: &Candidates<'_>,
+        dead: impl FnOnce(Option<&str>) -> Vec<DeadCandidate<'d>>,
+        allowed: Option<&[Algorithm]>,
+        headers: &KnownHeaders,
+    ) -> Result<Self::Attested, Unproven>;
+}
+
 /// A token that its issuer has made, and the proof of that. Its claims still have to be validated.
 ///
-/// Only [`Unverified::verify`] creates one.
+/// Only [`verify`](Signed::verify) of an [`Unverified`] creates one.
 pub(crate) struct Attested<'t> {
     header: Cow<'t, Header>,
     claims: Registered,
@@ -116,60 +135,30 @@ impl<'t> Unverified<'t> {
     pub(crate) fn typ(&self) -> &TokenType {
         self.signed.header.typ()
     }
+}
 
-    pub(crate) fn key_id(&self) -> Option<&str> {
-        self.signed.key_id()
+impl<'t> Signed for Unverified<'t> {
+    type Attested = Attested<'t>;
+
+    fn compact(&self) -> &Compact<'_> {
+        &self.signed
     }
 
-    /// Verifies the signature with the candidates, using only the `allowed` algorithms. If it
-    /// verifies, the header is remembered. If it verifies only with a `dead` key, no new key is
-    /// looked up for it.
-    pub(crate) fn verify<'d>(
+    fn verify<'d>(
         self,
         candidates: &Candidates<'_>,
         dead: impl FnOnce(Option<&str>) -> Vec<DeadCandidate<'d>>,
         allowed: Option<&[Algorithm]>,
         headers: &KnownHeaders,
     ) -> Result<Attested<'t>, Unproven> {
-        let verified = self.signed.verify(candidates, allowed);
-        let signer = verified.map_err(|unproven| {
-            if !unproven.may_be_of_a_new_key {
-                return unproven;
-            }
-            let flaw = self.flaw_of_dead(&dead(self.key_id()), allowed);
-            flaw.map_or(unproven, |rejection| Unproven {
-                rejection,
-                may_be_of_a_new_key: false,
-            })
-        })?;
-        self.signed.remember_header(headers);
+        let signer = self
+            .signed
+            .signer_among(candidates, dead, allowed, headers)?;
         Ok(Attested {
             header: self.signed.header,
             claims: self.claims,
             by: Attestation::Signature(signer),
         })
-    }
-
-    /// The rejection of the token if its signature verifies with one of these dead keys.
-    pub(crate) fn flaw_of_dead(
-        &self,
-        dead: &[DeadCandidate<'_>],
-        allowed: Option<&[Algorithm]>,
-    ) -> Option<Rejection> {
-        let algorithm = self.signed.header.algorithm;
-        let fitting = dead.iter().filter_map(|dead| {
-            let key = dead.key?.verifying(algorithm, allowed)?;
-            Some((dead, key))
-        });
-        let (message, signature) = (self.signed.signing_input, &self.signed.signature);
-        let mut tried = fitting.take(MAX_CANDIDATES);
-        let signer = tried.find(|(_, key)| key.verifies(message, signature));
-        signer.map(|(dead, _)| Rejection::because(RejectionKind::UnknownKey, dead.to_string()))
-    }
-
-    /// Whether the algorithm is symmetric. Issuers do not publish the keys of such algorithms.
-    pub(crate) fn is_symmetric(&self) -> bool {
-        self.signed.header.algorithm.is_symmetric()
     }
 }
 
@@ -276,6 +265,50 @@ impl<'t> Compact<'t> {
             is_named: self.header.key_id.is_some(),
             is_retiring: signer.is_retiring,
         })
+    }
+
+    /// The key that verifies the signature; see [`Signed::verify`].
+    fn signer_among<'d>(
+        &self,
+        candidates: &Candidates<'_>,
+        dead: impl FnOnce(Option<&str>) -> Vec<DeadCandidate<'d>>,
+        allowed: Option<&[Algorithm]>,
+        headers: &KnownHeaders,
+    ) -> Result<Signer, Unproven> {
+        let signer = self.verify(candidates, allowed).map_err(|unproven| {
+            if !unproven.may_be_of_a_new_key {
+                return unproven;
+            }
+            let flaw = self.flaw_of_dead(&dead(self.key_id()), allowed);
+            flaw.map_or(unproven, |rejection| Unproven {
+                rejection,
+                may_be_of_a_new_key: false,
+            })
+        })?;
+        self.remember_header(headers);
+        Ok(signer)
+    }
+
+    /// The rejection of the token if its signature verifies with one of these dead keys.
+    pub(crate) fn flaw_of_dead(
+        &self,
+        dead: &[DeadCandidate<'_>],
+        allowed: Option<&[Algorithm]>,
+    ) -> Option<Rejection> {
+        let algorithm = self.header.algorithm;
+        let fitting = dead.iter().filter_map(|dead| {
+            let key = dead.key?.verifying(algorithm, allowed)?;
+            Some((dead, key))
+        });
+        let (message, signature) = (self.signing_input, &self.signature);
+        let mut tried = fitting.take(MAX_CANDIDATES);
+        let signer = tried.find(|(_, key)| key.verifies(message, signature));
+        signer.map(|(dead, _)| Rejection::because(RejectionKind::UnknownKey, dead.to_string()))
+    }
+
+    /// Whether the algorithm is symmetric. Issuers do not publish the keys of such algorithms.
+    pub(crate) fn is_symmetric(&self) -> bool {
+        self.header.algorithm.is_symmetric()
     }
 
     fn does_not_verify(&self) -> Rejection {

@@ -1,5 +1,6 @@
 //! The order of the checks.
 
+use crate::attest::{self, KeyLoads, Proven, Step, attest};
 use crate::binding;
 use crate::claims::Claims;
 use crate::clock::NumericDate;
@@ -11,7 +12,6 @@ use crate::request::{Kept, Presented};
 use crate::token::compact::Unverified;
 use crate::token::known_headers::KnownHeader;
 use crate::verifier::core::Core;
-use crate::verifier::keys::{KeyLoads, first_load_of, look_up_or, may_lack_a_key, unknown_key};
 use crate::verifier::revoked::{PendingRevocation, Standing, standing_of};
 
 /// Decides on what was presented. The checks are ordered from the cheapest to the most expensive.
@@ -133,46 +133,13 @@ fn decide_under(
     validate::reject_early(&unverified, trust, now)?;
     binding::check(unverified.untrusted().confirmation(), presented)?;
 
-    let snapshot = trust.keys.load();
-    let allowed = trust.rules.algorithms.as_deref();
-    let dead = |id: Option<&str>| snapshot.dead_keys(id, now);
-    let Some(keys) = &snapshot.set else {
-        let flaw = unverified.flaw_of_dead(&dead(unverified.key_id()), allowed);
-        let load = flaw.map_or_else(|| first_load_of(trust, key_loads), Err)?;
-        return Ok(Decision::Loading(load));
-    };
-    if trust.rules.requires_key_id && unverified.key_id().is_none() {
-        return Err(
-            Rejection::because(RejectionKind::UnknownKey, "token names no key (`kid`)").into(),
-        );
-    }
-    let candidates = keys.candidates(unverified.key_id(), now);
-    if candidates.is_empty() {
-        let id = unverified.key_id();
-        let dead = dead(id);
-        // The key with this id was removed. Another key may have been published under the same id.
-        let flaw = || match dead.first().filter(|_| id.is_some()) {
-            Some(dead) => Rejection::because(RejectionKind::UnknownKey, dead.to_string()),
-            None => unknown_key(id, keys, &trust.issuer),
-        };
-        if let Some(flaw) = unverified.flaw_of_dead(&dead, allowed) {
-            return Err(flaw.into());
-        }
-        // A removed secret is no longer in memory, so the signature cannot be verified with it.
-        if unverified.is_symmetric() && dead.iter().any(|dead| dead.key.is_none()) {
-            return Err(flaw().into());
-        }
-        let load = look_up_or(flaw, id, trust, key_loads)?;
-        return Ok(Decision::Loading(load));
-    }
-    let verified = unverified.verify(&candidates, dead, allowed, &core.known_headers);
-    let attested = match verified {
-        Ok(attested) => attested,
-        Err(unproven) if unproven.may_be_of_a_new_key => {
-            let load = look_up_or(|| unproven.rejection, None, trust, key_loads)?;
-            return Ok(Decision::Loading(load));
-        }
-        Err(unproven) => return Err(unproven.rejection.into()),
+    let step = attest(unverified, trust, now, key_loads, &core.known_headers)?;
+    let Proven {
+        attested,
+        generation,
+    } = match step {
+        Step::Done(proven) => proven,
+        Step::Loading(load) => return Ok(Decision::Loading(load)),
     };
 
     let of_attested = |rejection| Failed {
@@ -181,7 +148,6 @@ fn decide_under(
     };
     let validated = validate::validate(attested, trust, now).map_err(of_attested)?;
     let mut claims = Claims::new(validated, &core.settings.clock);
-    let generation = snapshot.generation;
     core.verdicts.remember(
         presented.token(),
         &mut claims,
@@ -195,39 +161,22 @@ fn decide_under(
 
 /// Decides after a look-up of keys has ended, whether or not it brought the key.
 pub(super) async fn decide_after(
-    mut look_up: LookUp,
+    look_up: LookUp,
     core: &Core,
     kept: &Kept,
     read_own: fn(&Claims),
 ) -> Result<Claims, Rejection> {
-    // A load that started earlier may have missed the key. Then one more load is allowed, within the
-    // rest of the timeout.
-    let mut key_loads = if look_up.is_joined {
-        KeyLoads::Allowed(Some(look_up.deadline))
-    } else {
-        KeyLoads::NotAllowed
-    };
     let presented = kept.presented();
-    loop {
-        let has_ended = look_up.end.await;
-        if !has_ended {
-            // One of several loads may have brought the key even so.
-            key_loads = KeyLoads::NotAllowed;
-        }
-        match decide(core, &presented, key_loads, read_own) {
-            Ok(Decision::Accepted(claims)) => return Ok(claims),
-            Ok(Decision::Revocation(pending)) => return pending.wait(core).await,
-            Ok(Decision::Loading(next)) => look_up = next,
-            // What is wrong under a key that is there stays wrong, whatever other key may come.
-            Err(rejection) if has_ended || !may_lack_a_key(&rejection) => return Err(rejection),
-            Err(_) => {
-                return Err(Rejection::because(
-                    RejectionKind::KeySourceUnavailable,
-                    "the keys are still being loaded",
-                ));
-            }
-        }
-        key_loads = KeyLoads::NotAllowed;
+    let decided = attest::after(look_up, |key_loads| {
+        Ok(match decide(core, &presented, key_loads, read_own)? {
+            Decision::Accepted(claims) => Step::Done(Standing::Active(claims)),
+            Decision::Revocation(pending) => Step::Done(Standing::Pending(pending)),
+            Decision::Loading(next) => Step::Loading(next),
+        })
+    });
+    match decided.await? {
+        Standing::Active(claims) => Ok(claims),
+        Standing::Pending(pending) => pending.wait(core).await,
     }
 }
 

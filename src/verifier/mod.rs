@@ -2,7 +2,6 @@
 
 pub(crate) mod core;
 mod decide;
-mod keys;
 mod revoked;
 
 use std::fmt;
@@ -13,6 +12,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::attest::KeyLoads;
 use crate::claims::{Claims, NoClaims};
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
@@ -23,7 +23,6 @@ use crate::request::Presented;
 use crate::telemetry;
 use crate::verifier::core::{Core, Settings};
 use crate::verifier::decide::{Decision, decide, decide_after};
-use crate::verifier::keys::KeyLoads;
 
 /// Verifier for tokens that come without an HTTP request: in a WebSocket message, a queue, a job.
 ///

@@ -1,4 +1,4 @@
-//! The decision on a token whose key is missing.
+//! What happens if the key of a signed text is missing.
 
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
@@ -9,7 +9,7 @@ use crate::policy::Trust;
 
 /// Whether keys may still be loaded for a token, and the deadline of the wait.
 #[derive(Clone, Copy)]
-pub(super) enum KeyLoads {
+pub(crate) enum KeyLoads {
     /// The deadline is set if the request has waited before.
     Allowed(Option<Deadline>),
     NotAllowed,
