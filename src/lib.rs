@@ -79,6 +79,7 @@
 //! |---|---|---|
 //! | `axum` | yes | [`Claims`], [`RequireScope`], [`RequireRole`] as arguments of handlers |
 //! | `grpc` | | [`grpc::RequestExt`] for tonic |
+//! | `introspection` | | [`mod@introspection`]: opaque tokens, whose issuer is asked about each of them |
 //! | `metrics` | | counters and a histogram through the `metrics` facade |
 //! | `pem` | yes | keys from PEM and DER |
 //! | `remote` | | [`keys::RemoteKeys`]: keys that are fetched from a URL and refreshed |
@@ -112,6 +113,8 @@ pub mod future;
 pub mod grpc;
 pub mod guide;
 mod inline_list;
+#[cfg(feature = "introspection")]
+pub mod introspection;
 mod issuer;
 mod json;
 pub mod keys;

@@ -243,5 +243,27 @@ pub(crate) fn key_snapshot(source: &impl fmt::Display, outcome: &str) {
     );
 }
 
+/// Reports that an introspection endpoint rejects the credentials of this service, or its requests.
+#[cfg(feature = "introspection")]
+pub(crate) fn introspection_denied(reason: &str, is_first: bool) {
+    let reason = short(&reason);
+    if is_first {
+        event!(
+            error,
+            "jwt_introspection_denied",
+            "the introspection endpoint rejects this service, so opaque tokens are answered with 503",
+            reason = reason.as_str()
+        );
+    } else {
+        event!(
+            debug,
+            "jwt_introspection_denied",
+            "the introspection endpoint still rejects this service",
+            reason = reason.as_str()
+        );
+    }
+    count!("jwt_auth_introspection_denied_total");
+}
+
 /// The maximum length of a reason in bytes.
 const REASON: usize = 1_024;

@@ -30,6 +30,7 @@ const FLOORS: &[&[&str]] = &[
     &["fetch"],
     &["cache", "keys"],
     &["token"],
+    &["introspection"],
     &["request", "response"],
     &["policy"],
     // It proves signed texts of every kind. Only those of access tokens become claims.

@@ -7,6 +7,7 @@
 #[cfg(not(any(
     feature = "axum",
     feature = "grpc",
+    feature = "introspection",
     feature = "metrics",
     feature = "pem",
     feature = "remote",

@@ -34,11 +34,25 @@ pub enum ConfigError {
         /// The pointer.
         input: String,
     },
+    /// Credentials of this service that an authorization server cannot accept.
+    ClientAuth {
+        /// The client id. Empty for a bearer token.
+        input: String,
+        /// What was expected.
+        expected: &'static str,
+    },
     /// A cookie name without the prefix `__Host-` or `__Secure-`, or with characters that no cookie
     /// name has.
     CookieName {
         /// The name.
         input: String,
+    },
+    /// An introspection endpoint that cannot be asked.
+    Introspection {
+        /// The URL, or the issuer.
+        input: String,
+        /// Why the endpoint cannot be asked.
+        reason: String,
     },
     /// An issuer that is empty, or has white space or control characters.
     Issuer {
@@ -108,11 +122,18 @@ impl fmt::Display for ConfigError {
                     "claim pointer {input:?} is not usable: expected a JSON pointer such as \"/realm_access/roles\""
                 )
             }
+            Self::ClientAuth { input, expected } => write!(
+                f,
+                "credentials of client {input:?} are not usable: expected {expected}"
+            ),
             Self::CookieName { input } => {
                 write!(
                     f,
                     "cookie name {input:?} is not usable: expected a token with the prefix `__Host-` or `__Secure-`"
                 )
+            }
+            Self::Introspection { input, reason } => {
+                write!(f, "tokens cannot be introspected: {input}: {reason}")
             }
             Self::Issuer { input } => {
                 write!(

@@ -1,4 +1,4 @@
-//! Fetches one document, with a timeout and a maximum size.
+//! Sends one request, with a timeout and a maximum size of the response.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use tokio::time::timeout;
 
 use crate::fetch::Fetch;
 
-/// Fetches the documents of an issuer.
+/// Sends requests to an issuer.
+#[derive(Clone)]
 pub(crate) struct Documents {
     pub(crate) fetch: Arc<dyn Fetch>,
     /// The timeout of one request.
     pub(crate) timeout: Duration,
-    /// The maximum size of a document in bytes.
+    /// The maximum size of the body of a response in bytes.
     pub(crate) max_body: usize,
 }
 
@@ -27,15 +28,26 @@ impl Documents {
         uri: &str,
         headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Response<Vec<u8>>, DocumentError> {
-        let failed = |reason: &dyn fmt::Display| DocumentError::new(format!("{uri}: {reason}"));
-        let mut request = Request::get(uri)
-            .header(ACCEPT, ACCEPTED)
-            // Without this header a server may use any content coding, and none is supported.
-            .header(ACCEPT_ENCODING, "identity");
+        let mut request = Request::get(uri).header(ACCEPT, ACCEPTED);
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let request = request.body(Vec::new()).map_err(|error| failed(&error))?;
+        let request = request.body(Vec::new());
+        let request = request.map_err(|error| DocumentError::new(format!("{uri}: {error}")))?;
+        self.send(uri, request).await
+    }
+
+    /// Sends a request to this URL, and returns the response with any status. The reason of a failure
+    /// begins with the URL.
+    pub(crate) async fn send(
+        &self,
+        uri: &str,
+        mut request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, DocumentError> {
+        let failed = |reason: &dyn fmt::Display| DocumentError::new(format!("{uri}: {reason}"));
+        // Without this header a server may use any content coding, and none is supported.
+        let coding = HeaderValue::from_static("identity");
+        request.headers_mut().insert(ACCEPT_ENCODING, coding);
         let (limit, most) = (self.timeout, self.max_body);
         let fetched = timeout(limit, self.fetch.fetch(request, most)).await;
         let response = fetched

@@ -87,11 +87,8 @@ pub(crate) fn checked<'r>(
 ) -> Result<&'r [u8], DocumentError> {
     let status = response.status();
     if status != StatusCode::OK {
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| {
-            seconds(value.to_str().ok()?).or_else(|| after_date(value, response.headers()))
-        });
         return Err(DocumentError {
-            retry_after,
+            retry_after: retry_after(response.headers()),
             ..DocumentError::new(format!("{uri}: status {status}"))
         });
     }
@@ -114,8 +111,14 @@ pub(crate) fn checked<'r>(
     Ok(response.body())
 }
 
+/// The time of `Retry-After`, which is a number of seconds or a date.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?;
+    seconds(value.to_str().ok()?).or_else(|| after_date(value, headers))
+}
+
 /// The content coding, if there is one.
-fn coding(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn coding(headers: &HeaderMap) -> Option<String> {
     let codings = headers.get_all(CONTENT_ENCODING).iter();
     codings
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())

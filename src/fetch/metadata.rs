@@ -1,4 +1,4 @@
-//! The metadata of an issuer (RFC 8414, OpenID Connect Discovery), which name its key set.
+//! The metadata of an issuer (RFC 8414, OpenID Connect Discovery), which name its endpoints.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::fetch::documents::{DocumentError, Documents};
 use crate::fetch::freshness::{Lifetimes, checked};
 use crate::fetch::plain_http::PlainHttp;
 use crate::issuer::{Issuer, slash_hint};
-use crate::json;
+use crate::json::{self, Raw};
 
 /// The URLs of an issuer's metadata, in the order in which they are tried: that of RFC 8414, section 3.1,
 /// then that of OpenID Connect Discovery, section 4.
@@ -28,18 +28,39 @@ pub(crate) fn metadata_uris(issuer: &str) -> Option<[String; 2]> {
     ])
 }
 
-/// Reads the `jwks_uri` in the metadata of exactly this issuer.
-pub(crate) fn jwks_uri(
+/// The URL that is wanted from metadata.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    /// The name of its member.
+    pub(crate) member: &'static str,
+    /// Whether the URL for callers with a client certificate is preferred (`mtls_endpoint_aliases`,
+    /// RFC 8705, section 5).
+    pub(crate) by_certificate: bool,
+}
+
+impl Wanted {
+    pub(crate) const KEY_SET: Self = Self {
+        member: "jwks_uri",
+        by_certificate: false,
+    };
+}
+
+/// Reads the wanted URL in the metadata of exactly this issuer.
+pub(crate) fn wanted_url(
     metadata: &[u8],
     issuer: &str,
+    wanted: Wanted,
     plain_http: PlainHttp,
 ) -> Result<String, String> {
     let text = std::str::from_utf8(metadata).map_err(|_| "metadata is not UTF-8".to_owned())?;
-    let (mut named, mut uri, mut is_key_set) = (None, None, false);
+    let (mut named, mut uri, mut alias, mut is_key_set) = (None, None, None, false);
     json::read_object(text, json::MAX_MEMBERS, |name, value| match &*name {
         "issuer" => named = value.string(),
-        "jwks_uri" => uri = value.string(),
+        "mtls_endpoint_aliases" if wanted.by_certificate => {
+            alias = value.member(wanted.member).and_then(Raw::string);
+        }
         "keys" => is_key_set = true,
+        name if name == wanted.member => uri = value.string(),
         _ => {}
     })
     .map_err(|_| "metadata is not one JSON object".to_owned())?;
@@ -58,19 +79,22 @@ pub(crate) fn jwks_uri(
         }
         None => return Err("metadata has no `issuer`".into()),
     }
-    let uri = uri.ok_or("metadata has no `jwks_uri`")?;
+    let member = wanted.member;
+    let uri = alias.or(uri);
+    let uri = uri.ok_or_else(|| format!("metadata has no `{member}`"))?;
     match plain_http.check(&uri) {
         Ok(()) => Ok(uri.into_owned()),
         Err(expected) => {
             let uri = Excerpt(&uri);
-            Err(format!("`jwks_uri` is {uri}, expected {expected}"))
+            Err(format!("`{member}` is {uri}, expected {expected}"))
         }
     }
 }
 
-/// Finds the key set of an issuer, and remembers where it is.
+/// Finds a URL in the metadata of an issuer, and remembers it.
 pub(crate) struct Discovery {
     issuer: Issuer,
+    wanted: Wanted,
     /// In the order in which they are tried. The one that answered last is the first.
     places: Vec<String>,
     known: Option<Known>,
@@ -78,20 +102,21 @@ pub(crate) struct Discovery {
 
 /// The content of the metadata, and the end of their lifetime.
 struct Known {
-    jwks_uri: String,
+    url: String,
     until: Instant,
 }
 
 impl Discovery {
-    pub(crate) fn new(issuer: Issuer, places: Vec<String>) -> Self {
+    pub(crate) fn new(issuer: Issuer, places: Vec<String>, wanted: Wanted) -> Self {
         Self {
             issuer,
+            wanted,
             places,
             known: None,
         }
     }
 
-    /// The maximum number of requests of [`jwks_uri`](Self::jwks_uri).
+    /// The maximum number of requests of [`url`](Self::url).
     pub(crate) fn requests(&self) -> usize {
         self.places.len()
     }
@@ -100,26 +125,25 @@ impl Discovery {
         self.places.iter().map(String::as_str)
     }
 
-    /// The URL of the key set: the one that is remembered, or that in the first metadata that can be
-    /// fetched.
-    pub(crate) async fn jwks_uri(
+    /// The wanted URL: the one that is remembered, or that in the first metadata that can be fetched.
+    pub(crate) async fn url(
         &mut self,
         documents: &Documents,
         plain_http: PlainHttp,
     ) -> Result<String, DocumentError> {
         if let Some(known) = self.known.as_ref().filter(|it| Instant::now() < it.until) {
-            return Ok(known.jwks_uri.clone());
+            return Ok(known.url.clone());
         }
         self.known = None;
         let mut reasons = Vec::new();
         let mut retry_after = None;
         for (position, place) in self.places.iter().enumerate() {
-            match read(documents, place, &self.issuer, plain_http).await {
+            match self.read(documents, place, plain_http).await {
                 Ok(known) => {
-                    let jwks_uri = known.jwks_uri.clone();
+                    let url = known.url.clone();
                     self.known = Some(known);
                     self.places.swap(0, position);
-                    return Ok(jwks_uri);
+                    return Ok(url);
                 }
                 Err(error) => {
                     reasons.push(error.reason);
@@ -133,27 +157,36 @@ impl Discovery {
         })
     }
 
-    /// Forgets the URL. Called after a failed load, because the key set may have moved.
+    /// Forgets the URL if it is still this one, as [`forget`](Self::forget) does.
+    #[cfg(feature = "introspection")]
+    pub(crate) fn forget_url(&mut self, url: &str) {
+        if self.known.as_ref().is_some_and(|known| known.url == url) {
+            self.forget();
+        }
+    }
+
+    /// Forgets the URL. Called after a failure, because what it names may have moved.
     pub(crate) fn forget(&mut self) {
         self.known = None;
     }
-}
 
-async fn read(
-    documents: &Documents,
-    place: &str,
-    issuer: &Issuer,
-    plain_http: PlainHttp,
-) -> Result<Known, DocumentError> {
-    let response = documents.get(place, &[]).await?;
-    let body = checked(place, &response)?;
-    let jwks_uri = jwks_uri(body, issuer.as_str(), plain_http.behind(place));
-    let jwks_uri = jwks_uri.map_err(|reason| DocumentError::new(format!("{place}: {reason}")))?;
-    let lifetime = METADATA.of(response.headers());
-    Ok(Known {
-        jwks_uri,
-        until: Instant::now() + lifetime,
-    })
+    async fn read(
+        &self,
+        documents: &Documents,
+        place: &str,
+        plain_http: PlainHttp,
+    ) -> Result<Known, DocumentError> {
+        let response = documents.get(place, &[]).await?;
+        let body = checked(place, &response)?;
+        let plain_http = plain_http.behind(place);
+        let url = wanted_url(body, self.issuer.as_str(), self.wanted, plain_http);
+        let url = url.map_err(|reason| DocumentError::new(format!("{place}: {reason}")))?;
+        let lifetime = METADATA.of(response.headers());
+        Ok(Known {
+            url,
+            until: Instant::now() + lifetime,
+        })
+    }
 }
 
 /// The lifetimes of metadata. They are longer than those of keys, because metadata hardly ever change.
@@ -209,7 +242,14 @@ mod tests {
     /// RFC8414-3.3-1, RFC8414-2-1, RFC8414-2.1-1
     #[test]
     fn metadata_must_be_of_the_issuer_and_name_a_usable_place() {
-        let read = |text: &str| jwks_uri(text.as_bytes(), "https://h/t1", PlainHttp::Nowhere);
+        let read = |text: &str| {
+            wanted_url(
+                text.as_bytes(),
+                "https://h/t1",
+                Wanted::KEY_SET,
+                PlainHttp::Nowhere,
+            )
+        };
         let good = r#"{"issuer":"https://h/t1","jwks_uri":"https://keys/1","signed_metadata":"x"}"#;
         assert_eq!(read(good).unwrap(), "https://keys/1");
         for bad in [
@@ -229,8 +269,15 @@ mod tests {
 
     #[test]
     fn what_is_not_the_metadata_of_the_issuer_says_what_to_write() {
-        let read =
-            |text: &str| jwks_uri(text.as_bytes(), "https://h/t1", PlainHttp::Nowhere).unwrap_err();
+        let read = |text: &str| {
+            wanted_url(
+                text.as_bytes(),
+                "https://h/t1",
+                Wanted::KEY_SET,
+                PlainHttp::Nowhere,
+            )
+            .unwrap_err()
+        };
         let slash = read(r#"{"issuer":"https://h/t1/","jwks_uri":"https://keys/1"}"#);
         assert!(
             slash.contains(r#"write `Issuer::new("https://h/t1/")`"#),
@@ -240,6 +287,33 @@ mod tests {
         assert!(!other.contains("write"), "{other}");
         let key_set = read(r#"{"keys":[]}"#);
         assert!(key_set.contains("`KeyStore::remote`"), "{key_set}");
+    }
+
+    /// RFC 8705, section 5.
+    #[test]
+    fn an_alias_for_certificates_is_preferred_if_one_is_used() {
+        let read = |text: &str, by_certificate| {
+            let wanted = Wanted {
+                member: "introspection_endpoint",
+                by_certificate,
+            };
+            wanted_url(text.as_bytes(), "i", wanted, PlainHttp::Nowhere)
+        };
+        let both = r#"{"issuer":"i","introspection_endpoint":"https://h/i","mtls_endpoint_aliases":
+            {"introspection_endpoint":"https://m/i","token_endpoint":"https://m/t"}}"#;
+        assert_eq!(read(both, false).unwrap(), "https://h/i");
+        assert_eq!(read(both, true).unwrap(), "https://m/i");
+        let one = r#"{"issuer":"i","introspection_endpoint":"https://h/i",
+            "mtls_endpoint_aliases":{"token_endpoint":"https://m/t"}}"#;
+        assert_eq!(read(one, true).unwrap(), "https://h/i");
+        let plain = r#"{"issuer":"i","introspection_endpoint":"https://h/i",
+            "mtls_endpoint_aliases":{"introspection_endpoint":"http://m/i"}}"#;
+        assert!(read(plain, true).is_err());
+        let none = read(r#"{"issuer":"i","jwks_uri":"https://h/k"}"#, false);
+        assert_eq!(
+            none.unwrap_err(),
+            "metadata has no `introspection_endpoint`"
+        );
     }
 
     /// RFC8414-2-1
@@ -255,7 +329,7 @@ mod tests {
         ] {
             let found = ["https://keys", "http://127.0.0.1:2375/", "http://keys"].map(|uri| {
                 let text = format!(r#"{{"issuer":"i","jwks_uri":"{uri}"}}"#);
-                jwks_uri(text.as_bytes(), "i", setting.behind(place)).is_ok()
+                wanted_url(text.as_bytes(), "i", Wanted::KEY_SET, setting.behind(place)).is_ok()
             });
             assert_eq!(found, expected, "{place} {setting:?}");
         }

@@ -7,6 +7,8 @@ use http::Uri;
 pub(crate) enum PlainHttp {
     Anywhere,
     Loopback,
+    /// The same, without a setter that allows other hosts.
+    LoopbackAlone,
     Nowhere,
 }
 
@@ -27,10 +29,11 @@ impl PlainHttp {
         }
         match (parsed.scheme_str(), self) {
             (Some("https"), _) | (Some("http"), Self::Anywhere) => Ok(()),
-            (Some("http"), Self::Loopback) if is_loopback(host) => Ok(()),
+            (Some("http"), Self::Loopback | Self::LoopbackAlone) if is_loopback(host) => Ok(()),
             (Some("http"), Self::Loopback) => Err(
                 "https, or http to a loopback address (`insecure_plain_http` allows other hosts)",
             ),
+            (Some("http"), Self::LoopbackAlone) => Err("https, or http to a loopback address"),
             (Some("http"), Self::Nowhere) => Err("https, because the metadata came by https"),
             _ => Err("https, or http to a loopback address"),
         }

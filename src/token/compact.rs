@@ -114,16 +114,7 @@ impl<'t> Unverified<'t> {
     /// Parses the compact form and the claims. A header in `known` is not read again.
     pub(crate) fn parse(token: &'t [u8], known: &'t [KnownHeader]) -> Result<Self, Rejection> {
         let mut signed = Compact::parse(token, known)?;
-        let payload = text("claims", std::mem::take(&mut signed.payload))?;
-        if !span::has_room_for(&payload) {
-            return Err(shape(
-                "claims: too much text with escapes (`\\`) for a token of this size",
-            ));
-        }
-        let claims = Registered::read(payload)?;
-        if let Some(replicated) = &signed.replicated {
-            replicated.check_equal(&claims)?;
-        }
+        let claims = signed.take_claims()?;
         Ok(Self { signed, claims })
     }
 
@@ -206,6 +197,26 @@ impl<'t> Compact<'t> {
             segment,
             signature,
         })
+    }
+
+    #[cfg(feature = "introspection")]
+    pub(crate) fn typ(&self) -> &TokenType {
+        self.header.typ()
+    }
+
+    /// Reads the payload as claims, and leaves none behind.
+    pub(crate) fn take_claims(&mut self) -> Result<Registered, Rejection> {
+        let payload = text("claims", std::mem::take(&mut self.payload))?;
+        if !span::has_room_for(&payload) {
+            return Err(shape(
+                "claims: too much text with escapes (`\\`) for a token of this size",
+            ));
+        }
+        let claims = Registered::read(payload)?;
+        if let Some(replicated) = &self.replicated {
+            replicated.check_equal(&claims)?;
+        }
+        Ok(claims)
     }
 
     /// Remembers the header, so that it is not read again for the next token. A header that repeats

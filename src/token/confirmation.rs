@@ -45,6 +45,12 @@ impl Confirmation {
             is_object.is_none() || (found.key.is_empty() && found.certificate.is_empty());
         found
     }
+
+    /// Whether the token is bound to the key that signs DPoP proofs.
+    #[cfg(feature = "introspection")]
+    pub(crate) fn names_a_proof_key(self) -> bool {
+        !self.key.is_empty()
+    }
 }
 
 /// Names what the token is bound to.

@@ -5,6 +5,8 @@ pub(crate) mod compact;
 pub(crate) mod confirmation;
 mod found;
 pub(crate) mod header;
+#[cfg(feature = "introspection")]
+pub(crate) mod introspected;
 pub(crate) mod known_headers;
 pub(crate) mod limits;
 mod malformed;

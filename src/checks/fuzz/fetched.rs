@@ -5,7 +5,7 @@ use http::{HeaderValue, Response};
 use serde_json::Value;
 
 use crate::fetch::freshness::{Lifetimes, checked};
-use crate::fetch::metadata::{jwks_uri, metadata_uris};
+use crate::fetch::metadata::{Wanted, metadata_uris, wanted_url};
 use crate::fetch::plain_http::PlainHttp;
 use crate::keys::source::snapshot::SavedKeys;
 
@@ -41,12 +41,17 @@ pub fn fetched(bytes: &[u8]) {
 }
 
 fn jwks_uri_behind_https(body: &[u8], issuer: &str) -> Result<String, String> {
-    jwks_uri(body, issuer, PlainHttp::Anywhere.behind(issuer))
+    wanted_url(
+        body,
+        issuer,
+        Wanted::KEY_SET,
+        PlainHttp::Anywhere.behind(issuer),
+    )
 }
 
 fn metadata(body: &[u8]) {
     let issuer = "https://as.example/t1";
-    match jwks_uri(body, issuer, PlainHttp::Loopback) {
+    match wanted_url(body, issuer, Wanted::KEY_SET, PlainHttp::Loopback) {
         Err(reason) => super::readers::one_line(&reason),
         Ok(uri) => {
             let value: Value = serde_json::from_slice(body).expect("metadata are JSON");

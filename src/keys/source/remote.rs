@@ -12,7 +12,7 @@ use crate::fetch::Fetch;
 use crate::fetch::documents::Documents;
 use crate::fetch::freshness::Lifetimes;
 use crate::fetch::metadata;
-use crate::fetch::metadata::Discovery;
+use crate::fetch::metadata::{Discovery, Wanted};
 use crate::fetch::plain_http::PlainHttp;
 use crate::issuer::Issuer;
 use crate::keys::source::load::{Load, Schedule, Start};
@@ -88,7 +88,7 @@ impl RemoteKeys {
             unusable(issuer.as_str(), reason.into())
         })?;
         let name = issuer.to_string();
-        let discovery = Discovery::new(issuer.clone(), places.into());
+        let discovery = Discovery::new(issuer.clone(), places.into(), Wanted::KEY_SET);
         Ok(Self::of(Origin::Metadata { name, discovery }, fetch))
     }
 
@@ -122,7 +122,11 @@ impl RemoteKeys {
     ) -> Result<Self, ConfigError> {
         url(metadata_uri)?;
         let name = metadata_uri.to_owned();
-        let discovery = Discovery::new(issuer.clone(), vec![metadata_uri.to_owned()]);
+        let discovery = Discovery::new(
+            issuer.clone(),
+            vec![metadata_uri.to_owned()],
+            Wanted::KEY_SET,
+        );
         Ok(Self::of(Origin::Metadata { name, discovery }, fetch))
     }
 

@@ -119,7 +119,7 @@ impl RemoteSource {
         match &mut self.origin {
             Origin::KeySet(uri) => Ok(uri.clone()),
             Origin::Metadata { discovery, .. } => {
-                discovery.jwks_uri(&self.documents, self.plain_http).await
+                discovery.url(&self.documents, self.plain_http).await
             }
         }
     }

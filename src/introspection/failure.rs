@@ -1,0 +1,54 @@
+//! [`AskFailure`]: why there is no answer about a token.
+
+use std::time::Duration;
+
+use crate::fetch::documents::DocumentError;
+
+/// Why there is no answer about a token. This is an outage, and never a fault of the caller.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "for the verifier"))]
+pub(crate) struct AskFailure {
+    /// The sentence for the operator. It begins with a URL, and has no token and no secret.
+    pub(crate) reason: String,
+    /// The time after which the server accepts requests again.
+    pub(crate) retry_after: Option<Duration>,
+    /// Whether the server rejects the credentials or the requests of this service (400, 401, 403).
+    pub(crate) is_ours: bool,
+    /// Whether the failure may be due to this one token (400), so that it says nothing about others. Any
+    /// client can cause such a failure, if the server answers odd texts so.
+    pub(crate) may_be_the_token: bool,
+}
+
+impl AskFailure {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            retry_after: None,
+            is_ours: false,
+            may_be_the_token: false,
+        }
+    }
+
+    /// Puts the URL before the reason.
+    pub(super) fn at(mut self, url: &str) -> Self {
+        self.reason.insert_str(0, ": ");
+        self.reason.insert_str(0, url);
+        self
+    }
+
+    /// Removes a text that must not be read in a log. An HTTP client may quote what it sent.
+    pub(super) fn conceal(&mut self, text: &str) {
+        if !text.is_empty() && self.reason.contains(text) {
+            self.reason = self.reason.replace(text, "(secret)");
+        }
+    }
+}
+
+impl From<DocumentError> for AskFailure {
+    fn from(error: DocumentError) -> Self {
+        Self {
+            retry_after: error.retry_after,
+            ..Self::new(error.reason)
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Opaque tokens: their issuer is asked about each of them (RFC 7662).
+//!
+//! An [`Introspection`] asks the introspection endpoint of one issuer. It uses the same
+//! [`Fetch`](crate::fetch::Fetch) as keys, so the proxies and private certificate authorities of your
+//! HTTP client apply to it.
+
+mod client_auth;
+mod client_key;
+mod endpoint;
+mod failure;
+mod form;
+mod response;
+mod signed;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::client_auth::{ClientAuth, ClientSecret};
+pub use self::client_key::ClientKey;
+use self::endpoint::{Denials, Endpoint, Finder, Place};
+pub(crate) use self::failure::AskFailure;
+use crate::clock::Clock;
+use crate::error::config::ConfigError;
+use crate::fetch::Fetch;
+use crate::fetch::documents::Documents;
+use crate::fetch::metadata::{self, Discovery, Wanted};
+use crate::fetch::plain_http::PlainHttp;
+use crate::issuer::{Audience, Issuer};
+use crate::keys::store::KeyStore;
+use crate::token::introspected::Answer;
+
+/// The introspection endpoint of one issuer (RFC 7662).
+#[derive(Clone)]
+#[must_use]
+pub struct Introspection {
+    endpoint: Endpoint,
+}
+
+impl Introspection {
+    /// Finds the endpoint through the metadata of this issuer (`introspection_endpoint`, [RFC 8414]), and
+    /// asks it with a client of this crate.
+    ///
+    /// The client checks certificates against the root certificates of the system, follows no redirects,
+    /// and ignores the proxies in the environment.
+    ///
+    /// # Errors
+    ///
+    /// As [`discover_with`](Self::discover_with); also [`ConfigError::Introspection`] if TLS cannot be
+    /// set up.
+    ///
+    /// [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
+    #[cfg(feature = "reqwest")]
+    pub fn discover(issuer: &Issuer, auth: ClientAuth) -> Result<Self, ConfigError> {
+        Self::discover_with(issuer, auth, own_client(issuer.as_str())?)
+    }
+
+    /// Asks the endpoint at this URL with a client of this crate, as [`discover`](Self::discover) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`at_with`](Self::at_with); also [`ConfigError::Introspection`] if TLS cannot be set up.
+    #[cfg(feature = "reqwest")]
+    pub fn at(url: &str, auth: ClientAuth) -> Result<Self, ConfigError> {
+        Self::at_with(url, auth, own_client(url)?)
+    }
+
+    /// Finds the endpoint through the metadata of this issuer, and asks it with this client.
+    ///
+    /// The metadata are fetched when the first token comes, from the two URLs that the standards derive
+    /// from the issuer. They must name exactly this issuer, and are fetched again after a failure. If
+    /// they came by `https`, the URL of the endpoint must be `https` too.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Introspection`] if the issuer is not a URL with `https`, or with `http` and a
+    /// loopback address, or if it has a query.
+    pub fn discover_with(
+        issuer: &Issuer,
+        auth: ClientAuth,
+        fetch: impl Fetch,
+    ) -> Result<Self, ConfigError> {
+        check_url(issuer.as_str())?;
+        let places = metadata::metadata_uris(issuer.as_str()).ok_or_else(|| {
+            let expected = "a URL without query, from which the URL of its metadata follows";
+            unusable(issuer.as_str(), format!("expected {expected}"))
+        })?;
+        let wanted = Wanted {
+            member: "introspection_endpoint",
+            by_certificate: auth.is_by_certificate(),
+        };
+        let discovery = Discovery::new(issuer.clone(), places.into(), wanted);
+        let finder = Finder::new(issuer.clone(), discovery);
+        Ok(Self::of(Place::Metadata(Arc::new(finder)), auth, fetch))
+    }
+
+    /// Asks the endpoint at this URL with this client.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Introspection`] if this is not a URL with `https`, or with `http` and a loopback
+    /// address.
+    pub fn at_with(url: &str, auth: ClientAuth, fetch: impl Fetch) -> Result<Self, ConfigError> {
+        check_url(url)?;
+        Ok(Self::of(Place::Fixed(url.into()), auth, fetch))
+    }
+
+    fn of(place: Place, auth: ClientAuth, fetch: impl Fetch) -> Self {
+        Self {
+            endpoint: Endpoint {
+                place,
+                documents: Documents {
+                    fetch: Arc::new(fetch),
+                    timeout: Duration::from_secs(5),
+                    max_body: 64 * 1_024,
+                },
+                auth,
+                keys: None,
+                denials: Arc::new(Denials::default()),
+            },
+        }
+    }
+
+    /// Asks for signed answers ([RFC 9701]), which these keys of the issuer verify. Pass a clone of the
+    /// store that verifies its JWTs.
+    ///
+    /// An answer that is not signed is then a failure, and the request is answered with 503. The `aud` of
+    /// a signed answer must be the client id of this service or its audience, and it may be 10 minutes
+    /// old.
+    ///
+    /// [RFC 9701]: https://www.rfc-editor.org/rfc/rfc9701
+    pub fn signed(mut self, keys: impl Into<KeyStore>) -> Self {
+        self.endpoint.keys = Some(keys.into());
+        self
+    }
+
+    /// The timeout of each request to the issuer. Default: 5 seconds. At least 100 milliseconds.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.endpoint.documents.timeout = timeout.max(TIMEOUT_MIN);
+        self
+    }
+
+    /// Asks about one token: no retry, no cache. The future owns everything, so that it can run in a
+    /// task. Needs a tokio runtime.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the verifier"))]
+    pub(crate) fn ask(
+        &self,
+        token: &str,
+        issuer: &Issuer,
+        audience: &Audience,
+        clock: &Arc<dyn Clock>,
+    ) -> AskFuture {
+        let (endpoint, token, clock) = (self.endpoint.clone(), token.to_owned(), Arc::clone(clock));
+        let (issuer, audience) = (issuer.clone(), audience.clone());
+        Box::pin(endpoint.ask(token, issuer, audience, clock))
+    }
+}
+
+/// The future of one question.
+pub(crate) type AskFuture = Pin<Box<dyn Future<Output = Result<Answer, AskFailure>> + Send>>;
+
+impl fmt::Debug for Introspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Introspection")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "reqwest")]
+fn own_client(input: &str) -> Result<impl Fetch + use<>, ConfigError> {
+    crate::fetch::client::client().map_err(|error| unusable(input, error.to_string()))
+}
+
+fn check_url(url: &str) -> Result<(), ConfigError> {
+    let checked = PlainHttp::LoopbackAlone.check(url);
+    checked.map_err(|expected| unusable(url, format!("expected {expected}")))
+}
+
+fn unusable(input: &str, reason: String) -> ConfigError {
+    ConfigError::Introspection {
+        input: input.to_owned(),
+        reason,
+    }
+}
+
+/// Without this minimum a setting of zero would let no request succeed.
+const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;
