@@ -80,6 +80,7 @@
 //! | `axum` | yes | [`Claims`], [`RequireScope`], [`RequireRole`] as arguments of handlers |
 //! | `grpc` | | [`grpc::RequestExt`] for tonic |
 //! | `introspection` | | [`mod@introspection`]: opaque tokens, whose issuer is asked about each of them |
+//! | `logout` | | [`revocation::BackChannelLogout`], [`revocation::SecurityEvents`]: what an issuer reports |
 //! | `metrics` | | counters and a histogram through the `metrics` facade |
 //! | `pem` | yes | keys from PEM and DER |
 //! | `remote` | | [`keys::RemoteKeys`]: keys that are fetched from a URL and refreshed |

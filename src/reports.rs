@@ -1,13 +1,13 @@
 //! The limits of rejections in the log. A client must not be able to fill the log.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::claims::Claims;
 use crate::clock::{Clock, SystemClock};
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
-use crate::telemetry::{count, event, is_heard, short};
+use crate::telemetry::{LineBudget, count, event, is_heard, seconds, short};
 
 /// What a layer has logged about its verdicts, and what it has omitted.
 ///
@@ -15,7 +15,7 @@ use crate::telemetry::{count, event, is_heard, short};
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
     /// One budget for each kind of rejection.
-    budgets: [Budget; KINDS],
+    budgets: [LineBudget; KINDS],
     /// Outages of the keys, and of the revocation check.
     outages: [Outage; 2],
     /// Whether there is an outage whose end has not been reported yet.
@@ -191,31 +191,6 @@ pub(crate) fn rejected(rejection: &Rejection) {
     let _ = OF_GUARDS.try_with(|reports| reports.rejected(rejection, &SystemClock));
 }
 
-/// The number of lines that one kind of rejection may write in a window of time.
-#[derive(Debug, Default)]
-struct Budget {
-    window: AtomicU64,
-    spent: AtomicU64,
-    suppressed: AtomicU64,
-}
-
-impl Budget {
-    /// Two requests at the start of a window may both reset the count. Then there are a few more lines.
-    fn spend(&self, now: u64) -> Option<u64> {
-        let window = now / WINDOW.as_secs();
-        // Any other window counts as new, so that a clock that is set back does not silence the log.
-        if self.window.swap(window, Ordering::Relaxed) != window {
-            self.spent.store(0, Ordering::Relaxed);
-        }
-        if self.spent.fetch_add(1, Ordering::Relaxed) < LINES {
-            Some(self.suppressed.swap(0, Ordering::Relaxed))
-        } else {
-            self.suppressed.fetch_add(1, Ordering::Relaxed);
-            None
-        }
-    }
-}
-
 /// A period in which requests are answered with 503. Zero means that there is none.
 #[derive(Debug, Default)]
 struct Outage {
@@ -268,16 +243,7 @@ impl Outage {
     }
 }
 
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
-}
-
 const KINDS: usize = RejectionKind::ALL.len();
-/// Maximum number of lines of one kind in a window, and the length of the window.
-const LINES: u64 = 10;
-const WINDOW: Duration = Duration::from_secs(10);
 /// An outage has ended when no request was rejected for this time. Requests that need no new key are
 /// accepted during an outage, so an accepted request alone does not end it.
 const QUIET: Duration = Duration::from_secs(60);
@@ -285,6 +251,7 @@ const QUIET: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::LINES;
 
     const NOW: u64 = 1_700_000_000;
 

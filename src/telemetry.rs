@@ -4,6 +4,8 @@
 //! says what an event may contain.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Writes an event. The message begins with the name, because most subscribers do not print the name.
 #[cfg(feature = "tracing")]
@@ -76,6 +78,44 @@ impl Timer {
         metrics::histogram!("jwt_auth_verification_seconds").record(self.start.elapsed());
     }
 }
+
+/// The number of lines that one kind of rejection may write in a window of time.
+#[derive(Debug, Default)]
+pub(crate) struct LineBudget {
+    window: AtomicU64,
+    spent: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+impl LineBudget {
+    /// Takes one line. Returns the number of lines that were omitted since the last one.
+    ///
+    /// Two requests at the start of a window may both reset the count. Then there are a few more lines.
+    pub(crate) fn spend(&self, now: u64) -> Option<u64> {
+        let window = now / WINDOW.as_secs();
+        // Any other window counts as new, so that a clock that is set back does not silence the log.
+        if self.window.swap(window, Ordering::Relaxed) != window {
+            self.spent.store(0, Ordering::Relaxed);
+        }
+        if self.spent.fetch_add(1, Ordering::Relaxed) < LINES {
+            Some(self.suppressed.swap(0, Ordering::Relaxed))
+        } else {
+            self.suppressed.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+/// The seconds of a time since the epoch.
+pub(crate) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+/// Maximum number of lines of one kind in a window, and the length of the window.
+pub(crate) const LINES: u64 = 10;
+const WINDOW: Duration = Duration::from_secs(10);
 
 /// The text of a reason, truncated to [`REASON`] bytes.
 pub(crate) fn short(reason: &impl fmt::Display) -> String {
@@ -263,6 +303,51 @@ pub(crate) fn introspection_denied(reason: &str, is_first: bool) {
         );
     }
     count!("jwt_auth_introspection_denied_total");
+}
+
+/// Reports a logout or a security event whose marks are stored.
+#[cfg(feature = "logout")]
+pub(crate) fn notice_accepted(notice: &'static str, issuer: &str, marks: usize) {
+    event!(
+        info,
+        "jwt_notice_accepted",
+        "notice of an issuer accepted",
+        notice = notice,
+        issuer = issuer,
+        marks = marks
+    );
+    count!("jwt_auth_notices_accepted_total", "notice" => notice);
+}
+
+/// Reports a logout or a security event that was answered with an error. `suppressed` is `None` if the
+/// line is over the budget.
+#[cfg(feature = "logout")]
+pub(crate) fn notice_rejected(
+    notice: &'static str,
+    status: u16,
+    reason: &impl fmt::Display,
+    suppressed: Option<u64>,
+) {
+    // The level of an event must be a constant, so each level needs its own call.
+    macro_rules! rejected {
+        ($level:ident) => {
+            event!(
+                $level,
+                "jwt_notice_rejected",
+                "notice of an issuer rejected",
+                notice = notice,
+                status = status,
+                reason = short(reason).as_str(),
+                suppressed = suppressed.unwrap_or_default()
+            )
+        };
+    }
+    match suppressed {
+        None => rejected!(debug),
+        Some(_) if status >= 500 => rejected!(warn),
+        Some(_) => rejected!(info),
+    }
+    count!("jwt_auth_notices_rejected_total", "notice" => notice);
 }
 
 /// The maximum length of a reason in bytes.

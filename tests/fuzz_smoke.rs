@@ -1,7 +1,12 @@
 //! Every function of the fuzzer over its seeds and over mutations of them: its work in small, on
 //! every run and on every toolchain.
 
-#![cfg(all(feature = "_fuzz", feature = "pem", feature = "remote"))]
+#![cfg(all(
+    feature = "_fuzz",
+    feature = "logout",
+    feature = "pem",
+    feature = "remote"
+))]
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -24,8 +29,8 @@ macro_rules! targets {
 }
 
 targets! {
-    authorization challenge claims compact dates fetched header json jwk jwks pem request scopes
-    settings verdicts verifier
+    authorization challenge claims compact dates fetched header json jwk jwks logout_token pem request
+    scopes security_event settings verdicts verifier
 }
 
 #[test]

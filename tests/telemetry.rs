@@ -218,7 +218,18 @@ async fn everything(fixture: &Fixture) {
 
 /// The rows of one of the tables in the documentation: the cells, without their ticks.
 fn documented(table: usize) -> Vec<Vec<String>> {
-    let text = include_str!("../src/events.md");
+    rows(include_str!("../src/events.md"), table)
+}
+
+/// The rows of one of the tables that belong to this feature alone.
+#[cfg(feature = "logout")]
+fn documented_for(feature: &str, table: usize) -> Vec<Vec<String>> {
+    let heading = format!("with the feature `{feature}`:");
+    let text = include_str!("../src/events.md").split_once(&heading);
+    rows(text.expect("the tables of the feature").1, table)
+}
+
+fn rows(text: &str, table: usize) -> Vec<Vec<String>> {
     let tables = text.split("\n\n").filter(|block| block.starts_with('|'));
     let rows = tables.skip(table).take(1).flat_map(str::lines).skip(2);
     rows.map(|row| {
@@ -1162,5 +1173,95 @@ mod remote {
         let loud = events.iter().filter(|event| event.level <= Level::INFO);
         let names: Vec<_> = loud.map(|event| event.name).collect();
         assert_eq!(names, ["jwt_keys_failed", "jwt_keys_recovered"]);
+    }
+}
+
+#[cfg(feature = "logout")]
+mod notices {
+    use super::*;
+
+    use std::convert::Infallible;
+
+    use http::header::CONTENT_TYPE;
+    use http_body_util::Full;
+    use hyper::body::Bytes;
+    use serde_json::json;
+    use tower_jwt_auth::response::FullBody;
+    use tower_jwt_auth::revocation::{BackChannelLogout, Denylist, SecurityEvents};
+    use tower_jwt_auth::test::{FixedClock, TestIssuer};
+
+    const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+    const PURGED: &str = "https://schemas.openid.net/secevent/risc/event-type/account-purged";
+
+    async fn send<S>(service: &S, content_type: &str, body: String)
+    where
+        S: Clone
+            + tower::Service<Request<Full<Bytes>>, Response = Response<FullBody>, Error = Infallible>,
+    {
+        let request = Request::post("/")
+            .header(CONTENT_TYPE, content_type)
+            .body(Full::from(body))
+            .unwrap();
+        service.clone().oneshot(request).await.unwrap();
+    }
+
+    /// One good notice of each kind, and many that are answered with 400 and with 503.
+    async fn everything() {
+        let clock = FixedClock::at(1_700_000_000);
+        let issuer = TestIssuer::new().with_clock(clock.clone());
+        let (list, full) = (Denylist::default(), Denylist::with_capacity(0));
+        let logout = |list: &Denylist| {
+            let service = BackChannelLogout::new(issuer.trusted(), list.clone());
+            service.clock(clock.clone())
+        };
+        let form = "application/x-www-form-urlencoded";
+        let token = || {
+            let token = issuer.token().header("typ", "logout+jwt");
+            let token = token.claim("events", json!({ EVENT: {} })).mint();
+            format!("logout_token={token}")
+        };
+        send(&logout(&list), form, token()).await;
+        let full = logout(&full);
+        let good = logout(&list);
+        for _ in 0..12 {
+            send(&full, form, token()).await;
+            send(&good, form, "logout_token=x".into()).await;
+        }
+        let events = SecurityEvents::new(issuer.trusted(), list).clock(clock);
+        let subject = issuer.issuer();
+        let subject = json!({ "format": "iss_sub", "iss": subject, "sub": "alice" });
+        let token = issuer.token().header("typ", "secevent+jwt");
+        let token = token.claim("events", json!({ PURGED: { "subject": subject } }));
+        send(&events, "application/secevent+jwt", token.mint()).await;
+        send(&events, "text/plain", token.mint()).await;
+    }
+
+    #[test]
+    fn what_issuers_report_is_documented_too() {
+        let told = events(everything);
+        check_events(&told, &documented_for("logout", 0));
+        let of = |name: &str, level| {
+            let found = told.iter().filter(|event| event.name == name);
+            found.filter(|event| event.level == level).count()
+        };
+        assert_eq!(of("jwt_notice_accepted", Level::INFO), 2);
+        assert_eq!(of("jwt_notice_rejected", Level::INFO), 10 + 1);
+        assert_eq!(of("jwt_notice_rejected", Level::WARN), 10);
+        assert_eq!(of("jwt_notice_rejected", Level::DEBUG), 2 + 2);
+
+        let metrics = metrics_of(everything);
+        let logout = Some(("notice", "logout"));
+        assert_eq!(
+            count(&metrics, "jwt_auth_notices_accepted_total", logout),
+            1
+        );
+        assert_eq!(
+            count(&metrics, "jwt_auth_notices_rejected_total", logout),
+            24
+        );
+        let event = Some(("notice", "security_event"));
+        assert_eq!(count(&metrics, "jwt_auth_notices_accepted_total", event), 1);
+        assert_eq!(count(&metrics, "jwt_auth_notices_rejected_total", event), 1);
+        check_metrics(metrics, documented_for("logout", 1));
     }
 }

@@ -8,6 +8,7 @@
     feature = "axum",
     feature = "grpc",
     feature = "introspection",
+    feature = "logout",
     feature = "metrics",
     feature = "pem",
     feature = "remote",

@@ -2,6 +2,8 @@
 //! bring a key that is missing.
 
 mod keys;
+#[cfg(feature = "logout")]
+pub(crate) mod statement;
 
 use crate::attest::keys::{first_load_of, look_up_or, may_lack_a_key, unknown_key};
 use crate::clock::NumericDate;

@@ -105,6 +105,18 @@ fn check(
     check_required(claims, &trust.rules)
 }
 
+/// The checks of a JWT that is no access token: all but those of its type, which the caller makes.
+#[cfg(feature = "logout")]
+pub(crate) fn check_statement(
+    claims: &Registered,
+    trust: &Trust,
+    now: NumericDate,
+) -> Result<(), Rejection> {
+    check_audience(&trust.audience, claims)?;
+    check_times(claims, &trust.rules, now)?;
+    check_required(claims, &trust.rules)
+}
+
 /// RFC 8725, sections 3.11 and 3.12; RFC 9068, section 4.
 fn check_type(typ: &TokenType, claims: &Registered, rules: &Rules) -> Result<(), Rejection> {
     let wrong = |presented: &str| {

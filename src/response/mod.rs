@@ -1,5 +1,7 @@
 //! The response to a rejection: status, challenge and body.
 
+#[cfg(feature = "logout")]
+mod body;
 pub(crate) mod challenge;
 pub(crate) mod exchange;
 pub(crate) mod missing_layer;
@@ -9,6 +11,8 @@ pub(crate) mod provisional;
 mod request_head;
 pub(crate) mod respond;
 
+#[cfg(feature = "logout")]
+pub use body::FullBody;
 pub use challenge::Challenge;
 pub use problem::ProblemDetails;
 pub use request_head::RequestHead;

@@ -4,6 +4,8 @@
 //! which tokens are revoked. [`Denylist`] implements both, in the memory of one process.
 
 mod denylist;
+#[cfg(feature = "logout")]
+pub(crate) mod logout;
 mod mark;
 mod table;
 
@@ -13,6 +15,8 @@ use std::pin::Pin;
 
 use crate::claims::Claims;
 pub use denylist::Denylist;
+#[cfg(feature = "logout")]
+pub use logout::{BackChannelLogout, SecurityEvents};
 pub use mark::{RevocationMark, RevocationTarget, RevocationWriter, RevokeError, RevokeFuture};
 
 /// Checks whether a verified token was revoked after it was issued, for instance because the user

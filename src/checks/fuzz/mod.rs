@@ -16,6 +16,8 @@ mod keys;
 mod maker;
 mod material;
 mod model;
+#[cfg(feature = "logout")]
+mod notices;
 #[cfg(feature = "pem")]
 mod pem;
 mod readers;
@@ -52,6 +54,8 @@ use crate::verifier::Verifier;
 pub use challenges::challenge;
 #[cfg(feature = "remote")]
 pub use fetched::fetched;
+#[cfg(feature = "logout")]
+pub use notices::{logout_token, security_event};
 #[cfg(feature = "pem")]
 pub use pem::pem;
 pub use request::{authorization, request};

@@ -1,0 +1,201 @@
+//! [`BackChannelLogout`]: logout tokens of an OpenID provider.
+
+use std::sync::Arc;
+
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+
+use crate::attest::statement::StatementKind;
+use crate::claims::SubjectId;
+use crate::clock::NumericDate;
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
+use crate::policy::Leeway;
+use crate::policy::trusted_issuer::TrustedIssuer;
+use crate::response::FullBody;
+use crate::revocation::logout::form;
+use crate::revocation::logout::receiver::{Accepted, Failure, Receiver, Settings, empty, receiver};
+use crate::revocation::logout::replays::Replays;
+use crate::revocation::{RevocationMark, RevocationWriter};
+use crate::token::registered::Registered;
+
+/// Tower service for logout tokens ([OpenID Connect Back-Channel Logout 1.0]): when a person logs out at
+/// the issuer, the issuer posts a logout token here, and the access tokens of the person are revoked.
+///
+/// The issuer of the [`TrustedIssuer`] is the OpenID provider, and its audience is the **client id** for
+/// which the provider has this address as `backchannel_logout_uri`. Of its rules, `algorithms`, `leeway`,
+/// `max_age`, `max_lifetime` and `require_key_id` apply.
+///
+/// A logout token must have `typ` `logout+jwt`, `iss`, `aud`, `iat`, `exp`, `jti`, the logout event, and
+/// `sub` or `sid`, and no `nonce`. It marks the session (`sid`) and the subject (`sub`) whose tokens were
+/// issued until now. Both are marked by default, because many issuers write no `sid` into access tokens;
+/// see [`mark_session_alone`](Self::mark_session_alone).
+///
+/// | answer | meaning |
+/// |---|---|
+/// | 200 | the marks are stored, and in force |
+/// | 400 | the token is not valid, or was accepted before |
+/// | 405, 415 | not a POST request, or not a form |
+/// | 503 | the marks could not be stored, or the keys of the issuer could not be loaded: the issuer may send the token again |
+///
+/// Every answer has `Cache-Control: no-store`. A body that does not end in 5 s is 400, and a writer that
+/// does not answer in 5 s is 503; outside of a tokio runtime these two timeouts do not apply. Each instance
+/// remembers the tokens that it has accepted until they expire, at most 10 000.
+///
+/// Mount the service outside of the layer: the issuer sends no access token.
+///
+/// # Example: log out everywhere
+///
+/// ```
+/// # #[cfg(feature = "axum")] {
+/// use axum::Router;
+/// use tower_jwt_auth::revocation::{BackChannelLogout, Denylist};
+/// use tower_jwt_auth::{Audience, ConfigError, Issuer, JwtAuth, KeyStore, TrustedIssuer};
+///
+/// fn app(keys: KeyStore) -> Result<Router, ConfigError> {
+///     let issuer = Issuer::new("https://login.example.com")?;
+///     let denylist = Denylist::default();
+///     let client = TrustedIssuer::new(issuer.clone(), Audience::new("calendar-web")?, keys.clone());
+///     let logout = BackChannelLogout::new(client, denylist.clone());
+///     let auth = JwtAuth::new(issuer, Audience::new("calendar-api")?, keys).revocation(denylist);
+///     Ok(Router::new()
+///         // .route("/events", ..)
+///         .layer(auth)
+///         .route_service("/backchannel-logout", logout))
+/// }
+/// # }
+/// ```
+///
+/// [OpenID Connect Back-Channel Logout 1.0]: https://openid.net/specs/openid-connect-backchannel-1_0.html
+#[derive(Clone)]
+pub struct BackChannelLogout(Arc<Inner>);
+
+struct Inner {
+    receiver: Receiver,
+    replays: Arc<Replays>,
+    /// How long a token is accepted after its `exp`, at most.
+    leeway: std::time::Duration,
+}
+
+impl BackChannelLogout {
+    /// Creates a service for the logout tokens of this issuer. The writer stores the marks: the
+    /// [`Denylist`](crate::revocation::Denylist) that the layer checks, for example.
+    #[must_use]
+    pub fn new(issuer: TrustedIssuer, writer: impl RevocationWriter) -> Self {
+        let kind = StatementKind {
+            typ: "logout+jwt",
+            accepts_untyped: false,
+            needs_expiry: true,
+        };
+        let settings = Settings::new(issuer, writer, kind);
+        let replays = Arc::new(Replays::new(MAX_REPLAYS));
+        Self(Arc::new(Inner::new(settings, replays)))
+    }
+
+    /// The maximum number of accepted tokens that are remembered until they expire. Default: 10 000.
+    /// While it is reached, logout tokens are answered with 503.
+    #[must_use]
+    pub fn max_replays(self, tokens: usize) -> Self {
+        let settings = self.0.receiver.settings.clone();
+        let replays = Arc::new(Replays::new(tokens));
+        Self(Arc::new(Inner::new(settings, replays)))
+    }
+}
+
+receiver!(BackChannelLogout);
+
+impl Inner {
+    fn new(settings: Settings, replays: Arc<Replays>) -> Self {
+        let leeways = settings.issuers.iter().map(|issuer| issuer.rules.leeway());
+        Self {
+            leeway: leeways.max().unwrap_or(Leeway::default().duration()),
+            receiver: Receiver::new(settings),
+            replays,
+        }
+    }
+
+    fn with(&self, settings: Settings) -> Self {
+        Self::new(settings, Arc::clone(&self.replays))
+    }
+
+    async fn respond<B: Body>(&self, request: Request<B>) -> Response<FullBody> {
+        let result = self.receive(request).await;
+        self.receiver.report("logout", &result);
+        match result {
+            Ok(_) => empty(StatusCode::OK),
+            Err(failure) => failure.response(|_| ERROR.to_owned()),
+        }
+    }
+
+    async fn receive<B: Body>(&self, request: Request<B>) -> Result<Accepted, Failure> {
+        let body = self.receiver.read(request, FORM).await?;
+        let token = form::parameter(&body, "logout_token")?;
+        let statement = self.receiver.verify(token.as_bytes()).await?;
+        let claims = statement.claims();
+        check(claims)?;
+        let (issuer, id) = (
+            claims.issuer().unwrap_or_default(),
+            claims.id().unwrap_or_default(),
+        );
+        self.replays.check(issuer, id)?;
+        let marks = self.marks(claims);
+        let accepted = Accepted {
+            issuer: issuer.into(),
+            marks: marks.len(),
+        };
+        self.receiver.store(marks).await?;
+        // Last, so that a token whose marks are not stored can be sent again.
+        let now = NumericDate::from(self.receiver.now());
+        let until = claims.expires_at().unwrap_or(now).plus(self.leeway);
+        self.replays.insert(issuer, id, until, now)?;
+        Ok(accepted)
+    }
+
+    fn marks(&self, claims: &Registered) -> Vec<RevocationMark> {
+        let issuer = claims.issuer().unwrap_or_default();
+        let expiry = self.receiver.expiry();
+        // `iat` is later if the clock of the issuer is ahead. The `iat` of access tokens is of that clock.
+        let issued_at = claims.issued_at().map(NumericDate::to_system_time);
+        let until = self.receiver.now();
+        let until = issued_at.map_or(until, |issued_at| issued_at.max(until));
+        let session = claims.session_id();
+        let is_alone = session.is_some() && self.receiver.settings.marks_session_alone;
+        let subject = claims.subject().filter(|_| !is_alone);
+        let session = session.map(|id| RevocationMark::session(issuer, id, expiry));
+        let subject = subject
+            .map(|subject| RevocationMark::subject(SubjectId::new(issuer, subject), until, expiry));
+        session.into_iter().chain(subject).collect()
+    }
+}
+
+/// Back-Channel Logout 1.0, section 2.6: what a logout token has beside the claims of every statement.
+pub(crate) fn check(claims: &Registered) -> Result<(), Rejection> {
+    let invalid = |reason| Err(Rejection::because(RejectionKind::InvalidClaim, reason));
+    // An ID token never passes for a logout token: `null` is a value too.
+    if claims.claim("nonce").is_some() {
+        return invalid("claim `nonce` is not for logout tokens");
+    }
+    let events = claims.claim("events");
+    let events = events.map(|events| events.value(claims.payload()));
+    let event = events.and_then(|events| events.member(EVENT));
+    if !event.is_some_and(|event| event.is_object()) {
+        return invalid("claim `events` has no logout event");
+    }
+    let session = claims.claim("sid");
+    let session = session.map(|session| session.value(claims.payload()));
+    if session.is_some_and(|session| !session.is_null() && !session.is_string()) {
+        return invalid("claim `sid` has the wrong JSON type");
+    }
+    if claims.subject().is_none() && claims.session_id().is_none() {
+        return invalid("token has neither `sub` nor `sid`");
+    }
+    Ok(())
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+/// The body of 400.
+const ERROR: &str =
+    r#"{"error":"invalid_request","error_description":"The logout token is invalid"}"#;
+/// Maximum number of accepted tokens that are remembered.
+const MAX_REPLAYS: usize = 10_000;

@@ -1,0 +1,375 @@
+//! What the services of this folder have in common: reading the request, verifying the token, storing the
+//! marks, and reporting the result.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
+use tokio::runtime::Handle;
+use tokio::time::sleep;
+
+use crate::attest::statement::{Statement, StatementKind, Statements};
+use crate::clock::{Clock, NumericDate, SystemClock};
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
+use crate::policy::trusted_issuer::TrustedIssuer;
+use crate::response::FullBody;
+use crate::revocation::{RevocationMark, RevocationWriter};
+use crate::telemetry::{self, LineBudget};
+
+/// The settings of a service.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) issuers: Vec<TrustedIssuer>,
+    pub(super) writer: Arc<dyn RevocationWriter>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) kind: StatementKind,
+    pub(super) max_body: usize,
+    pub(super) max_token_lifetime: Duration,
+    pub(super) marks_session_alone: bool,
+}
+
+/// The settings of a service, and what follows from them.
+pub(super) struct Receiver {
+    pub(super) settings: Settings,
+    statements: Statements,
+    /// The lines of rejections and those of failures.
+    budgets: [LineBudget; 2],
+}
+
+impl Settings {
+    pub(super) fn new(
+        issuer: TrustedIssuer,
+        writer: impl RevocationWriter,
+        kind: StatementKind,
+    ) -> Self {
+        Self {
+            issuers: vec![issuer],
+            writer: Arc::new(writer),
+            clock: Arc::new(SystemClock),
+            kind,
+            max_body: 64 * 1_024,
+            max_token_lifetime: Duration::from_secs(24 * 3_600),
+            marks_session_alone: false,
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("issuers", &self.issuers)
+            .field("max_body", &self.max_body)
+            .field("max_token_lifetime", &self.max_token_lifetime)
+            .field("marks_session_alone", &self.marks_session_alone)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Receiver {
+    pub(super) fn new(settings: Settings) -> Self {
+        let clock = Arc::clone(&settings.clock);
+        Self {
+            statements: Statements::new(&settings.issuers, settings.kind, clock),
+            settings,
+            budgets: Default::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        self.settings.clock.now()
+    }
+
+    /// The time until which a mark is kept: then all tokens of today have expired.
+    pub(super) fn expiry(&self) -> SystemTime {
+        let now = NumericDate::from(self.now());
+        now.plus(self.settings.max_token_lifetime).to_system_time()
+    }
+
+    pub(super) async fn verify(&self, token: &[u8]) -> Result<Statement, Rejection> {
+        self.statements.verify(token).await
+    }
+
+    /// Stores all marks. Succeeds only if each one is stored.
+    pub(super) async fn store(&self, marks: Vec<RevocationMark>) -> Result<(), Rejection> {
+        let failed = |reason: String| {
+            let reason = format!("a mark could not be stored: {reason}");
+            Rejection::because(RejectionKind::RevocationUnavailable, reason)
+        };
+        for mark in marks {
+            let written = self.settings.writer.write(mark);
+            match within(TIMEOUT, written).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Err(failed(error.to_string())),
+                None => return Err(failed("no answer in 5 s".into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the body of a POST request with this media type.
+    pub(super) async fn read<B: Body>(
+        &self,
+        request: Request<B>,
+        media_type: &str,
+    ) -> Result<Vec<u8>, Failure> {
+        if request.method() != Method::POST {
+            return Err(Failure::Method);
+        }
+        let mut types = request.headers().get_all(CONTENT_TYPE).iter();
+        let essence = |value: &HeaderValue| {
+            let essence = value.to_str().ok()?.split(';').next()?;
+            Some(essence.trim().eq_ignore_ascii_case(media_type))
+        };
+        if types.next().and_then(essence) != Some(true) || types.next().is_some() {
+            return Err(Failure::MediaType);
+        }
+        let limit = self.settings.max_body;
+        match within(TIMEOUT, collect(request.into_body(), limit)).await {
+            Some(read) => read.map_err(Failure::Rejected),
+            None => Err(Failure::Rejected(malformed("the body did not end in 5 s"))),
+        }
+    }
+
+    /// Reports the result of one request.
+    pub(super) fn report(&self, notice: &'static str, result: &Result<Accepted, Failure>) {
+        match result {
+            Ok(accepted) => telemetry::notice_accepted(notice, &accepted.issuer, accepted.marks),
+            Err(failure) => {
+                let status = failure.status();
+                let [rejections, failures] = &self.budgets;
+                let budget = if status.is_server_error() {
+                    failures
+                } else {
+                    rejections
+                };
+                let suppressed = budget.spend(telemetry::seconds(self.now()));
+                telemetry::notice_rejected(notice, status.as_u16(), failure, suppressed);
+            }
+        }
+    }
+}
+
+/// A notice whose marks are stored.
+pub(super) struct Accepted {
+    pub(super) issuer: Box<str>,
+    pub(super) marks: usize,
+}
+
+/// Why a request is answered with an error.
+pub(super) enum Failure {
+    MediaType,
+    Method,
+    Rejected(Rejection),
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl Failure {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Rejected(rejection) if rejection.status().is_server_error() => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Rejected(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The response, with `body` if it is 400.
+    pub(super) fn response(
+        &self,
+        body: impl FnOnce(RejectionKind) -> String,
+    ) -> Response<FullBody> {
+        let mut response = empty(self.status());
+        let headers = response.headers_mut();
+        match self {
+            Self::MediaType => {}
+            Self::Method => {
+                headers.insert(ALLOW, HeaderValue::from_static("POST"));
+            }
+            Self::Rejected(rejection) if rejection.status().is_server_error() => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            Self::Rejected(rejection) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                *response.body_mut() = FullBody::new(body(rejection.kind()));
+            }
+        }
+        response
+    }
+}
+
+/// The reason, for the operator.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MediaType => f.write_str("content type is not the one of the notice"),
+            Self::Method => f.write_str("method is not POST"),
+            Self::Rejected(rejection) => rejection.fmt(f),
+        }
+    }
+}
+
+/// A response without a body. No response may be stored.
+pub(super) fn empty(status: StatusCode) -> Response<FullBody> {
+    let mut response = Response::new(FullBody::default());
+    *response.status_mut() = status;
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(CACHE_CONTROL, no_store);
+    response
+}
+
+/// The whole body, if it is not longer than the limit.
+async fn collect<B: Body>(body: B, limit: usize) -> Result<Vec<u8>, Rejection> {
+    let mut body = pin!(body);
+    let mut bytes = Vec::new();
+    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+        let frame = frame.map_err(|_| malformed("the body ended too early"))?;
+        let Ok(mut data) = frame.into_data() else {
+            continue;
+        };
+        use bytes::Buf;
+        while data.has_remaining() {
+            let chunk = data.chunk();
+            let length = chunk.len();
+            if bytes.len().saturating_add(length) > limit {
+                return Err(malformed("the body is longer than the limit"));
+            }
+            bytes.extend_from_slice(chunk);
+            data.advance(length);
+        }
+    }
+    Ok(bytes)
+}
+
+/// The result of a future, unless the time is over before. Outside of a tokio runtime there is no timer.
+async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let timer = Handle::try_current().ok().map(|_| sleep(limit));
+    let (mut future, mut timer) = (pin!(future), pin!(timer));
+    poll_fn(|context| {
+        if let Poll::Ready(result) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(result));
+        }
+        match timer.as_mut().as_pin_mut() {
+            Some(timer) => timer.poll(context).map(|()| None),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+fn malformed(reason: &'static str) -> Rejection {
+    Rejection::because(RejectionKind::MalformedRequest, reason)
+}
+
+/// Makes the setters that the services share, and what makes a type a Tower service. The type has a field
+/// `.0` of type `Arc<$inner>`, and `$inner` has `settings()`, `with(&self, Settings)` and `receive`.
+macro_rules! receiver {
+    ($service:ident) => {
+        impl $service {
+            /// Trusts a further issuer, with its own keys and its own audience.
+            #[must_use]
+            pub fn trust(self, issuer: crate::policy::trusted_issuer::TrustedIssuer) -> Self {
+                self.set(|settings| settings.issuers.push(issuer))
+            }
+
+            /// The maximum lifetime of the access tokens that the marks are for. A mark is kept for this
+            /// time. Default: 24 hours.
+            ///
+            /// If access tokens live longer, set their lifetime: a mark that is forgotten too early
+            /// makes a revoked token valid again. A shorter time saves memory only.
+            #[must_use]
+            pub fn max_token_lifetime(self, lifetime: std::time::Duration) -> Self {
+                self.set(|settings| settings.max_token_lifetime = lifetime)
+            }
+
+            /// The maximum size of a request body in bytes. Default: 64 KiB. A longer body is 400.
+            #[must_use]
+            pub fn max_body(self, bytes: usize) -> Self {
+                self.set(|settings| settings.max_body = bytes)
+            }
+
+            /// Marks the session alone if the issuer names a session and a subject. Default: both are
+            /// marked, so that access tokens without `sid` are revoked too.
+            ///
+            /// Use this only if the issuer writes `sid` into its access tokens. Then the other sessions of
+            /// the subject go on.
+            #[must_use]
+            pub fn mark_session_alone(self) -> Self {
+                self.set(|settings| settings.marks_session_alone = true)
+            }
+
+            /// Sets the clock that times are compared with. Default: the clock of the system.
+            #[must_use]
+            pub fn clock(self, clock: impl crate::clock::Clock) -> Self {
+                self.set(|settings| settings.clock = std::sync::Arc::new(clock))
+            }
+
+            /// Accepts tokens without `typ`, or with `typ` `JWT`. Any other type is still rejected.
+            /// Default: such tokens are rejected.
+            ///
+            /// # Security
+            ///
+            /// Without the type, only the claims tell this kind of token from the other tokens of the
+            /// issuer. Use this for an issuer that does not send the type.
+            #[must_use]
+            pub fn insecure_accept_untyped(self) -> Self {
+                self.set(|settings| settings.kind.accepts_untyped = true)
+            }
+
+            fn set(self, change: impl FnOnce(&mut Settings)) -> Self {
+                let mut settings = self.0.receiver.settings.clone();
+                change(&mut settings);
+                Self(std::sync::Arc::new(self.0.with(settings)))
+            }
+        }
+
+        impl std::fmt::Debug for $service {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_tuple(stringify!($service))
+                    .field(&self.0.receiver.settings)
+                    .finish()
+            }
+        }
+
+        impl<B> tower_service::Service<http::Request<B>> for $service
+        where
+            B: http_body::Body + Send + 'static,
+            B::Data: Send,
+        {
+            type Response = http::Response<crate::response::FullBody>;
+            type Error = std::convert::Infallible;
+            type Future =
+                std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+            fn poll_ready(
+                &mut self,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Result<(), Self::Error>> {
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, request: http::Request<B>) -> Self::Future {
+                let inner = std::sync::Arc::clone(&self.0);
+                Box::pin(async move { Ok(inner.respond(request).await) })
+            }
+        }
+    };
+}
+
+pub(super) use receiver;
+
+/// The timeout for the body, and that for each mark.
+const TIMEOUT: Duration = Duration::from_secs(5);
