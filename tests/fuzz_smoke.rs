@@ -3,6 +3,7 @@
 
 #![cfg(all(
     feature = "_fuzz",
+    feature = "introspection",
     feature = "logout",
     feature = "pem",
     feature = "remote"
@@ -29,8 +30,8 @@ macro_rules! targets {
 }
 
 targets! {
-    authorization challenge claims compact dates fetched header json jwk jwks logout_token pem request
-    scopes security_event settings verdicts verifier
+    authorization challenge claims compact dates fetched header introspection_answer json jwk jwks
+    logout_token pem request scopes security_event settings verdicts verifier
 }
 
 #[test]

@@ -158,12 +158,14 @@ fn collect(folder: &Path, module: &str, files: &mut BTreeMap<String, String>) {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let inner = [module, &name].join(if module.is_empty() { "" } else { "::" });
-        if path.is_dir() {
+        if name == "tests" {
+            // The tests of a module may look around.
+        } else if path.is_dir() {
             collect(&path, &inner, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            // The root re-exports what is public, and the tests of a file may look around.
+            // The root re-exports what is public.
             let inner = match name.as_str() {
-                "lib" | "tests" => continue,
+                "lib" => continue,
                 "mod" => module.to_owned(),
                 _ => inner,
             };

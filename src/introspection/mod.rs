@@ -9,8 +9,8 @@ mod client_key;
 mod endpoint;
 mod failure;
 mod form;
-mod response;
-mod signed;
+pub(crate) mod response;
+pub(crate) mod signed;
 
 use std::fmt;
 use std::future::Future;

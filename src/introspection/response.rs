@@ -11,7 +11,7 @@ use crate::json;
 /// Checks status, content coding and content type, and returns the body.
 ///
 /// No reason quotes the response, because a server may write the token into it.
-pub(super) fn body_of(response: &Response<Vec<u8>>, is_signed: bool) -> Result<&[u8], AskFailure> {
+pub(crate) fn body_of(response: &Response<Vec<u8>>, is_signed: bool) -> Result<&[u8], AskFailure> {
     if response.status() != StatusCode::OK {
         return Err(rejected(response));
     }

@@ -60,7 +60,18 @@ pub(super) async fn answer(
         }
         verified = self::verified(body, keys, now());
     };
-    check(&claims, issuer, client_id, audience, now())?;
+    inner(&claims, issuer, client_id, audience, now())
+}
+
+/// The answer in these claims, if they come from this issuer, are for this service, and are new.
+pub(crate) fn inner(
+    claims: &Registered,
+    issuer: &Issuer,
+    client_id: Option<&str>,
+    audience: &Audience,
+    now: NumericDate,
+) -> Result<Answer, String> {
+    check(claims, issuer, client_id, audience, now)?;
     let inner = claims.claim("token_introspection");
     let inner = inner.map(|place| place.value(claims.payload()));
     let inner = inner.filter(|value| value.is_object());

@@ -174,7 +174,8 @@ impl Found {
             "htm" | "htu" => self.foreign_mark = Some(Mark::DpopProof),
             "nonce" => self.has_nonce = true,
             "token_use" => match value.string().as_deref() {
-                None | Some("access") => {}
+                // Ory Hydra writes the longer name into its answers about opaque tokens.
+                None | Some("access" | "access_token") => {}
                 Some("id") => self.id_token_mark = Some(Mark::UseId),
                 Some(_) => self.foreign_mark = Some(Mark::UseOther),
             },

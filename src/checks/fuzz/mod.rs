@@ -12,6 +12,8 @@ mod document;
 mod faults;
 #[cfg(feature = "remote")]
 mod fetched;
+#[cfg(feature = "introspection")]
+mod introspected;
 mod keys;
 mod maker;
 mod material;
@@ -54,6 +56,8 @@ use crate::verifier::Verifier;
 pub use challenges::challenge;
 #[cfg(feature = "remote")]
 pub use fetched::fetched;
+#[cfg(feature = "introspection")]
+pub use introspected::introspection_answer;
 #[cfg(feature = "logout")]
 pub use notices::{logout_token, security_event};
 #[cfg(feature = "pem")]

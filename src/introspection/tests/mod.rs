@@ -1,5 +1,9 @@
 //! What is asked, byte for byte, and what an answer means.
 
+mod private_key;
+#[cfg(feature = "test-util")]
+mod signed;
+
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -382,6 +386,25 @@ async fn claims_that_cannot_be_read_are_a_fault_of_the_token() {
             Ok(Answer::Invalid(rejection)) => assert_eq!(rejection.kind(), expected, "{body}"),
             other => panic!("{body}: {other:?}"),
         }
+    }
+}
+
+/// The marks of other kinds of tokens are those of a JWT. An issuer may call a refresh token active.
+#[tokio::test]
+async fn a_refresh_token_is_marked_as_another_kind() {
+    for (rest, is_marked) in [
+        (r#""token_use":"access_token""#, false),
+        (r#""token_use":"access""#, false),
+        (r#""token_use":"refresh_token""#, true),
+        (r#""typ":"Bearer""#, false),
+        (r#""typ":"Refresh""#, true),
+    ] {
+        let active = active(&format!(r#"{{"active":true,{rest}}}"#)).await;
+        assert_eq!(
+            active.claims().foreign_mark().is_some(),
+            is_marked,
+            "{rest}"
+        );
     }
 }
 
