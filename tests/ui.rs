@@ -1,8 +1,12 @@
 //! What the compiler says to who holds it wrong: each message names what to write instead.
 //!
 //! The texts are those of one compiler. After a change of it, or of a message, write them anew with
-//! `TRYBUILD=overwrite cargo test --all-features --test ui` (and once more with
+//! `UI_TEXTS=overwrite cargo test --all-features --test ui` (and once more with
 //! `--no-default-features`), and read them as a user would.
+
+#[allow(dead_code, reason = "some sets of features have no texts")]
+#[path = "support/compiler.rs"]
+mod compiler;
 
 #[cfg(not(any(
     feature = "axum",
@@ -19,7 +23,7 @@
 )))]
 #[test]
 fn a_function_whose_feature_is_off_names_the_feature() {
-    trybuild::TestCases::new().compile_fail("tests/ui/no_features/*.rs");
+    compiler::assert_rejections("tests/ui/no_features");
 }
 
 /// The compiler has a sentence of its own for these, which nothing here can change. So the docs
@@ -71,7 +75,7 @@ mod with_axum {
 
     #[test]
     fn mistakes_are_answered_with_what_to_write_instead() {
-        trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+        crate::compiler::assert_rejections("tests/ui");
     }
 
     /// What the files get wrong, right: that it compiles is the test.
