@@ -2,7 +2,7 @@
 //! every order that the memory model allows.
 //!
 //! ```sh
-//! cargo run --release --manifest-path model/Cargo.toml
+//! cargo run --manifest-path model/Cargo.toml
 //! ```
 //!
 //! The code is the crate's own. Only `sync.rs` is another one: the atomics and the lock are Loom's,
