@@ -650,7 +650,7 @@ fn skipped_keys_of_a_fetched_set_are_told_when_the_set_changes() {
         .map(|event| event.fields["reason"].as_str())
         .collect();
     assert_eq!(told.len(), 1 + 9, "{told:?}");
-    assert_eq!(told[0], r#"key "odd": "key type new" is not supported"#);
+    assert_eq!(told[0], r#"key "odd": key type "new" is not supported"#);
     assert_eq!(told[1], "key at position 0: member `kty` is missing");
     assert_eq!(told[9], "49995 more keys of the set");
 }

@@ -241,7 +241,9 @@ pub enum KeyError {
     Symmetric,
     /// No supported algorithm uses this key type or curve, or the algorithm itself is not supported.
     Unsupported {
-        /// The key type, curve or algorithm.
+        /// The kind of thing: `algorithm`, `curve`, `key type` or `PEM block`.
+        kind: &'static str,
+        /// Its name.
         input: String,
     },
     /// The key is meant for something else than to verify signatures.
@@ -279,7 +281,9 @@ impl fmt::Display for KeyError {
             Self::Private => f.write_str("it is a private key, expected the public key"),
             Self::Size { bits, expected } => write!(f, "it has {bits} bits, expected {expected}"),
             Self::Symmetric => f.write_str("it is a symmetric key in a public key set"),
-            Self::Unsupported { input } => write!(f, "{} is not supported", Excerpt(input)),
+            Self::Unsupported { kind, input } => {
+                write!(f, "{kind} {} is not supported", Excerpt(input))
+            }
             Self::Usage { reason } => write!(f, "it is not for verifying signatures: {reason}"),
             Self::Weak { reason } => write!(f, "it is weak: {reason}"),
         }

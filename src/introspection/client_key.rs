@@ -71,7 +71,8 @@ impl ClientKey {
             }
             tag => {
                 return Err(ConfigError::from(KeyError::Unsupported {
-                    input: format!("PEM block {tag}"),
+                    kind: "PEM block",
+                    input: tag.to_owned(),
                 }));
             }
         }
@@ -114,13 +115,20 @@ impl ClientKey {
             ("EC", Some("P-521")) => Algorithm::ES512,
             ("OKP", Some("Ed25519")) => Algorithm::EdDSA,
             (kty, curve) => {
-                let input = format!("key type {kty} {}", curve.unwrap_or_default());
-                return Err(ConfigError::from(KeyError::Unsupported { input }));
+                let (kind, name) = match (kty, curve) {
+                    ("EC" | "OKP", Some(curve)) => ("curve", curve),
+                    _ => ("key type", kty),
+                };
+                return Err(ConfigError::from(KeyError::Unsupported {
+                    kind,
+                    input: name.to_owned(),
+                }));
             }
         };
         let algorithm = match members.text("alg") {
             Ok(name) => Algorithm::from_name(name).ok_or_else(|| KeyError::Unsupported {
-                input: format!("algorithm {name}"),
+                kind: "algorithm",
+                input: name.to_owned(),
             })?,
             Err(_) => usual,
         };

@@ -156,7 +156,8 @@ impl FromStr for Algorithm {
 
     fn from_str(name: &str) -> Result<Self, ConfigError> {
         let unknown = || KeyError::Unsupported {
-            input: format!("algorithm {name}"),
+            kind: "algorithm",
+            input: name.to_owned(),
         };
         Self::from_name(name).ok_or_else(|| unknown().into())
     }

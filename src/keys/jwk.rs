@@ -173,7 +173,8 @@ impl<'a> Members<'a> {
                     "P-521" => Curve::P521,
                     other => {
                         return Err(KeyError::Unsupported {
-                            input: format!("curve {other}"),
+                            kind: "curve",
+                            input: other.to_owned(),
                         });
                     }
                 };
@@ -183,14 +184,16 @@ impl<'a> Members<'a> {
                 "Ed25519" => Material::ed25519(&self.public("x")?)?,
                 other => {
                     return Err(KeyError::Unsupported {
-                        input: format!("curve {other}"),
+                        kind: "curve",
+                        input: other.to_owned(),
                     });
                 }
             },
             "oct" => Material::secret(self.secret("k")?)?,
             other => {
                 return Err(KeyError::Unsupported {
-                    input: format!("key type {other}"),
+                    kind: "key type",
+                    input: other.to_owned(),
                 });
             }
         };
@@ -274,7 +277,8 @@ impl<'a> Members<'a> {
         match Algorithm::from_name(&name) {
             Some(algorithm) => Ok(Some(algorithm)),
             None => Err(KeyError::Unsupported {
-                input: format!("algorithm {name}"),
+                kind: "algorithm",
+                input: name,
             }),
         }
     }

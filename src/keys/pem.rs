@@ -69,7 +69,8 @@ fn read_pem(text: &[u8]) -> Result<Material, KeyError> {
         "CERTIFICATE" => certificate(block.contents()),
         tag if tag.ends_with("PRIVATE KEY") => Err(KeyError::Private),
         tag => Err(KeyError::Unsupported {
-            input: format!("PEM block {tag}"),
+            kind: "PEM block",
+            input: tag.to_owned(),
         }),
     }
 }
@@ -131,10 +132,12 @@ fn subject_public_key(
         (EC_PUBLIC_KEY, Some(P521)) => point(Curve::P521, bytes),
         (ED25519, _) => Material::ed25519(bytes),
         (EC_PUBLIC_KEY, Some(curve)) => Err(KeyError::Unsupported {
-            input: format!("curve {curve}"),
+            kind: "curve",
+            input: curve.to_string(),
         }),
         (other, _) => Err(KeyError::Unsupported {
-            input: format!("key type {other}"),
+            kind: "key type",
+            input: other.to_string(),
         }),
     }
 }

@@ -15,7 +15,7 @@ pub(super) enum Fault {
     Private,
     Size(usize),
     Symmetric,
-    Unsupported(String),
+    Unsupported(&'static str, String),
     Usage,
     Weak(&'static str),
 }
@@ -32,7 +32,7 @@ impl From<&KeyError> for Fault {
             KeyError::Private => Self::Private,
             KeyError::Size { bits, .. } => Self::Size(*bits),
             KeyError::Symmetric => Self::Symmetric,
-            KeyError::Unsupported { input: what } => Self::Unsupported(what.clone()),
+            KeyError::Unsupported { kind, input } => Self::Unsupported(kind, input.clone()),
             KeyError::OtherUse { .. } | KeyError::Usage { .. } => Self::Usage,
             KeyError::Weak { reason: why } => {
                 let known = WEAKNESSES.iter().find(|weakness| why.contains(**weakness));

@@ -216,8 +216,8 @@ impl Judged {
             Some("OKP") => &["crv", "x"],
             Some("oct") => &["k"],
             Some(other) => {
-                let what = format!("key type {other}");
-                self.faults.push(Fault::Unsupported(what));
+                self.faults
+                    .push(Fault::Unsupported("key type", other.to_owned()));
                 &[]
             }
             None => {
@@ -254,7 +254,7 @@ impl Judged {
             .map(|name| ALGORITHMS.contains(&name));
         if let (Some(false), Some(name)) = (known, &self.algorithm) {
             self.faults
-                .push(Fault::Unsupported(format!("algorithm {name}")));
+                .push(Fault::Unsupported("algorithm", name.clone()));
         }
         if let (Some(kind @ ("EC" | "OKP")), Some(curve)) = (text("kty"), text("crv")) {
             let is_known = match kind {
@@ -263,7 +263,7 @@ impl Judged {
             };
             if !is_known {
                 self.faults
-                    .push(Fault::Unsupported(format!("curve {curve}")));
+                    .push(Fault::Unsupported("curve", curve.to_owned()));
                 return;
             }
         }

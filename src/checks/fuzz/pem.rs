@@ -69,9 +69,11 @@ fn text(algorithm: Algorithm, bytes: &[u8]) {
             expected: "PEM text",
         } => plain(&text).is_none(),
         KeyError::Private => text.contains("PRIVATE KEY-----"),
-        KeyError::Unsupported { input: what } if what.starts_with("PEM block ") => {
-            let label = what.trim_start_matches("PEM block ");
-            text.contains(&format!("-----BEGIN {label}-----")) && !LABELS.contains(&label)
+        KeyError::Unsupported {
+            kind: "PEM block",
+            input: label,
+        } => {
+            text.contains(&format!("-----BEGIN {label}-----")) && !LABELS.contains(&label.as_str())
         }
         _ => {
             assert!(!starts.is_empty(), "{error}: {text}");
