@@ -57,7 +57,7 @@ async fn show(keys: KeyStore) {
         let failing = status.failing.as_ref().map(|it| it.reason.clone());
         let now = Some((status.freshness, status.generation, failing));
         if before != now {
-            eprint!("{status}");
+            eprintln!("{status}");
             before = now;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -182,13 +182,12 @@ impl fmt::Display for KeyStatus {
         if let Some(next) = self.next_refresh {
             write!(f, ", next in {} s", seconds(next))?;
         }
-        writeln!(f)?;
+        // A line starts with the line end of the one before, so the text itself has none at its end.
         for id in &self.keys {
-            write!(f, "  key {:?}", id.as_str())?;
+            write!(f, "\n  key {:?}", id.as_str())?;
             if let Some(key) = self.retiring.iter().find(|key| key.id == *id) {
                 write!(f, ", retires in {} s", seconds(key.until))?;
             }
-            writeln!(f)?;
         }
         for key in &self.dead {
             let what = match key.cause {
@@ -197,22 +196,19 @@ impl fmt::Display for KeyStatus {
             };
             write!(
                 f,
-                "  dead key {:?}, {what} {} s ago",
+                "\n  dead key {:?}, {what} {} s ago",
                 key.id.as_str(),
                 seconds(key.since)
             )?;
-            let still = if key.is_published {
-                ", still published"
-            } else {
-                ""
-            };
-            writeln!(f, "{still}")?;
+            if key.is_published {
+                f.write_str(", still published")?;
+            }
         }
         for skipped in &self.skipped {
-            writeln!(f, "  skipped {skipped}")?;
+            write!(f, "\n  skipped {skipped}")?;
         }
         if let Some(LoadFailure { since, reason }) = &self.failing {
-            writeln!(f, "  failing for {} s: {reason}", seconds(*since))?;
+            write!(f, "\n  failing for {} s: {reason}", seconds(*since))?;
         }
         Ok(())
     }
