@@ -448,7 +448,7 @@ fn an_outage_is_one_warning_whatever_it_is() {
         (
             without_keys(&fixture),
             "key_source_unavailable",
-            "keys of issuer https://as.example have not come yet",
+            "keys of issuer https://as.example are not loaded yet",
         ),
         (
             fixture.auth().revocation(failing),

@@ -24,7 +24,7 @@ pub(super) fn first_load_of(trust: &Trust, key_loads: KeyLoads) -> Result<LookUp
     load.ok_or_else(|| {
         Rejection::because(
             RejectionKind::KeySourceUnavailable,
-            format!("keys of issuer {} have not come yet", trust.issuer),
+            format!("keys of issuer {} are not loaded yet", trust.issuer),
         )
     })
 }
@@ -63,7 +63,7 @@ pub(super) fn look_up_or(
     }
 }
 
-/// Whether a token may be rejected for this reason only because its key has not come yet.
+/// Whether a token may be rejected for this reason only because its key is not loaded yet.
 pub(super) fn may_lack_a_key(rejection: &Rejection) -> bool {
     matches!(
         rejection.kind(),

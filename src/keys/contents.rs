@@ -385,7 +385,7 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.cause {
             ChangeCause::Remove => "was removed by the application",
-            _ => "was retired by the application, and its time is over",
+            _ => "was retired by the application and is no longer valid",
         };
         write!(f, "key {} {how}", Excerpt(self.id.as_str()))
     }

@@ -795,6 +795,8 @@ fn secrets_that_somebody_thought_up_are_rejected() {
         "super-secret-jwt-token-with-at-least-32-characters-long",
         "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970",
         "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+        "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
+        "5791628bb0b13ce0c676dfde280ba245",
         "THIS IS USED TO SIGN AND VERIFY JWT TOKENS, REPLACE IT",
         // English.
         "thisisasecretkeythatshouldbechanged",

@@ -217,7 +217,7 @@ fn a_store_is_emptied_by_removing_its_last_key_alone() {
     assert_eq!(verdict(&verifier, &signers.token(1)), Ok(()));
 }
 
-/// A store whose keys have not come yet is our fault, and no token's.
+/// A store without keys is our fault, and not that of a token.
 #[tokio::test]
 async fn a_pending_store_answers_503_until_its_first_keys() {
     let signers = Signers::new(1);
