@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 /// The deadlines of the requests that wait for one store.
@@ -31,29 +32,37 @@ impl Waits {
 
     /// Waits for the end of a load. Returns `false` if the deadline passes before.
     ///
-    /// The timer belongs to the runtime of the task, so the future can be polled under any executor. When
-    /// that runtime ends, the task ends, which counts as the end of a load, so the timer is not used after
-    /// that.
+    /// The timer runs in a task of its own. A request may be polled by any executor, and a timer that is
+    /// polled after the end of its runtime panics. A task ends with the runtime instead, and then the wait
+    /// is over.
     pub(crate) fn end_by(
         &self,
         mut finished: watch::Receiver<u64>,
         deadline: Instant,
     ) -> impl Future<Output = bool> + Send + use<> {
-        let late = {
-            let _inside = self.runtime.enter();
-            sleep_until(deadline)
-        };
+        // Aborts the task if the request ends first.
+        let mut timer = JoinSet::new();
         let ticks = self.ticker.as_ref().map(Ticker::listen);
+        let slot = self
+            .ticker
+            .as_ref()
+            .map(|ticker| ticker.timers.clone().try_acquire_owned());
+        if !matches!(slot, Some(Err(_))) {
+            let run = async move {
+                sleep_until(deadline).await;
+                drop(slot);
+            };
+            timer.spawn_on(run, &self.runtime);
+        }
         async move {
-            let (mut end, mut late) = (pin!(finished.changed()), pin!(late));
+            let mut end = pin!(finished.changed());
             let mut late_by_ticks = pin!(has_passed(deadline, ticks));
             poll_fn(|cx| {
                 if end.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(true);
                 }
-                let is_late =
-                    late.as_mut().poll(cx).is_ready() || late_by_ticks.as_mut().poll(cx).is_ready();
-                if is_late {
+                let has_fired = !timer.is_empty() && timer.poll_join_next(cx).is_ready();
+                if has_fired || late_by_ticks.as_mut().poll(cx).is_ready() {
                     Poll::Ready(false)
                 } else {
                     Poll::Pending
@@ -77,10 +86,22 @@ async fn has_passed(deadline: Instant, ticks: Option<watch::Receiver<()>>) {
 }
 
 /// Wakes all listeners repeatedly, from a thread that exists while there are listeners.
-#[derive(Default)]
 struct Ticker {
     ticks: watch::Sender<()>,
     is_running: Mutex<bool>,
+    /// The timers that the runtime may have. While it stands still, it does not free those of requests that
+    /// have gone.
+    timers: Arc<Semaphore>,
+}
+
+impl Default for Ticker {
+    fn default() -> Self {
+        Self {
+            ticks: watch::Sender::default(),
+            is_running: Mutex::default(),
+            timers: Arc::new(Semaphore::new(TIMERS_MAX)),
+        }
+    }
 }
 
 impl Ticker {
@@ -120,3 +141,55 @@ impl Ticker {
 
 /// The maximum delay of a wait after its deadline.
 const TICK: Duration = Duration::from_millis(100);
+/// The maximum number of timers in a runtime that may stand still. Further waits end by a tick.
+const TIMERS_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    /// A request is polled by another executor while the runtime of the keys ends.
+    #[test]
+    fn a_wait_ends_with_the_runtime_of_its_timer() {
+        for is_started in [false, true] {
+            let mut kinds = [Builder::new_current_thread(), Builder::new_multi_thread()];
+            for kind in &mut kinds {
+                let runtime = kind.worker_threads(1).enable_time().build().unwrap();
+                let waits = Waits::new(runtime.handle().clone());
+                let finished = watch::Sender::new(0);
+                let deadline = Instant::now() + Duration::from_secs(60);
+                let mut end = pin!(waits.end_by(finished.subscribe(), deadline));
+                let mut context = Context::from_waker(Waker::noop());
+                if is_started {
+                    assert_eq!(end.as_mut().poll(&mut context), Poll::Pending);
+                }
+                drop(runtime);
+                assert_eq!(end.as_mut().poll(&mut context), Poll::Ready(false));
+                // The twin: a load that has ended counts, also after the end of the runtime.
+                let end = pin!(waits.end_by(finished.subscribe(), deadline));
+                finished.send_replace(1);
+                assert_eq!(end.poll(&mut context), Poll::Ready(true));
+            }
+        }
+    }
+
+    /// Its tasks stay in its memory, also those of requests that have gone.
+    #[test]
+    fn a_runtime_that_stands_still_gets_a_bounded_number_of_timers() {
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        let waits = Waits::new(runtime.handle().clone());
+        let finished = watch::Sender::new(0);
+        for _ in 0..2 * TIMERS_MAX {
+            drop(waits.end_by(finished.subscribe(), Instant::now()));
+        }
+        assert_eq!(runtime.metrics().num_alive_tasks(), TIMERS_MAX);
+        // They are freed once it runs, and a wait has a timer again.
+        runtime.block_on(tokio::task::yield_now());
+        let end = waits.end_by(finished.subscribe(), Instant::now());
+        assert!(!runtime.block_on(end));
+    }
+}
