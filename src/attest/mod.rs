@@ -9,7 +9,7 @@ use crate::attest::keys::{first_load_of, look_up_or, may_lack_a_key, unknown_key
 use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
-use crate::keys::key_source::LookUp;
+use crate::keys::key_source::{LookUp, Waited};
 use crate::policy::Trust;
 use crate::token::compact::Signed;
 use crate::token::known_headers::KnownHeaders;
@@ -83,36 +83,43 @@ pub(crate) fn attest<S: Signed>(
     }
 }
 
-/// Decides again after a look-up of keys has ended, whether or not it brought the key.
+/// Decides again after a look-up of keys has ended, whether or not it brought the key. Of several loads,
+/// each may bring the key, so the decision is tried after each of them.
 pub(crate) async fn after<T>(
     mut look_up: LookUp,
     mut decide: impl FnMut(KeyLoads) -> Result<Step<T>, Rejection>,
 ) -> Result<T, Rejection> {
     // A load that started earlier may have missed the key. Then one more load is allowed, within the
     // rest of the timeout.
-    let mut key_loads = if look_up.is_joined {
+    let mut one_more_load = if look_up.is_joined {
         KeyLoads::Allowed(Some(look_up.deadline))
     } else {
         KeyLoads::NotAllowed
     };
     loop {
-        let has_ended = look_up.end.await;
-        if !has_ended {
-            // One of several loads may have brought the key even so.
-            key_loads = KeyLoads::NotAllowed;
-        }
+        let waited = look_up.wait().await;
+        let key_loads = match waited {
+            Waited::ForAll => one_more_load,
+            Waited::ForOne | Waited::TooLong => KeyLoads::NotAllowed,
+        };
         match decide(key_loads) {
             Ok(Step::Done(decided)) => return Ok(decided),
-            Ok(Step::Loading(next)) => look_up = next,
-            // What is wrong under a key that is there stays wrong, whatever other key may come.
-            Err(rejection) if has_ended || !may_lack_a_key(&rejection) => return Err(rejection),
-            Err(_) => {
-                return Err(Rejection::because(
-                    RejectionKind::KeySourceUnavailable,
-                    "the keys are still being loaded",
-                ));
+            Ok(Step::Loading(next)) => {
+                look_up = next;
+                one_more_load = KeyLoads::NotAllowed;
             }
+            // What is wrong under a key that is there stays wrong, whatever other key may come.
+            Err(rejection) if !may_lack_a_key(&rejection) => return Err(rejection),
+            Err(rejection) => match waited {
+                Waited::ForAll => return Err(rejection),
+                Waited::ForOne => {}
+                Waited::TooLong => {
+                    return Err(Rejection::because(
+                        RejectionKind::KeySourceUnavailable,
+                        "the keys are still being loaded",
+                    ));
+                }
+            },
         }
-        key_loads = KeyLoads::NotAllowed;
     }
 }

@@ -7,7 +7,7 @@ use crate::clock::{Clock, NumericDate};
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::issuer::{Audience, Issuer};
-use crate::keys::key_source::KeyLookUp;
+use crate::keys::key_source::{KeyLookUp, Waited};
 use crate::keys::store::KeyStore;
 use crate::token::compact::Compact;
 use crate::token::header::{TokenType, is_same_media_type};
@@ -47,7 +47,7 @@ pub(super) async fn answer(
             Wanted::Id(id) => loading(keys.look_up(Some(id), None)),
             Wanted::Any => loading(keys.look_up(None, None)),
         };
-        let Some(look_up) = look_up else {
+        let Some(mut look_up) = look_up else {
             return Err(lacking.reason);
         };
         loads = if look_up.is_joined {
@@ -55,7 +55,7 @@ pub(super) async fn answer(
         } else {
             0
         };
-        if !look_up.end.await {
+        if look_up.wait().await == Waited::TooLong {
             return Err("the keys of the issuer are still being loaded".into());
         }
         verified = self::verified(body, keys, now());

@@ -1,7 +1,8 @@
 //! The interface between a store and the source of its keys.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::keys::status::KeyStatus;
@@ -28,27 +29,76 @@ pub(crate) trait KeySource: Send + Sync {
     fn describe(&self, status: KeyStatus) -> KeyStatus;
 }
 
-/// A load of keys for which a request waits.
+/// Loads of keys for which a request waits.
 pub(crate) struct LookUp {
-    /// Returns `true` when the load has ended, and `false` when the deadline has passed before.
-    pub(crate) end: Pin<Box<dyn Future<Output = bool> + Send>>,
-    /// Whether the load started before the request, so that it may be too early for the key.
+    /// The loads that have not ended. Usually it is one: several sources are asked at the same time only if
+    /// one issuer is trusted several times.
+    running: Vec<EndOfLoad>,
+    /// Whether a load started before the request, so that it may be too early for the key.
     pub(crate) is_joined: bool,
-    /// The end of the wait, for this load and for the one after it.
+    /// The end of the wait, for these loads and for the ones after them.
     pub(crate) deadline: Deadline,
 }
 
+/// Returns `true` when a load has ended, and `false` when the deadline has passed before.
+pub(crate) type EndOfLoad = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// The reason why a wait is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// The deadline has passed.
+    TooLong,
+    /// A load has ended, and others are still running.
+    ForOne,
+    /// All loads have ended.
+    ForAll,
+}
+
 impl LookUp {
+    #[cfg_attr(
+        not(feature = "_refresh"),
+        expect(dead_code, reason = "without a source no key is loaded")
+    )]
+    pub(crate) fn new(end: EndOfLoad, is_joined: bool, deadline: Deadline) -> Self {
+        Self {
+            running: vec![end],
+            is_joined,
+            deadline,
+        }
+    }
+
     /// Combines loads that run at the same time.
     pub(crate) fn of_all(loads: Vec<Self>) -> Option<Self> {
-        loads.into_iter().reduce(|one, other| Self {
-            end: Box::pin(async move {
-                let has_ended = one.end.await;
-                other.end.await && has_ended
-            }),
-            is_joined: one.is_joined || other.is_joined,
-            deadline: one.deadline.min(other.deadline),
+        loads.into_iter().reduce(|mut all, other| {
+            all.running.extend(other.running);
+            all.is_joined |= other.is_joined;
+            all.deadline = all.deadline.min(other.deadline);
+            all
         })
+    }
+
+    /// Waits until one of the loads ends, because it may have brought the key.
+    pub(crate) async fn wait(&mut self) -> Waited {
+        poll_fn(|context| {
+            let (before, mut is_late) = (self.running.len(), false);
+            self.running
+                .retain_mut(|end| match end.as_mut().poll(context) {
+                    Poll::Ready(has_ended) => {
+                        is_late |= !has_ended;
+                        false
+                    }
+                    Poll::Pending => true,
+                });
+            if is_late {
+                return Poll::Ready(Waited::TooLong);
+            }
+            match self.running.len() {
+                0 => Poll::Ready(Waited::ForAll),
+                left if left < before => Poll::Ready(Waited::ForOne),
+                _ => Poll::Pending,
+            }
+        })
+        .await
     }
 }
 
@@ -71,31 +121,54 @@ pub(crate) enum KeyLookUp {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
     use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
+    use std::task::{Context, Waker};
 
     use super::*;
 
-    fn look_up(has_ended: bool, is_joined: bool, deadline: Instant) -> LookUp {
-        LookUp {
-            end: Box::pin(async move { has_ended }),
-            is_joined,
-            deadline,
+    fn waited(loads: Vec<LookUp>) -> Vec<Poll<Waited>> {
+        let mut all = LookUp::of_all(loads).unwrap();
+        let mut waited = Vec::new();
+        while waited.len() < 3 && !all.running.is_empty() {
+            let mut context = Context::from_waker(Waker::noop());
+            waited.push(pin!(all.wait()).poll(&mut context));
+        }
+        waited
+    }
+
+    fn ended(has_ended: bool) -> LookUp {
+        LookUp::new(Box::pin(ready(has_ended)), false, Instant::now())
+    }
+
+    fn running() -> LookUp {
+        LookUp::new(Box::pin(pending()), false, Instant::now())
+    }
+
+    #[test]
+    fn a_wait_is_over_when_one_of_several_loads_has_ended() {
+        use Poll::{Pending, Ready};
+        use Waited::{ForAll, ForOne, TooLong};
+
+        assert_eq!(waited(vec![ended(true)]), [Ready(ForAll)]);
+        assert_eq!(waited(vec![ended(true), ended(true)]), [Ready(ForAll)]);
+        assert_eq!(waited(vec![ended(true), ended(false)]), [Ready(TooLong)]);
+        let late = waited(vec![running(), ended(false)]);
+        assert_eq!(late, [Ready(TooLong), Pending, Pending]);
+        for loads in [vec![running(), ended(true)], vec![ended(true), running()]] {
+            assert_eq!(waited(loads), [Ready(ForOne), Pending, Pending]);
         }
     }
 
     #[test]
-    fn several_loads_are_waited_for_until_the_first_of_their_deadlines() {
+    fn several_loads_have_the_first_of_their_deadlines() {
         let (early, late) = (Instant::now(), Instant::now() + Duration::from_secs(60));
         for (first, second) in [(early, late), (late, early)] {
-            for (one, other) in [(true, true), (true, false), (false, true)] {
-                let loads = vec![look_up(one, false, first), look_up(other, one, second)];
-                let all = LookUp::of_all(loads).unwrap();
+            for (one, other) in [(true, true), (true, false), (false, true), (false, false)] {
+                let load = |is_joined, until| LookUp::new(Box::pin(ready(true)), is_joined, until);
+                let all = LookUp::of_all(vec![load(one, first), load(other, second)]).unwrap();
                 assert_eq!(all.deadline, early);
-                assert_eq!(all.is_joined, one);
-                let mut end = pin!(all.end);
-                let polled = end.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-                assert_eq!(polled, Poll::Ready(one && other));
+                assert_eq!(all.is_joined, one || other);
             }
         }
         assert!(LookUp::of_all(Vec::new()).is_none());

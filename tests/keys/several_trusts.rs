@@ -291,11 +291,44 @@ async fn a_new_key_of_one_set_counts_though_the_other_set_hangs() {
         let token = successor.token().header("kid", "next").mint();
         let verdict = verifier.verify(&token).await;
         assert!(verdict.is_ok(), "{hanging}: {verdict:?}");
+        // It does not wait for a set that is not needed.
+        assert!(begin.elapsed() < Duration::from_secs(1), "{hanging}");
         // What neither has may still be a key of the one that hangs.
         let nobody = successor.token().header("kid", "nobody").mint();
         let rejection = verifier.verify(&nobody).await.unwrap_err();
         assert_eq!(rejection.kind(), KeySourceUnavailable, "{rejection}");
         assert!(begin.elapsed() <= Duration::from_secs(11));
+    }
+}
+
+/// At the start, too: the keys of one set serve while the first load of the other one hangs.
+#[tokio::test(start_paused = true)]
+async fn the_first_keys_of_one_set_serve_though_the_other_set_hangs() {
+    let issuers = [TestIssuer::new(), TestIssuer::new()];
+    for hanging in [0, 1] {
+        let networks = [&issuers[0], &issuers[1]].map(Network::of);
+        networks[hanging].answers_after(None);
+        networks[1 - hanging].answers_after(Some(Duration::from_millis(200)));
+        let [one, other] = [&networks[0], &networks[1]].map(remote);
+        let verifier = without_session_gone(&issuers, [one, other]);
+
+        let begin = tokio::time::Instant::now();
+        let token = issuers[1 - hanging].token();
+        let (good, revoked) = tokio::join!(
+            async { verifier.verify(&token.clone().mint()).await },
+            async {
+                verifier
+                    .verify(&token.clone().claim("sid", "gone").mint())
+                    .await
+            },
+        );
+        assert!(good.is_ok(), "{hanging}: {good:?}");
+        assert_eq!(revoked.unwrap_err().kind(), Revoked);
+        assert!(begin.elapsed() < Duration::from_secs(1), "{hanging}");
+        // The twin: a token of the set that hangs waits for it, and is no fault of the client.
+        let theirs = issuers[hanging].token().mint();
+        let rejection = verifier.verify(&theirs).await.unwrap_err();
+        assert_eq!(rejection.kind(), KeySourceUnavailable, "{rejection}");
     }
 }
 

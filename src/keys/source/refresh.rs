@@ -145,11 +145,11 @@ impl Refresher {
             || after(Instant::now(), self.longest_load.min(LONGEST_WAIT)),
             Instant::from_std,
         );
-        LookUp {
-            end: Box::pin(self.waits.end_by(finished, deadline)),
-            is_joined: admission == Admission::Join,
-            deadline: deadline.into_std(),
-        }
+        LookUp::new(
+            Box::pin(self.waits.end_by(finished, deadline)),
+            admission == Admission::Join,
+            deadline.into_std(),
+        )
     }
 
     async fn end_of_load(&self, finished: watch::Receiver<u64>) {
