@@ -135,6 +135,86 @@ fn a_subject_is_revoked_with_the_tokens_that_it_had() {
     assert!(!is_revoked(&auth, &fixture.token().without("sub").mint()));
 }
 
+#[test]
+fn a_suspension_of_a_token_a_session_or_a_subject_can_be_lifted() {
+    let (fixture, list, auth) = with_list(10);
+    let token = fixture.token().subject("alice").claim("sid", "s1").mint();
+    let claims = verdict(&auth, &token).unwrap();
+    let (issuer, end) = (ISSUER, at(NOW + 3_600));
+    let alice = || SubjectId::new(ISSUER, "alice");
+    let of_token = RevocationTarget::Token {
+        issuer: issuer.into(),
+        id: "token-1".into(),
+    };
+    let of_session = RevocationTarget::Session {
+        issuer: issuer.into(),
+        session_id: "s1".into(),
+    };
+    let of_alice = RevocationTarget::Subject(alice());
+    let suspended = [
+        (list.suspend(&claims), &of_token),
+        (list.suspend_id(issuer, "token-1", end), &of_token),
+        (list.suspend_session(issuer, "s1", end), &of_session),
+        (list.suspend_subject(alice(), at(NOW), end), &of_alice),
+    ];
+    assert!(suspended.iter().all(|(stored, _)| stored.is_ok()));
+    for target in [&of_token, &of_session, &of_alice] {
+        assert_eq!(
+            verdict(&auth, &token).unwrap_err(),
+            RejectionKind::Suspended
+        );
+        assert!(list.lift(target), "{target:?}");
+    }
+    assert!(verdict(&auth, &token).is_ok());
+    // One at a time: each of them suspends, and another token is not concerned.
+    let other = fixture.token().subject("bob").claim("jti", "other").mint();
+    for (suspend, target) in [
+        (RevocationMark::token(&claims).unwrap(), of_token),
+        (RevocationMark::session(issuer, "s1", end), of_session),
+        (RevocationMark::subject(alice(), at(NOW), end), of_alice),
+    ] {
+        list.mark(&suspend.suspension()).unwrap();
+        assert_eq!(
+            verdict(&auth, &token).unwrap_err(),
+            RejectionKind::Suspended
+        );
+        assert!(verdict(&auth, &other).is_ok());
+        assert!(list.lift(&target));
+    }
+}
+
+/// A full list knows when it has a place again, also where marks became longer or shorter.
+#[test]
+fn a_full_list_has_a_place_as_soon_as_one_of_its_marks_has_ended() {
+    let leeway = 300;
+    let (fixture, list, _) = with_list(2);
+    let alice = || SubjectId::new(ISSUER, "alice");
+    let mark = |end: u64| RevocationMark::subject(alice(), at(NOW), at(NOW + end));
+    list.mark(&mark(100)).unwrap();
+    list.mark(&mark(1_000).suspension()).unwrap();
+    let bob = |end: u64| list.revoke_subject(SubjectId::new(ISSUER, "bob"), at(NOW), at(NOW + end));
+    bob(500).unwrap();
+    let carol = || list.revoke_subject(SubjectId::new(ISSUER, "carol"), at(NOW), at(NOW + 5_000));
+    // Asked often while it is full.
+    for _ in 0..3 {
+        assert_eq!(carol(), Err(RevokeError::Full));
+    }
+    // Without the suspension, the end of Alice's marks is that of the revocation.
+    assert!(list.lift(&RevocationTarget::Subject(alice())));
+    fixture.clock.set(NOW + 100 + leeway - 1);
+    assert_eq!(carol(), Err(RevokeError::Full));
+    fixture.clock.set(NOW + 100 + leeway);
+    assert_eq!(carol(), Ok(()));
+
+    // A mark that became longer keeps its place until its new end.
+    bob(900).unwrap();
+    let dave = || list.revoke_subject(SubjectId::new(ISSUER, "dave"), at(NOW), at(NOW + 9_000));
+    fixture.clock.set(NOW + 900 + leeway - 1);
+    assert_eq!(dave(), Err(RevokeError::Full));
+    fixture.clock.set(NOW + 900 + leeway);
+    assert_eq!(dave(), Ok(()));
+}
+
 /// Notices of a distributed log arrive in any order.
 #[test]
 fn a_second_word_about_a_subject_or_token_never_weakens_the_first() {

@@ -3,7 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -18,6 +18,9 @@ pub(super) struct Table {
     len: AtomicUsize,
     /// Allocated by the first mark.
     parts: OnceLock<Box<[ArcSwapOption<Part>]>>,
+    /// No target ends before this time, so a search for ended targets is not needed before it. `None` if
+    /// there is no target. Only writers use it.
+    first_end: Mutex<Option<SystemTime>>,
 }
 
 /// Targets in the order of their hashes. A map of the standard library would hash each name a second
@@ -37,6 +40,7 @@ impl Table {
             hasher: RandomState::new(),
             len: AtomicUsize::new(0),
             parts: OnceLock::new(),
+            first_end: Mutex::default(),
         }
     }
 
@@ -73,7 +77,9 @@ impl Table {
         if let Ok(at) = found {
             part.remove(at);
         }
-        if !marks.is_empty() {
+        if let Some(end) = marks.end() {
+            let mut first_end = self.first_end();
+            *first_end = Some(first_end.map_or(end, |first| first.min(end)));
             let (issuer, name) = (issuer.into(), name.into());
             let (Ok(at) | Err(at)) = found;
             part.insert(
@@ -96,14 +102,22 @@ impl Table {
         self.len.fetch_sub(removed, Ordering::Release);
     }
 
-    /// Removes the targets whose tokens have all expired.
+    /// Removes the targets whose tokens have all expired. Looks at the targets only if one may have ended,
+    /// so a full table costs the same as another one until then.
     pub(super) fn forget_ended(&self, now: SystemTime) {
-        let mut left = 0_usize;
+        let mut first_end = self.first_end();
+        if first_end.is_none_or(|first| now < first) {
+            return;
+        }
+        let (mut left, mut first) = (0_usize, None);
         for place in self.parts.get().into_iter().flatten() {
             let Some(part) = place.load_full() else {
                 continue;
             };
-            let lives = |(_, entry): &(u64, Arc<Entry>)| !entry.marks.have_ended(now);
+            let end = |(_, entry): &(u64, Arc<Entry>)| entry.marks.end();
+            let lives = |known: &(u64, Arc<Entry>)| end(known).is_some_and(|end| now < end);
+            let ends = part.iter().filter(|known| lives(known)).filter_map(end);
+            first = ends.chain(first).min();
             let living = part.iter().filter(|known| lives(known)).count();
             if living < part.len() {
                 place.store(some_unless_empty(
@@ -113,6 +127,13 @@ impl Table {
             left = left.saturating_add(living);
         }
         self.len.store(left, Ordering::Release);
+        *first_end = first;
+    }
+
+    fn first_end(&self) -> MutexGuard<'_, Option<SystemTime>> {
+        self.first_end
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hash(&self, issuer: &str, name: &str) -> u64 {
@@ -178,10 +199,6 @@ impl Marks {
         self
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.revocation.is_none() && self.suspension.is_none()
-    }
-
     /// Returns `false` if there is no suspension.
     pub(super) fn end_suspension(&mut self) -> bool {
         self.suspension.take().is_some()
@@ -195,10 +212,10 @@ impl Marks {
         applies(self.suspension, token)
     }
 
-    /// Whether all tokens that these marks apply to have expired.
-    pub(super) fn have_ended(&self, now: SystemTime) -> bool {
+    /// The time from which all tokens that these marks apply to have expired. `None` if there are no marks.
+    fn end(&self) -> Option<SystemTime> {
         let marks = [self.revocation, self.suspension];
-        marks.into_iter().flatten().all(|mark| mark.ends <= now)
+        marks.into_iter().flatten().map(|mark| mark.ends).max()
     }
 }
 
@@ -222,6 +239,8 @@ const LONGEST_LEEWAY: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[test]
@@ -250,5 +269,38 @@ mod tests {
         assert_eq!(search(&part, 5, "i", "a"), Err(1));
         assert_eq!(search(&part, 10, "i", "a"), Err(4));
         assert_eq!(search(&part, 0, "i", "a"), Err(0));
+    }
+
+    fn until(end: u64) -> Marks {
+        let end = UNIX_EPOCH + Duration::from_secs(end);
+        Marks::default().with(&RevocationMark::token_id("i", "a", end))
+    }
+
+    /// The number of targets that are looked at, for which the time of the first end stands.
+    #[test]
+    fn the_first_end_is_that_of_the_targets_that_are_left() {
+        let table = Table::new();
+        let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(seconds) + LONGEST_LEEWAY;
+        let first_end = || *table.first_end();
+        table.forget_ended(at(0));
+        assert_eq!(first_end(), None);
+        for (name, end) in [("a", 30), ("b", 10), ("c", 20)] {
+            table.put("i", name, until(end));
+        }
+        assert_eq!(first_end(), Some(at(10)));
+        table.forget_ended(at(9));
+        assert_eq!((table.len(), first_end()), (3, Some(at(10))));
+        table.forget_ended(at(10));
+        assert_eq!((table.len(), first_end()), (2, Some(at(20))));
+        // A later end is seen at the next search, an earlier one at once.
+        table.put("i", "c", until(40));
+        table.forget_ended(at(20));
+        assert_eq!((table.len(), first_end()), (2, Some(at(30))));
+        table.put("i", "a", until(25));
+        assert_eq!(first_end(), Some(at(25)));
+        table.forget_ended(at(25));
+        assert_eq!((table.len(), first_end()), (1, Some(at(40))));
+        table.forget_ended(at(40));
+        assert_eq!((table.len(), first_end()), (0, None));
     }
 }
