@@ -88,11 +88,21 @@ impl Audience {
 
     /// Creates an audience with several identifiers of this API. A token needs one of them.
     ///
+    /// ```
+    /// use tower_jwt_auth::Audience;
+    ///
+    /// let audience = Audience::any_of(["calendar-api", "api://calendar"])?;
+    /// let configured = vec!["calendar-api".to_owned(), "api://calendar".to_owned()];
+    /// assert_eq!(Audience::any_of(configured)?, audience);
+    /// # Ok::<(), tower_jwt_auth::ConfigError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ConfigError::Audience`] if an identifier is empty, or if there is none.
-    pub fn any_of<'a>(ids: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
-        let ids: Arc<[Box<str>]> = ids.into_iter().map(Box::from).collect();
+    pub fn any_of(ids: impl IntoIterator<Item: AsRef<str>>) -> Result<Self, ConfigError> {
+        let ids = ids.into_iter().map(|id| Box::from(id.as_ref()));
+        let ids: Arc<[Box<str>]> = ids.collect();
         if ids.is_empty() || ids.iter().any(|id| id.is_empty()) {
             return Err(ConfigError::Audience {
                 input: ids.iter().map(|id| String::from(&**id)).collect(),
@@ -154,7 +164,7 @@ impl<'de> Deserialize<'de> for Audience {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Texts::deserialize(deserializer)? {
             Texts::One(id) => Self::new(&id),
-            Texts::Several(ids) => Self::any_of(ids.iter().map(String::as_str)),
+            Texts::Several(ids) => Self::any_of(ids),
         }
         .map_err(de::Error::custom)
     }

@@ -576,7 +576,7 @@ async fn follows_the_providers_keys_while_requests_run() {
         return;
     };
     let store = provider.keys().await;
-    let both = Audience::any_of([&*resource_uri("calendar"), &*resource_uri("es256")]).unwrap();
+    let both = Audience::any_of([resource_uri("calendar"), resource_uri("es256")]).unwrap();
     let auth = JwtAuth::new(provider.issuer(), both, store.clone());
     let api = Api::start(auth).await;
     let rsa = || provider.machine_token("calendar-batch", "calendar");
@@ -706,7 +706,7 @@ async fn a_remote_store_follows_the_provider_by_itself() {
     };
     let keys = RemoteKeys::discover(&provider.issuer(), fetch).unwrap();
     let keys = keys.connect().await.unwrap();
-    let both = Audience::any_of([&*resource_uri("es256"), &*resource_uri("eddsa")]).unwrap();
+    let both = Audience::any_of([resource_uri("es256"), resource_uri("eddsa")]).unwrap();
     let verifier = JwtAuth::new(provider.issuer(), both, keys.clone()).verifier();
     let token = |resource| provider.machine_token("calendar-batch", resource);
     let (old, steady) = (token("es256").await, token("eddsa").await);

@@ -92,7 +92,7 @@ impl Arrivals {
 /// Starts an API with these keys, for tokens of all [`RESOURCES`].
 async fn serve(provider: &str, keys: &KeyStore, arrivals: Arc<Arrivals>) -> SocketAddr {
     let audience = RESOURCES.map(|(resource, _)| format!("https://{resource}.example/"));
-    let audience = Audience::any_of(audience.each_ref().map(String::as_str)).unwrap();
+    let audience = Audience::any_of(&audience).unwrap();
     let count = MapRequestLayer::new(move |request: Request| {
         arrivals.count(&request);
         request

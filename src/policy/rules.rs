@@ -251,6 +251,9 @@ macro_rules! rule_setters {
         ///
         /// Each call adds a claim. The claim must be a string of names separated by spaces, or an
         /// array of strings. `null` counts as absent. Any other shape rejects the token.
+        ///
+        /// A [`ClaimPointer`](crate::token::ClaimPointer) may be wrong, so it is created first:
+        /// `.scopes_from(ClaimPointer::new("/permissions")?)`, or `.scopes_from("/permissions".parse()?)`.
         pub fn scopes_from(mut self, claim: crate::token::ClaimPointer) -> Self {
             let rules = self.$rules();
             rules.scopes_from = rules.scopes_from.iter().cloned().chain([claim]).collect();
@@ -266,6 +269,9 @@ macro_rules! rule_setters {
         /// The claim must be a string, an array of strings, or an array of objects with a `value`
         /// (SCIM). `null` counts as absent. Any other shape rejects the token. If an issuer sends
         /// another shape under one of the default names, name the claim that has the roles.
+        ///
+        /// A [`ClaimPointer`](crate::token::ClaimPointer) may be wrong, so it is created first:
+        /// `.roles_from(ClaimPointer::new("/groups")?)`, or `.roles_from("/groups".parse()?)`.
         pub fn roles_from(mut self, claim: crate::token::ClaimPointer) -> Self {
             let rules = self.$rules();
             rules.roles_from = rules.roles_from.iter().cloned().chain([claim]).collect();

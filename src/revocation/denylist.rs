@@ -138,24 +138,78 @@ impl Denylist {
         self.mark(&RevocationMark::subject(subject, issued_until, expires_at))
     }
 
-    /// Stores any mark. If the target has a mark already, the later times count. A suspension and a
-    /// revocation of one target are kept separately, and the revocation counts.
+    /// Suspends one token, by its issuer and `jti`. [`lift`](Self::lift) ends the suspension.
+    ///
+    /// # Errors
+    ///
+    /// [`RevokeError`] if the token has no `jti` or no `exp`, or if the list is full.
+    pub fn suspend<C>(&self, token: &Claims<C>) -> Result<(), RevokeError> {
+        self.mark(&RevocationMark::token(token)?.suspension())
+    }
+
+    /// Suspends the token with this `jti` of this issuer. `expires_at` is its `exp`.
+    /// [`lift`](Self::lift) ends the suspension.
+    ///
+    /// # Errors
+    ///
+    /// [`RevokeError::Full`].
+    pub fn suspend_id(
+        &self,
+        issuer: &str,
+        id: &str,
+        expires_at: SystemTime,
+    ) -> Result<(), RevokeError> {
+        self.mark(&RevocationMark::token_id(issuer, id, expires_at).suspension())
+    }
+
+    /// Suspends all tokens of a login session, by its `sid`. `expires_at` is the latest `exp` of these
+    /// tokens. [`lift`](Self::lift) ends the suspension.
+    ///
+    /// # Errors
+    ///
+    /// [`RevokeError::Full`].
+    pub fn suspend_session(
+        &self,
+        issuer: &str,
+        session_id: &str,
+        expires_at: SystemTime,
+    ) -> Result<(), RevokeError> {
+        self.mark(&RevocationMark::session(issuer, session_id, expires_at).suspension())
+    }
+
+    /// Suspends all tokens of a subject whose `iat` is not later than `issued_until`, and all without
+    /// `iat`. The times are those of [`revoke_subject`](Self::revoke_subject).
     ///
     /// # Example: suspend an account, and lift the suspension
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
     /// use tower_jwt_auth::claims::SubjectId;
-    /// use tower_jwt_auth::revocation::{Denylist, RevocationMark, RevocationTarget};
+    /// use tower_jwt_auth::revocation::{Denylist, RevocationTarget};
     ///
     /// let denylist = Denylist::default();
     /// let alice = SubjectId::new("https://login.example.com", "alice");
     /// let now = SystemTime::now();
     /// let end = now + Duration::from_secs(3600); // no token lives longer
-    /// denylist.mark(&RevocationMark::subject(alice.clone(), now, end).suspension())?;
+    /// denylist.suspend_subject(alice.clone(), now, end)?;
     /// assert!(denylist.lift(&RevocationTarget::Subject(alice)));
     /// # Ok::<(), tower_jwt_auth::revocation::RevokeError>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RevokeError::Full`].
+    pub fn suspend_subject(
+        &self,
+        subject: SubjectId,
+        issued_until: SystemTime,
+        expires_at: SystemTime,
+    ) -> Result<(), RevokeError> {
+        self.mark(&RevocationMark::subject(subject, issued_until, expires_at).suspension())
+    }
+
+    /// Stores any mark, also one for a client or an issuer. If the target has a mark already, the later times count. A suspension and a
+    /// revocation of one target are kept separately, and the revocation counts.
     ///
     /// # Errors
     ///

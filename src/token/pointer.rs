@@ -11,6 +11,17 @@ use crate::text_form::text_form;
 /// `/resource_access/calendar/roles`.
 ///
 /// Write a `/` within a name as `~1` and a `~` as `~0`: `/https:~1~1example.com~1roles`.
+///
+/// ```
+/// use tower_jwt_auth::token::ClaimPointer;
+/// use tower_jwt_auth::{ConfigError, JwtAuth};
+///
+/// fn with_roles(auth: JwtAuth) -> Result<JwtAuth, ConfigError> {
+///     let auth = auth.roles_from(ClaimPointer::new("/groups")?);
+///     Ok(auth.roles_from("/https:~1~1example.com~1roles".parse()?))
+/// }
+/// # let _ = with_roles;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimPointer(Arc<[String]>);
 

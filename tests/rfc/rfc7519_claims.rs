@@ -433,7 +433,7 @@ fn the_audience_is_a_string_or_an_array_of_strings() {
 #[test]
 fn there_is_no_audience_that_is_empty() {
     for ids in [&[][..], &[""], &[AUDIENCE, ""]] {
-        let error = Audience::any_of(ids.iter().copied()).unwrap_err();
+        let error = Audience::any_of(ids).unwrap_err();
         let input = ids.iter().map(|id| (*id).to_owned()).collect();
         assert_eq!(error, ConfigError::Audience { input });
         assert!(error.to_string().starts_with(&format!("audience {ids:?} ")));
@@ -997,7 +997,7 @@ fn a_reason_does_not_list_everything_that_is_configured() {
     let ids: Vec<_> = (0..400)
         .map(|n| format!("https://api-{n}.example"))
         .collect();
-    let audience = Audience::any_of(ids.iter().map(String::as_str)).unwrap();
+    let audience = Audience::any_of(&ids).unwrap();
     let mut auth = JwtAuth::new(
         Issuer::new(ISSUER).unwrap(),
         audience.clone(),

@@ -250,7 +250,7 @@ fn issuer(text: &str) -> Issuer {
 
 fn audience(ids: &Option<Vec<&str>>) -> Audience {
     match ids {
-        Some(ids) => Audience::any_of(ids.iter().copied()).expect("good audiences"),
+        Some(ids) => Audience::any_of(ids).expect("good audiences"),
         None => Audience::insecure_any(),
     }
 }
