@@ -1073,6 +1073,107 @@ mod remote {
         std::thread::spawn(start).join().unwrap()
     }
 
+    /// A query may hold an API key, and so may what a client says about its failure.
+    #[test]
+    fn no_event_error_or_status_has_the_query_of_a_url() {
+        const SECRET: &str = "mark-of-a-secret";
+        let url = |path: &str| format!("https://as.example/{path}?key={SECRET}");
+        let issuer = TestIssuer::new();
+        let (name, good) = (issuer.issuer(), issuer.jwks());
+        let metadata = |uri: &str| {
+            let text = serde_json::json!({"issuer": name.as_str(), "jwks_uri": uri}).to_string();
+            Response::new(text.into_bytes())
+        };
+        let broken_types = Response::builder().header("content-type", "text/html");
+        let answers = [
+            ("good", Ok(Response::new(good.clone().into_bytes()))),
+            ("empty", Ok(Response::new(b"{}".to_vec()))),
+            ("large", Ok(Response::new(vec![b' '; 300 * 1024]))),
+            ("html", Ok(broken_types.body(Vec::new()).unwrap())),
+            ("metadata", Ok(metadata(&url("empty")))),
+            (
+                "plain",
+                Ok(metadata(&url("empty").replace("https", "http"))),
+            ),
+            (
+                "down",
+                Err(FetchError::new(format!("no way to {}", url("down")))),
+            ),
+        ];
+        let fetch = move |request: Request<Vec<u8>>, _: usize| {
+            assert_eq!(request.uri().query(), Some(&*format!("key={SECRET}")));
+            let path = request.uri().path().trim_start_matches('/');
+            let found = answers.iter().find(|(at, _)| *at == path);
+            let status = Response::builder().status(503).body(Vec::new());
+            ready(found.map_or(Ok(status.unwrap()), |(_, answer)| answer.clone()))
+        };
+        let mut shown = Vec::new();
+        let events = events(async || {
+            let mut note = |failed: &dyn fmt::Display| shown.push(failed.to_string());
+            for path in ["good", "empty", "large", "html", "metadata", "down", "gone"] {
+                let keys = RemoteKeys::jwks(&url(path), fetch.clone()).unwrap();
+                note(&format_args!("{keys:?}"));
+                let keys = keys.snapshot_store(Broken);
+                match keys.connect().await {
+                    Ok(keys) => note(&format_args!("{keys:?} {}", keys.status())),
+                    Err(error) => note(&format_args!("{error} {error:?}")),
+                }
+                let keys = RemoteKeys::jwks(&url(path), fetch.clone()).unwrap();
+                let keys = keys.connect_lazy().unwrap();
+                keys.reload().await;
+                let status = keys.status();
+                note(&serde_json::to_string(&status).unwrap());
+                note(&format_args!("{status} {status:?}"));
+                let auth = JwtAuth::new(name.clone(), issuer.audience(), &keys);
+                note(&format_args!("{auth:?}"));
+                for kid in ["key-1", "invented"] {
+                    let token = issuer.token().header("kid", kid).mint();
+                    let _ = auth
+                        .verifier()
+                        .verify(&token)
+                        .await
+                        .inspect_err(|it| note(it));
+                }
+            }
+            for path in ["metadata", "plain", "empty", "down"] {
+                let keys = RemoteKeys::metadata(&url(path), &name, fetch.clone());
+                note(&keys.unwrap().connect().await.unwrap_err());
+            }
+            for bad in [
+                url("jwks").replace("https", "ftp"),
+                url("jwks").replace("as.example", &format!("user:{SECRET}@as.example")),
+                url("jwks").replace("https://as.example/", "/"),
+                url("jwks").replace("as.example", "as example"),
+            ] {
+                note(&RemoteKeys::jwks(&bad, fetch.clone()).err().unwrap());
+            }
+            let plain = RemoteKeys::jwks(&url("x").replace("https", "http"), fetch.clone());
+            note(&plain.unwrap().connect_lazy().unwrap_err());
+            let named = format!("https://as.example/?key={SECRET}").parse().unwrap();
+            note(&RemoteKeys::discover(&named, fetch.clone()).err().unwrap());
+            note(&KeyStore::from_jwks(&metadata(&url("jwks")).into_body()).unwrap_err());
+        });
+        for text in shown
+            .iter()
+            .chain(events.iter().flat_map(|event| event.fields.values()))
+        {
+            assert!(!text.contains(SECRET), "{text}");
+        }
+        // What is shown still says which document it was.
+        for (path, reason) in [
+            ("gone", "status 503 Service Unavailable"),
+            ("html", r#"content is "text/html", expected JSON"#),
+            ("down", "no way to https://as.example/down"),
+        ] {
+            let expected = format!("https://as.example/{path}: {reason}");
+            assert!(
+                shown.iter().any(|text| text.contains(&expected)),
+                "{expected}: {shown:#?}"
+            );
+        }
+        assert!(!events.is_empty());
+    }
+
     /// Any client can invent key ids. So what becomes of them wakes nobody up.
     #[test]
     fn a_flood_of_invented_key_ids_is_no_outage() {

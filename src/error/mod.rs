@@ -4,5 +4,6 @@
 pub(crate) mod config;
 pub(crate) mod kinds;
 pub(crate) mod rejection;
+pub(crate) mod shown_url;
 
 pub use config::KeyError;

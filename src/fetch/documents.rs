@@ -8,6 +8,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::time::timeout;
 
+use crate::error::shown_url::ShownUrl;
 use crate::fetch::Fetch;
 
 /// Sends requests to an issuer.
@@ -22,7 +23,7 @@ pub(crate) struct Documents {
 
 impl Documents {
     /// Fetches a document, and returns the response with any status. The reason of a failure begins with
-    /// the URL.
+    /// the URL as it may be shown.
     pub(crate) async fn get(
         &self,
         uri: &str,
@@ -33,18 +34,20 @@ impl Documents {
             request = request.header(name, value);
         }
         let request = request.body(Vec::new());
-        let request = request.map_err(|error| DocumentError::new(format!("{uri}: {error}")))?;
+        let shown = ShownUrl(uri);
+        let request = request.map_err(|error| DocumentError::new(format!("{shown}: {error}")))?;
         self.send(uri, request).await
     }
 
     /// Sends a request to this URL, and returns the response with any status. The reason of a failure
-    /// begins with the URL.
+    /// begins with the URL as it may be shown.
     pub(crate) async fn send(
         &self,
         uri: &str,
         mut request: Request<Vec<u8>>,
     ) -> Result<Response<Vec<u8>>, DocumentError> {
-        let failed = |reason: &dyn fmt::Display| DocumentError::new(format!("{uri}: {reason}"));
+        let shown = ShownUrl(uri).to_string();
+        let failed = |reason: &dyn fmt::Display| DocumentError::new(format!("{shown}: {reason}"));
         // Without this header a server may use any content coding, and none is supported.
         let coding = HeaderValue::from_static("identity");
         request.headers_mut().insert(ACCEPT_ENCODING, coding);
@@ -52,7 +55,8 @@ impl Documents {
         let fetched = timeout(limit, self.fetch.fetch(request, most)).await;
         let response = fetched
             .map_err(|_| failed(&format_args!("no answer within {limit:?}")))?
-            .map_err(|error| failed(&error))?;
+            // Many clients put the URL into their errors.
+            .map_err(|error| failed(&error.to_string().replace(uri, &shown)))?;
         if response.body().len() > most {
             return Err(failed(&format_args!("body is longer than {most} bytes")));
         }

@@ -9,6 +9,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::error::rejection::Excerpt;
+use crate::error::shown_url::ShownUrl;
 use crate::fetch::documents::DocumentError;
 
 /// The lifetime of a response that does not state one, and the limits for one that does.
@@ -85,16 +86,16 @@ pub(crate) fn checked<'r>(
     uri: &str,
     response: &'r Response<Vec<u8>>,
 ) -> Result<&'r [u8], DocumentError> {
-    let status = response.status();
+    let (shown, status) = (ShownUrl(uri), response.status());
     if status != StatusCode::OK {
         return Err(DocumentError {
             retry_after: retry_after(response.headers()),
-            ..DocumentError::new(format!("{uri}: status {status}"))
+            ..DocumentError::new(format!("{shown}: status {status}"))
         });
     }
     if let Some(coding) = coding(response.headers()) {
         return Err(DocumentError::new(format!(
-            "{uri}: content has the coding {}, expected none",
+            "{shown}: content has the coding {}, expected none",
             Excerpt(&coding)
         )));
     }
@@ -103,9 +104,9 @@ pub(crate) fn checked<'r>(
         .get(CONTENT_TYPE)
         .map(|value| value.to_str().unwrap_or_default());
     if !content_type.is_none_or(may_be_json) {
-        let shown = Excerpt(content_type.unwrap_or_default()).to_string();
+        let found = Excerpt(content_type.unwrap_or_default());
         return Err(DocumentError::new(format!(
-            "{uri}: content is {shown}, expected JSON"
+            "{shown}: content is {found}, expected JSON"
         )));
     }
     Ok(response.body())

@@ -6,6 +6,7 @@ use http::Uri;
 use tokio::time::Instant;
 
 use crate::error::rejection::Excerpt;
+use crate::error::shown_url::ShownUrl;
 use crate::fetch::documents::{DocumentError, Documents};
 use crate::fetch::freshness::{Lifetimes, checked};
 use crate::fetch::plain_http::PlainHttp;
@@ -85,8 +86,9 @@ pub(crate) fn wanted_url(
     match plain_http.check(&uri) {
         Ok(()) => Ok(uri.into_owned()),
         Err(expected) => {
-            let uri = Excerpt(&uri);
-            Err(format!("`{member}` is {uri}, expected {expected}"))
+            let shown = ShownUrl(&uri).to_string();
+            let shown = Excerpt(&shown);
+            Err(format!("`{member}` is {shown}, expected {expected}"))
         }
     }
 }
@@ -180,7 +182,8 @@ impl Discovery {
         let body = checked(place, &response)?;
         let plain_http = plain_http.behind(place);
         let url = wanted_url(body, self.issuer.as_str(), self.wanted, plain_http);
-        let url = url.map_err(|reason| DocumentError::new(format!("{place}: {reason}")))?;
+        let shown = ShownUrl(place);
+        let url = url.map_err(|reason| DocumentError::new(format!("{shown}: {reason}")))?;
         let lifetime = METADATA.of(response.headers());
         Ok(Known {
             url,

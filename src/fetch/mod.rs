@@ -66,7 +66,7 @@ where
 pub struct FetchError(String);
 
 impl FetchError {
-    /// Creates an error with this reason, which the operator reads.
+    /// Creates an error with this reason, which the operator reads. It need not name the URL.
     pub fn new(reason: impl fmt::Display) -> Self {
         Self(reason.to_string())
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::clock::{Clock, NumericDate};
+use crate::error::shown_url::ShownUrl;
 use crate::fetch::documents::{DocumentError, Documents};
 use crate::fetch::metadata::Discovery;
 use crate::fetch::plain_http::PlainHttp;
@@ -115,7 +116,8 @@ impl Endpoint {
         audience: &Audience,
         clock: &Arc<dyn Clock>,
     ) -> Result<Answer, AskFailure> {
-        let failed = |reason: &dyn fmt::Display| AskFailure::new(format!("{url}: {reason}"));
+        let failed =
+            |reason: &dyn fmt::Display| AskFailure::new(format!("{}: {reason}", ShownUrl(url)));
         let request = self.request(url, token, issuer, NumericDate::now(clock));
         let request = request.map_err(|reason| AskFailure {
             is_ours: true,
@@ -193,7 +195,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fixed(url) => f.write_str(url),
+            Self::Fixed(url) => ShownUrl(url).fmt(f),
             Self::Metadata(finder) => fmt::Display::fmt(&finder.issuer, f),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::error::shown_url::ShownUrl;
 use crate::fetch::documents::DocumentError;
 
 /// Why there is no answer about a token. This is an outage, and never a fault of the caller.
@@ -32,7 +33,7 @@ impl AskFailure {
     /// Puts the URL before the reason.
     pub(super) fn at(mut self, url: &str) -> Self {
         self.reason.insert_str(0, ": ");
-        self.reason.insert_str(0, url);
+        self.reason.insert_str(0, &ShownUrl(url).to_string());
         self
     }
 

@@ -24,6 +24,7 @@ use self::endpoint::{Denials, Endpoint, Finder, Place};
 pub(crate) use self::failure::AskFailure;
 use crate::clock::Clock;
 use crate::error::config::ConfigError;
+use crate::error::shown_url::ShownUrl;
 use crate::fetch::Fetch;
 use crate::fetch::documents::Documents;
 use crate::fetch::metadata::{self, Discovery, Wanted};
@@ -181,7 +182,7 @@ fn check_url(url: &str) -> Result<(), ConfigError> {
 
 fn unusable(input: &str, reason: String) -> ConfigError {
     ConfigError::Introspection {
-        input: input.to_owned(),
+        input: ShownUrl(input).to_string(),
         reason,
     }
 }

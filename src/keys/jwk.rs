@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use crate::error::config::{ConfigError, KeyError};
 use crate::error::rejection::Excerpt;
+use crate::error::shown_url::ShownUrl;
 use crate::json::{self, Raw};
 use crate::keys::algorithm::Algorithm;
 use crate::keys::key::{Key, KeyId};
@@ -121,7 +122,7 @@ pub(super) fn parse_set(
             Some(uri) => format!(
                 "expected a JSON object with an array `keys`, found the metadata of an issuer, \
                  whose key set is at {}",
-                Excerpt(&uri)
+                Excerpt(&ShownUrl(&uri).to_string())
             ),
             None if is_key => "expected a JSON object with an array `keys`, found a single key: \
                  read it with `Key::from_jwk` or as `KeyFormat::jwk`"

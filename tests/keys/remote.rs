@@ -1378,6 +1378,29 @@ async fn starts_with_the_keys_of_the_last_run_while_the_issuer_is_down() {
     assert!(start(JWKS).connect().await.is_ok());
 }
 
+/// A snapshot has no secret, and the query of a URL may hold an API key. It is of that URL all the same.
+#[tokio::test]
+async fn a_snapshot_is_of_one_query_and_does_not_have_it() {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let kept = Kept::default();
+    let start = |query: &str| {
+        let keys = RemoteKeys::jwks(&format!("{JWKS}{query}"), network.clone());
+        keys.unwrap().snapshot_store(kept.clone()).connect()
+    };
+    drop(start("?tenant=1&key=secret").await.unwrap());
+    let saved = kept.load().unwrap().unwrap();
+    let text = String::from_utf8(saved).unwrap();
+    assert!(text.contains(JWKS), "{text}");
+    assert!(!text.contains("secret"), "{text}");
+
+    network.is_down();
+    assert!(start("?tenant=1&key=secret").await.is_ok());
+    for other in ["?tenant=2&key=secret", "?", ""] {
+        assert!(start(other).await.is_err(), "{other}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn keys_of_the_last_run_end_when_they_are_too_old() {
     let issuer = TestIssuer::new();

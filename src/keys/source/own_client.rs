@@ -1,6 +1,7 @@
 //! Constructors of [`KeyStore`] that fetch keys with a client of this crate.
 
 use crate::error::config::ConfigError;
+use crate::error::shown_url::ShownUrl;
 use crate::fetch::{Fetch, client};
 use crate::issuer::Issuer;
 use crate::keys::source::remote::RemoteKeys;
@@ -58,7 +59,7 @@ impl KeyStore {
 
 fn own_client(source: &str) -> Result<impl Fetch + use<>, ConfigError> {
     client::client().map_err(|error| ConfigError::KeySource {
-        input: source.to_owned(),
+        input: ShownUrl(source).to_string(),
         reason: error.to_string(),
     })
 }

@@ -58,6 +58,9 @@ pub struct RemoteKeys {
 impl RemoteKeys {
     /// Fetches the key set at this URL (`jwks_uri`).
     ///
+    /// Events, errors and the status show scheme, host and path of a URL. A query may hold an API key, so
+    /// it is not shown.
+    ///
     /// # Errors
     ///
     /// [`ConfigError::KeySource`] if this is not an `https` or `http` URL. `connect` and `connect_lazy`

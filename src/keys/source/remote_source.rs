@@ -4,11 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64_simd::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::error::config::ConfigError;
+use crate::error::shown_url::ShownUrl;
 use crate::fetch::documents::{DocumentError, Documents};
 use crate::fetch::freshness::{Lifetimes, Validators, checked};
 use crate::fetch::metadata::Discovery;
@@ -50,12 +53,19 @@ pub(super) enum Origin {
     },
 }
 
+impl Origin {
+    fn name(&self) -> &str {
+        match self {
+            Self::KeySet(uri) => uri,
+            Self::Metadata { name, .. } => name,
+        }
+    }
+}
+
+/// The source as events, errors and the status show it.
 impl fmt::Display for RemoteSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.origin {
-            Origin::KeySet(uri) => uri,
-            Origin::Metadata { name, .. } => name,
-        })
+        ShownUrl(self.origin.name()).fmt(f)
     }
 }
 
@@ -103,7 +113,7 @@ impl RemoteSource {
         }
         let body = checked(&uri, &response)?;
         let set = KeySet::from_published(body, self.max_keys, &self.uses);
-        let set = set.map_err(|error| LoadError::new(format!("{uri}: {error}")))?;
+        let set = set.map_err(|error| LoadError::new(format!("{}: {error}", ShownUrl(&uri))))?;
         self.report(&set);
         if self.snapshot_store.is_some() {
             self.newest = std::str::from_utf8(body).ok().map(str::to_owned);
@@ -157,6 +167,7 @@ impl RemoteSource {
         Some(KeySnapshot {
             store: Arc::clone(self.snapshot_store.as_ref()?),
             source: self.to_string(),
+            identity: identity(self.origin.name()),
             clock: Arc::clone(&self.clock),
             keep_stale: self.keep_stale,
             timeout: self.documents.timeout,
@@ -166,10 +177,21 @@ impl RemoteSource {
     }
 }
 
+/// Identifies a source in a key snapshot, which has no secret: the URL, with a digest in place of what is
+/// not shown of it.
+fn identity(url: &str) -> String {
+    let shown = ShownUrl(url).to_string();
+    if shown == url {
+        return shown;
+    }
+    let digest = URL_SAFE_NO_PAD.encode_to_string(digest(&SHA256, url.as_bytes()));
+    format!("{shown}#{digest}")
+}
+
 /// An error of the start about this URL.
 pub(super) fn unusable(source: &str, reason: String) -> ConfigError {
     ConfigError::KeySource {
-        input: source.to_owned(),
+        input: ShownUrl(source).to_string(),
         reason,
     }
 }

@@ -220,7 +220,10 @@ mod unix {
 /// The key snapshot of one source.
 pub(crate) struct KeySnapshot {
     pub(crate) store: Arc<dyn KeySnapshotStore>,
+    /// The source as events show it.
     pub(crate) source: String,
+    /// The source as the snapshot names it.
+    pub(crate) identity: String,
     pub(crate) clock: Arc<dyn Clock>,
     /// Older snapshots are not used.
     pub(crate) keep_stale: Duration,
@@ -251,7 +254,7 @@ impl KeySnapshot {
     pub(crate) fn save(self, jwks: String) -> JoinHandle<()> {
         let (store, source, limit) = (self.store, self.source, self.timeout);
         let saved = SavedKeys {
-            source: source.clone(),
+            source: self.identity,
             saved_at: self.clock.now(),
             jwks,
         };
@@ -286,7 +289,7 @@ impl KeySnapshot {
 
     fn check(&self, text: &[u8]) -> std::result::Result<(KeySet, Duration), String> {
         let saved = SavedKeys::read(text).ok_or("not in the format of a key snapshot")?;
-        if saved.source != self.source {
+        if saved.source != self.identity {
             return Err(format!("they are the keys of {}", Excerpt(&saved.source)));
         }
         let age = self.clock.now().duration_since(saved.saved_at);
