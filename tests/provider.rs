@@ -750,3 +750,78 @@ async fn a_remote_store_follows_the_provider_by_itself() {
     assert_eq!(kind(&new).await, Some(RejectionKind::UnknownKey));
     assert!(keys.status().failing.is_none());
 }
+
+/// A person signs out at the provider: its logout token ends the session's tokens here, at once.
+#[cfg(feature = "logout")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_out_at_the_provider_ends_the_tokens_of_the_session() {
+    use std::process::Stdio;
+
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tower_jwt_auth::TrustedIssuer;
+    use tower_jwt_auth::revocation::{BackChannelLogout, Denylist};
+
+    /// Signs in, waits for a line, and signs out again.
+    const SCRIPT: &str = "
+        const idp = await import(process.env.CLIENT);
+        const person = new idp.Person('alice');
+        const tokens = await idp.authorizationCode({ client: 'logout-app', person });
+        console.log(JSON.stringify(tokens));
+        await new Promise((resolve) => process.stdin.once('data', resolve));
+        await idp.logout({ idToken: tokens.id_token, person });
+        process.exit(0);
+    ";
+
+    let Some(provider) = Provider::of_environment("back-channel logout").await else {
+        return;
+    };
+    let denylist = Denylist::default();
+    let client = Audience::new("logout-app").unwrap();
+    let client = TrustedIssuer::new(provider.issuer(), client, provider.keys().await);
+    let logout = BackChannelLogout::new(client, denylist.clone());
+    let auth = provider.auth("calendar").await.revocation(denylist);
+    let api = Api::start(auth.clone()).await;
+    let app = Router::new().route_service("/backchannel-logout", logout);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!(
+        "http://{}/backchannel-logout",
+        listener.local_addr().unwrap()
+    );
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    provider
+        .admin("backchannel-logout", serde_json::json!({ "uri": uri }))
+        .await;
+
+    let mut person = tokio::process::Command::new("node")
+        .args(["--input-type=module", "-e", SCRIPT])
+        .env("CLIENT", provider.directory.join("app/client.mjs"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut printed = BufReader::new(person.stdout.take().unwrap()).lines();
+    let tokens = printed.next_line().await.unwrap().expect("tokens");
+    let tokens: Value = serde_json::from_str(&tokens).unwrap();
+    let token = tokens["access_token"].as_str().unwrap();
+    let other = provider.machine_token("calendar-batch", "calendar").await;
+    assert_eq!(api.status(token).await, StatusCode::OK);
+    assert_eq!(api.status(&other).await, StatusCode::OK);
+
+    // An access token and an ID token are no logout tokens.
+    for stranger in [token, tokens["id_token"].as_str().unwrap()] {
+        let request = Request::post(&uri)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::from(format!("logout_token={stranger}")))
+            .unwrap();
+        assert_eq!(provider.http.send(request).await.status, 400);
+    }
+    assert_eq!(api.status(token).await, StatusCode::OK);
+
+    let mut input = person.stdin.take().unwrap();
+    input.write_all(b"sign out\n").await.unwrap();
+    assert!(person.wait().await.unwrap().success());
+    api.rejects("signed out", token, RejectionKind::Revoked)
+        .await;
+    assert_eq!(api.status(&other).await, StatusCode::OK);
+}
