@@ -85,6 +85,7 @@
 //! | `pem` | yes | keys from PEM and DER |
 //! | `remote` | | [`keys::RemoteKeys`]: keys that are fetched from a URL and refreshed |
 //! | `reqwest` | | [`KeyStore::discover`]: an HTTP client for remote keys, with rustls |
+//! | `status-list` | | [`revocation::StatusLists`]: status lists that an issuer publishes |
 //! | `test-util` | | [`mod@test`]: an issuer and a clock for tests |
 //! | `tracing` | yes | events for verdicts and for changes of keys |
 //! | `watch` | | [`keys::KeyFile`]: keys in a file that is read again when it changes |

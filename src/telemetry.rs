@@ -350,5 +350,57 @@ pub(crate) fn notice_rejected(
     count!("jwt_auth_notices_rejected_total", "notice" => notice);
 }
 
+#[cfg(feature = "status-list")]
+pub(crate) fn status_list_loaded(uri: &str, bytes: usize) {
+    event!(
+        debug,
+        "jwt_status_list_loaded",
+        "status list loaded",
+        list = uri,
+        bytes = bytes
+    );
+    count!("jwt_auth_status_list_loads_total");
+}
+
+#[cfg(feature = "status-list")]
+pub(crate) fn status_list_failed(reason: &impl fmt::Display, is_first: bool) {
+    let reason = short(reason);
+    if is_first {
+        event!(
+            warn,
+            "jwt_status_list_failed",
+            "a status list cannot be had, and its tokens are answered with 503 when it is too old",
+            reason = reason.as_str()
+        );
+    } else {
+        event!(
+            debug,
+            "jwt_status_list_failed",
+            "a status list still cannot be had",
+            reason = reason.as_str()
+        );
+    }
+    count!("jwt_auth_status_list_failures_total");
+}
+
+/// Reports a token whose list may not be fetched. At most 10 times in 10 s of each thread.
+#[cfg(feature = "status-list")]
+pub(crate) fn status_list_foreign(issuer: &str) {
+    thread_local! {
+        static LINES_LEFT: LineBudget = LineBudget::default();
+    }
+    let now = seconds(SystemTime::now());
+    // The budget is gone while a thread ends. Then nothing is reported.
+    if let Ok(Some(suppressed)) = LINES_LEFT.try_with(|budget| budget.spend(now)) {
+        event!(
+            warn,
+            "jwt_status_list_foreign",
+            "a token names a status list that is behind no prefix of its issuer",
+            issuer = issuer,
+            suppressed = suppressed
+        );
+    }
+}
+
 /// The maximum length of a reason in bytes.
 const REASON: usize = 1_024;

@@ -6,7 +6,8 @@
     feature = "introspection",
     feature = "logout",
     feature = "pem",
-    feature = "remote"
+    feature = "remote",
+    feature = "status-list"
 ))]
 #![allow(
     clippy::expect_used,
@@ -31,7 +32,7 @@ macro_rules! targets {
 
 targets! {
     authorization challenge claims compact dates fetched header introspection_answer json jwk jwks
-    logout_token pem request scopes security_event settings verdicts verifier
+    logout_token pem request scopes security_event settings status_list verdicts verifier
 }
 
 #[test]

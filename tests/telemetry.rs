@@ -222,7 +222,7 @@ fn documented(table: usize) -> Vec<Vec<String>> {
 }
 
 /// The rows of one of the tables that belong to this feature alone.
-#[cfg(feature = "logout")]
+#[cfg(any(feature = "logout", feature = "status-list"))]
 fn documented_for(feature: &str, table: usize) -> Vec<Vec<String>> {
     let heading = format!("with the feature `{feature}`:");
     let text = include_str!("../src/events.md").split_once(&heading);
@@ -1364,5 +1364,74 @@ mod notices {
         assert_eq!(count(&metrics, "jwt_auth_notices_accepted_total", event), 1);
         assert_eq!(count(&metrics, "jwt_auth_notices_rejected_total", event), 1);
         check_metrics(metrics, documented_for("logout", 1));
+    }
+}
+
+#[cfg(feature = "status-list")]
+mod status_lists {
+    use super::*;
+
+    use http::header::CONTENT_TYPE;
+    use serde_json::json;
+    use tower_jwt_auth::fetch::FetchError;
+    use tower_jwt_auth::revocation::StatusLists;
+    use tower_jwt_auth::test::{FixedClock, TestIssuer};
+
+    const LIST: &str = "https://as.example/lists/good";
+
+    /// A list that is fetched, one that is not, and one from elsewhere.
+    async fn everything() {
+        let clock = FixedClock::at(1_700_000_000);
+        let issuer = TestIssuer::new().with_clock(clock.clone());
+        let list = issuer.token().header("typ", "statuslist+jwt").subject(LIST);
+        let list = list.claim("status_list", json!({ "bits": 1, "lst": "eNrbuRgAAhcBXQ" }));
+        let list = list.mint().into_bytes();
+        let fetch = move |request: Request<Vec<u8>>, _: usize| {
+            let response = Response::builder().header(CONTENT_TYPE, "application/statuslist+jwt");
+            ready(match request.uri() == LIST {
+                true => Ok(response.body(list.clone()).unwrap()),
+                false => Err(FetchError::new("connection refused")),
+            })
+        };
+        let lists = StatusLists::new(fetch).clock(clock);
+        let prefix = "https://as.example/lists/";
+        let lists = lists
+            .issuer(issuer.issuer(), issuer.keys(), [prefix])
+            .unwrap();
+        let verifier = issuer.auth().revocation(lists).verifier();
+        for (uri, is_good) in [
+            (LIST, true),
+            ("https://as.example/lists/bad", false),
+            ("https://evil.example/lists/1", false),
+        ] {
+            let status = json!({ "status_list": { "idx": 1, "uri": uri } });
+            let token = issuer.token().claim("status", status).mint();
+            assert_eq!(verifier.verify(&token).await.is_ok(), is_good);
+        }
+    }
+
+    #[test]
+    fn what_happens_to_status_lists_is_documented_too() {
+        let general = ["jwt_accepted", "jwt_rejected", "jwt_unavailable"];
+        let mut told = events(everything);
+        told.retain(|event| !general.contains(&event.name));
+        check_events(&told, &documented_for("status-list", 0));
+        let fields = the_one(&told, "jwt_status_list_failed", Level::WARN);
+        let reason = field(&fields, "reason");
+        assert!(reason.contains("lists/bad") && reason.contains("connection refused"));
+        let fields = the_one(&told, "jwt_status_list_loaded", Level::DEBUG);
+        assert_eq!(
+            (field(&fields, "list"), field(&fields, "bytes")),
+            (LIST, "2")
+        );
+
+        let general = [
+            "jwt_auth_accepted_total",
+            "jwt_auth_rejected_total",
+            "jwt_auth_verification_seconds",
+        ];
+        let mut metrics = metrics_of(everything);
+        metrics.retain(|metric| !general.contains(&&*metric.name));
+        check_metrics(metrics, documented_for("status-list", 1));
     }
 }

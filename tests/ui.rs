@@ -17,6 +17,7 @@ mod compiler;
     feature = "pem",
     feature = "remote",
     feature = "reqwest",
+    feature = "status-list",
     feature = "test-util",
     feature = "tracing",
     feature = "watch"

@@ -96,6 +96,13 @@ pub enum ConfigError {
         /// The text.
         input: String,
     },
+    /// A status list that cannot be used.
+    StatusList {
+        /// The prefix of the URLs, or the issuer.
+        input: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A prefix of token subprotocols that is empty, or has characters that no subprotocol has.
     Subprotocol {
         /// The prefix.
@@ -163,6 +170,9 @@ impl fmt::Display for ConfigError {
                 f,
                 "origin {input:?} is not usable: expected the form \"https://app.example.com\""
             ),
+            Self::StatusList { input, reason } => {
+                write!(f, "status lists are not usable: {input}: {reason}")
+            }
             Self::Subprotocol { input } => write!(
                 f,
                 "subprotocol prefix {input:?} is not usable: expected letters, digits and dots such as \"bearer.\""

@@ -7,6 +7,8 @@ mod denylist;
 #[cfg(feature = "logout")]
 pub(crate) mod logout;
 mod mark;
+#[cfg(feature = "status-list")]
+pub(crate) mod status_list;
 mod table;
 
 use std::fmt;
@@ -18,6 +20,8 @@ pub use denylist::Denylist;
 #[cfg(feature = "logout")]
 pub use logout::{BackChannelLogout, SecurityEvents};
 pub use mark::{RevocationMark, RevocationTarget, RevocationWriter, RevokeError, RevokeFuture};
+#[cfg(feature = "status-list")]
+pub use status_list::StatusLists;
 
 /// Checks whether a verified token was revoked after it was issued, for instance because the user
 /// logged out, a device was stolen or an account was closed.

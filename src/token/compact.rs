@@ -168,6 +168,20 @@ impl<'t> Compact<'t> {
         Self::decode(token, known).map_err(|flaw| flaw_of_text(token).unwrap_or(flaw))
     }
 
+    /// Parses a text whose size the caller has bounded.
+    #[cfg(feature = "status-list")]
+    pub(super) fn parse_any_size(
+        token: &'t [u8],
+        known: &'t [KnownHeader],
+    ) -> Result<Self, Rejection> {
+        Self::decode(token, known).map_err(|flaw| flaw_of_text(token).unwrap_or(flaw))
+    }
+
+    #[cfg(feature = "status-list")]
+    pub(super) fn into_type_and_payload(self) -> (TokenType, Vec<u8>) {
+        (self.header.typ().clone(), self.payload)
+    }
+
     fn decode(token: &'t [u8], known: &'t [KnownHeader]) -> Result<Self, Rejection> {
         let Some((signing_input, signature)) = split(token, memrchr(b'.', token)) else {
             return Err(NOT_THREE_PARTS);
@@ -279,7 +293,7 @@ impl<'t> Compact<'t> {
     }
 
     /// The key that verifies the signature; see [`Signed::verify`].
-    fn signer_among<'d>(
+    pub(super) fn signer_among<'d>(
         &self,
         candidates: &Candidates<'_>,
         dead: impl FnOnce(Option<&str>) -> Vec<DeadCandidate<'d>>,

@@ -3,6 +3,8 @@
 
 pub(crate) mod compact;
 pub(crate) mod confirmation;
+#[cfg(feature = "status-list")]
+pub(crate) mod document;
 mod found;
 pub(crate) mod header;
 #[cfg(feature = "introspection")]

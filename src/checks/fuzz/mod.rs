@@ -25,6 +25,8 @@ mod pem;
 mod readers;
 mod request;
 mod signers;
+#[cfg(feature = "status-list")]
+mod status_list;
 mod values;
 mod verdicts;
 
@@ -63,6 +65,8 @@ pub use notices::{logout_token, security_event};
 #[cfg(feature = "pem")]
 pub use pem::pem;
 pub use request::{authorization, request};
+#[cfg(feature = "status-list")]
+pub use status_list::status_list;
 pub use verdicts::verdicts;
 
 /// JSON text: what is accepted means what `serde_json` says that it means, and what is rejected

@@ -1,0 +1,291 @@
+//! [`StatusLists`]: revocation by the status lists of an issuer.
+
+pub(crate) mod list;
+pub(crate) mod reference;
+mod source;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::claims::Claims;
+use crate::clock::{Clock, SystemClock};
+use crate::error::config::ConfigError;
+use crate::fetch::Fetch;
+use crate::fetch::documents::Documents;
+use crate::fetch::freshness::Lifetimes;
+use crate::fetch::plain_http::PlainHttp;
+use crate::issuer::Issuer;
+use crate::keys::store::KeyStore;
+use crate::revocation::status_list::reference::Reference;
+use crate::revocation::status_list::source::{Found, Kept, Settings, Source};
+use crate::revocation::{Revocation, RevocationCheck, RevocationError, RevocationStatus};
+use crate::telemetry;
+
+/// Revocation check by status lists ([Token Status List], an Internet-Draft): a token names its place in a
+/// list (`status.status_list`), and the issuer publishes the list as a signed token.
+///
+/// One list has the statuses of many tokens, so one fetch serves all of them until its lifetime ends. A
+/// list is fetched when a token that is valid in every other respect names it, and again at 80 % of its
+/// lifetime. A request waits only for a list that is not there, up to 5 seconds.
+///
+/// | status list | token |
+/// |---|---|
+/// | the token names none (`status.status_list` is absent) | active |
+/// | status 0 | active |
+/// | status 1 | [revoked](RevocationStatus::Revoked) |
+/// | status 2 | [suspended](RevocationStatus::Suspended) |
+/// | another status | revoked; see [`other_statuses`](Self::other_statuses) |
+/// | the reference is malformed, or the index is beyond the list | revoked |
+/// | the issuer is not added here, or the URL is behind none of its prefixes | revoked, with an event that says so |
+/// | the list cannot be fetched, is not valid, or has expired | 503; see [`insecure_accept_unavailable`](Self::insecure_accept_unavailable) |
+///
+/// A list must have `typ` `statuslist+jwt`, a signature by one of the keys, `sub` equal to its URL, and
+/// `iat`. `iss` must be that of the tokens if it is present. Redirects are not followed.
+///
+/// Use it inside of a tokio runtime with timers. Clones share the lists.
+///
+/// # Example: an issuer with lists
+///
+/// ```
+/// # fn example(client: impl tower_jwt_auth::fetch::Fetch) -> Result<(), tower_jwt_auth::ConfigError> {
+/// use tower_jwt_auth::revocation::StatusLists;
+/// use tower_jwt_auth::{Audience, Issuer, JwtAuth, KeyStore};
+///
+/// let issuer = Issuer::new("https://login.example.com")?;
+/// let keys = KeyStore::pending(); // usually remote keys
+/// let lists = StatusLists::new(client).issuer(
+///     issuer.clone(),
+///     keys.clone(),
+///     ["https://login.example.com/statuslists/"],
+/// )?;
+/// let auth = JwtAuth::new(issuer, Audience::new("calendar-api")?, keys).revocation(lists);
+/// # drop(auth);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [Token Status List]: https://datatracker.ietf.org/doc/draft-ietf-oauth-status-list/
+#[derive(Clone)]
+pub struct StatusLists(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    settings: Arc<Settings>,
+    sources: Vec<Arc<Source>>,
+    others: Arc<dyn Fn(u8) -> RevocationStatus + Send + Sync>,
+    accepts_unavailable: bool,
+}
+
+impl StatusLists {
+    /// Creates a check without issuers that fetches lists with this client.
+    #[must_use]
+    pub fn new(fetch: impl Fetch) -> Self {
+        let settings = Settings {
+            documents: Documents {
+                fetch: Arc::new(fetch),
+                timeout: Duration::from_secs(5),
+                max_body: 4 * MIB,
+            },
+            lifetimes: Lifetimes {
+                usual: Duration::from_secs(300),
+                within: (Duration::from_secs(30), Duration::from_secs(3_600)),
+            },
+            max_list: 16 * MIB,
+            max_lists: 1_000,
+            max_bytes: 64 * MIB,
+            clock: Arc::new(SystemClock),
+        };
+        Self(Arc::new(Inner {
+            settings: Arc::new(settings),
+            sources: Vec::new(),
+            others: Arc::new(|_| RevocationStatus::Revoked),
+            accepts_unavailable: false,
+        }))
+    }
+
+    /// Adds an issuer of tokens, the keys of its lists, and the prefixes of their URLs. A list is fetched
+    /// only if its URL begins with one of the prefixes and does not leave the folder of the prefix.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::StatusList`] if there is no prefix, or if one is not an `https` URL (or `http` to a
+    /// loopback address) that has a path.
+    pub fn issuer<'a>(
+        self,
+        issuer: Issuer,
+        keys: impl Into<KeyStore>,
+        prefixes: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ConfigError> {
+        let prefixes: Vec<_> = prefixes.into_iter().map(String::from).collect();
+        let unusable = |input: &str, reason: &str| ConfigError::StatusList {
+            input: input.to_owned(),
+            reason: reason.to_owned(),
+        };
+        if prefixes.is_empty() {
+            return Err(unusable(issuer.as_str(), "expected a prefix of the URLs"));
+        }
+        for prefix in &prefixes {
+            let checked = PlainHttp::LoopbackAlone.check(prefix);
+            checked.map_err(|expected| unusable(prefix, &format!("expected {expected}")))?;
+            // Without a path, the prefix would fit the host `status.example.evil.com` too.
+            let (_, host_and_path) = prefix.split_once("://").unwrap_or_default();
+            if !host_and_path.contains('/') {
+                return Err(unusable(prefix, "expected a URL with a path, such as `/`"));
+            }
+        }
+        let source = Arc::new(Source::new(issuer, keys.into(), prefixes));
+        Ok(self.change(|inner| inner.sources.push(source)))
+    }
+
+    /// The lifetime of a list that has no `ttl`, and whose response has no `max-age` and no `Expires`.
+    /// Default: 5 minutes, limited by [`lifetime_within`](Self::lifetime_within).
+    #[must_use]
+    pub fn lifetime(self, lifetime: Duration) -> Self {
+        self.set(|settings| settings.lifetimes.usual = lifetime)
+    }
+
+    /// The minimum and the maximum lifetime of a list, whatever its `ttl` says. Default: 30 seconds and 1
+    /// hour. At least 1 second.
+    ///
+    /// A revoked token is accepted for the lifetime of the list, at most. `exp` of the list ends its use
+    /// earlier.
+    #[must_use]
+    pub fn lifetime_within(self, shortest: Duration, longest: Duration) -> Self {
+        let shortest = shortest.max(Duration::from_secs(1));
+        self.set(|settings| settings.lifetimes.within = (shortest, longest.max(shortest)))
+    }
+
+    /// The maximum size of the response with a list in bytes. Default: 4 MiB.
+    #[must_use]
+    pub fn max_body(self, bytes: usize) -> Self {
+        self.set(|settings| settings.documents.max_body = bytes)
+    }
+
+    /// The maximum size of an inflated list, and of all lists of an issuer, in bytes. Default: 16 MiB and
+    /// 64 MiB. If the lists have no room, the list that was not used for the longest time is dropped. It
+    /// is fetched again when a token names it.
+    #[must_use]
+    pub fn max_bytes(self, of_one: usize, of_all: usize) -> Self {
+        self.set(|settings| (settings.max_list, settings.max_bytes) = (of_one, of_all))
+    }
+
+    /// The maximum number of lists of an issuer. Default: 1 000. At least 1.
+    #[must_use]
+    pub fn max_lists(self, lists: usize) -> Self {
+        self.set(|settings| settings.max_lists = lists)
+    }
+
+    /// The meaning of the statuses from 3 on, which an application may define. Default:
+    /// [`RevocationStatus::Revoked`] for all of them.
+    #[must_use]
+    pub fn other_statuses(
+        self,
+        meaning: impl Fn(u8) -> RevocationStatus + Send + Sync + 'static,
+    ) -> Self {
+        self.change(|inner| inner.others = Arc::new(meaning))
+    }
+
+    /// Sets the clock that `iat` and `exp` of lists are compared with. Default: the clock of the system.
+    #[must_use]
+    pub fn clock(self, clock: impl Clock) -> Self {
+        self.set(|settings| settings.clock = Arc::new(clock))
+    }
+
+    /// Accepts a token whose list cannot be had. Default: the answer is 503.
+    ///
+    /// # Security
+    ///
+    /// A revoked token is accepted while the list cannot be fetched, and whoever can prevent the fetch can
+    /// use it. Replace the check with short lifetimes of the tokens.
+    #[must_use]
+    pub fn insecure_accept_unavailable(self) -> Self {
+        self.change(|inner| inner.accepts_unavailable = true)
+    }
+
+    fn set(self, change: impl FnOnce(&mut Settings)) -> Self {
+        self.change(|inner| {
+            let mut settings = Settings::clone(&inner.settings);
+            change(&mut settings);
+            inner.settings = Arc::new(settings);
+        })
+    }
+
+    fn change(self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = Inner::clone(&self.0);
+        change(&mut inner);
+        Self(Arc::new(inner))
+    }
+}
+
+impl Inner {
+    fn status_in(&self, kept: &Kept, index: u64) -> RevocationStatus {
+        match kept.list.get(index) {
+            Some(0) => RevocationStatus::Active,
+            None | Some(1) => RevocationStatus::Revoked,
+            Some(2) => RevocationStatus::Suspended,
+            Some(other) => (self.others)(other),
+        }
+    }
+
+    fn unavailable(&self, reason: &str) -> Result<RevocationStatus, RevocationError> {
+        if self.accepts_unavailable {
+            return Ok(RevocationStatus::Active);
+        }
+        Err(RevocationError::new(reason))
+    }
+
+    async fn wait(
+        &self,
+        mut landed: watch::Receiver<Option<Result<Arc<Kept>, Arc<str>>>>,
+        index: u64,
+    ) -> Result<RevocationStatus, RevocationError> {
+        let landed = landed.wait_for(Option::is_some).await;
+        let landed = landed.ok().and_then(|landed| landed.clone());
+        match landed {
+            Some(Ok(kept)) => Ok(self.status_in(&kept, index)),
+            Some(Err(reason)) => self.unavailable(&reason),
+            None => self.unavailable("the load of a status list has ended"),
+        }
+    }
+}
+
+impl Revocation for StatusLists {
+    fn check(&self, token: &Claims) -> RevocationCheck {
+        let inner = &self.0;
+        let reference = match Reference::of(token.registered()) {
+            Ok(Some(reference)) => reference,
+            Ok(None) => return RevocationCheck::Ready(Ok(RevocationStatus::Active)),
+            Err(_) => return RevocationCheck::Ready(Ok(RevocationStatus::Revoked)),
+        };
+        let of_issuer = |source: &&Arc<Source>| source.issuer.as_str() == token.issuer();
+        let mut sources = inner.sources.iter().filter(of_issuer);
+        let Some(source) = sources.find(|source| source.has(&reference.uri)) else {
+            telemetry::status_list_foreign(token.issuer());
+            return RevocationCheck::Ready(Ok(RevocationStatus::Revoked));
+        };
+        match source.find(&reference.uri, &inner.settings) {
+            Found::Kept(kept) => {
+                RevocationCheck::Ready(Ok(inner.status_in(&kept, reference.index)))
+            }
+            Found::Failed(reason) => RevocationCheck::Ready(inner.unavailable(&reason)),
+            Found::Loading(landed) => {
+                let (inner, index) = (Arc::clone(inner), reference.index);
+                RevocationCheck::Pending(Box::pin(async move { inner.wait(landed, index).await }))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for StatusLists {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let issuers = self.0.sources.iter().map(|source| &source.issuer);
+        f.debug_struct("StatusLists")
+            .field("issuers", &issuers.collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+const MIB: usize = 1_024 * 1_024;

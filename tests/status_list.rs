@@ -1,0 +1,788 @@
+//! Revocation by status lists.
+
+#![cfg(all(feature = "status-list", feature = "test-util"))]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers fail as tests do"
+)]
+
+#[path = "support/network.rs"]
+mod network;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{Method, Request, Response};
+use miniz_oxide::deflate::compress_to_vec_zlib;
+use serde_json::{Value, json};
+use tokio::time::advance;
+use tower_jwt_auth::RejectionKind::{RevocationUnavailable, Revoked, Suspended};
+use tower_jwt_auth::fetch::{Fetch, FetchError};
+use tower_jwt_auth::keys::RemoteKeys;
+use tower_jwt_auth::revocation::{RevocationStatus, StatusLists};
+use tower_jwt_auth::test::{FixedClock, TestIssuer, TestToken};
+use tower_jwt_auth::{ConfigError, Issuer, JwtAuth, KeyStore, RejectionKind, Verifier};
+
+use network::{JWKS, Network, settle};
+
+const NOW: u64 = 1_700_000_000;
+const LIST: &str = "https://as.example/lists/1";
+const PREFIX: &str = "https://as.example/lists/";
+/// Statuses 0, 1, 2, 3.
+const FOUR: &[u8] = &[0b1110_0100];
+
+struct World {
+    clock: FixedClock,
+    issuer: TestIssuer,
+    network: Network,
+}
+
+impl World {
+    /// An issuer that publishes four statuses.
+    fn new() -> Self {
+        let clock = FixedClock::at(NOW);
+        let issuer = TestIssuer::new()
+            .named("https://as.example")
+            .with_clock(clock.clone());
+        let network = Network::new(|_| Err(FetchError::new("no answer yet")));
+        let world = Self {
+            clock,
+            issuer,
+            network,
+        };
+        world.publishes(&world.list(2, FOUR));
+        world
+    }
+
+    /// A good list token.
+    fn list(&self, bits: u8, statuses: &[u8]) -> TestToken {
+        self.issuer
+            .token()
+            .header("typ", "statuslist+jwt")
+            .subject(LIST)
+            .without("aud")
+            .without("client_id")
+            .without("exp")
+            .claim("ttl", 600)
+            .claim("status_list", packed(bits, statuses))
+    }
+
+    fn publishes(&self, list: &TestToken) {
+        let list = list.mint();
+        self.network.answers(move |_| Ok(answer(&list)));
+    }
+
+    fn lists(&self) -> StatusLists {
+        self.lists_over(self.network.clone())
+    }
+
+    fn lists_over(&self, fetch: impl Fetch) -> StatusLists {
+        let lists = StatusLists::new(fetch).clock(self.clock.clone());
+        let lists = lists.issuer(self.issuer.issuer(), self.issuer.keys(), [PREFIX]);
+        lists.unwrap()
+    }
+
+    fn api(&self, lists: StatusLists) -> Api {
+        let auth: JwtAuth = self.issuer.auth().revocation(lists);
+        Api(auth.verifier())
+    }
+
+    /// A token with this place in the list.
+    fn token(&self, index: u64) -> String {
+        self.token_in(LIST, index).mint()
+    }
+
+    fn token_in(&self, uri: &str, index: u64) -> TestToken {
+        let status = json!({ "status_list": { "idx": index, "uri": uri } });
+        self.issuer.token().claim("status", status)
+    }
+}
+
+#[derive(Clone)]
+struct Api(Verifier);
+
+impl Api {
+    async fn verdict(&self, token: &str) -> Option<RejectionKind> {
+        let verdict = self.0.verify(token).await;
+        verdict.err().map(|rejection| rejection.kind())
+    }
+}
+
+fn packed(bits: u8, statuses: &[u8]) -> Value {
+    let list = URL_SAFE_NO_PAD.encode(compress_to_vec_zlib(statuses, 9));
+    json!({ "bits": bits, "lst": list })
+}
+
+fn answer(list: &str) -> Response<Vec<u8>> {
+    Response::builder()
+        .header(CONTENT_TYPE, "application/statuslist+jwt")
+        .body(list.into())
+        .unwrap()
+}
+
+/// TSL-7.1-1, TSL-8.3-4
+#[tokio::test]
+async fn a_token_has_the_status_at_its_place() {
+    let world = World::new();
+    let api = world.api(world.lists());
+    for (index, verdict) in [
+        (0, None),
+        (1, Some(Revoked)),
+        (2, Some(Suspended)),
+        (3, Some(Revoked)),
+        (4, Some(Revoked)),
+        (u64::MAX, Some(Revoked)),
+    ] {
+        // Twice, so that the cache of tokens has it.
+        for _ in 0..2 {
+            assert_eq!(api.verdict(&world.token(index)).await, verdict, "{index}");
+        }
+    }
+    assert_eq!(world.network.count(), 1);
+    let bare = world.issuer.token().mint();
+    assert_eq!(api.verdict(&bare).await, None);
+    for (status, verdict) in [
+        (RevocationStatus::Active, None),
+        (RevocationStatus::Suspended, Some(Suspended)),
+        (RevocationStatus::Revoked, Some(Revoked)),
+    ] {
+        let lists = world.lists().other_statuses(move |other| {
+            assert_eq!(other, 3);
+            status
+        });
+        let api = world.api(lists);
+        assert_eq!(api.verdict(&world.token(3)).await, verdict);
+        assert_eq!(api.verdict(&world.token(1)).await, Some(Revoked));
+    }
+}
+
+/// TSL-4.1-1
+#[tokio::test]
+async fn the_list_says_how_many_bits_a_status_has() {
+    let world = World::new();
+    for (bits, index) in [(1, 9), (2, 4), (4, 2), (8, 1)] {
+        world.publishes(&world.list(bits, &[0xF0, if bits == 1 { 2 } else { 1 }, 0]));
+        let api = world.api(world.lists());
+        assert_eq!(
+            api.verdict(&world.token(index)).await,
+            Some(Revoked),
+            "{bits}"
+        );
+        assert_eq!(
+            api.verdict(&world.token(0)).await,
+            if bits == 8 { Some(Revoked) } else { None }
+        );
+    }
+}
+
+/// TSL-6.2-1
+#[tokio::test]
+async fn a_reference_that_cannot_be_read_is_a_rejection() {
+    let world = World::new();
+    let api = world.api(world.lists());
+    let of = |list: Value| json!({ "status_list": list });
+    for status in [
+        json!("x"),
+        json!([]),
+        json!(0),
+        of(json!(1)),
+        of(Value::Null),
+        of(json!({ "uri": LIST })),
+        of(json!({ "idx": 0 })),
+        of(json!({ "idx": -1, "uri": LIST })),
+        of(json!({ "idx": "1", "uri": LIST })),
+        of(json!({ "idx": 1.5, "uri": LIST })),
+        of(json!({ "idx": 0.0, "uri": LIST })),
+        of(json!({ "idx": null, "uri": LIST })),
+        of(json!({ "idx": 0, "uri": 1 })),
+        of(json!({ "idx": 0, "uri": "" })),
+        of(json!({ "idx": 0, "uri": "not a url" })),
+    ] {
+        let token = world.issuer.token().claim("status", status.clone()).mint();
+        assert_eq!(api.verdict(&token).await, Some(Revoked), "{status}");
+    }
+    assert_eq!(world.network.count(), 0);
+    for status in [Value::Null, json!({}), json!({ "another": 1 })] {
+        let token = world.issuer.token().claim("status", status.clone()).mint();
+        assert_eq!(api.verdict(&token).await, None, "{status}");
+    }
+}
+
+/// TSL-8.3-1
+#[tokio::test]
+async fn no_list_is_fetched_for_a_token_that_is_not_valid() {
+    let world = World::new();
+    let api = world.api(world.lists());
+    let token = || world.token_in(LIST, 0);
+    for token in [
+        token().expired(),
+        token().not_yet_valid(),
+        token().audience("other"),
+        token().issuer("https://other.example"),
+        token().tampered(),
+        token().unsigned(),
+        token().signed_by_stranger(),
+        token().header("typ", "statuslist+jwt"),
+    ] {
+        assert!(api.verdict(&token.mint()).await.is_some());
+    }
+    assert_eq!(world.network.count(), 0);
+    assert_eq!(api.verdict(&token().mint()).await, None);
+    assert_eq!(world.network.count(), 1);
+}
+
+/// TSL-8.1-1
+#[tokio::test]
+async fn a_list_is_fetched_from_the_places_that_are_configured_and_in_its_own_type() {
+    let world = World::new();
+    let list = world.list(2, FOUR).mint();
+    let asked = {
+        let list = list.clone();
+        move |request: Request<Vec<u8>>, _: usize| {
+            assert_eq!(request.method(), Method::GET);
+            assert!(request.body().is_empty());
+            assert_eq!(request.headers()[ACCEPT], "application/statuslist+jwt");
+            assert_eq!(request.headers()[ACCEPT_ENCODING], "identity");
+            std::future::ready(Ok(answer(&list)))
+        }
+    };
+    let api = world.api(world.lists_over(asked));
+    assert_eq!(api.verdict(&world.token(0)).await, None);
+
+    let api = world.api(world.lists());
+    for uri in [
+        "https://evil.example/lists/1",
+        "https://as.example.evil.example/lists/1",
+        "https://as.example/other/1",
+        "https://as.example/lists/../other",
+        "http://as.example/lists/1",
+        "http://169.254.169.254/lists/1",
+        "file:///lists/1",
+    ] {
+        let token = world.token_in(uri, 0).mint();
+        assert_eq!(api.verdict(&token).await, Some(Revoked), "{uri}");
+    }
+    assert_eq!(world.network.count(), 0);
+
+    let with = |change: fn(&mut Response<Vec<u8>>)| {
+        let mut response = answer(&list);
+        change(&mut response);
+        response
+    };
+    for (verdict, response) in [
+        (None, with(|_| {})),
+        (
+            None,
+            with(|response| *response.status_mut() = 203.try_into().unwrap()),
+        ),
+        (
+            None,
+            with(|response| {
+                let full = "Application/StatusList+JWT; charset=utf-8";
+                response
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, full.parse().unwrap());
+            }),
+        ),
+        (
+            Some(RevocationUnavailable),
+            with(|response| {
+                response
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, "application/jwt".parse().unwrap());
+            }),
+        ),
+        (
+            Some(RevocationUnavailable),
+            with(|response| {
+                response.headers_mut().remove(CONTENT_TYPE);
+            }),
+        ),
+        (
+            Some(RevocationUnavailable),
+            with(|response| {
+                response
+                    .headers_mut()
+                    .insert(CONTENT_ENCODING, "gzip".parse().unwrap());
+            }),
+        ),
+        (
+            Some(RevocationUnavailable),
+            with(|response| *response.status_mut() = 404.try_into().unwrap()),
+        ),
+        (
+            Some(RevocationUnavailable),
+            with(|response| *response.status_mut() = 302.try_into().unwrap()),
+        ),
+        (
+            Some(RevocationUnavailable),
+            with(|response| response.body_mut().clear()),
+        ),
+    ] {
+        let api = world.api(world.lists());
+        let label = format!("{response:?}");
+        world.network.answers(move |_| Ok(response.clone()));
+        assert_eq!(api.verdict(&world.token(0)).await, verdict, "{label}");
+    }
+}
+
+/// TSL-5.1-1, TSL-8.3-2, TSL-8.3-3
+#[tokio::test]
+async fn every_defect_of_a_list_makes_it_unusable() {
+    let world = World::new();
+    let good = || world.list(2, FOUR);
+    let stranger = TestIssuer::new()
+        .named("https://as.example")
+        .with_clock(world.clock.clone());
+    let lst = packed(2, FOUR)["lst"].clone();
+    for (label, list) in [
+        ("another list", good().subject("https://as.example/lists/2")),
+        ("no `sub`", good().without("sub")),
+        ("`sub` a number", good().claim("sub", 1)),
+        ("another issuer", good().issuer("https://other.example")),
+        ("`iss` a number", good().claim("iss", 1)),
+        ("no `iat`", good().without("iat")),
+        ("`iat` in the future", good().claim("iat", NOW + 61)),
+        ("expired", good().claim("exp", NOW - 60)),
+        ("`exp` a string", good().claim("exp", "x")),
+        ("`ttl` zero", good().claim("ttl", 0)),
+        ("`ttl` negative", good().claim("ttl", -1)),
+        ("`ttl` a string", good().claim("ttl", "600")),
+        ("an access token", good().header("typ", "at+jwt")),
+        ("a JWT", good().header("typ", "JWT")),
+        ("no type", good().without_header("typ")),
+        ("an unknown key", good().header("kid", "key-9")),
+        ("a stranger's key", good().signed_by_stranger()),
+        ("tampered", good().tampered()),
+        ("unsigned", good().unsigned()),
+        ("no list", good().without("status_list")),
+        (
+            "a list that is no object",
+            good().claim("status_list", json!([])),
+        ),
+        (
+            "no bits",
+            good().claim("status_list", json!({ "lst": lst })),
+        ),
+        (
+            "three bits",
+            good().claim("status_list", json!({ "bits": 3, "lst": lst })),
+        ),
+        (
+            "no `lst`",
+            good().claim("status_list", json!({ "bits": 1 })),
+        ),
+        (
+            "not zlib",
+            good().claim("status_list", json!({ "bits": 1, "lst": "AAAA" })),
+        ),
+        (
+            "a duplicate member",
+            good().raw_claims(r#"{"sub":"a","sub":"b"}"#),
+        ),
+        ("not UTF-8", good().raw_claims(b"\xff")),
+        (
+            "a stranger's list",
+            stranger.token().header("typ", "statuslist+jwt"),
+        ),
+    ] {
+        world.publishes(&list);
+        let api = world.api(world.lists());
+        let verdict = api.verdict(&world.token(0)).await;
+        assert_eq!(verdict, Some(RevocationUnavailable), "{label}");
+    }
+    for (label, list) in [
+        ("as it is", good()),
+        (
+            "the type in full",
+            good().header("typ", "application/StatusList+jwt"),
+        ),
+        ("no `iss`", good().without("iss")),
+        ("no `ttl`", good().without("ttl")),
+        ("no `kid`", good().without_header("kid")),
+        (
+            "nulls",
+            good().claim("exp", Value::Null).claim("ttl", Value::Null),
+        ),
+        (
+            "further members",
+            good().claim("status_list", {
+                let mut list = packed(2, FOUR);
+                list["aggregation_uri"] = json!("https://as.example/all");
+                list
+            }),
+        ),
+        (
+            "within the leeway",
+            good().claim("iat", NOW + 60).claim("exp", NOW - 59),
+        ),
+    ] {
+        world.publishes(&list);
+        let api = world.api(world.lists());
+        assert_eq!(api.verdict(&world.token(0)).await, None, "{label}");
+        assert_eq!(api.verdict(&world.token(1)).await, Some(Revoked), "{label}");
+    }
+}
+
+/// TSL-8.3-2
+#[tokio::test]
+async fn swapped_lists_are_not_used() {
+    let world = World::new();
+    let other = "https://as.example/lists/2";
+    let (one, two) = (
+        world.list(2, FOUR).mint(),
+        world.list(2, FOUR).subject(other).mint(),
+    );
+    let api = world.api(world.lists());
+    world.network.answers(move |request| {
+        let is_one = request.uri() == LIST;
+        Ok(answer(if is_one { &two } else { &one }))
+    });
+    for uri in [LIST, other] {
+        let token = world.token_in(uri, 0).mint();
+        assert_eq!(api.verdict(&token).await, Some(RevocationUnavailable));
+    }
+}
+
+/// TSL-8.3-3
+#[tokio::test(start_paused = true)]
+async fn a_list_is_fetched_again_when_its_time_is_over() {
+    for (ttl, header, lifetime) in [
+        (Some(600), None, 600),
+        (Some(600), Some("max-age=90"), 600),
+        (Some(1), None, 30),
+        (Some(1_000_000), None, 3_600),
+        (None, None, 300),
+        (None, Some("max-age=90"), 90),
+        (None, Some("max-age=1"), 30),
+        (None, Some("no-store"), 30),
+    ] {
+        let world = World::new();
+        let publish = |statuses: &[u8]| {
+            let list = world.list(2, statuses);
+            let list = match ttl {
+                Some(ttl) => list.claim("ttl", ttl),
+                None => list.without("ttl"),
+            };
+            let mut response = answer(&list.mint());
+            if let Some(header) = header {
+                response
+                    .headers_mut()
+                    .insert(CACHE_CONTROL, header.parse().unwrap());
+            }
+            world.network.answers(move |_| Ok(response.clone()));
+        };
+        publish(FOUR);
+        let api = world.api(world.lists());
+        let token = world.token(0);
+        assert_eq!(api.verdict(&token).await, None);
+        publish(&[1]);
+        advance(Duration::from_secs(lifetime * 8 / 10 - 1)).await;
+        assert_eq!(api.verdict(&token).await, None);
+        assert_eq!(world.network.count(), 1, "{ttl:?} {header:?}");
+        // From now on it is fetched in advance, and nobody waits.
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(api.verdict(&token).await, None);
+        settle().await;
+        assert_eq!(world.network.count(), 2, "{ttl:?} {header:?}");
+        assert_eq!(api.verdict(&token).await, Some(Revoked));
+        // Nobody asks, and nothing is fetched.
+        advance(Duration::from_secs(lifetime + 1)).await;
+        settle().await;
+        assert_eq!(world.network.count(), 2);
+        publish(FOUR);
+        assert_eq!(api.verdict(&token).await, None, "it waits for the new list");
+        assert_eq!(world.network.count(), 3);
+    }
+}
+
+/// TSL-8.3-3
+#[tokio::test(start_paused = true)]
+async fn a_list_is_not_used_after_its_end() {
+    let world = World::new();
+    world.publishes(&world.list(2, FOUR).claim("exp", NOW + 10));
+    let api = world.api(world.lists());
+    assert_eq!(api.verdict(&world.token(0)).await, None);
+    world.clock.advance(Duration::from_secs(69));
+    assert_eq!(api.verdict(&world.token(0)).await, None);
+    world.clock.advance(Duration::from_secs(1));
+    let verdict = api.verdict(&world.issuer.token().mint()).await;
+    assert_eq!(verdict, None, "a token without a list");
+    assert_eq!(
+        api.verdict(&world.token(0)).await,
+        Some(RevocationUnavailable)
+    );
+    world.publishes(&world.list(2, FOUR).claim("iat", NOW + 70));
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(api.verdict(&world.token(0)).await, None);
+}
+
+/// TSL-8.3-5
+#[tokio::test(start_paused = true)]
+async fn a_list_that_cannot_be_had_is_503_unless_chosen_otherwise() {
+    let world = World::new();
+    world.network.is_down();
+    let api = world.api(world.lists());
+    let open = world.api(world.lists().insecure_accept_unavailable());
+    for _ in 0..10 {
+        assert_eq!(
+            api.verdict(&world.token(0)).await,
+            Some(RevocationUnavailable)
+        );
+    }
+    assert_eq!(world.network.count(), 1, "not each request asks");
+    for _ in 0..10 {
+        assert_eq!(open.verdict(&world.token(1)).await, None);
+    }
+    let reason = api.0.verify(&world.token(0)).await.unwrap_err().to_string();
+    assert!(
+        reason.contains(LIST) && reason.contains("connection refused"),
+        "{reason}"
+    );
+    // A token without a list, and a list from elsewhere, are as before.
+    assert_eq!(api.verdict(&world.issuer.token().mint()).await, None);
+    let foreign = world.token_in("https://evil.example/lists/1", 0).mint();
+    assert_eq!(open.verdict(&foreign).await, Some(Revoked));
+    world.publishes(&world.list(2, FOUR));
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(api.verdict(&world.token(0)).await, None);
+    assert_eq!(open.verdict(&world.token(1)).await, Some(Revoked));
+    // What is there is used until its end, and no longer.
+    world.network.is_down();
+    advance(Duration::from_secs(599)).await;
+    assert_eq!(api.verdict(&world.token(0)).await, None);
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(
+        api.verdict(&world.token(0)).await,
+        Some(RevocationUnavailable)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_repeated_with_growing_pauses() {
+    let world = World::new();
+    world.network.is_down();
+    let api = world.api(world.lists());
+    let mut loads = Vec::new();
+    for _ in 0..300 {
+        api.verdict(&world.token(0)).await;
+        loads.push(world.network.count());
+        advance(Duration::from_secs(1)).await;
+    }
+    // 0, 1, 3, 7, 15, 31, 63, then each minute.
+    assert_eq!((loads[0], loads[1], loads[2], loads[3]), (1, 2, 2, 3));
+    assert!((8..=12).contains(loads.last().unwrap()), "{loads:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_hangs_delays_nobody_for_more_than_five_seconds() {
+    let world = World::new();
+    world.network.answers_after(None);
+    let api = world.api(world.lists());
+    let begin = tokio::time::Instant::now();
+    assert_eq!(
+        api.verdict(&world.token(0)).await,
+        Some(RevocationUnavailable)
+    );
+    assert_eq!(begin.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_requests_are_one_fetch_and_the_first_may_go_away() {
+    let world = Arc::new(World::new());
+    world.network.answers_after(Some(Duration::from_secs(2)));
+    let api = world.api(world.lists());
+    let ask = |index| {
+        let (api, token) = (api.clone(), world.token(index));
+        tokio::spawn(async move { api.verdict(&token).await })
+    };
+    let first = ask(0);
+    settle().await;
+    let others: Vec<_> = (0..100).map(|at| ask(at % 3)).collect();
+    settle().await;
+    first.abort();
+    for (at, other) in others.into_iter().enumerate() {
+        let expected = [None, Some(Revoked), Some(Suspended)][at % 3];
+        assert_eq!(other.await.unwrap(), expected);
+    }
+    assert_eq!(world.network.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_have_a_maximum_number_and_a_maximum_size() {
+    let world = World::new();
+    let issuer = world.issuer.clone();
+    let template = world.list(8, &[0; 1_000]);
+    drop(issuer);
+    let network = world.network.clone();
+    network.answers(move |request| {
+        let list = template.clone().subject(&request.uri().to_string());
+        Ok(answer(&list.mint()))
+    });
+    let token = |at: u64| world.token_in(&format!("{PREFIX}{at}"), 0).mint();
+    for lists in [
+        world.lists().max_lists(2),
+        world.lists().max_bytes(1_000, 2_999),
+    ] {
+        let api = world.api(lists);
+        let before = network.count();
+        for (at, fetched) in [
+            (1, 1),
+            (2, 2),
+            (1, 2),
+            (3, 3),
+            (1, 3),
+            (2, 4),
+            (1, 4),
+            (2, 4),
+            (3, 5),
+        ] {
+            advance(Duration::from_secs(1)).await;
+            assert_eq!(api.verdict(&token(at)).await, None);
+            assert_eq!(network.count() - before, fetched, "{at}");
+        }
+    }
+    // TSL-4.1-2
+    for (lists, verdict) in [
+        (world.lists().max_bytes(1_000, 1_000), None),
+        (
+            world.lists().max_bytes(999, 10_000),
+            Some(RevocationUnavailable),
+        ),
+        (
+            world.lists().max_bytes(1_000, 999),
+            Some(RevocationUnavailable),
+        ),
+        (world.lists().max_body(100), Some(RevocationUnavailable)),
+    ] {
+        assert_eq!(world.api(lists).verdict(&token(1)).await, verdict);
+    }
+    world.publishes(&world.list(1, &vec![0; 17 * 1_024 * 1_024]));
+    let bomb = world.api(world.lists()).verdict(&world.token(0)).await;
+    assert_eq!(bomb, Some(RevocationUnavailable), "17 MiB out of 17 KiB");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_lists_has_a_limit_and_known_lists_go_on() {
+    let world = World::new();
+    let api = world.api(world.lists());
+    assert_eq!(api.verdict(&world.token(0)).await, None);
+    world.network.answers_after(None);
+    let token = |at: u64| world.token_in(&format!("{PREFIX}flood-{at}"), 0).mint();
+    let waiting: Vec<_> = (0..64)
+        .map(|at| {
+            let (api, token) = (api.clone(), token(at));
+            tokio::spawn(async move { api.verdict(&token).await })
+        })
+        .collect();
+    settle().await;
+    assert_eq!(world.network.count(), 65);
+    assert_eq!(api.verdict(&token(64)).await, Some(RevocationUnavailable));
+    assert_eq!(world.network.count(), 65, "it is not asked for");
+    assert_eq!(api.verdict(&world.token(0)).await, None);
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap(), Some(RevocationUnavailable));
+    }
+    world.network.answers_after(Some(Duration::ZERO));
+    advance(Duration::from_secs(60)).await;
+    api.verdict(&token(65)).await;
+    assert_eq!(world.network.count(), 66, "old failures make room");
+}
+
+/// The key of a list is looked up as that of a token.
+#[tokio::test(start_paused = true)]
+async fn the_keys_of_lists_may_be_remote() {
+    let world = World::new();
+    let keys = RemoteKeys::jwks(JWKS, Network::of(&world.issuer)).unwrap();
+    let keys = keys.connect_lazy().unwrap();
+    let lists = StatusLists::new(world.network.clone()).clock(world.clock.clone());
+    let lists = lists.issuer(world.issuer.issuer(), keys, [PREFIX]).unwrap();
+    let api = world.api(lists);
+    assert_eq!(api.verdict(&world.token(1)).await, Some(Revoked));
+
+    let pending = StatusLists::new(world.network.clone()).clock(world.clock.clone());
+    let pending = pending.issuer(world.issuer.issuer(), KeyStore::pending(), [PREFIX]);
+    let api = world.api(pending.unwrap());
+    assert_eq!(
+        api.verdict(&world.token(0)).await,
+        Some(RevocationUnavailable)
+    );
+}
+
+#[tokio::test]
+async fn each_issuer_has_its_own_lists() {
+    let world = World::new();
+    let other = TestIssuer::new()
+        .named("https://other.example")
+        .with_clock(world.clock.clone());
+    let lists = world.lists();
+    let lists = lists
+        .issuer(other.issuer(), other.keys(), ["https://other.example/"])
+        .unwrap();
+    let auth: JwtAuth = world.issuer.auth().trust(other.trusted()).revocation(lists);
+    let api = Api(auth.verifier());
+    let status = |uri: &str| json!({ "status_list": { "idx": 0, "uri": uri } });
+    // The list of one is no list for the other.
+    let theirs = other.token().claim("status", status(LIST)).mint();
+    assert_eq!(api.verdict(&theirs).await, Some(Revoked));
+    assert_eq!(world.network.count(), 0);
+    assert_eq!(api.verdict(&world.token(0)).await, None);
+    // A token of an issuer that was not added.
+    let auth: JwtAuth = world
+        .issuer
+        .auth()
+        .revocation(StatusLists::new(world.network.clone()));
+    let api = Api(auth.verifier());
+    assert_eq!(api.verdict(&world.token(0)).await, Some(Revoked));
+    assert_eq!(api.verdict(&world.issuer.token().mint()).await, None);
+}
+
+#[test]
+fn a_prefix_is_a_url_with_a_path() {
+    let add = |prefixes: &[&str]| {
+        let lists = StatusLists::new(Network::new(|_| Err(FetchError::new("down"))));
+        let issuer = Issuer::new("https://as.example").unwrap();
+        lists.issuer(issuer, KeyStore::pending(), prefixes.iter().copied())
+    };
+    for prefix in [
+        "https://as.example/",
+        "https://as.example/lists/",
+        "http://127.0.0.1:8080/lists/",
+        "http://localhost/",
+    ] {
+        assert!(add(&[prefix]).is_ok(), "{prefix}");
+    }
+    for prefix in [
+        "",
+        "/",
+        "https://",
+        "https://as.example",
+        "http://as.example/",
+        "ftp://a/",
+        "as.example/",
+        "https://a@as.example/",
+    ] {
+        let error = add(&["https://as.example/", prefix]).unwrap_err();
+        assert!(matches!(error, ConfigError::StatusList { .. }), "{prefix}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("status lists are not usable: ")
+        );
+    }
+    assert!(add(&[]).is_err());
+}
+
+#[test]
+fn outside_of_a_runtime_a_list_cannot_be_had() {
+    let world = World::new();
+    let api = world.api(world.lists());
+    let rejection = api.0.verify_now(&world.token(0)).unwrap_err();
+    assert_eq!(rejection.kind(), RevocationUnavailable, "{rejection}");
+    assert!(rejection.to_string().contains("tokio"), "{rejection}");
+}
