@@ -52,6 +52,16 @@ fn sentences_of_the_compiler_itself_are_in_the_docs() {
             "src/claims/mod.rs",
             "implementation of `Deserialize` is not general enough",
         ),
+        (
+            "tests/ui/connect_without_await.stderr",
+            "src/keys/source/remote.rs",
+            "the trait bound `KeyStore: From<impl",
+        ),
+        (
+            "tests/ui/responder_with_one_argument.stderr",
+            "src/response/respond.rs",
+            "closure is expected to take 2 arguments, but it takes 1 argument",
+        ),
     ] {
         for path in [said, docs] {
             let text = std::fs::read_to_string(path).unwrap();

@@ -16,6 +16,8 @@ pub(crate) mod key_source;
 #[cfg(feature = "_refresh")]
 mod loaded;
 mod material;
+#[cfg(not(feature = "pem"))]
+mod no_pem;
 #[cfg(feature = "pem")]
 mod pem;
 pub(crate) mod set;

@@ -18,6 +18,10 @@ use crate::response::request_head::RequestHead;
 /// | [`WithRequest`] with a closure | the same; the closure sees the head of the request |
 /// | a pair of closures | any type; the second closure makes an empty body |
 ///
+/// A closure has both arguments, also where it does not use the second one. Otherwise the compiler says
+/// `closure is expected to take 2 arguments, but it takes 1 argument`, at the place of the layer and not
+/// at the closure. Write `|rejection: &Rejection, _: &mut http::response::Parts|`.
+///
 /// # Example: plain text
 ///
 /// ```

@@ -279,6 +279,9 @@ impl RemoteKeys {
     /// Fetches the keys, and returns a store with them. If the fetch fails, the store has the
     /// [saved keys](Self::snapshot_store).
     ///
+    /// Without `.await` there is no store yet: the compiler says ``the trait bound `KeyStore: From<impl
+    /// Future<..>>` is not satisfied`` where the store is expected. Write `.connect().await?`.
+    ///
     /// # Errors
     ///
     /// [`ConfigError::KeySource`] if the fetch fails and there are no saved keys, and as for
