@@ -1,7 +1,7 @@
-//! What the layer adds to a request: the whole Tower `call`, around a service that answers at
+//! The time that the layer adds to a request: the whole Tower `call`, around a service that answers at
 //! once.
 //!
-//! `cargo bench --all-features --bench layer`. Read the ratios: the times are those of a machine.
+//! `cargo bench --all-features --bench layer`. Compare the ratios, because times depend on the machine.
 
 #![expect(
     clippy::unwrap_used,
@@ -94,7 +94,7 @@ fn denylist(issuer: &TestIssuer, marks: usize) -> Denylist {
     list
 }
 
-/// The floor of [`accepted`]: no layer, and the signature checked with a key that was parsed.
+/// The minimum for [`accepted`]: no layer, and a signature check with a parsed key.
 #[divan::bench(args = ALGORITHMS)]
 fn no_auth_and_bare_signature(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
     let issuer = TestIssuer::with_algorithm(algorithm);
@@ -134,7 +134,7 @@ fn eight_threads(bencher: Bencher<'_, '_>) {
     );
 }
 
-/// As [`eight_threads`], and somebody swaps the key set a thousand times a second.
+/// As [`eight_threads`], while another thread replaces the key set a thousand times a second.
 #[divan::bench(threads = 8)]
 fn eight_threads_while_keys_rotate(bencher: Bencher<'_, '_>) {
     let issuer = TestIssuer::with_algorithm(Algorithm::HS256);
@@ -165,7 +165,7 @@ fn eight_threads_while_keys_rotate(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Measures `call` and the one poll that finishes it; making the request does not count.
+/// Measures `call` and the one poll that finishes it, without making the request.
 fn run<S>(bencher: Bencher<'_, '_>, service: S, token: Option<&str>, expected: StatusCode)
 where
     S: Service<Request<()>, Response = Response<()>, Error = Infallible> + Clone + Sync,

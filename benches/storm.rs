@@ -1,9 +1,9 @@
-//! What requests with a known key pay while others show invented key ids, beside a quiet time.
+//! The time of requests with a known key while other requests have invented key ids, compared with a quiet
+//! time.
 //!
-//! `cargo bench --all-features --bench storm`. In `storm` a second thread does nothing but ask for
-//! keys that are not there; `busy` is the same thread with tokens of the known key, since two
-//! threads on a small machine slow each other down whatever they do. The storm should cost no more
-//! than that.
+//! `cargo bench --all-features --bench storm`. In `storm` a second thread only sends tokens with unknown key
+//! ids. In `busy` that thread sends tokens with the known key, because two threads on a small machine slow
+//! each other down whatever they do. `storm` should take no longer than `busy`.
 
 #![expect(
     clippy::unwrap_used,

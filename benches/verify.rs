@@ -1,6 +1,6 @@
-//! What a verification costs, beside `jsonwebtoken::decode` with the same token in the same run.
+//! The time of a verification, compared with `jsonwebtoken::decode` for the same token in the same run.
 //!
-//! `cargo bench --all-features --bench verify`. Read the ratios: the times are those of a machine.
+//! `cargo bench --all-features --bench verify`. Compare the ratios, because times depend on the machine.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ fn main() {
     divan::main();
 }
 
-/// A token that is accepted, with typed claims out of it.
+/// A token that is accepted, with typed claims.
 mod accepted {
     use super::*;
     use tower_jwt_auth::Algorithm;
@@ -34,7 +34,7 @@ mod accepted {
         bencher.bench(|| verifier.verify_now(black_box(&token)).unwrap());
     }
 
-    /// The part of it that nobody can do without.
+    /// The part of it that every verifier needs.
     #[divan::bench(args = ALGORITHMS)]
     fn bare_signature(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
         let issuer = TestIssuer::with_algorithm(algorithm);
@@ -96,7 +96,7 @@ mod rejected {
         let peer = peer::Peer::new(&issuer, Algorithm::ES256);
         let token = flawed(&issuer, flaw);
         if flaw == RejectionKind::UnknownKey {
-            // Plain `decode` is handed a key, so the caller reads the header to choose one.
+            // `decode` takes a key, so the caller reads the header to choose one.
             bencher.bench(|| {
                 let header = jsonwebtoken::decode_header(black_box(&token)).unwrap();
                 assert_ne!(header.kid.as_deref(), Some("key-1"));
@@ -108,7 +108,7 @@ mod rejected {
     }
 }
 
-/// What happens around the verification.
+/// The steps around the verification.
 mod stages {
     use super::*;
     use tower_jwt_auth::test::TestIssuer;
@@ -126,7 +126,7 @@ mod stages {
 
     #[divan::bench]
     fn own_claims_for_the_first_time(bencher: Bencher<'_, '_>) {
-        // A verification hands out a fresh value, whose memory of own claims is empty.
+        // Each verification returns a new value, whose own claims are not deserialized yet.
         bencher
             .with_inputs(claims)
             .bench_values(|claims| claims.deserialize::<User>().unwrap());
@@ -159,7 +159,7 @@ mod stages {
     }
 }
 
-/// The plain use of `jsonwebtoken`: one key, the same checks as far as it has them.
+/// The simple use of `jsonwebtoken`: one key, and the same checks as far as it has them.
 mod peer {
     use jsonwebtoken::{DecodingKey, TokenData, Validation, decode};
     use serde::Deserialize;

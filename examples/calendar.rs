@@ -1,6 +1,6 @@
-//! A calendar API: one scope to read, one to write, and one for the operator who changes its keys
-//! while it serves. The issuer runs in the same process; with the feature `reqwest` and
-//! `-- --issuer URL AUDIENCE` the same handlers trust a real authorization server.
+//! A calendar API: one scope to read, one to write, and one for the operator, who changes the keys while the
+//! API serves. The issuer runs in the same process. With the feature `reqwest` and
+//! `-- --issuer URL AUDIENCE`, the same handlers trust a real authorization server.
 //!
 //! ```sh
 //! cargo run --example calendar --features test-util
@@ -58,17 +58,17 @@ async fn create(_: RequireScope<Write>) -> (StatusCode, &'static str) {
     (StatusCode::CREATED, "created\n")
 }
 
-/// Adds the next key: tokens of the old ones still verify.
+/// Adds the next key. Tokens of the old keys still verify.
 async fn rotate(State((keys, next)): State<(KeyStore, Key)>) -> String {
     format!("{} beside the old ones\n", keys.rotate(next))
 }
 
-/// Ends a key, and every token that it signed, from the next request on.
+/// Removes a key. Every token that it signed is rejected from the next request on.
 async fn remove(State((keys, _)): State<(KeyStore, Key)>, Path(id): Path<String>) -> String {
     format!("{id} removed: {}\n", keys.remove(&id))
 }
 
-/// What trusts a real authorization server.
+/// A layer that trusts a real authorization server.
 #[cfg(feature = "reqwest")]
 async fn remote(url: &str, audience: &str) -> Result<JwtAuth, Box<dyn std::error::Error>> {
     let issuer = Issuer::new(url)?;

@@ -1,12 +1,12 @@
-//! An API that knows its authorization server by URL: it finds the keys, follows them, and shows
-//! how they are doing. For your own put `-- ISSUER AUDIENCE` behind the command; without, an issuer
-//! on the loopback interface stands in, which publishes its next key when it is told to.
+//! An API that knows the URL of its authorization server. It finds the keys, follows their changes, and shows
+//! their status. For your own server add `-- ISSUER AUDIENCE` to the command. Otherwise the example starts an
+//! issuer on the loopback interface, which publishes its next key on request.
 //!
 //! ```sh
 //! cargo run --example discover --features reqwest,test-util
 //! ```
 //!
-//! It prints its tokens, these lines, and the table of the keys whenever that changes.
+//! It prints its tokens, these lines, and the status of the keys whenever it changes.
 //!
 //! ```text
 //! curl -i http://127.0.0.1:3000/me
@@ -42,14 +42,14 @@ async fn me(State(keys): State<KeyStore>, user: Claims) -> String {
     format!("{subject}, one of {count} keys\n")
 }
 
-/// For the probe of an orchestrator: 503 until there are keys.
+/// For a readiness probe: 503 until there are keys.
 async fn ready(State(keys): State<KeyStore>) -> Result<&'static str, StatusCode> {
     keys.is_ready()
         .then_some("ready\n")
         .ok_or(StatusCode::SERVICE_UNAVAILABLE)
 }
 
-/// Prints the table when anything but its times has changed.
+/// Prints the status if more than its times has changed.
 async fn show(keys: KeyStore) {
     let mut before = None;
     loop {
@@ -64,7 +64,7 @@ async fn show(keys: KeyStore) {
     }
 }
 
-/// An issuer of our own: its URL, its tokens, and the route that makes it publish its next key.
+/// Starts an issuer. Returns its URL, its tokens, and the route that makes it publish its next key.
 async fn stand_in() -> Result<(String, Vec<(&'static str, String)>, Router), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);

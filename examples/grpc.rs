@@ -52,7 +52,7 @@ impl Health for Guarded {
     }
 }
 
-/// Calls with a token, or without, and gives what came back in one line.
+/// Calls with or without a token, and returns the answer in one line.
 async fn check(channel: Channel, token: Option<String>) -> Result<String, Box<dyn Error>> {
     let mut call = Request::new(HealthCheckRequest::default());
     if let Some(token) = token {

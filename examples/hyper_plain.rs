@@ -1,4 +1,4 @@
-//! The layer around a hyper server, with Tower alone: no framework, no extractors.
+//! The layer around a hyper server, with Tower but without a framework or extractors.
 //!
 //! ```sh
 //! cargo run --example hyper_plain --features test-util
@@ -36,7 +36,7 @@ async fn handle(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     Ok(respond(&request).unwrap_or_else(Rejection::into_response))
 }
 
-/// A rejection that is returned gets status, challenge and realm as the layer's own do.
+/// A returned rejection gets the same status, challenge and realm as those of the layer.
 fn respond(request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, Rejection> {
     let Some(user) = request.extensions().get::<Claims>() else {
         return Ok(status(StatusCode::FORBIDDEN)); // a CORS preflight, which has no token

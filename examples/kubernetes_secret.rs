@@ -1,12 +1,12 @@
-//! A secret mounted by Kubernetes is swapped while the API serves. The folder is made as the
-//! kubelet makes it: the file is a link through `..data`, which is a link to a dated folder, and
-//! an update renames a new `..data` over the old one.
+//! A secret that is mounted by Kubernetes changes while the API serves. The folder is laid out as by the
+//! kubelet: the file is a link through `..data`, `..data` is a link to a dated folder, and an update renames
+//! a new `..data` over the old one.
 //!
 //! ```sh
 //! cargo run --example kubernetes_secret --features test-util,watch
 //! ```
 //!
-//! It ends by itself, and prints the answers to two tokens, one of each secret:
+//! It ends by itself, and prints the status for two tokens, one of each secret:
 //!
 //! ```text
 //!                                    october  november
@@ -39,7 +39,7 @@ use tower_jwt_auth::{Algorithm, Claims, JwtAuth};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// What the kubelet does when the secret has changed.
+/// Changes the secret as the kubelet does.
 fn publish(mount: &Path, version: &str, content: &str) -> Result<()> {
     fs::create_dir(mount.join(version))?;
     fs::write(mount.join(version).join("jwt"), content)?;
@@ -48,7 +48,7 @@ fn publish(mount: &Path, version: &str, content: &str) -> Result<()> {
     Ok(())
 }
 
-/// A fresh secret, as text, and a token of the login that signs with it.
+/// A new secret as text, and a token of the login that signs with it.
 fn secret(clock: &FixedClock) -> Result<(String, TestIssuer, String)> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes)?;

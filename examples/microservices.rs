@@ -1,5 +1,5 @@
-//! Three services verify one token, each for itself: no shared store, no call between them. All
-//! that each has is the text of the issuer's key set, and a name of its own.
+//! Three services verify one token independently, without a shared store and without calls between them.
+//! Each has the text of the issuer's key set, and its own name.
 //!
 //! ```sh
 //! cargo run --example microservices --features test-util
@@ -39,7 +39,7 @@ use tower_jwt_auth::{Audience, Issuer, JwtAuth, KeyStore, RequireScope, scope};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// The name of a service, which is its audience, and where it listens.
+/// The name of a service, which is its audience, and its address.
 type Service = (&'static str, SocketAddr);
 
 /// Each service reads the claims that it needs, and no others.

@@ -1,11 +1,11 @@
-//! Changes the shared secret of a login while the API serves: rotate, retire, remove. A client
-//! beside calls all the time and sees none of it. The clock is moved by hand.
+//! Changes the shared secret of a login while the API serves: rotate, retire, remove. Another client calls
+//! all the time and notices nothing. The example sets the clock.
 //!
 //! ```sh
 //! cargo run --example rotation --features test-util
 //! ```
 //!
-//! It ends by itself, and prints the answers to three tokens, one of each secret:
+//! It ends by itself, and prints the status for three tokens, one of each secret:
 //!
 //! ```text
 //!                                    october  november december
@@ -36,7 +36,7 @@ use tower_jwt_auth::{Algorithm, Audience, Claims, Issuer, JwtAuth, Key, KeyStore
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// A fresh secret: the key for the API, and a token of the login that signs with it.
+/// A new secret: the key for the API, and a token of the login that signs with it.
 fn secret(id: &str, clock: &FixedClock) -> Result<(Key, String)> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes)?;
@@ -49,7 +49,7 @@ fn secret(id: &str, clock: &FixedClock) -> Result<(Key, String)> {
     Ok((key, token.mint()))
 }
 
-/// Calls until it is told to stop; how many answers were 200, and how many were not.
+/// Calls until it is stopped. Returns how many answers were 200, and how many were not.
 async fn call_on(server: SocketAddr, token: String, stop: Arc<AtomicBool>) -> Result<(u32, u32)> {
     let (client, mut good, mut bad) = (Client::new(), 0, 0);
     loop {

@@ -1,5 +1,5 @@
-//! A login of one's own (HS256, a shared secret) beside an external provider (ES256, a key set),
-//! each with its own audience and keys. Neither can issue for the other.
+//! Your own login (HS256, a shared secret) beside an external provider (ES256, a key set), each with its own
+//! audience and keys. Neither can issue tokens for the other.
 //!
 //! ```sh
 //! cargo run --example two_issuers --features test-util
@@ -35,14 +35,13 @@ use tower_jwt_auth::{Algorithm, Audience, Claims, Issuer, JwtAuth, Key, KeyStore
 const OWN: &str = "https://api.example.com";
 const EXTERNAL: &str = "https://login.provider.example";
 
-/// The alice of one issuer is not the alice of the other: the two names together are the key under
-/// which to keep anything.
+/// A subject is unique only within its issuer. Store data under both names.
 async fn me(user: Claims) -> Result<String, StatusCode> {
     let id = user.subject_id().ok_or(StatusCode::FORBIDDEN)?;
     Ok(format!("{} of {}\n", id.subject(), id.issuer()))
 }
 
-/// What the API knows: a secret, and the text of the provider's key set.
+/// The API has a secret, and the text of the provider's key set.
 fn app(secret: &[u8], jwks: &str) -> Result<Router, Box<dyn Error>> {
     let secret = Key::from_secret(Algorithm::HS256, secret)?.with_key_id("key-1");
     let auth = JwtAuth::new(Issuer::new(OWN)?, Audience::new("own-app")?, secret).trust(
@@ -58,11 +57,11 @@ fn app(secret: &[u8], jwks: &str) -> Result<Router, Box<dyn Error>> {
 #[tokio::main]
 async fn main() -> Result<(), support::Failure> {
     support::log(); // why a token is rejected
-    // In production it comes from a secret store, for the login and the API alike.
+    // In production, the login and the API both read it from a secret store.
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret)?;
 
-    // Both call their key `key-1`.
+    // Both keys have the id `key-1`.
     let own = TestIssuer::with_secret(Algorithm::HS256, &secret)
         .named(OWN)
         .for_audience("own-app");

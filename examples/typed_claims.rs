@@ -1,5 +1,5 @@
-//! Claims of your own as a Rust type: roles, feature flags, a language. The layer rejects tokens
-//! whose claims do not fit it, so that no handler has to.
+//! Your own claims as a Rust type: roles, feature flags, a language. The layer rejects tokens whose claims do
+//! not fit the type.
 //!
 //! ```sh
 //! cargo run --example typed_claims --features test-util
@@ -34,7 +34,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tower_jwt_auth::{Claims, RequireRole, role, test::TestIssuer};
 
-/// What this API wants to know; other claims are ignored, the registered ones have methods.
+/// The claims that this API needs. Other claims are ignored, and the registered claims have methods.
 #[derive(Deserialize)]
 struct User {
     #[serde(default)]
@@ -51,7 +51,7 @@ enum Language {
     De,
 }
 
-/// A flag that this version does not know is no reason to reject a token.
+/// Unknown flags do not reject a token.
 #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "kebab-case")]
 enum Feature {

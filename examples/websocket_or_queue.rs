@@ -1,5 +1,5 @@
-//! The verifier without HTTP: tokens that come in the messages of a queue, as they would in those
-//! of a WebSocket. A message is verified when it is worked on, not when it was sent.
+//! The verifier without HTTP: tokens in the messages of a queue, or of a WebSocket. A message is verified
+//! when it is processed, and not when it was sent.
 //!
 //! ```sh
 //! cargo run --example websocket_or_queue --features test-util
@@ -33,7 +33,7 @@ enum Command {
     Delete,
 }
 
-/// Works on one message. The claims are all that it knows of the sender.
+/// Processes one message. It knows the sender only by the claims.
 async fn work(verifier: &Verifier, message: &Message) -> Result<Claims, Rejection> {
     let sender = verifier.verify(&message.token).await?;
     match message.command {
@@ -43,7 +43,7 @@ async fn work(verifier: &Verifier, message: &Message) -> Result<Claims, Rejectio
     Ok(sender)
 }
 
-/// Works on the messages one by one. A bad one is rejected, and the next one is read.
+/// Processes the messages one by one. After a bad one it continues with the next one.
 async fn worker(verifier: Verifier, mut queue: mpsc::Receiver<Message>) {
     while let Some(message) = queue.recv().await {
         let command = match message.command {

@@ -1,5 +1,4 @@
-//! What every server among the examples does alike: its log, where it listens, what it prints, and
-//! when it stops.
+//! Shared parts of the example servers: the log, the listener, the printed requests, and the end.
 
 use std::error::Error;
 use std::fmt;
@@ -8,7 +7,7 @@ use std::io;
 
 use tokio::net::TcpListener;
 
-/// What `main` returns if it fails: printed as a sentence, and not as a structure.
+/// The error of `main`. It is printed as a sentence, and not as a structure.
 pub(crate) struct Failure(Box<dyn Error>);
 
 impl<E: Into<Box<dyn Error>>> From<E> for Failure {
@@ -23,13 +22,13 @@ impl fmt::Debug for Failure {
     }
 }
 
-/// Writes events from the level `INFO` on to standard error: why a token was rejected is one.
+/// Writes events of the level `INFO` and above to standard error. Rejected tokens are among them.
 pub(crate) fn log() {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
 }
 
-/// Listens on the loopback interface alone, at port 3000 or the one in `PORT`; 0 is a free one.
-/// From here on the second part waits for Ctrl-C and for SIGTERM.
+/// Listens on the loopback interface, at port 3000 or the port in the variable `PORT`. 0 means any free port.
+/// The second part of the result waits for Ctrl-C or SIGTERM.
 pub(crate) async fn listen() -> Result<(TcpListener, impl Future<Output = ()>), Failure> {
     let port = match std::env::var("PORT") {
         Ok(text) => text.parse().map_err(|_| {
@@ -68,8 +67,8 @@ fn stopped() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Prints the tokens under their names, and the requests in the head of an example with the port
-/// that it listens on: lines for another terminal.
+/// Prints lines for another terminal: the tokens with their names, and the requests in the head of an
+/// example, with its port.
 pub(crate) fn print_requests(
     example: &str,
     listener: &TcpListener,

@@ -1,4 +1,4 @@
-//! Oracles of the crate's own tests. No part of the public API.
+//! Oracles of the tests of this crate. They are not part of the public API.
 
 pub mod fuzz;
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Property tests of the private parsers: input that is almost right, for the oracles of
-//! [`crate::checks::fuzz`], and what only a generator can know about it.
+//! Property tests of the private parsers, with input that is almost valid: for the oracles of
+//! [`crate::checks::fuzz`], and with expectations that only the generator has.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -207,7 +207,7 @@ proptest! {
     }
 }
 
-/// Without this, the tests above could be happy with a verifier that rejects everything.
+/// Otherwise the tests above would pass with a verifier that rejects everything.
 #[test]
 fn the_verifier_of_the_oracles_accepts_good_tokens() {
     for (name, token) in fuzz::tokens() {
@@ -215,7 +215,7 @@ fn the_verifier_of_the_oracles_accepts_good_tokens() {
     }
 }
 
-/// Pieces of strings, most of them good by themselves.
+/// Parts of strings, most of which are valid alone.
 const STRING_PARTS: [&str; 18] = [
     "a",
     "\u{e4}",
@@ -325,7 +325,7 @@ fn write_string(string: &str, text: &mut String, choose: &mut dyn FnMut(usize) -
     text.push('"');
 }
 
-/// A header that is often good.
+/// A header that is often valid.
 fn header() -> impl Strategy<Value = String> {
     let string = || {
         select(vec![

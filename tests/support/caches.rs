@@ -1,5 +1,5 @@
-//! What the tests of the cache share: caches of known sizes, claims that show whether a token was
-//! remembered, and a revocation check that can take its word back.
+//! Helpers of the cache tests: caches of known sizes, claims that show whether a token was cached, and a
+//! revocation check that can change its answer.
 
 #![allow(
     clippy::indexing_slicing,
@@ -24,8 +24,7 @@ use tower_jwt_auth::{Algorithm, Claims, Key};
 pub const START: u64 = 1_700_000_000;
 pub const OTHER: &str = "https://other.example";
 
-/// The cache that a layer has by itself. Spelled out, because a run of the tests may ask for
-/// another default.
+/// The default cache of a layer. It is explicit, because a test run can choose another default.
 pub fn usual() -> TokenCache {
     TokenCache::default()
         .max_tokens(10_000)
@@ -33,13 +32,13 @@ pub fn usual() -> TokenCache {
         .max_age(Duration::from_secs(300))
 }
 
-/// The same for fewer tokens, as many as a history has several times over. Its table is made and
-/// dropped in a fraction of the time.
+/// The same for fewer tokens, but several times as many as a history has. Its table takes a fraction of the
+/// time to make and to drop.
 pub fn small() -> TokenCache {
     usual().max_tokens(500)
 }
 
-/// A login with a secret of its own for each number.
+/// A login for each number, each with its own secret.
 pub fn secret(number: u8) -> TestIssuer {
     let secret: [u8; 32] = std::array::from_fn(|at| {
         let at = u8::try_from(at).unwrap();

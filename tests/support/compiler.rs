@@ -1,7 +1,7 @@
-//! What the compiler says to files that do not compile, held against the texts beside them.
+//! Compares the errors for files that do not compile with the texts beside them.
 //!
-//! The files are compiled with what `cargo test` has built already. A project of their own would
-//! build every dependency once more.
+//! The files are compiled with the libraries of `cargo test`. A separate project would build every
+//! dependency again.
 
 #![allow(
     clippy::expect_used,
@@ -21,8 +21,8 @@ use serde_json::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Holds what the compiler says to each file of a folder against the text of the same name. With
-/// `UI_TEXTS=overwrite` writes the texts anew.
+/// Compares the errors for each file of a folder with the text of the same name. With `UI_TEXTS=overwrite`
+/// it writes the texts again.
 pub fn assert_rejections(folder: &str) {
     let mut files: Vec<PathBuf> = fs::read_dir(Path::new(ROOT).join(folder))
         .unwrap()
@@ -64,7 +64,7 @@ fn is_as_written(file: &Path, said: &str) -> bool {
     same
 }
 
-/// The arguments that name the libraries of this test: cargo says where it has put them.
+/// The arguments that name the libraries of this test. Cargo prints their paths.
 fn libraries() -> Vec<String> {
     macro_rules! features {
         ($($feature:literal)*) => {
@@ -75,7 +75,7 @@ fn libraries() -> Vec<String> {
         "_fuzz" "_refresh" "axum" "default" "grpc" "introspection" "logout" "metrics" "pem" "remote"
         "reqwest" "test-util" "tracing" "watch"
     );
-    // With another set of features, cargo would build the crate once more.
+    // With other features, cargo would build the crate again.
     let manifest = fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).unwrap();
     let table = manifest.split("\n[features]\n").nth(1).unwrap();
     let table = table.split("\n[").next().unwrap();
@@ -127,7 +127,7 @@ fn libraries() -> Vec<String> {
     arguments
 }
 
-/// What the compiler says, or nothing where it compiles the file.
+/// The errors of the compiler. Empty if it compiles the file.
 fn said_to(file: &Path, libraries: &[String]) -> String {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let output = Command::new(rustc)
@@ -152,8 +152,8 @@ fn said_to(file: &Path, libraries: &[String]) -> String {
     said.join("\n")
 }
 
-/// A message without what another line in the crate, or another machine, would change: of other
-/// files there are no numbers of lines, nor the room for them.
+/// A message without what depends on the machine or on other lines of the crate: it has no line numbers of
+/// other files, and no space for them.
 fn lasting(message: &str, file: &Path) -> String {
     let own = file.to_str().unwrap().replace('\\', "/");
     let mut lines = Vec::new();
@@ -163,7 +163,7 @@ fn lasting(message: &str, file: &Path) -> String {
         "consider using `--verbose`",
     ];
     for line in message.lines() {
-        // Where a long name is kept.
+        // The path of the file with a long name.
         if kept_names.iter().any(|text| line.contains(text)) {
             continue;
         }

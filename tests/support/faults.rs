@@ -1,6 +1,6 @@
-//! An issuer on a loopback socket that fails on demand, down to the bytes of its answers.
+//! An issuer on a loopback socket that fails on demand, in every part of its answers.
 //!
-//! The HTTP is written by hand, because most of the faults are what a server would not let us do.
+//! The HTTP is handwritten, because a server library would not allow most of the faults.
 
 #![allow(
     dead_code,
@@ -27,15 +27,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::interval;
 use tower_jwt_auth::test::TestIssuer;
 
-/// The places of its documents.
+/// The paths of its documents.
 pub const JWKS: &str = "/jwks";
 pub const METADATA: &str = "/.well-known/oauth-authorization-server";
 pub const OPENID: &str = "/.well-known/openid-configuration";
 
-/// The bytes of an endless answer; it ends after all, should somebody read on.
+/// The length of an endless answer in bytes. It ends, in case a client reads all of it.
 pub const ENDLESS: usize = 100_000_000;
 
-/// What happens instead of the good answer.
+/// What the issuer does instead of the good answer.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
     /// Another answer: status, headers, and the body made of the good one.
@@ -46,34 +46,34 @@ pub enum Fault {
     },
     /// The good body in chunks.
     Chunked,
-    /// Closed without an answer.
+    /// Closes the connection without an answer.
     Closed,
-    /// The good answer for the first request of a connection; closed at the second one.
+    /// Gives the good answer to the first request of a connection, and closes it at the second one.
     ClosedIfUsed,
     /// The good body, one byte at a time, with pauses.
     Drip,
     /// A body of [`ENDLESS`] bytes.
     Endless,
-    /// Header fields without end.
+    /// Endless header fields.
     EndlessHead,
-    /// Half of the body that was announced, then nothing more.
+    /// Half of the announced body, then nothing.
     HalfSilent,
-    /// Half of the body that was announced, then the end.
+    /// Half of the announced body, then the end of the connection.
     HalfThere,
     /// A redirect to a server that would have keys.
     Redirect,
-    /// Nobody listens.
+    /// Does not listen.
     Refused,
     /// A reset of the connection instead of an answer.
     Reset,
     /// A reset in the middle of the body.
     ResetHalfway,
-    /// No answer, and no end.
+    /// Neither answers nor closes the connection.
     Silent,
 }
 
 impl Fault {
-    /// An answer of this status, with a body that would be good.
+    /// An answer with this status, and a good body.
     pub const fn status(status: &'static str) -> Self {
         Self::Answer {
             status,
@@ -91,7 +91,7 @@ impl Fault {
         }
     }
 
-    /// An answer like the good one with another body.
+    /// The good answer with another body.
     pub const fn body(body: fn(&str) -> Vec<u8>) -> Self {
         Self::Answer {
             status: "200 OK",
@@ -101,7 +101,7 @@ impl Fault {
     }
 }
 
-/// What was asked for.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub path: String,
@@ -120,14 +120,14 @@ impl Asked {
     }
 }
 
-/// An issuer on a loopback socket, ended with the test.
+/// An issuer on a loopback socket. It ends with the test.
 pub struct FaultyIssuer {
-    /// Mints its tokens, and has the keys that it publishes.
+    /// Mints its tokens, and has its published keys.
     pub signer: TestIssuer,
-    /// Would have keys, and must not be asked for them.
+    /// Has keys too, and must not receive a request.
     pub stranger: TestIssuer,
     shared: Arc<Shared>,
-    /// Keeps the port while nobody listens; it takes no connection itself.
+    /// Reserves the port while the issuer does not listen. It accepts no connection.
     _port: TcpSocket,
     server: Option<JoinHandle<()>>,
     elsewhere: JoinHandle<()>,
@@ -135,7 +135,7 @@ pub struct FaultyIssuer {
 
 struct Shared {
     address: SocketAddr,
-    /// Its name, which its metadata and URLs begin with.
+    /// Its name, with which its URLs begin.
     name: String,
     elsewhere: SocketAddr,
     strayed: AtomicUsize,
@@ -147,22 +147,22 @@ struct Shared {
 #[derive(Default)]
 struct State {
     faults: HashMap<&'static str, Fault>,
-    /// Key sets to be published in turn, instead of the one of the signer.
+    /// Key sets that are published in turn, instead of that of the signer.
     flapping: Vec<String>,
-    /// Further members of the metadata, each with a comma before it.
+    /// Additional members of the metadata, each after a comma.
     members: String,
-    /// Further header fields of good answers, each with its line end.
+    /// Additional header fields of good answers, each with its line end.
     headers: String,
     asked: Vec<Asked>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
-    /// Connections that were taken, and those of them that are open.
+    /// The number of accepted connections, and of those that are open.
     connections: usize,
     open: usize,
     requests: usize,
-    /// Bytes of endless bodies that found a taker.
+    /// The number of bytes of endless bodies that a client has read.
     bytes: usize,
 }
 
@@ -171,7 +171,7 @@ impl FaultyIssuer {
         Self::start_behind(None).await
     }
 
-    /// The same behind a server that the clients talk to, whose URL is the issuer's name.
+    /// The same behind another server, whose URL is the name of the issuer.
     pub async fn start_behind(front: Option<String>) -> Self {
         let port = socket("127.0.0.1:0".parse().unwrap());
         let address = port.local_addr().unwrap();
@@ -201,17 +201,17 @@ impl FaultyIssuer {
         issuer
     }
 
-    /// The URL of one of its places.
+    /// The URL of one of its documents.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.shared.name)
     }
 
-    /// Where it listens itself.
+    /// The address at which it listens.
     pub fn address(&self) -> SocketAddr {
         self.shared.address
     }
 
-    /// From now on these places answer with a fault.
+    /// These documents have this fault from now on.
     pub async fn fails(&mut self, paths: &[&'static str], fault: Fault) {
         if matches!(fault, Fault::Refused) {
             if let Some(server) = self.server.take() {
@@ -225,7 +225,7 @@ impl FaultyIssuer {
         state.faults.extend(paths.iter().map(|path| (*path, fault)));
     }
 
-    /// From now on everything is good again.
+    /// All answers are good from now on.
     pub fn recovers(&mut self) {
         self.shared.state.lock().unwrap().faults.clear();
         if self.server.is_none() {
@@ -238,48 +238,48 @@ impl FaultyIssuer {
         self.shared.state.lock().unwrap().flapping = sets.into_iter().collect();
     }
 
-    /// Adds members to the metadata, each with a comma before it.
+    /// Adds members to the metadata, each after a comma.
     pub fn also_says(&self, members: &str) {
         members.clone_into(&mut self.shared.state.lock().unwrap().members);
     }
 
-    /// Adds header fields to good answers, each with its line end. With an `ETag` among them, who
-    /// shows it is told that nothing has changed.
+    /// Adds header fields to good answers, each with its line end. If an `ETag` is among them, a request with
+    /// this tag is answered with 304.
     pub fn also_sends(&self, headers: &str) {
         headers.clone_into(&mut self.shared.state.lock().unwrap().headers);
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.state.lock().unwrap().asked.clone()
     }
 
-    /// The places that were asked so far.
+    /// The paths of the requests so far.
     pub fn paths(&self) -> Vec<String> {
         self.asked().into_iter().map(|asked| asked.path).collect()
     }
 
-    /// How many requests have come so far.
+    /// The number of requests so far.
     pub fn requests(&self) -> usize {
         self.shared.counts.borrow().requests
     }
 
-    /// How many connections were taken so far.
+    /// The number of accepted connections so far.
     pub fn connections(&self) -> usize {
         self.shared.counts.borrow().connections
     }
 
-    /// How many bytes of endless bodies were taken so far.
+    /// The number of bytes of endless bodies that clients have read so far.
     pub fn bytes_taken(&self) -> usize {
         self.shared.counts.borrow().bytes
     }
 
-    /// How many connections the server has got that a redirect points to.
+    /// The number of connections of the server to which a redirect points.
     pub fn strayed(&self) -> usize {
         self.shared.strayed.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many requests have come.
+    /// Waits for this number of requests.
     pub async fn has_been_asked(&self, count: usize) {
         self.until(|counts| counts.requests >= count).await;
     }
@@ -312,7 +312,7 @@ impl Drop for FaultyIssuer {
     }
 }
 
-/// A socket whose port can be shared, so that it is never lost to anybody else.
+/// A socket whose port can be shared, so that no other process gets it.
 fn socket(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseport(true).unwrap();
@@ -321,13 +321,13 @@ fn socket(address: SocketAddr) -> TcpSocket {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    // Ends all connections when it ends itself.
+    // All connections end with this task.
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.expect("a connection is taken");
         let open = Open::new(&shared);
         connections.spawn(async move {
-            // That the client goes away is not a matter of the issuer.
+            // A client may close its connection at any time.
             let _ended = converse(stream, &open.0).await;
         });
         while connections.try_join_next().is_some() {}
@@ -369,7 +369,7 @@ impl Drop for Open {
     }
 }
 
-/// Answers request after request, until the client or a fault ends that.
+/// Answers requests until the client or a fault ends the connection.
 async fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut buffer = Vec::new();
     let mut is_used = false;
@@ -446,7 +446,7 @@ impl Shared {
     }
 }
 
-/// Whether the conversation goes on.
+/// Whether the connection stays open.
 async fn misbehave(
     stream: &mut TcpStream,
     fault: Fault,
@@ -532,7 +532,7 @@ fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// The next request; `None` when the client has none.
+/// The next request. `None` if the client sends no other one.
 async fn head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Asked>> {
     loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -4,13 +4,13 @@
 
 use std::path::PathBuf;
 
-/// Made empty, and removed at the end.
+/// Created empty, and removed at the end.
 pub(crate) struct Directory {
     pub(crate) path: PathBuf,
 }
 
 impl Directory {
-    /// `name` has to be that of one test alone.
+    /// Each test needs its own `name`.
     pub(crate) fn new(name: &str) -> Self {
         let name = format!("{name}-{}", std::process::id());
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);

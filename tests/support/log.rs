@@ -1,4 +1,4 @@
-//! What an operator's terminal or collector gets.
+//! The log as an operator gets it.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -7,17 +7,17 @@ use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::LevelFilter;
 
-/// The log of this thread, in the usual format, as long as this lives.
+/// The log of this thread in the default format, until this is dropped.
 pub struct Log {
     written: Lines,
     _guard: DefaultGuard,
-    /// Where only one subscriber is alive, a thread without it that comes to an event first switches
-    /// the event off for all; where there are two, both are asked.
+    /// With only one subscriber, a thread without it that reaches an event first disables the event for all
+    /// threads. With two subscribers, both are asked.
     _second: Dispatch,
 }
 
 impl Log {
-    /// Down to the level that is the default.
+    /// Logs from the default level on.
     pub fn listen() -> Self {
         Self::down_to(LevelFilter::INFO)
     }
@@ -38,7 +38,7 @@ impl Log {
         }
     }
 
-    /// What was written until now.
+    /// The text that was written so far.
     pub fn text(&self) -> String {
         String::from_utf8(self.written.0.lock().unwrap().clone()).unwrap()
     }

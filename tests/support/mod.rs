@@ -1,5 +1,5 @@
-//! What the tests share: the fixture of the conformance rows, a service to protect, and a reader
-//! of challenges that knows nothing of the writer.
+//! Shared helpers: the fixture of the conformance rows, a service to protect, and an independent reader of
+//! challenges.
 
 #![allow(
     dead_code,
@@ -40,11 +40,11 @@ pub struct Fixture {
     pub clock: FixedClock,
     pub keys: KeyStore,
     signers: Vec<(&'static str, TestIssuer)>,
-    /// Made once: a cache has a table of its own.
+    /// Created once, because each cache has its own table.
     verifier: Verifier,
 }
 
-/// The signers are made once for a test target: an RSA key takes a while.
+/// The signers are created once for each test target, because an RSA key takes time.
 static SIGNERS: LazyLock<Vec<(&'static str, TestIssuer)>> = LazyLock::new(|| {
     let clock = FixedClock::at(NOW);
     [
@@ -83,7 +83,7 @@ impl Fixture {
         layer(&self.keys, &self.clock)
     }
 
-    /// The issuer that has this one key; its `TestIssuer::key` is called `key-1`.
+    /// The issuer with this one key. Its `TestIssuer::key` has the id `key-1`.
     pub fn signer(&self, id: &str) -> &TestIssuer {
         &self
             .signers
@@ -101,12 +101,12 @@ impl Fixture {
             .claim("jti", "token-1")
     }
 
-    /// T0: a good token of `k1`.
+    /// A good token of `k1`.
     pub fn token(&self) -> TestToken {
         self.token_of("k1")
     }
 
-    /// The verdict of the verifier alone.
+    /// The verdict of the verifier, without the layer.
     pub fn verify(&self, token: &str) -> Result<Claims, Rejection> {
         self.verifier.verify_now(token)
     }
@@ -135,9 +135,9 @@ fn layer(keys: &KeyStore, clock: &FixedClock) -> JwtAuth {
         .cache(small_cache())
 }
 
-/// A cache of a hundred tokens, for tests that make a layer for each case: in a debug build the table
-/// of the default size takes longer to make and to drop than the rest of such a test. In the runs with
-/// other caches it is the default, which these runs choose.
+/// A cache of a hundred tokens, for tests that make a layer for each case. In a debug build the default table
+/// takes longer to make and to drop than the rest of such a test. In test runs with other caches this is the
+/// default cache, which those runs choose.
 pub fn small_cache() -> TokenCache {
     let cache = TokenCache::default();
     if cfg!(tower_jwt_auth_cache) {
@@ -147,7 +147,7 @@ pub fn small_cache() -> TokenCache {
     }
 }
 
-/// What the protected service saw.
+/// What the protected service received.
 #[derive(Clone, Default)]
 pub struct Seen(Arc<Mutex<Vec<http::request::Parts>>>);
 
@@ -169,7 +169,7 @@ where
     layer.send(request).await
 }
 
-/// A layer that [`send`] can use; implemented for every `JwtAuth`.
+/// A layer that [`send`] can use. Every `JwtAuth` implements it.
 pub trait LayerOf {
     fn send(&self, request: Request<String>) -> impl Future<Output = (Response<String>, Seen)>;
 }
@@ -227,8 +227,8 @@ impl ReadChallenge {
     }
 }
 
-/// Reads every `WWW-Authenticate` line by the grammar of RFC 9110, section 11.6.1; panics where a
-/// line does not follow it.
+/// Reads every `WWW-Authenticate` line by the grammar of RFC 9110, section 11.6.1. Panics if a line does not
+/// follow it.
 pub fn challenges(headers: &HeaderMap) -> Vec<ReadChallenge> {
     let lines = headers.get_all(WWW_AUTHENTICATE).iter();
     lines

@@ -1,4 +1,4 @@
-//! An issuer as the network shows it: what it answers, after which time, and what it was asked.
+//! The network side of an issuer: its answers, their delay, and the requests that it has received.
 
 #![allow(
     dead_code,
@@ -17,10 +17,10 @@ use tokio::time::sleep;
 use tower_jwt_auth::fetch::{Fetch, FetchError, FetchFuture};
 use tower_jwt_auth::test::TestIssuer;
 
-/// Where the key set of the issuer `https://as.example` stands.
+/// The URL of the key set of the issuer `https://as.example`.
 pub const JWKS: &str = "https://as.example/jwks";
 
-/// What a request is answered with.
+/// The answer to a request.
 pub type Answer = Result<Response<Vec<u8>>, FetchError>;
 
 type Answering = Arc<dyn Fn(&Request<Vec<u8>>) -> Answer + Send + Sync>;
@@ -42,7 +42,7 @@ impl Network {
         }
     }
 
-    /// An issuer that publishes the keys that it has at the time.
+    /// An issuer that publishes its current keys.
     pub fn of(issuer: &TestIssuer) -> Self {
         let network = Self::new(|_| Err(FetchError::new("no answer yet")));
         network.publishes(issuer);
@@ -53,13 +53,13 @@ impl Network {
         *self.answer.lock().unwrap() = Arc::new(answer);
     }
 
-    /// What a request is answered with at the time.
+    /// The current answer to a request.
     pub fn answer_to(&self, request: &Request<Vec<u8>>) -> Answer {
         let answer = self.answer.lock().unwrap().clone();
         answer(request)
     }
 
-    /// Publishes the keys that this issuer has at the time.
+    /// Publishes the current keys of this issuer.
     pub fn publishes(&self, issuer: &TestIssuer) {
         let issuer = issuer.clone();
         self.answers(move |_| Ok(json(issuer.jwks())));
@@ -71,12 +71,12 @@ impl Network {
         self.answers(move |_| Ok(json(text.clone())));
     }
 
-    /// Does not answer any more.
+    /// Fails every request from now on.
     pub fn is_down(&self) {
         self.answers(|_| Err(FetchError::new("connection refused")));
     }
 
-    /// `None`: never.
+    /// `None` means never.
     pub fn answers_after(&self, delay: Option<Duration>) {
         *self.delay.lock().unwrap() = delay;
     }
@@ -85,7 +85,7 @@ impl Network {
         self.asked.lock().unwrap().len()
     }
 
-    /// The addresses that were asked, in order.
+    /// The URLs of the requests, in order.
     pub fn addresses(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap();
         asked
@@ -94,7 +94,7 @@ impl Network {
             .collect()
     }
 
-    /// Whether the newest request has asked if there is something new.
+    /// Whether the last request was conditional.
     pub fn was_asked_for_news(&self) -> bool {
         let asked = self.asked.lock().unwrap();
         asked
@@ -132,7 +132,7 @@ pub fn status_only(status: u16) -> Response<Vec<u8>> {
     Response::builder().status(status).body(Vec::new()).unwrap()
 }
 
-/// The answer with an `ETag`, or 304 for a request that shows it.
+/// The answer with an `ETag`, or 304 for a request with this tag.
 pub fn unless_known(
     request: &Request<Vec<u8>>,
     tag: &str,
@@ -147,7 +147,7 @@ pub fn unless_known(
     response
 }
 
-/// Lets the tasks of a runtime run until they wait for the time or for somebody.
+/// Lets the tasks of a runtime run until all of them wait.
 pub async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! The real OpenID provider: its tokens, its keys, and a process of one's own that may be killed.
+//! A real OpenID provider: its tokens, its keys, and a process of the test that may be killed.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use tokio::time::timeout;
 
 use crate::files::Directory;
 
-/// Where the provider of the environment is, and where its program lies.
+/// The URL of the provider in the environment, and the path of its program.
 pub(crate) struct Place {
     pub(crate) issuer: String,
     pub(crate) app: PathBuf,
 }
 
 impl Place {
-    /// `None`, and it is said that `test` is skipped, where no provider runs; with
+    /// If no provider runs, prints that `test` is skipped and returns `None`. With
     /// `TOWER_JWT_AUTH_REQUIRE_PROVIDER=1` that is a failure.
     pub(crate) fn of_environment(test: &str) -> Option<Self> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -61,7 +61,7 @@ impl Token {
         }
     }
 
-    /// The same token under another key id. Its signature is as good as any that is invented.
+    /// The same token with another key id. Its signature does not verify.
     pub(crate) fn with_key_id(&self, id: &str) -> String {
         let (header, rest) = self.text.split_once('.').unwrap();
         let header = URL_SAFE_NO_PAD.decode(header).unwrap();
@@ -79,18 +79,18 @@ impl Token {
     }
 }
 
-/// What one may ask a provider for.
+/// What a client can ask a provider for.
 #[derive(Clone)]
 pub(crate) struct Provider {
     issuer: String,
     http: reqwest::Client,
-    /// A crowd that wants tokens leaves the provider time to answer for its keys.
+    /// Limits concurrent requests for tokens, so that the provider has time to answer for its keys.
     turns: Arc<Semaphore>,
 }
 
 impl Provider {
     pub(crate) fn new(issuer: &str) -> Self {
-        // A provider that was stopped for a while closes the connections that were idle.
+        // A provider that was paused closes idle connections.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0);
         Self {
             issuer: issuer.to_owned(),
@@ -106,7 +106,7 @@ impl Provider {
              &resource=https%3A%2F%2F{resource}.example%2F"
         );
         let _turn = self.turns.acquire().await.unwrap();
-        // Whoever asks while the keys change may be told to ask again.
+        // A request during a change of keys may have to be repeated.
         for _ in 0..4 {
             let request = self.http.post(format!("{}/token", self.issuer));
             let request = request
@@ -139,12 +139,12 @@ impl Provider {
         ids.iter().map(|id| id.as_str().unwrap().into()).collect()
     }
 
-    /// A new key signs, and the old ones stay published. Gives its id.
+    /// Signs with a new key from now on, and still publishes the old ones. Returns the id of the new key.
     pub(crate) async fn rotate(&self, family: &str) -> String {
         self.change("keys/rotate", family).await
     }
 
-    /// A new key signs, and the old ones are gone at once. Gives its id.
+    /// Signs with a new key from now on, and no longer publishes the old ones. Returns the id of the new key.
     pub(crate) async fn replace(&self, family: &str) -> String {
         self.change("keys/replace", family).await
     }
@@ -158,14 +158,14 @@ impl Provider {
         self.admin("counts/reset", Some(json!({}))).await;
     }
 
-    /// How often the key set was asked for.
+    /// The number of requests for the key set.
     pub(crate) async fn fetches(&self) -> u64 {
         let counts = self.admin("counts", None).await;
         counts["jwks"].as_u64().unwrap_or(0)
     }
 }
 
-/// A provider of the test's own. It ends with the test.
+/// A provider that the test starts, and that ends with the test.
 pub(crate) struct Process {
     child: Child,
     app: PathBuf,
@@ -201,16 +201,16 @@ impl Process {
         self.child.kill().await.unwrap();
     }
 
-    /// Starts it again at the same place. It makes new keys.
+    /// Starts it again at the same URL, with new keys.
     pub(crate) async fn start_again(&mut self) {
         self.child = run(&self.app, &self.directory.path, self.port).await;
     }
 }
 
-/// Starts the provider and waits until it says that it is ready.
+/// Starts the provider, and waits until it is ready.
 async fn run(app: &Path, directory: &Path, port: u16) -> Child {
     let mut command = Command::new("node");
-    // Whatever else the environment says is about another provider.
+    // The other variables of the environment belong to another provider.
     for name in ["IDP_TLS_PORT", "IDP_SCHEME", "IDP_ALG", "IDP_ACCESS_TTL"] {
         command.env_remove(name);
     }
@@ -227,7 +227,7 @@ async fn run(app: &Path, directory: &Path, port: u16) -> Child {
     let mut child = command.spawn().expect("node runs");
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let ready = async {
-        // The last of the lines that it prints.
+        // This is the last line that it prints.
         while let Some(line) = lines.next_line().await.unwrap() {
             if line.starts_with("IDP_PID=") {
                 return;
@@ -240,7 +240,7 @@ async fn run(app: &Path, directory: &Path, port: u16) -> Child {
     child
 }
 
-/// A free port that no connection is given as its own while the provider is away.
+/// A free port that the system does not give to a connection while the provider is not running.
 fn quiet_port() -> u16 {
     let offset = u16::try_from(std::process::id() % 10_000).unwrap();
     (0..10_000)

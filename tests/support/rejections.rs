@@ -24,15 +24,15 @@ use crate::support::{AUDIENCE, Fixture, ISSUER, NOW, get, get_bare, get_with};
 /// What the protected service requires: two scopes and a role.
 pub type Needed = AllOf<(scope!("calendar:read" & "calendar:write"), role!("admin"))>;
 
-/// A rejection, and what led to it.
+/// A rejection, and the request that caused it.
 pub struct RejectedRequest {
     pub kind: RejectionKind,
     pub response: Response<String>,
     pub request: Request<String>,
 }
 
-/// Provokes every kind of rejection, through layers that `dress` has changed, with requests that
-/// `adjust` has changed.
+/// Causes every kind of rejection, with layers that `dress` has changed, and requests that `adjust` has
+/// changed.
 pub async fn rejections<R: RespondTo<String>>(
     dress: impl Fn(JwtAuth) -> JwtAuth<NoClaims, R>,
     adjust: impl Fn(&mut Request<String>),
@@ -78,7 +78,7 @@ pub async fn rejections_but<R: RespondTo<String>>(
     rejections
 }
 
-/// Every kind, with a layer that rejects the request for it; `None` where the layer is missing.
+/// Every kind, with a layer that rejects the request for that reason. `None` if there is no layer.
 fn cases() -> Vec<(RejectionKind, Option<JwtAuth>, Request<String>)> {
     use RejectionKind::*;
 
@@ -171,7 +171,7 @@ fn cases() -> Vec<(RejectionKind, Option<JwtAuth>, Request<String>)> {
     cases
 }
 
-/// Everything is revoked, and known at once.
+/// Every token is revoked, and the check answers at once.
 struct All(RevocationStatus);
 
 impl tower_jwt_auth::revocation::Revocation for All {

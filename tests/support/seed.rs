@@ -1,4 +1,4 @@
-//! The seed of a test with random histories: another one in each run.
+//! The seed of a test with random histories. It differs in each run.
 
 #![allow(
     clippy::print_stdout,
@@ -9,8 +9,8 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// A fresh seed, or that of the variable `TOWER_JWT_AUTH_SEED`. It is printed, so that a failed run
-/// can be repeated.
+/// A new seed, or that in the variable `TOWER_JWT_AUTH_SEED`. It is printed, so that a failed run can be
+/// repeated.
 pub fn seed() -> u64 {
     let seed = match std::env::var("TOWER_JWT_AUTH_SEED") {
         Ok(seed) => seed.parse().unwrap(),

@@ -1,4 +1,4 @@
-//! Challenges, and what a text must be like to stand in one.
+//! Challenges, and the texts that are allowed in them.
 
 use crate::checks::fuzz::readers::{lines_of, quoted, unusable};
 use crate::error::config::ConfigError;
@@ -6,7 +6,7 @@ use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::response::challenge::Challenge;
 
-/// The parts of a challenge, one on a line: realm, parameter name, its value, error page, further
+/// The parts of a challenge, one on each line: realm, parameter name, its value, error page, additional
 /// challenge.
 pub fn challenge(parts: &[u8]) {
     let text = String::from_utf8_lossy(parts);
@@ -80,8 +80,8 @@ fn error_page(challenge: &Challenge, uri: &str) {
     assert!(lines.ends_with(&format!(", error_uri={}", quoted(uri))));
 }
 
-/// Whether the verdict has its ground in these faults: whether it is one, of which text, and what
-/// was expected.
+/// Whether the verdict follows from these faults. Each has: whether it is a fault, its text, and what was
+/// expected.
 fn confirmed(
     read: Result<Challenge, ConfigError>,
     faults: &[(bool, &str, &str)],
@@ -118,7 +118,7 @@ fn is_printable(text: &str) -> bool {
     text.chars().all(|one| matches!(one, ' '..='~'))
 }
 
-/// An address of the plainest form that a page has (RFC 3986): no reader may reject it.
+/// A simple URL (RFC 3986), which no reader may reject.
 fn is_web_address(uri: &str) -> bool {
     let Some(rest) = uri
         .strip_prefix("https://")

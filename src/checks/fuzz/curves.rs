@@ -1,11 +1,11 @@
-//! Whether a point lies on its curve, by arithmetic as at school: a second opinion on the backend.
+//! Checks with simple arithmetic whether a point is on its curve, independently of the backend.
 
 /// A curve `y² = x³ - 3x + b` over a prime field (SEC 2, section 2).
 #[derive(Debug)]
 pub(super) struct Curve {
     pub(super) name: &'static str,
     pub(super) algorithm: &'static str,
-    /// Bytes of one coordinate.
+    /// The length of one coordinate in bytes.
     pub(super) length: usize,
     prime: &'static str,
     b: &'static str,
@@ -38,7 +38,7 @@ pub(super) fn has_small_order(point: &[u8]) -> bool {
         *first &= 0x7F;
     }
     let zero = field.read(&[]);
-    // An encoding may exceed the field.
+    // An encoded number may be greater than the field.
     let y = field.plus(&field.read(&y), &zero);
     let one = field.read(&[1]);
     let square = field.times(&y, &y);
@@ -52,7 +52,7 @@ struct Field {
     prime: Number,
 }
 
-/// Digits of 32 bits, the least first, with room for one bit more than the prime has.
+/// Digits of 32 bits, the least significant first, with room for one bit more than the prime has.
 type Number = Vec<u64>;
 
 impl Field {
@@ -119,7 +119,7 @@ fn number(bytes: &[u8], digits: usize) -> Number {
     number
 }
 
-/// One that is not less than the other, without the other.
+/// Subtracts a number from one that is not less.
 fn difference(one: &Number, other: &Number) -> Number {
     let mut borrow = 0;
     let digits = one.iter().zip(other).map(|(one, other)| {

@@ -1,5 +1,4 @@
-//! JSON text as another reader sees it: `serde_json`, which keeps every member, also the second
-//! one of a name.
+//! Reads JSON text with `serde_json`, and keeps every member, also if a name occurs twice.
 
 use std::fmt;
 
@@ -7,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::error::kinds::RejectionKind;
 
-/// A JSON value in which an object may have a name twice.
+/// A JSON value in which a name may occur twice in one object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node {
     Null,
@@ -22,7 +21,7 @@ pub(super) enum Node {
 #[derive(Debug)]
 pub(super) struct Flawed {
     pub(super) faults: Vec<RejectionKind>,
-    /// Close to the greatest number, the rounding of the other reader overflows.
+    /// Near the greatest number, the rounding of the other reader overflows.
     pub(super) is_open: bool,
 }
 
@@ -42,7 +41,7 @@ impl From<Vec<RejectionKind>> for Flawed {
     }
 }
 
-/// A text of JSON, and what a strict reader may hold against it.
+/// A JSON text, and the reasons for which a strict reader may reject it.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) node: Node,
@@ -66,7 +65,7 @@ pub(super) fn look(bytes: &[u8], max_members: usize) -> Result<Seen, serde_json:
     })
 }
 
-/// Whether the other reader could not tell: close to the greatest number its rounding overflows.
+/// Whether the other reader cannot read it, because its rounding overflows near the greatest number.
 pub(super) fn is_open(error: &serde_json::Error) -> bool {
     error.to_string().contains("out of range")
 }
@@ -74,7 +73,7 @@ pub(super) fn is_open(error: &serde_json::Error) -> bool {
 /// Reads one object.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<(String, Node)>, Flawed> {
     let seen = look(bytes, MAX_MEMBERS).map_err(|error| Flawed {
-        // The strict reader may have met a name for the second time before the fault.
+        // The strict reader may find a repeated name before the fault.
         faults: vec![MALFORMED, RejectionKind::DuplicateMember],
         is_open: is_open(&error),
     })?;
@@ -107,7 +106,7 @@ impl Node {
         }
     }
 
-    /// The strings, if this is a string or an array of nothing else.
+    /// The strings, if this is a string or an array of strings.
     pub(super) fn texts(&self) -> Option<Vec<&str>> {
         match self {
             Self::Text(text) => Some(vec![text]),
@@ -159,7 +158,7 @@ impl Counted {
     }
 }
 
-/// Characters of the longest number of a JSON text.
+/// The maximum length of a number in characters.
 fn longest_number(text: &[u8]) -> usize {
     let (mut longest, mut length) = (0_usize, 0_usize);
     let (mut is_string, mut is_escaped) = (false, false);

@@ -1,4 +1,4 @@
-//! What can be wrong with a key, for the second readers of keys.
+//! The faults of a key, for the second readers of keys.
 
 use crate::error::config::KeyError;
 
@@ -8,7 +8,7 @@ pub(super) enum Fault {
     Algorithm,
     Encryption,
     Excess,
-    /// No object, or no point of its curve.
+    /// It is not an object, or not a point of its curve.
     Form,
     Member(String),
     Missing(String),
@@ -42,7 +42,7 @@ impl From<&KeyError> for Fault {
     }
 }
 
-/// Those for secrets, then those for RSA, then the others.
+/// The algorithms for secrets, then those for RSA, then the others.
 pub(super) const ALGORITHMS: [&str; 14] = [
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
     "ES384", "ES512", "EdDSA", "Ed25519",

@@ -1,4 +1,4 @@
-//! What an issuer answers, and what was saved of it.
+//! The responses of an issuer, and key snapshots.
 
 use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, DATE, EXPIRES, RETRY_AFTER};
 use http::{HeaderValue, Response};
@@ -9,8 +9,7 @@ use crate::fetch::metadata::{Wanted, metadata_uris, wanted_url};
 use crate::fetch::plain_http::PlainHttp;
 use crate::keys::source::snapshot::SavedKeys;
 
-/// An answer: a byte for its status, a line for each header that means something, and the rest
-/// for its body.
+/// A response: a byte for its status, a line for each header that matters, and the rest for its body.
 pub fn fetched(bytes: &[u8]) {
     let (status, rest) = bytes.split_first().unwrap_or((&0, &[]));
     let mut lines = rest.splitn(7, |byte| *byte == b'\n');
@@ -63,7 +62,7 @@ fn metadata(body: &[u8]) {
             let scheme = scheme.expect("an absolute URL").to_ascii_lowercase();
             assert!(scheme == "https" || scheme == "http", "{uri}");
             assert!(PlainHttp::Loopback.check(&uri).is_ok());
-            // From a document that came by https.
+            // The document came by https.
             let behind = jwks_uri_behind_https(body, issuer);
             assert_eq!(behind.is_ok(), scheme == "https", "{uri}");
         }

@@ -1,4 +1,4 @@
-//! What an introspection endpoint answers.
+//! The responses of an introspection endpoint.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
@@ -13,8 +13,8 @@ use crate::issuer::{Audience, Issuer};
 use crate::token::introspected::Answer;
 use crate::token::registered::Registered;
 
-/// An answer: a byte for its status, a line for each header that means something, and the rest for its
-/// body. The body is also read as the claims of a signed answer.
+/// A response: a byte for its status, a line for each header that matters, and the rest for its body. The
+/// body is also read as the claims of a signed response.
 pub fn introspection_answer(bytes: &[u8]) {
     let (status, rest) = bytes.split_first().unwrap_or((&0, &[]));
     let mut lines = rest.splitn(5, |byte| *byte == b'\n');
@@ -78,7 +78,7 @@ fn plain(text: &str) {
     }
 }
 
-/// Close to the greatest number the rounding of `serde_json` overflows, and then it reads nothing.
+/// Near the greatest number the rounding of `serde_json` overflows, and it returns an error.
 fn assert_active(text: &str, active: Option<&Value>, expected: bool) {
     if serde_json::from_str::<Map<String, Value>>(text).is_ok() {
         assert_eq!(active, Some(&Value::Bool(expected)), "{text}");

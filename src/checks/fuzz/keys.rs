@@ -1,5 +1,4 @@
-//! What is wrong with a key, as another reader of its text sees it: every fault, in no order. A key
-//! without one is good.
+//! A second reader of keys, which lists all faults of a key, in no order. A key without faults is good.
 
 use crate::checks::fuzz::curves::Curve;
 use crate::checks::fuzz::document;
@@ -11,17 +10,17 @@ use crate::error::config::{ConfigError, KeyError};
 use crate::keys::key::Key;
 use crate::keys::set::KeySet;
 
-/// Where a key stands.
+/// The place of a key.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
-    /// By itself: it may be a secret.
+    /// A single key, which may be a secret.
     Alone,
     Set,
-    /// In a set in which it has to say that it is for signatures.
+    /// In a set in which each key must say that it is for signatures.
     MixedSet,
 }
 
-/// A key by itself.
+/// A single key.
 pub(super) fn one(read: &Result<Key, ConfigError>, text: &[u8]) {
     let seen = document::look(text, MAX_MEMBERS);
     let members = match &seen {
@@ -35,7 +34,7 @@ pub(super) fn one(read: &Result<Key, ConfigError>, text: &[u8]) {
         Ok(key) => judged.confirm(key),
         Err(ConfigError::Key { reason: error }) => {
             let is_true = judged.faults.contains(&error.into())
-                // How random a secret looks is judged by tests of its own.
+                // Other tests check how random a secret looks.
                 || (judged.is_secret() && matches!(error, KeyError::Weak { .. }));
             assert!(is_true, "{error}: {judged:?}");
         }
@@ -43,7 +42,7 @@ pub(super) fn one(read: &Result<Key, ConfigError>, text: &[u8]) {
     }
 }
 
-/// A set of at most so many keys, which says what each is for if it `is_published`.
+/// A set with a maximum number of keys. If it `is_published`, each key must have a use.
 pub(super) fn set(
     read: Result<KeySet, ConfigError>,
     text: &[u8],
@@ -132,8 +131,8 @@ pub(super) fn set(
     }
 }
 
-/// The `keys` of a set; otherwise words for what is wrong with the text, one of which is the reason.
-/// No words if the other reader cannot tell.
+/// The `keys` of a set. If the text is not a set: phrases of which the reason must contain one, or none if
+/// the other reader cannot decide.
 fn entries(text: &[u8]) -> Result<Vec<Node>, Vec<&'static str>> {
     if std::str::from_utf8(text).is_err() {
         return Err(vec!["expected JSON text in UTF-8"]);
@@ -141,7 +140,7 @@ fn entries(text: &[u8]) -> Result<Vec<Node>, Vec<&'static str>> {
     let mut words = Vec::new();
     let seen = match document::look(text, SET_MEMBERS) {
         Ok(seen) => seen,
-        // A strict reader may have stopped before the place that is no JSON.
+        // A strict reader may stop before the syntax error.
         Err(error) if document::is_open(&error) => return Err(Vec::new()),
         Err(_) => return Err(vec![NO_JSON, TWICE, TOO_LARGE, RESERVED]),
     };
@@ -222,7 +221,7 @@ impl Judged {
             }
             None => {
                 self.faults.push(Fault::Missing("kty".to_owned()));
-                // A key set in place of a key is called by its name.
+                // For a key set in place of a key, the error says so.
                 if place == Place::Alone {
                     self.faults.push(Fault::Form);
                 }
@@ -281,7 +280,7 @@ impl Judged {
         matches!(self.material, Some(Material::Secret(_)))
     }
 
-    /// The key is the one that was seen, and there is nothing against it.
+    /// Asserts that the key is the one that was read, and has no faults.
     fn confirm(&self, key: &Key) {
         well_formed(key);
         assert!(self.faults.is_empty(), "{key:?}: {self:?}");
@@ -308,7 +307,7 @@ impl Judged {
 struct Members<'a>(&'a [(String, Node)]);
 
 impl Members<'_> {
-    /// `null` and what is empty say nothing.
+    /// `null` and empty values count as absent.
     fn get(&self, name: &str) -> Option<&Node> {
         member(self.0, name).filter(|value| match value {
             Node::Null => false,
@@ -318,7 +317,7 @@ impl Members<'_> {
         })
     }
 
-    /// What `use` and `key_ops` say against it.
+    /// The faults in `use` and `key_ops`.
     fn usage(&self) -> Option<Fault> {
         let usage = self.get("use").and_then(Node::text);
         if !matches!(usage, None | Some("sig" | "enc")) {
@@ -396,7 +395,7 @@ fn base64url(text: &str, is_padded: bool) -> Option<Vec<u8>> {
             sum &= (1 << held) - 1;
         }
     }
-    // What is left over is less than a character, and zero.
+    // The remaining bits are fewer than a character has, and zero.
     (held < 6 && sum == 0).then_some(bytes)
 }
 
@@ -419,5 +418,5 @@ const TWICE: &str = "occurs twice in one object";
 const TOO_LARGE: &str = "is beyond the limit";
 const RESERVED: &str = "a member has a reserved name";
 
-/// Members of all keys of a set together.
+/// The number of members of all keys of a set.
 const SET_MEMBERS: usize = 1_000_000;

@@ -1,4 +1,4 @@
-//! Tokens made from choices: a good one, and some changes of which each may make it bad.
+//! Generates tokens from choices: a good token, and changes that may make it bad.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +10,7 @@ use crate::checks::fuzz::values::{
     ROLE_LISTS, ROLES, SCOPES, TIMES, TYPES, VALUES,
 };
 
-/// Bytes read as choices. Where they end every choice is the first one, which changes nothing.
+/// Reads bytes as choices. After their end every choice is the first one, which changes nothing.
 pub(super) struct Choices<'a>(std::slice::Iter<'a, u8>);
 
 impl<'a> Choices<'a> {
@@ -43,24 +43,24 @@ impl<'a> Choices<'a> {
 /// The members of an object, each with the text of its value.
 type Members = Vec<(String, String)>;
 
-/// What will be written, signed and spoiled.
+/// The content of a token, before it is written, signed and damaged.
 struct Draft {
     header: Members,
     claims: Members,
     signer: &'static Signer,
     spelling: u8,
-    /// Changes of the text of the claims, of the signature, and of the token.
+    /// Changes to the text of the claims, to the signature, and to the token.
     of_text: Option<u8>,
     of_signature: Option<u8>,
     of_token: Option<u8>,
     byte: u8,
 }
 
-/// A token. Without any choice it is one that every policy here accepts at [`NOW`](super::NOW).
+/// Makes a token. Without choices every policy here accepts it at [`NOW`](super::NOW).
 pub(super) fn token(choices: &mut Choices<'_>, rules: &Rules) -> String {
     let signers = Signers::get();
     let mut draft = Draft::new(choices.of(&signers.good), choices.byte());
-    // One change is the most telling number of them: nothing else can be the reason.
+    // One change is the most useful number, because nothing else can be the reason.
     for _ in 0..choices.of(&[0, 1, 1, 1, 1, 1, 2, 2, 3, 6]) {
         draft.change(choices, rules);
     }
@@ -110,7 +110,7 @@ impl Draft {
                 let name = choices.of(&["typ", "kid", "alg"]);
                 self.header.retain(|(known, _)| known != name);
             }
-            // The most telling members more often than the rest.
+            // The most important members are chosen more often.
             2 => set(&mut self.header, "typ", choices.of(TYPES)),
             3 => set(&mut self.header, "kid", choices.of(KEY_IDS)),
             4 => set(&mut self.header, "alg", choices.of(ALGORITHMS)),
@@ -131,7 +131,7 @@ impl Draft {
                 choices.of(SCOPES),
             ),
             13 => {
-                // A token of a kind that has no type of its own.
+                // A kind of token that has no type of its own.
                 set(&mut self.header, "typ", "\"JWT\"");
                 let (name, values) = choices.of(MARKS);
                 set(&mut self.claims, name, choices.of(values));
@@ -151,7 +151,7 @@ impl Draft {
                 choices.of(&["{\"jkt\":\"x\"}", "{}", "null", "1"]),
             ),
             16 => {
-                // Twice in one object: side by side, or the second one spelled with an escape.
+                // A name occurs twice in one object. The second one may be written with an escape.
                 let members = if choices.yes() {
                     &mut self.header
                 } else {
@@ -177,7 +177,7 @@ impl Draft {
             }
             18 => self.signer = choices.of(&signers.all),
             19 => {
-                // Another issuer's words under this key, or the other way about.
+                // The claims of another issuer with this key, or the reverse.
                 let other = choices.of(&signers.all);
                 set(&mut self.claims, "iss", &format!("\"{}\"", other.issuer));
                 set(&mut self.claims, "aud", &format!("\"{}\"", other.audience));
@@ -204,7 +204,7 @@ impl Draft {
                 set(&mut self.claims, name, choices.of(values));
             }
             _ => {
-                // The claims of a client of its own.
+                // Own claims of a client.
                 set(&mut self.claims, "sub", "\"web\"");
                 set(&mut self.claims, "nbf", "1700000000");
             }
@@ -212,7 +212,7 @@ impl Draft {
         self.byte ^= choices.byte();
     }
 
-    /// A change at the limit of a rule that is not a default.
+    /// A change near the limit of a rule that is not a default.
     fn aim(&mut self, choices: &mut Choices<'_>, rules: &Rules) {
         let now = f64::from(super::NOW);
         let step = choices.of(&[0.0, 1.0, -1.0, 0.5]);
@@ -320,7 +320,7 @@ impl Draft {
             Some(5) => token = format!("{header}.{signature}"),
             Some(6) => token = token.replacen('.', "=.", 1),
             Some(7) => {
-                // The last character of most signatures has bits that belong to no byte.
+                // In most signatures the last character has unused bits.
                 if let Some(last) = token.pop() {
                     token.push(if last == 'A' { 'B' } else { 'A' });
                 }
@@ -331,7 +331,7 @@ impl Draft {
         token
     }
 
-    /// The text of an object, in one of several spellings that mean the same.
+    /// The text of an object, in one of several forms with the same meaning.
     fn object(&self, members: &Members) -> String {
         let space = if self.spelling & 1 == 1 {
             " \t\r\n"
@@ -374,7 +374,7 @@ fn spelled(name: &str) -> String {
     }
 }
 
-/// A time at or near a limit, in one of the spellings of numbers, or no time at all.
+/// A time at or near a limit, in one of the forms of numbers, or another value.
 fn time(choices: &mut Choices<'_>) -> String {
     let distance = choices.of(DISTANCES);
     let at = i64::from(super::NOW) + distance;
@@ -392,7 +392,7 @@ fn time(choices: &mut Choices<'_>) -> String {
 fn large(choices: &mut Choices<'_>) -> String {
     let near = choices.below(4);
     match choices.below(7) {
-        // The object of the claims is the first level.
+        // The claims object is the first level.
         0 => format!("{}{}", "[".repeat(29 + near), "]".repeat(29 + near)),
         1 => {
             let count = choices.of(&[10, 500, 980, 989, 990, 991, 992, 993, 1_000]);
@@ -401,7 +401,7 @@ fn large(choices: &mut Choices<'_>) -> String {
         }
         2 => "1".repeat(62 + near),
         3 => {
-            // Base64url makes four characters of three bytes.
+            // Base64url turns three bytes into four characters.
             let length = choices.of(&[
                 100, 4_000, 8_000, 11_800, 11_900, 11_950, 12_000, 12_050, 13_000,
             ]);

@@ -1,4 +1,4 @@
-//! The material of a key, and every fault that it has by itself.
+//! The material of a key, and all its faults.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use crate::checks::fuzz::curves::Curve;
 use crate::checks::fuzz::faults::{ALGORITHMS, Fault};
 use crate::keys::key::Key;
 
-/// The material of a key, whatever form it had.
+/// The material of a key, from any format.
 #[derive(Debug)]
 pub(super) enum Material {
     Secret(Vec<u8>),
@@ -64,7 +64,7 @@ impl Material {
         faults
     }
 
-    /// Names of all algorithms that could be used with it, the usual one of a public key first.
+    /// The names of all algorithms that fit it, for a public key the usual one first.
     pub(super) fn algorithms(&self) -> Vec<&'static str> {
         match self {
             Self::Secret(secret) => [("HS256", 0), ("HS384", 48), ("HS512", 64)]
@@ -78,7 +78,7 @@ impl Material {
         }
     }
 
-    /// The key has this material, by its thumbprint (RFC 7638).
+    /// Asserts that the key has this material, compared by thumbprint (RFC 7638).
     pub(super) fn confirm(&self, key: &Key) {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let bare = |number: &[u8]| {

@@ -1,8 +1,7 @@
-//! The parsers behind functions that take bytes and assert what must hold of the answer,
-//! whatever the bytes are.
+//! Functions that take any bytes, pass them to a parser, and assert what must hold for every result.
 //!
-//! Three things feed them: the fuzzer in `fuzz/`, the mutated seeds of `tests/fuzz_smoke.rs`, and
-//! the generated input of the property tests. No part of the public API.
+//! They are called by the fuzzer in `fuzz/`, by `tests/fuzz_smoke.rs` with mutated seeds, and by the property
+//! tests with generated input. They are not part of the public API.
 
 #![expect(clippy::expect_used, reason = "an oracle fails by panic")]
 
@@ -69,8 +68,8 @@ pub use request::{authorization, request};
 pub use status_list::status_list;
 pub use verdicts::verdicts;
 
-/// JSON text: what is accepted means what `serde_json` says that it means, and what is rejected
-/// for its syntax is rejected there too.
+/// JSON text: accepted text has the same meaning as for `serde_json`, and text that is rejected for its
+/// syntax is rejected by `serde_json` too.
 pub fn json(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else {
         return;
@@ -85,13 +84,13 @@ pub fn json(text: &[u8]) {
             let (ours, theirs) = (Value::Object(members), Value::Object(reference));
             assert!(is_same(&ours, &theirs), "{ours} is not {theirs}");
         }
-        // Close to the greatest number its rounding overflows.
+        // Its rounding overflows near the greatest number.
         (Ok(()), Err(error)) => assert!(error.to_string().contains("out of range"), "{error}"),
         (Err(JsonError::Syntax(at)), reference) => {
             assert!(at <= text.len());
             assert!(reference.is_err(), "rejected at byte {at}: {text}");
         }
-        // Stricter on purpose.
+        // This is stricter on purpose.
         (Err(JsonError::Duplicate(_) | JsonError::Reserved | JsonError::TooLarge(_)), _) => {}
     }
 }
@@ -102,7 +101,7 @@ pub fn compact(token: &[u8]) {
         return;
     };
     let judgement = model::flaws(token);
-    // The length of a token is a setting of the verifier, which asks before anything is parsed.
+    // The verifier checks the length of a token before it parses anything.
     if judgement.is_open || token.len() > model::MAX_TOKEN {
         return;
     }
@@ -128,7 +127,7 @@ pub fn claims(bytes: &[u8]) {
     sign_and_verify(HEADER.as_bytes(), bytes);
 }
 
-/// Signs both with the secret, well and badly.
+/// Signs both parts with the secret, correctly and incorrectly.
 fn sign_and_verify(header: &[u8], claims: &[u8]) {
     let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
     let message = format!("{header}.{claims}");
@@ -142,8 +141,7 @@ fn sign_and_verify(header: &[u8], claims: &[u8]) {
     }
 }
 
-/// The text of a token, against the whole verifier. Its keys are a secret, an Ed25519 key and one
-/// on P-256.
+/// The text of a token, for the whole verifier. Its keys are a secret, an Ed25519 key and a P-256 key.
 pub fn verifier(token: &[u8]) {
     if let Ok(token) = std::str::from_utf8(token) {
         drop(verify(token));
@@ -159,7 +157,7 @@ pub fn jwk(text: &[u8]) {
     keys::one(&read, text);
 }
 
-/// A JSON Web Key Set: as a file, and as an issuer publishes it, of which two keys are taken.
+/// A JSON Web Key Set: from a file, and from an issuer with a maximum of two keys.
 pub fn jwks(text: &[u8]) {
     let read = KeySet::from_jwks(text);
     match &read {
@@ -188,7 +186,7 @@ pub fn scopes(text: &[u8]) {
     assert_eq!(names, model);
 }
 
-/// Two times of a token, as the bytes of floating-point numbers.
+/// Two times of a token, from the bytes of floating-point numbers.
 pub fn dates(bytes: &[u8]) {
     let (numbers, _) = bytes.as_chunks::<8>();
     let [first, second, ..] = numbers else {
@@ -207,7 +205,7 @@ pub fn dates(bytes: &[u8]) {
     }
 }
 
-/// A text of the configuration, in each place where one stands.
+/// A text of the configuration, for each setting that takes one.
 pub fn settings(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let rejections = [
@@ -235,7 +233,7 @@ pub fn settings(text: &[u8]) {
     }
 }
 
-/// Tokens that [`verifier`] accepts, for a corpus: a name, and the text.
+/// Tokens that [`verifier`] accepts, for a corpus: name and text.
 #[must_use]
 pub fn tokens() -> Vec<(&'static str, String)> {
     let claims = URL_SAFE_NO_PAD.encode(CLAIMS);
@@ -259,7 +257,7 @@ pub fn tokens() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The verdict, which is that of the model.
+/// Verifies a token, and asserts that the verdict is that of the model.
 pub(crate) fn verify(token: &str) -> Result<Claims, Rejection> {
     let verdict = VERIFIER.verify_now(token);
     let world = World {
@@ -295,6 +293,6 @@ const ISSUER: &str = "https://as.example";
 const AUDIENCE: &str = "https://api.example";
 const NOW: u32 = 1_700_000_000;
 const HEADER: &str = r#"{"alg":"HS256","kid":"h1"}"#;
-/// Good at [`NOW`], and written out, so that the tokens never change.
+/// Claims that are good at [`NOW`]. They are constant, so the tokens never change.
 const CLAIMS: &str = r#"{"iss":"https://as.example","aud":["https://api.example","other"],"exp":1700000300,"iat":1.7e9,"nbf":1700000000,"sub":"alice","jti":"1","client_id":"web","scope":"a b a","roles":["admin"],"realm_access":{"roles":["x"]},"amr":["pwd"],"note":"\u00e4\n\\\"ä"}"#;
 const SECRET_BYTES: &[u8; 32] = b"\x8f\x01\xc4\x55\x1d\xe2\x90\x3a\x77\xb8\x09\xf6\x42\xad\x6c\x13\xd8\x5e\x2b\xf1\x84\x3f\xca\x66\x0d\x97\x71\xbe\x25\xe9\x58\xa3";

@@ -32,7 +32,7 @@ pub fn logout_token(bytes: &[u8]) {
     assert_eq!(check(&claims).is_ok(), expected, "{reference:?}");
 }
 
-/// A form: whatever is accepted is the one value that another reading finds too.
+/// A form: an accepted value is the only one that a second reader finds too.
 fn form(bytes: &[u8]) {
     let Ok(read) = parameter(bytes, "logout_token") else {
         return;
@@ -60,7 +60,7 @@ pub fn security_event(bytes: &[u8]) {
     let events = events.expect("events are an object");
     assert!(!events.is_empty() && events.values().all(Value::is_object));
     assert!(found.len() <= events.len());
-    // Every name of a target is a text of a subject.
+    // Every name of a target is a string of a subject.
     let mut texts = BTreeSet::new();
     events.values().for_each(|event| collect(event, &mut texts));
     reference

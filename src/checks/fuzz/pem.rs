@@ -1,4 +1,4 @@
-//! Public keys in PEM and DER, read a second time by hand.
+//! Public keys in PEM and DER, with a second, handwritten reader.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,7 +24,7 @@ pub fn pem(bytes: &[u8]) {
         ] {
             read(seen).confirm(Key::from_pem(algorithm, armored(label, bytes).as_bytes()));
         }
-        // Around a good one, the form of a certificate is good.
+        // A certificate with a good key has a good format.
         if let Seen::Key(material) = spki(bytes) {
             let certificate = around(bytes);
             read(Seen::Key(material)).confirm(Key::from_der(algorithm, &certificate));
@@ -32,7 +32,7 @@ pub fn pem(bytes: &[u8]) {
     }
 }
 
-/// The bytes as PEM text: what is wrong with its form is there.
+/// The bytes as PEM text. A reported fault of its format must be there.
 fn text(algorithm: Algorithm, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let starts: Vec<_> = text.match_indices("-----BEGIN ").collect();
@@ -90,7 +90,7 @@ fn text(algorithm: Algorithm, bytes: &[u8]) {
     assert!(is_true, "{error}: {text}");
 }
 
-/// A text of one block alone, as every tool writes it (RFC 7468, section 3), with one of the labels.
+/// A text with exactly one block, as every tool writes it (RFC 7468, section 3), with one of the labels.
 fn plain(text: &str) -> Option<(&'static str, Vec<u8>)> {
     let (label, rest) = LABELS.iter().find_map(|label| {
         let rest = text.strip_prefix(&format!("-----BEGIN {label}-----\n"))?;
@@ -115,15 +115,15 @@ fn armored(label: &str, der: &[u8]) -> String {
     format!("{text}\n-----END {label}-----\n")
 }
 
-/// What DER turns out to be.
+/// The result of reading DER.
 #[derive(Debug)]
 enum Seen {
     Key(Material),
     /// A key of a type or curve that is not supported.
     Other,
-    /// None of this form.
+    /// No key in this format.
     Broken,
-    /// Odd enough for two readers to see it differently.
+    /// Unusual: two readers may disagree.
     Open,
 }
 
@@ -172,7 +172,7 @@ impl Verdict {
     }
 }
 
-/// Whichever form it has.
+/// A key in any of the formats.
 fn any_form(der: &[u8]) -> Seen {
     for read in [spki, pkcs1] {
         match read(der) {
@@ -239,14 +239,14 @@ fn pkcs1(der: &[u8]) -> Seen {
     }
 }
 
-/// The key of a certificate whose form is not looked at any closer (RFC 5280, section 4.1).
+/// The key of a certificate. The rest of the certificate is not checked (RFC 5280, section 4.1).
 fn certificate(der: &[u8]) -> Seen {
     let read = || {
         let mut outer = Items(only(der, SEQUENCE)?);
         let mut inner = Items(outer.next(SEQUENCE)?);
         let mut at = 0;
         while at < 5 {
-            // Serial number, algorithm, issuer, validity, subject; before them perhaps a version.
+            // An optional version, then serial number, algorithm, issuer, validity and subject.
             let tag = *inner.0.first()?;
             inner.next(tag)?;
             at += usize::from(tag != 0xA0);
@@ -304,11 +304,11 @@ fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The items of a DER value that are left.
+/// The remaining items of a DER value.
 struct Items<'a>(&'a [u8]);
 
 impl<'a> Items<'a> {
-    /// The content of the next one, if it has this tag and its length the shortest form.
+    /// The content of the next item, if it has this tag and its length is in the shortest form.
     fn next(&mut self, tag: u8) -> Option<&'a [u8]> {
         let (found, rest) = self.0.split_first()?;
         let (first, rest) = rest.split_first()?;
@@ -341,14 +341,14 @@ impl<'a> Items<'a> {
     }
 }
 
-/// The content of a value that is all there is.
+/// The content of a value, if nothing follows it.
 fn only(der: &[u8], tag: u8) -> Option<&[u8]> {
     let mut items = Items(der);
     let content = items.next(tag)?;
     items.0.is_empty().then_some(content)
 }
 
-/// An object identifier that every reader knows, or one of few and small numbers.
+/// An object identifier that every reader can read: a known one, or one of a few small numbers.
 fn is_identifier(content: &[u8]) -> bool {
     let is_known = [RSA, EC, EDWARDS].contains(&content)
         || CURVES.iter().any(|(identifier, _)| *identifier == content);

@@ -1,4 +1,4 @@
-//! What the functions look at answers with: sentences, challenges and values, read independently.
+//! Independent readers for what a result contains: sentences, challenges and values.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use crate::keys::key::Key;
 use crate::response::challenge::Challenge;
 use crate::token::limits::MaxTokenSize;
 
-/// A rejection is the client's affair, and its sentence for the operator fits on a line of a log.
+/// Asserts that the rejection is a fault of the client, and that its reason fits on one line of a log.
 pub(super) fn rejected(rejection: &Rejection) {
     assert!(matches!(rejection.status().as_u16(), 400 | 401 | 403));
     one_line(&rejection.to_string());
@@ -78,7 +78,7 @@ pub(super) fn decoded(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
 }
 
-/// The value as `serde_json` would have it, read through our own navigation.
+/// The value in the form of `serde_json`, read through our own reader.
 pub(super) fn value_of(raw: Raw<'_>) -> Value {
     if let Some(members) = raw.members() {
         let members = members.into_iter();
@@ -103,7 +103,7 @@ pub(super) fn value_of(raw: Raw<'_>) -> Value {
     }
 }
 
-/// Equality up to the last digit of a number, which `serde_json` does not round exactly.
+/// Equality except for the last digit of a number, which `serde_json` does not round exactly.
 pub(super) fn is_same(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
         (Value::Number(a), Value::Number(b)) => a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| {

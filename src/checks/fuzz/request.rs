@@ -10,12 +10,12 @@ use crate::request;
 use crate::request::{Credentials, CsrfPolicy, TokenCookie, TokenSource};
 use crate::token::limits::MaxTokenSize;
 
-/// What another reader finds in one place of a request.
+/// The result of a second reader for one place of a request.
 #[derive(Debug, PartialEq)]
 enum Found {
     Nothing,
     Token(Vec<u8>),
-    /// Words of the reasons to reject it, each of them true.
+    /// Phrases of the reasons to reject it, all of which apply.
     Faults(Vec<&'static str>),
 }
 
@@ -25,7 +25,7 @@ pub fn authorization(value: &[u8]) {
     confirm(read.and_then(checked), in_authorization(value));
 }
 
-/// A request, one part on a line: query, cookie, `Authorization`, method.
+/// A request, one part on each line: query, cookie, `Authorization`, method.
 pub fn request(parts: &[u8]) {
     let mut lines = parts.split(|byte| *byte == b'\n');
     let mut line = || lines.next().unwrap_or_default();
@@ -62,7 +62,7 @@ pub fn request(parts: &[u8]) {
     };
     let is_foreign = !matches!(method.as_str(), "" | "GET" | "HEAD" | "OPTIONS");
     let in_cookie = match (&in_header, in_cookie(cookie)) {
-        // A browser sends it without being asked: it does not count beside a header.
+        // A browser sends a cookie with every request, so it does not count beside a header.
         (Found::Token(_), _) => Found::Nothing,
         (_, Found::Token(_)) if is_foreign => Found::Faults(vec![CROSS_SITE]),
         (_, found) => found,
@@ -74,7 +74,7 @@ pub fn request(parts: &[u8]) {
     confirm(read.and_then(checked), expected);
 }
 
-/// Whether the verdict is what the other reader found.
+/// Asserts that the verdict is that of the other reader.
 fn confirm(read: Result<Option<Vec<u8>>, Rejection>, found: Found) {
     match (read, found) {
         (Ok(None), Found::Nothing) => {}
@@ -97,7 +97,7 @@ fn confirm(read: Result<Option<Vec<u8>>, Rejection>, found: Found) {
     }
 }
 
-/// The bytes of credentials that keep the grammar.
+/// The bytes of credentials that follow the grammar.
 fn checked(credentials: Option<Credentials<'_>>) -> Result<Option<Vec<u8>>, Rejection> {
     let Some(credentials) = credentials else {
         return Ok(None);
@@ -112,7 +112,7 @@ fn one_of(one: Found, other: Found) -> Found {
     match (one, other) {
         (Found::Nothing, found) | (found, Found::Nothing) => found,
         (Found::Token(_), Found::Token(_)) => Found::Faults(vec!["tokens in two places"]),
-        // Which of them is met first is open.
+        // It is not defined which of them is found first.
         (Found::Faults(mut faults), Found::Faults(more)) => {
             faults.extend(more);
             Found::Faults(faults)
@@ -189,7 +189,7 @@ fn in_query(query: &str) -> Found {
     )
 }
 
-/// The only item, or what is wrong with the first one and with their number.
+/// The only item, or the faults of the first one and of their number.
 fn only<T>(
     mut items: impl Iterator<Item = T>,
     read: impl FnOnce(T) -> Found,
@@ -208,7 +208,7 @@ fn only<T>(
     }
 }
 
-/// A `token68`, or what it is in its place.
+/// A `token68`, or the reason why it is none.
 fn token(bytes: Vec<u8>) -> Found {
     if bytes.len() > MAX_TOKEN {
         return Found::Faults(vec![TOO_LONG]);

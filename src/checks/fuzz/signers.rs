@@ -1,4 +1,4 @@
-//! The keys of the made tokens: who signs with what, and how the model checks it.
+//! The keys of the generated tokens, and how the model checks them.
 
 #![expect(clippy::indexing_slicing, reason = "of arrays with two entries")]
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::checks::fuzz::model::ModelKey;
 
-/// One key of an issuer, or one that only claims to be that.
+/// A key of an issuer, or a key that pretends to be one.
 #[derive(Debug)]
 pub(super) struct Signer {
     pub(super) issuer: &'static str,
@@ -27,7 +27,7 @@ pub(super) struct Signer {
 }
 
 pub(super) struct Signers {
-    /// Those whose tokens are good where their issuer is trusted.
+    /// The keys whose tokens are good if their issuer is trusted.
     pub(super) good: Vec<&'static Signer>,
     pub(super) all: Vec<&'static Signer>,
 }
@@ -68,11 +68,11 @@ static GOOD: &[Signer] = &[
     signer(FIRST, Some("p1"), "ES256", |message| curve(0, message)),
     signer(FIRST, None, "ES256", |message| curve(0, message)),
     signer(FIRST, Some("e1"), "Ed25519", |message| edwards(0, message)),
-    // The second issuer, which has the same ids.
+    // The second issuer, with the same key ids.
     signer(SECOND, Some("h1"), "HS256", |message| mac(1, message)),
     signer(SECOND, Some("e1"), "EdDSA", |message| edwards(1, message)),
     signer(SECOND, Some("p1"), "ES256", |message| curve(1, message)),
-    // The same keys for another audience of the first one.
+    // The same keys, for another audience of the first issuer.
     Signer {
         audience: ADMIN,
         ..signer(FIRST, Some("h1"), "HS256", |message| mac(1, message))
@@ -84,17 +84,17 @@ static GOOD: &[Signer] = &[
 ];
 
 static BAD: &[Signer] = &[
-    // The public key as a secret.
+    // A public key used as a secret.
     signer(FIRST, Some("e1"), "HS256", |message| {
         let key = hmac::Key::new(hmac::HMAC_SHA256, EDWARDS[0].public_key().as_ref());
         hmac::sign(&key, message).as_ref().to_vec()
     }),
-    // Nobody's secret.
+    // A secret that no issuer has.
     signer(FIRST, Some("h1"), "HS256", |message| {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &[]);
         hmac::sign(&key, message).as_ref().to_vec()
     }),
-    // A secret under another hash.
+    // A secret with another hash.
     signer(FIRST, Some("h1"), "HS512", |message| {
         let key = hmac::Key::new(hmac::HMAC_SHA512, SECRETS[0]);
         hmac::sign(&key, message).as_ref().to_vec()

@@ -1,6 +1,6 @@
 //! The values that [`maker`](super::maker) chooses from.
 
-/// Seconds from now: on, before and behind each limit that a policy here has.
+/// Seconds from now: at, before and after each limit of the policies.
 pub(super) const DISTANCES: &[i64] = &[
     300, 0, 1, -1, 29, 30, 31, -29, -30, -31, 59, 60, 61, -59, -60, -61, 299, 301, -299, -300,
     -301, 330, 331, 359, 360, 361, -359, -360, -361, 599, 600, 601, 630, 631, 660, 661, -600, -601,
@@ -275,7 +275,7 @@ pub(super) const ROLE_LISTS: &[&str] = &[
     "[[\"admin\"]]",
     "{\"value\":\"admin\"}",
 ];
-/// Claims that restrict nothing, in every shape.
+/// Claims that do not restrict a token, in every shape.
 pub(super) const HARMLESS: Pieces = &[
     (
         "amr",

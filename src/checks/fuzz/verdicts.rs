@@ -1,4 +1,4 @@
-//! Made tokens against the model, in both directions.
+//! Compares the verdicts on generated tokens with the model, in both directions.
 
 #![expect(clippy::indexing_slicing, reason = "of what has the entry")]
 
@@ -26,10 +26,10 @@ use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::policy::{Leeway, RequiredClaim};
 use crate::token::pointer::ClaimPointer;
 
-/// Choices: a policy, tokens, and times at which they are judged.
+/// The input chooses a policy, tokens, and the times at which they are verified.
 ///
-/// A token is accepted if and only if the model finds no fault in it, is rejected for one of the
-/// faults that the model finds, and a verdict of the cache is the one that would be given anew.
+/// A token is accepted if and only if the model finds no fault in it. It is rejected for one of the faults
+/// that the model finds. A verdict from the cache is the same as a new one.
 pub fn verdicts(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let (auth, world) = policy(&mut choices);
@@ -147,7 +147,7 @@ fn policy(choices: &mut Choices<'_>) -> (JwtAuth, World) {
         });
     }
     if choices.yes() {
-        // The first issuer once more: another audience, the keys of the second.
+        // The first issuer again, with another audience and the keys of the second.
         let own = Rules::default();
         let trusted = TrustedIssuer::new(issuer(FIRST), audience(&Some(vec![ADMIN])), keys(1));
         auth = auth.trust(apply(trusted, &own));
@@ -192,7 +192,7 @@ fn rule(rules: &mut Rules, choices: &mut Choices<'_>) {
     }
 }
 
-/// The rules of the model as those of a verifier.
+/// Converts the rules of the model into those of a verifier.
 fn apply(mut ours: TrustedIssuer, rules: &Rules) -> TrustedIssuer {
     let duration = |seconds: f64| Duration::from_secs_f64(seconds);
     ours = ours.leeway(Leeway::new(duration(rules.leeway)).expect("300 s at most"));
@@ -202,7 +202,7 @@ fn apply(mut ours: TrustedIssuer, rules: &Rules) -> TrustedIssuer {
     if let Some(age) = rules.max_age {
         ours = ours.max_age(duration(age));
     }
-    // In either order.
+    // The order of the calls does not matter.
     let is_strict_first = rules.leeway < 60.0;
     if rules.is_profile && is_strict_first {
         ours = ours.access_token_profile();
@@ -276,7 +276,7 @@ fn at(milliseconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(milliseconds)
 }
 
-/// Milliseconds from [`NOW`] at which a token is judged; a clock may be set back, too.
+/// The times at which a token is verified, in milliseconds from [`NOW`]. A clock may also be set back.
 const MOMENTS: &[i32] = &[
     0, 0, 0, 500, 1_000, 299_500, 300_000, 359_500, 360_000, 360_500, 600_000, -60_000, -60_500,
     660_000, 660_500, 3_600_000,

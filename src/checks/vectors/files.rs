@@ -1,12 +1,12 @@
-//! Where published vectors come from: a folder that the environment names.
+//! Reads published vectors from the folder that an environment variable names.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// The folder of `TOWER_JWT_AUTH_VECTORS`. Without it `None`, and it is said that `test` is
-/// skipped; with `TOWER_JWT_AUTH_REQUIRE=1` that is a failure.
+/// The folder that `TOWER_JWT_AUTH_VECTORS` names. If the variable is not set, prints that `test` is
+/// skipped and returns `None`; with `TOWER_JWT_AUTH_REQUIRE=1` that is a failure.
 pub(crate) fn folder(test: &str) -> Option<PathBuf> {
     let Some(folder) = std::env::var_os("TOWER_JWT_AUTH_VECTORS").filter(|name| !name.is_empty())
     else {
@@ -23,7 +23,7 @@ pub(crate) fn folder(test: &str) -> Option<PathBuf> {
     Some(folder.into())
 }
 
-/// One JSON file of the folder. A file that is missing there is always a failure.
+/// Reads one JSON file of the folder. A missing file is always a failure.
 pub(crate) fn read(folder: &Path, name: &str) -> Value {
     let path = folder.join(name);
     let text = std::fs::read(&path)
@@ -39,7 +39,7 @@ pub(crate) fn tests(file: &Value) -> impl Iterator<Item = (&Value, &Value)> {
         .flat_map(|group| array(&group["tests"]).iter().map(move |test| (group, test)))
 }
 
-/// The key or key set of a Wycheproof group: the public half where there is one.
+/// The key or key set of a Wycheproof group: the public key if it has one.
 pub(crate) fn jwk_of(group: &Value) -> &Value {
     group.get("public").unwrap_or(&group["private"])
 }
@@ -56,7 +56,7 @@ pub(crate) fn text(value: &Value) -> &str {
         .unwrap_or_else(|| panic!("a string, not {value}"))
 }
 
-/// Prints a line that the test harness does not hold back.
+/// Prints a line that the test harness does not capture.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

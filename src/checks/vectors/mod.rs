@@ -1,5 +1,5 @@
-//! Published vectors against what has no public API: the signature of any payload, and the
-//! backend. What the public API shows of them is in `tests/rfc/vectors.rs`.
+//! Runs published vectors against code without a public API: signatures of any payload, and the backend.
+//! The tests through the public API are in `tests/rfc/vectors.rs`.
 
 mod files;
 mod primitives;
@@ -15,7 +15,7 @@ use crate::keys::key::Key;
 use crate::keys::set::KeySet;
 use crate::token::compact::{Compact, Signed, Unverified};
 
-/// Verdicts that are not those of the file: tests, whether they are accepted here, and why.
+/// Verdicts that differ from those of the file: the tests, whether they are accepted here, and why.
 const OTHERWISE: [(&str, &[u64], bool, &str); 4] = [
     (
         "json_web_signature_test",
@@ -55,15 +55,15 @@ fn gives_the_verdicts_of_wycheproof_on_json_web_keys() {
     assert_eq!(counts, counts.map(|_| (26, 5, 0)));
 }
 
-/// Tests 50 to 83 are encrypted: there is no signature to judge, and `tests/rfc/vectors.rs` shows
-/// that they are rejected.
+/// Tests 50 to 83 are encrypted, so they have no signature. `tests/rfc/vectors.rs` shows that they are
+/// rejected.
 #[test]
 fn gives_the_verdicts_of_wycheproof_on_signatures_beside_encryption() {
     let counts = wycheproof("json_web_crypto_test", |test| test.get("jws").is_some());
     assert_eq!(counts, counts.map(|_| (49, 4, 34)));
 }
 
-/// Runs a file; gives how many tests were run, accepted and skipped.
+/// Runs the tests of a file. Returns how many were run, accepted and skipped.
 fn wycheproof(name: &str, is_ours: impl Fn(&Value) -> bool) -> Option<(usize, usize, usize)> {
     let folder = files::folder(name)?;
     let file = files::read(&folder, &format!("wycheproof/{name}.json"));
@@ -101,13 +101,12 @@ fn wycheproof(name: &str, is_ours: impl Fn(&Value) -> bool) -> Option<(usize, us
     Some((run, accepted, skipped))
 }
 
-/// A group's key as an API would get it: secrets by its operator's hand, others as they are
-/// published.
+/// The key of a group as an API gets it: secrets are configured, public keys are published.
 fn keys(jwk: &Value) -> Result<KeySet, String> {
     let is_secret = |key: &Value| key["kty"] == "oct";
     let key = |jwk: &Value| {
         if is_secret(jwk) && text(&jwk["k"]).bytes().all(|character| character == b'A') {
-            // A secret of zero bytes, which no operator should have: asked for by name.
+            // A secret of zero bytes is accepted only by the `insecure_` constructor.
             let algorithm = Algorithm::from_name(text(&jwk["alg"])).unwrap();
             let secret = vec![0; text(&jwk["k"]).len() * 3 / 4];
             let key = Key::insecure_from_chosen_secret(algorithm, &secret)?;
@@ -126,7 +125,7 @@ fn keys(jwk: &Value) -> Result<KeySet, String> {
     set.map_err(|error| error.to_string())
 }
 
-/// What the verifier does for a signature, with the key set of one issuer.
+/// Verifies a signature as the verifier does, with the key set of one issuer.
 fn verdict(token: &str, keys: &Result<KeySet, String>) -> Result<(), String> {
     let keys = keys.as_ref().map_err(Clone::clone)?;
     verify(token, keys, None)
@@ -141,7 +140,7 @@ fn verify(token: &str, keys: &KeySet, allowed: Option<&[Algorithm]>) -> Result<(
         .map_err(|unproven| unproven.rejection.to_string())
 }
 
-/// The signatures of every RFC example with one, each with its twin that is rejected.
+/// The signature of every RFC example that has one, each with a changed one that is rejected.
 #[test]
 fn gives_the_verdicts_of_the_rfcs_on_their_own_signatures() {
     let Some(folder) = files::folder("examples of the RFCs") else {
@@ -163,7 +162,7 @@ fn gives_the_verdicts_of_the_rfcs_on_their_own_signatures() {
                     tally.run += 1;
                 }
                 "jwk" | "jwk-thumbprint" | "nested" => {
-                    // Need no more than the public API: see `tests/rfc/vectors.rs`.
+                    // These need only the public API: see `tests/rfc/vectors.rs`.
                 }
                 other @ ("ath" | "introspection" | "challenge") => {
                     tally.skip(
@@ -197,7 +196,7 @@ impl Tally {
         self.skipped.push(format!("{label}: {why}"));
     }
 
-    /// A signature that is right, and the same one over a changed payload.
+    /// Asserts that a correct signature is accepted, and rejected over a changed payload.
     fn accept(&mut self, label: &str, jwk: &Value, [header, payload, signature]: [&str; 3]) {
         let header_text = URL_SAFE_NO_PAD.decode(header).unwrap();
         let parameters: Value = serde_json::from_slice(&header_text).unwrap();
@@ -241,7 +240,7 @@ fn compact(label: &str, entry: &Value, tally: &mut Tally) {
     tally.accept(label, first(&entry["jwk"]), [header, payload, signature]);
 }
 
-/// A JWT is compact, so the text as a whole is rejected; its signatures are right all the same.
+/// A JWT is compact, so the whole text is rejected, although its signatures are correct.
 fn json_serialization(label: &str, entry: &Value, tally: &mut Tally) {
     assert!(
         Compact::parse(text(&entry["token"]).as_bytes(), &[]).is_err(),
@@ -284,7 +283,7 @@ fn first(jwk: &Value) -> &Value {
     jwk.get(0).unwrap_or(jwk)
 }
 
-/// A JWK of these members, for one algorithm.
+/// A JWK with these members, for one algorithm.
 fn key<const N: usize>(
     algorithm: Algorithm,
     members: [(&str, &str); N],

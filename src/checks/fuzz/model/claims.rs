@@ -1,4 +1,4 @@
-//! The part of the model that judges claims: audience, times, required claims, scopes and roles.
+//! The part of the model for claims: audience, times, required claims, scopes and roles.
 
 use crate::checks::fuzz::document::{Node, member};
 use crate::error::kinds::RejectionKind;
@@ -25,7 +25,7 @@ impl Judgement {
         let time = |name| parts.claim(name).and_then(Node::number);
         let (end, start, issued) = (time("exp"), time("nbf"), time("iat"));
         let leeway = rules.leeway;
-        // Within this of a limit, the rounding of a reader decides.
+        // This close to a limit, the rounding of a reader decides.
         let mut limit = |is_beyond: bool, distance: f64, kind| {
             self.is_open |= distance != 0.0 && distance.abs() < 1e-5;
             if is_beyond {
@@ -45,7 +45,7 @@ impl Judgement {
             limit(distance > 0.0, distance, RejectionKind::Expired);
         }
         if let (Some(longest), Some(end)) = (rules.max_lifetime, end) {
-            // Of two times of the issuer there is no clock to tolerate. Without `iat` a token begins
+            // The issuer sets both times, so there is no leeway. Without `iat`, a token begins
             // now, by our clock.
             let latest = issued.map_or(now + leeway, |issued| issued) + longest;
             limit(end > latest, end - latest, RejectionKind::InvalidClaim);
@@ -157,7 +157,7 @@ impl Judgement {
     }
 }
 
-/// A text, or an object of SCIM with a `value` (RFC 9068, section 2.2.3.1).
+/// A string, or a SCIM object with a `value` (RFC 9068, section 2.2.3.1).
 fn role(item: &Node) -> Option<&str> {
     match item {
         Node::Object(members) => member(members, "value").and_then(Node::text),

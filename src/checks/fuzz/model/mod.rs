@@ -1,5 +1,5 @@
-//! What `guide/defaults.md` says of a token, written a second time and as plainly as possible:
-//! every fault that it has, in no order. A token without one is good.
+//! The rules of `guide/defaults.md` in a second, simple implementation: a list of all faults of a token, in
+//! no order. A token without faults is good.
 
 mod claims;
 
@@ -17,7 +17,7 @@ pub(super) struct World {
 #[derive(Clone, Debug)]
 pub(super) struct Trust {
     pub(super) issuer: &'static str,
-    /// `None` where every audience will do.
+    /// `None` if every audience is accepted.
     pub(super) audiences: Option<Vec<&'static str>>,
     pub(super) keys: Vec<ModelKey>,
     pub(super) rules: Rules,
@@ -41,22 +41,22 @@ pub(super) struct Rules {
     pub(super) is_expiry_optional: bool,
     pub(super) accepts_id_tokens: bool,
     pub(super) requires_key_id: bool,
-    /// One claim at the top of the payload, in place of `scope` and `scp`.
+    /// One top-level claim, in place of `scope` and `scp`.
     pub(super) scopes_from: Option<&'static str>,
-    /// One claim at the top of the payload, in place of those that providers send.
+    /// One top-level claim, in place of those that providers send.
     pub(super) roles_from: Option<&'static str>,
-    /// A further `typ`.
+    /// An additional `typ`.
     pub(super) accepted_type: Option<&'static str>,
 }
 
-/// What the model says of a token at one time.
+/// The verdict of the model on a token at one time.
 #[derive(Debug, Default)]
 pub(super) struct Judgement {
-    /// Each a reason to reject the token.
+    /// The reasons to reject the token.
     pub(super) faults: Vec<RejectionKind>,
-    /// The documents leave it open, or another reader rounds a number in another way.
+    /// The verdict is open: the documents do not say, or another reader rounds a number differently.
     pub(super) is_open: bool,
-    /// What an accepted token says.
+    /// The claims of an accepted token.
     pub(super) view: View,
 }
 
@@ -72,8 +72,8 @@ pub(super) struct View {
     pub(super) roles: Vec<String>,
 }
 
-/// The seconds in a claim. `serde_json`, which reads for the model, may round the last digit of a
-/// long number to its neighbour.
+/// The seconds in a claim. The model reads with `serde_json`, which may round the last digit of a long
+/// number differently.
 #[derive(Debug)]
 pub(super) struct Time(pub(super) f64);
 
@@ -115,7 +115,7 @@ pub(super) fn judge(token: &str, world: &World, now: f64) -> Judgement {
     judgement
 }
 
-/// What is wrong with the text of a token, whoever issued it.
+/// The faults in the text of a token, whoever issued it.
 pub(super) fn flaws(token: &str) -> Judgement {
     let mut judgement = Judgement::default();
     match Parts::of(token) {
@@ -132,7 +132,7 @@ pub(super) fn flaws(token: &str) -> Judgement {
     judgement
 }
 
-/// A token taken apart.
+/// The parts of a token.
 struct Parts<'t> {
     header: Vec<(String, Node)>,
     claims: Vec<(String, Node)>,
@@ -143,7 +143,7 @@ struct Parts<'t> {
 impl<'t> Parts<'t> {
     fn of(token: &'t str) -> Result<Self, Flawed> {
         if token.len() > MAX_TOKEN {
-            // Too long for a credential, or for a token.
+            // It is too long for a credential, or for a token.
             return Err(vec![MALFORMED, RejectionKind::MalformedRequest].into());
         }
         let parts: Vec<_> = token.split('.').collect();
@@ -169,7 +169,7 @@ impl<'t> Parts<'t> {
                 signature,
             }),
             (header, claims, _) => {
-                // The header may have been judged before the fault was met.
+                // The header may be checked before the fault is reached.
                 let mut flawed = Flawed::from(vec![MALFORMED]);
                 match header {
                     Ok(header) => {
@@ -187,7 +187,7 @@ impl<'t> Parts<'t> {
         }
     }
 
-    /// A claim; `null` is none.
+    /// A claim. `null` counts as absent.
     fn claim(&self, name: &str) -> Option<&Node> {
         member(&self.claims, name).filter(|value| **value != Node::Null)
     }
@@ -198,7 +198,7 @@ impl Judgement {
         self.faults.push(kind);
     }
 
-    /// Notes a fault if the value is there and does not fit.
+    /// Adds a fault if the value is present and does not fit.
     fn typed(&mut self, value: Option<&Node>, fits: impl FnOnce(&Node) -> bool) {
         if value.is_some_and(|value| !fits(value)) {
             self.fault(RejectionKind::InvalidClaim);
@@ -224,7 +224,7 @@ impl Judgement {
         if trusts.is_empty() {
             self.fault(RejectionKind::IssuerMismatch);
         }
-        // Several trusts of one issuer: one that accepts is enough.
+        // If an issuer is trusted several times, one trust that accepts is enough.
         let mut of_trusts = Vec::new();
         for trust in trusts {
             let mut own = Self::default();
@@ -268,7 +268,7 @@ impl Judgement {
         }
     }
 
-    /// Wrong types in what decides, whoever issued the token.
+    /// Wrong types of claims that decide, whoever issued the token.
     fn shapes(&mut self, parts: &Parts<'_>) {
         for name in ["iss", "sub", "client_id"] {
             self.typed(parts.claim(name), |value| value.text().is_some());
@@ -277,7 +277,7 @@ impl Judgement {
         for name in ["exp", "nbf", "iat"] {
             self.typed(parts.claim(name), |value| value.number().is_some());
         }
-        // Behind the year 9999 it was not meant in seconds.
+        // A time after the year 9999 is not in seconds.
         for name in ["exp", "nbf", "iat"] {
             self.typed(parts.claim(name), |value| {
                 value.number().is_none_or(|at| at < YEAR_10000)
@@ -285,14 +285,14 @@ impl Judgement {
         }
     }
 
-    /// Claims that stand in the header too are the same there (RFC 7519, section 5.3).
+    /// Claims that are repeated in the header must be the same there (RFC 7519, section 5.3).
     fn replicated(&mut self, parts: &Parts<'_>) {
         for name in ["iss", "sub", "aud"] {
             let Some(header) = member(&parts.header, name).and_then(Node::texts) else {
                 continue;
             };
             let claim = parts.claim(name).and_then(Node::texts);
-            // An empty subject is none.
+            // An empty subject counts as absent.
             let present = |texts: &Vec<&str>| name != "sub" || texts.as_slice() != [""];
             if claim.filter(present) != Some(header).filter(present) {
                 self.fault(RejectionKind::InvalidClaim);
@@ -358,7 +358,7 @@ impl Judgement {
         }
     }
 
-    /// Access token or another kind of JWT.
+    /// Whether it is an access token or another kind of JWT.
     fn kind_of_token(&mut self, parts: &Parts<'_>, rules: &Rules) {
         let typ = member(&parts.header, "typ").and_then(Node::text);
         let typ = typ.map(media_type);
@@ -398,7 +398,7 @@ impl Judgement {
     }
 }
 
-/// A media type in small letters, without `application/` (RFC 7515, section 4.1.9).
+/// A media type in lower case, without `application/` (RFC 7515, section 4.1.9).
 fn media_type(text: &str) -> String {
     let small = text.to_ascii_lowercase();
     match small.strip_prefix("application/") {
