@@ -73,7 +73,7 @@ fn libraries() -> Vec<String> {
     }
     let features = features!(
         "_fuzz" "_refresh" "axum" "default" "grpc" "introspection" "logout" "metrics" "pem" "remote"
-        "reqwest" "test-util" "tracing" "watch"
+        "reqwest" "status-list" "test-util" "tracing" "watch"
     );
     // With other features, cargo would build the crate again.
     let manifest = fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).unwrap();
@@ -82,7 +82,10 @@ fn libraries() -> Vec<String> {
     let lines = table.lines().filter(|line| !line.starts_with('#'));
     for name in lines.filter_map(|line| line.split(" = [").next()) {
         let is_known = features.iter().any(|(feature, _)| *feature == name);
-        assert!(is_known || name.is_empty(), "{name} is missing here");
+        assert!(
+            is_known || name.is_empty(),
+            "the list of features here has no {name}"
+        );
     }
     let features = features.iter().filter(|(_, is_on)| *is_on);
     let features: Vec<&str> = features.map(|(feature, _)| *feature).collect();
