@@ -27,7 +27,7 @@ use tower_jwt_auth::{Algorithm, Key, KeyStore};
 /// Each way, and what stands in the file or the variable.
 type Way = (&'static str, fn(&[u8]) -> Vec<u8>, fn(&Path));
 
-const WAYS: [Way; 8] = [
+const WAYS: &[Way] = &[
     ("bytes", <[u8]>::to_vec, |path| {
         // The caller's own copy, which the caller clears.
         let secret = zeroize::Zeroizing::new(fs::read(path).unwrap());
@@ -75,7 +75,71 @@ const WAYS: [Way; 8] = [
             KeyStore::from_file(path, &format).unwrap_err();
         },
     ),
+    #[cfg(feature = "introspection")]
+    (
+        "client_secret",
+        |secret| hex(secret).into_bytes(),
+        clients::secret,
+    ),
+    #[cfg(feature = "introspection")]
+    ("client_key_der", clients::der, clients::key_from_der),
+    #[cfg(feature = "introspection")]
+    ("client_key_pem", clients::pem, clients::key_from_pem),
+    #[cfg(feature = "introspection")]
+    ("client_key_jwk", clients::jwk, clients::key_from_jwk),
 ];
+
+/// The credentials of this service at an introspection endpoint.
+#[cfg(feature = "introspection")]
+mod clients {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use tower_jwt_auth::introspection::{ClientAuth, ClientKey, ClientSecret};
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    pub(super) fn secret(path: &Path) {
+        let text = Zeroizing::new(fs::read_to_string(path).unwrap());
+        let secret = ClientSecret::from(text.as_str());
+        let auth = ClientAuth::secret_basic("files-api", secret.clone()).unwrap();
+        secret.replace("another").unwrap();
+        secret.replace(text.as_str()).unwrap();
+        drop((auth, secret));
+    }
+
+    /// The start of the secret, as an Ed25519 key.
+    pub(super) fn der(secret: &[u8]) -> Vec<u8> {
+        const HEAD: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+        [HEAD, &secret[..32]].concat()
+    }
+
+    pub(super) fn pem(secret: &[u8]) -> Vec<u8> {
+        let text = STANDARD.encode(der(secret));
+        format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n").into_bytes()
+    }
+
+    pub(super) fn jwk(secret: &[u8]) -> Vec<u8> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&secret[..32]).unwrap();
+        let [d, x] =
+            [&secret[..32], pair.public_key().as_ref()].map(|part| URL_SAFE_NO_PAD.encode(part));
+        format!(r#"{{"d":"{d}","kty":"OKP","crv":"Ed25519","x":"{x}"}}"#).into_bytes()
+    }
+
+    pub(super) fn key_from_der(path: &Path) {
+        let content = Zeroizing::new(fs::read(path).unwrap());
+        drop(ClientKey::from_der(Algorithm::EdDSA, &content).unwrap());
+    }
+
+    pub(super) fn key_from_pem(path: &Path) {
+        let content = Zeroizing::new(fs::read(path).unwrap());
+        drop(ClientKey::from_pem(Algorithm::EdDSA, &content).unwrap());
+    }
+
+    pub(super) fn key_from_jwk(path: &Path) {
+        let content = Zeroizing::new(fs::read(path).unwrap());
+        drop(ClientKey::from_jwk(&content).unwrap());
+    }
+}
 
 #[test]
 fn nothing_of_a_secret_stays_behind() {
@@ -103,7 +167,7 @@ fn nothing_of_a_secret_stays_behind() {
             .env(TRACES, &traces)
             // One heap for all threads, so that it is known where to look.
             .env("MALLOC_ARENA_MAX", "1");
-        if let ("variable", Ok(content)) = (way, String::from_utf8(content)) {
+        if let ("variable", Ok(content)) = (*way, String::from_utf8(content)) {
             command.env(VARIABLE, content);
         }
         let output = command.output().unwrap();
@@ -122,7 +186,7 @@ fn parts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn child(way: &str) {
     let path = |name| std::path::PathBuf::from(std::env::var_os(name).unwrap());
-    let (_, _, run) = WAYS.into_iter().find(|(name, ..)| *name == way).unwrap();
+    let (_, _, run) = WAYS.iter().find(|(name, ..)| *name == way).unwrap();
     let kept = crowded_heap();
     run(&path(FILE));
     drop(kept);

@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{
     ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair,
     RsaEncoding, RsaKeyPair,
 };
-use base64_simd::URL_SAFE_NO_PAD;
+use base64_simd::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -48,35 +48,8 @@ impl ClientKey {
     ///
     /// [`ConfigError::Key`] if the text is not exactly one such key, if it does not fit the algorithm,
     /// or if the algorithm is symmetric.
-    #[cfg(feature = "pem")]
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, ConfigError> {
-        let blocks = pem::parse_many(pem).map_err(|_| KeyError::Format {
-            expected: "PEM text",
-        })?;
-        // `openssl ecparam -genkey` writes the name of the curve before the key.
-        let mut keys = blocks
-            .into_iter()
-            .filter(|block| block.tag() != "EC PARAMETERS");
-        let (Some(key), None) = (keys.next(), keys.next()) else {
-            return Err(ConfigError::from(KeyError::Format {
-                expected: "PEM text with exactly one private key",
-            }));
-        };
-        match key.tag() {
-            "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {}
-            "ENCRYPTED PRIVATE KEY" => {
-                return Err(ConfigError::from(KeyError::Format {
-                    expected: "a private key without a passphrase: it is encrypted",
-                }));
-            }
-            tag => {
-                return Err(ConfigError::from(KeyError::Unsupported {
-                    kind: "PEM block",
-                    input: tag.to_owned(),
-                }));
-            }
-        }
-        Self::from_der(algorithm, &Zeroizing::new(key.into_contents()))
+        Self::from_der(algorithm, &der_of(pem)?)
     }
 
     /// Reads a private key in DER: PKCS #8, SEC 1 or PKCS #1.
@@ -280,6 +253,56 @@ fn kind(algorithm: Algorithm) -> Result<Kind, KeyError> {
         }
     })
 }
+
+/// The one private key in a PEM text (RFC 7468).
+///
+/// Why not the crate `pem`: it leaves copies of the key in memory.
+fn der_of(pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let format = |expected| KeyError::Format { expected };
+    let text = std::str::from_utf8(pem).map_err(|_| format("PEM text"))?;
+    if text.contains("\\n") {
+        return Err(format(
+            "PEM text: it has the two characters `\\n` instead of line ends",
+        ));
+    }
+    let mut found = None;
+    for block in text.split("-----BEGIN ").skip(1) {
+        let broken = || format("PEM text: its block is broken, or its end is missing");
+        let (label, rest) = block.split_once("-----").ok_or_else(broken)?;
+        let end = rest.find("-----END ").ok_or_else(broken)?;
+        let (body, rest) = rest.split_at_checked(end).ok_or_else(broken)?;
+        let end = rest.strip_prefix("-----END ");
+        let end = end.and_then(|end| end.strip_prefix(label));
+        if !end.is_some_and(|end| end.starts_with("-----")) {
+            return Err(broken());
+        }
+        match label {
+            // `openssl ecparam -genkey` writes the name of the curve before the key.
+            "EC PARAMETERS" => continue,
+            "ENCRYPTED PRIVATE KEY" => return Err(format(ENCRYPTED)),
+            // Headers of an older format.
+            _ if body.contains(':') => return Err(format(ENCRYPTED)),
+            "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {}
+            label => {
+                return Err(KeyError::Unsupported {
+                    kind: "PEM block",
+                    input: label.to_owned(),
+                });
+            }
+        }
+        if found.is_some() {
+            return Err(format("PEM text with exactly one private key"));
+        }
+        let mut encoded = Zeroizing::new(Vec::with_capacity(body.len()));
+        encoded.extend(body.bytes().filter(|byte| !byte.is_ascii_whitespace()));
+        let decoded = STANDARD.decode_to_vec(&*encoded).map_err(|_| broken())?;
+        found = Some(Zeroizing::new(decoded));
+    }
+    found.ok_or_else(|| format("PEM text with exactly one private key"))
+}
+
+/// What is expected in place of a private key that is encrypted.
+const ENCRYPTED: &str = "a private key without a passphrase: it is encrypted";
 
 /// The members of a private key, which are cleared when they are dropped.
 struct Members(Vec<(String, Zeroizing<String>)>);

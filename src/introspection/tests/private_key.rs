@@ -104,7 +104,6 @@ async fn each_statement_is_new_and_the_type_can_be_left_out() {
     assert_eq!(header, json!({"alg": "ES256", "kid": "a"}));
 }
 
-#[cfg(feature = "pem")]
 #[tokio::test]
 async fn a_key_comes_from_pem_in_every_form() {
     use aws_lc_rs::encoding::AsDer;
@@ -132,12 +131,27 @@ async fn a_key_comes_from_pem_in_every_form() {
         let error = ClientKey::from_pem(Algorithm::ES256, text.as_bytes()).unwrap_err();
         assert!(matches!(error, ConfigError::Key { .. }), "{error}");
     }
-    let locked =
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
-    let error = ClientKey::from_pem(Algorithm::ES256, locked.as_bytes()).unwrap_err();
-    assert!(error.to_string().contains("passphrase"), "{error}");
+    for locked in [
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+    ] {
+        let error = ClientKey::from_pem(Algorithm::ES256, locked.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("passphrase"), "{error}");
+    }
+    for broken in [
+        sec1.replace("-----END EC PRIVATE", "-----END PRIVATE"),
+        sec1.replace("MHcC", "MH*C"),
+        sec1.replace('\n', "\\n"),
+        sec1.split("-----END EC PRIVATE").next().unwrap().to_owned(),
+    ] {
+        ClientKey::from_pem(Algorithm::ES256, broken.as_bytes()).unwrap_err();
+    }
 
-    let pkcs8 = |tag: &str, der: &[u8]| pem::encode(&pem::Pem::new(tag, der));
+    let pkcs8 = |tag: &str, der: &[u8]| {
+        let text = base64_simd::STANDARD.encode_to_string(der);
+        let (first, rest) = text.split_at(64);
+        format!("-----BEGIN {tag}-----\r\n{first}\r\n{rest}\r\n-----END {tag}-----\r\n")
+    };
     let pair = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
     let der = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair).unwrap();
     for (tag, der) in [
