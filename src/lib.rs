@@ -83,6 +83,7 @@
 //! | `logout` | | [`revocation::BackChannelLogout`], [`revocation::SecurityEvents`]: what an issuer reports |
 //! | `metrics` | | counters and a histogram through the `metrics` facade |
 //! | `pem` | yes | keys from PEM and DER |
+//! | `redis` | | `revocation::RedisDenylist`: revocation marks that all instances share, on Redis or Valkey |
 //! | `remote` | | [`keys::RemoteKeys`]: keys that are fetched from a URL and refreshed |
 //! | `reqwest` | | [`KeyStore::discover`]: an HTTP client for remote keys, with rustls |
 //! | `status-list` | | [`revocation::StatusLists`]: status lists that an issuer publishes |

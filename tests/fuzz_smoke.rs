@@ -6,6 +6,7 @@
     feature = "introspection",
     feature = "logout",
     feature = "pem",
+    feature = "redis",
     feature = "remote",
     feature = "status-list"
 ))]
@@ -32,7 +33,7 @@ macro_rules! targets {
 
 targets! {
     authorization challenge claims compact dates fetched header introspection_answer json jwk jwks
-    logout_token pem request scopes security_event settings status_list verdicts verifier
+    logout_token pem redis_entry request scopes security_event settings status_list verdicts verifier
 }
 
 #[test]

@@ -8,6 +8,9 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[cfg(feature = "redis")]
+#[path = "support/redis.rs"]
+mod real;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,7 +99,7 @@ fn events(run: impl AsyncFnOnce()) -> Vec<Captured> {
 /// On this thread, whose subscriber and recorder are those of the test.
 fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .unwrap()
         .block_on(future)
@@ -1433,5 +1436,63 @@ mod status_lists {
         let mut metrics = metrics_of(everything);
         metrics.retain(|metric| !general.contains(&&*metric.name));
         check_metrics(metrics, documented_for("status-list", 1));
+    }
+}
+
+#[cfg(feature = "redis")]
+mod shared_denylist {
+    use super::real::{Server, is_installed};
+    use super::*;
+
+    use tower_jwt_auth::revocation::RedisDenylist;
+
+    /// A start, an outage with several attempts, a loss, and a mark that a newer version wrote.
+    async fn everything(server: &mut Server) {
+        let list = RedisDenylist::new(server.client(), "test").unwrap();
+        let list = list.connect().await.unwrap();
+        let end = std::time::SystemTime::now() + Duration::from_secs(3_600);
+        list.revoke_id("https://as.example", "secret-id", end)
+            .await
+            .unwrap();
+        server.kill();
+        let until = async |is_so: &dyn Fn() -> bool| {
+            while !is_so() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        until(&|| list.status().failing.is_some()).await;
+        // Several attempts come in this time, however slow they are.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        server.restart();
+        until(&|| list.is_ready() && server.ask::<i64>("HLEN", &["{test}:marks"]) == 5).await;
+        server.ask::<()>("HSET", &["{test}:marks", "z1:ab", "r*,1"]);
+        let other = RedisDenylist::new(server.client(), "test").unwrap();
+        let other = other.connect().await.unwrap();
+        assert_eq!(other.status().skipped, 1);
+        until(&|| list.status().snapshots == 2).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+
+    #[test]
+    fn what_happens_to_a_shared_denylist_is_documented_too() {
+        if !is_installed() {
+            return;
+        }
+        let mut server = Server::start(&[]);
+        let mut metrics = Vec::new();
+        let events = events(async || everything(&mut server).await);
+        for event in &events {
+            for (field, value) in &event.fields {
+                assert!(!value.contains("secret-id"), "{field} of {event:?}");
+            }
+            assert_eq!(
+                event.fields["source"],
+                format!("127.0.0.1:{} \"test\"", server.port)
+            );
+        }
+        check_events(&events, &documented_for("redis", 0));
+        server.ask::<()>("FLUSHALL", &[]);
+        metrics.extend(metrics_of(async || everything(&mut server).await));
+        check_metrics(metrics, documented_for("redis", 1));
     }
 }

@@ -15,6 +15,7 @@ mod compiler;
     feature = "logout",
     feature = "metrics",
     feature = "pem",
+    feature = "redis",
     feature = "remote",
     feature = "reqwest",
     feature = "status-list",

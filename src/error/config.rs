@@ -96,6 +96,13 @@ pub enum ConfigError {
         /// The text.
         input: String,
     },
+    /// A denylist that instances share, and that cannot be used.
+    SharedDenylist {
+        /// The namespace, or the address and the namespace.
+        input: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
     /// A status list that cannot be used.
     StatusList {
         /// The prefix of the URLs, or the issuer.
@@ -170,6 +177,9 @@ impl fmt::Display for ConfigError {
                 f,
                 "origin {input:?} is not usable: expected the form \"https://app.example.com\""
             ),
+            Self::SharedDenylist { input, reason } => {
+                write!(f, "shared denylist cannot be used: {input}: {reason}")
+            }
             Self::StatusList { input, reason } => {
                 write!(f, "status lists are not usable: {input}: {reason}")
             }

@@ -56,7 +56,7 @@ pub(crate) enum Waited {
 
 impl LookUp {
     #[cfg_attr(
-        not(feature = "_refresh"),
+        not(any(feature = "_refresh", test)),
         expect(dead_code, reason = "without a source no key is loaded")
     )]
     pub(crate) fn new(end: EndOfLoad, is_joined: bool, deadline: Deadline) -> Self {

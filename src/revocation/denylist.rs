@@ -1,16 +1,15 @@
 //! [`Denylist`]: revocation marks in the memory of this process.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::claims::{Claims, SubjectId};
 use crate::clock::{Clock, SystemClock};
-use crate::revocation::table::{Marks, Table};
+use crate::revocation::lists::Lists;
 use crate::revocation::{
-    Revocation, RevocationCheck, RevocationMark, RevocationStatus, RevocationTarget,
-    RevocationWriter, RevokeError, RevokeFuture,
+    Revocation, RevocationCheck, RevocationMark, RevocationTarget, RevocationWriter, RevokeError,
+    RevokeFuture,
 };
 
 /// List of revoked tokens, sessions, subjects, clients and issuers in the memory of this process.
@@ -34,20 +33,12 @@ use crate::revocation::{
 /// }
 /// ```
 #[derive(Clone)]
-pub struct Denylist(Arc<Lists>);
+pub struct Denylist(Arc<Shared>);
 
-struct Lists {
+struct Shared {
     capacity: usize,
     clock: Arc<dyn Clock>,
-    clients: Table,
-    issuers: Table,
-    sessions: Table,
-    subjects: Table,
-    tokens: Table,
-    /// The number of changes.
-    epoch: AtomicU64,
-    /// Held during a change. Requests do not take it.
-    writing: Mutex<()>,
+    lists: Lists,
 }
 
 impl Denylist {
@@ -69,16 +60,10 @@ impl Denylist {
     }
 
     fn of(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Lists {
+        Self(Arc::new(Shared {
             capacity,
             clock,
-            clients: Table::new(),
-            issuers: Table::new(),
-            sessions: Table::new(),
-            subjects: Table::new(),
-            tokens: Table::new(),
-            epoch: AtomicU64::new(0),
-            writing: Mutex::default(),
+            lists: Lists::new(),
         }))
     }
 
@@ -215,13 +200,13 @@ impl Denylist {
     ///
     /// [`RevokeError::Full`].
     pub fn mark(&self, mark: &RevocationMark) -> Result<(), RevokeError> {
-        let lists = &*self.0;
+        let lists = &self.0.lists;
         let _writing = lists.writing();
         let (table, name) = lists.table(&mark.target);
         let issuer = mark.target.issuer();
-        if table.get(issuer, name).is_none() && table.len() >= lists.capacity {
-            lists.forget_ended();
-            if table.len() >= lists.capacity {
+        if table.get(issuer, name).is_none() && table.len() >= self.0.capacity {
+            lists.forget_ended(self.0.clock.now());
+            if table.len() >= self.0.capacity {
                 return Err(RevokeError::Full);
             }
         }
@@ -235,7 +220,7 @@ impl Denylist {
     /// stays.
     #[expect(clippy::must_use_candidate, reason = "it changes the list")]
     pub fn lift(&self, target: &RevocationTarget) -> bool {
-        let lists = &*self.0;
+        let lists = &self.0.lists;
         let _writing = lists.writing();
         let (table, name) = lists.table(target);
         let Some(mut marks) = table.get(target.issuer(), name) else {
@@ -248,82 +233,13 @@ impl Denylist {
         lists.changed();
         true
     }
-
-    fn status(&self, token: &Claims) -> RevocationStatus {
-        let (lists, issuer) = (&*self.0, token.issuer());
-        // The claim is read only if there are marks of its kind.
-        let of = |table: &Table, name: fn(&Claims) -> Option<&str>| {
-            let name = (!table.is_empty()).then(|| name(token)).flatten()?;
-            table.get(issuer, name)
-        };
-        // Several claims can name the client. A mark for any of these names applies.
-        let has_clients = !lists.clients.is_empty();
-        let clients = has_clients.then(|| token.registered().clients());
-        let mut clients = clients.into_iter().flatten();
-        let mut status = RevocationStatus::Active;
-        let mut is_revoked_by = |marks: Option<Marks>| {
-            if marks.is_some_and(|marks| marks.suspends(token)) {
-                status = RevocationStatus::Suspended;
-            }
-            marks.is_some_and(|marks| marks.revokes(token))
-        };
-        if is_revoked_by(of(&lists.tokens, Claims::id))
-            || is_revoked_by(of(&lists.sessions, Claims::session_id))
-            || is_revoked_by(of(&lists.subjects, Claims::subject))
-            || is_revoked_by(of(&lists.issuers, |_| Some("")))
-            || clients.any(|id| is_revoked_by(lists.clients.get(issuer, id)))
-        {
-            return RevocationStatus::Revoked;
-        }
-        status
-    }
-}
-
-impl Lists {
-    fn writing(&self) -> MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The table for a target, and its name there.
-    fn table<'t>(&self, target: &'t RevocationTarget) -> (&Table, &'t str) {
-        match target {
-            RevocationTarget::Client { client_id, .. } => (&self.clients, client_id),
-            RevocationTarget::Issuer { .. } => (&self.issuers, ""),
-            RevocationTarget::Session { session_id, .. } => (&self.sessions, session_id),
-            RevocationTarget::Subject(subject) => (&self.subjects, subject.subject()),
-            RevocationTarget::Token { id, .. } => (&self.tokens, id),
-        }
-    }
-
-    fn tables(&self) -> [(&'static str, &Table); 5] {
-        [
-            ("clients", &self.clients),
-            ("issuers", &self.issuers),
-            ("sessions", &self.sessions),
-            ("subjects", &self.subjects),
-            ("tokens", &self.tokens),
-        ]
-    }
-
-    /// Removes marks whose tokens have expired.
-    fn forget_ended(&self) {
-        let now = self.clock.now();
-        self.tables()
-            .iter()
-            .for_each(|(_, table)| table.forget_ended(now));
-    }
-
-    /// Called after each change, so that a request that sees the new number sees the change.
-    fn changed(&self) {
-        self.epoch.fetch_add(1, Ordering::Release);
-    }
 }
 
 /// Prints the number of marks of each kind.
 impl fmt::Debug for Denylist {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Denylist");
-        for (name, table) in self.0.tables() {
+        for (name, table) in self.0.lists.tables() {
             out.field(name, &table.len());
         }
         out.finish()
@@ -339,11 +255,11 @@ impl Default for Denylist {
 
 impl Revocation for Denylist {
     fn check(&self, token: &Claims) -> RevocationCheck {
-        RevocationCheck::Ready(Ok(self.status(token)))
+        RevocationCheck::Ready(Ok(self.0.lists.status(token)))
     }
 
     fn epoch(&self) -> Option<u64> {
-        Some(self.0.epoch.load(Ordering::Acquire))
+        Some(self.0.lists.epoch())
     }
 }
 

@@ -207,6 +207,15 @@ pub enum RevokeError {
     Full,
     /// The token has no `jti`, or no `exp`.
     NoIdentity,
+    /// The issuer and the name of the target are too long for a shared store: together more than
+    /// about 4000 bytes.
+    TooLong,
+    /// The store could not be asked, or did not answer in time. It is not known whether the mark was
+    /// stored. Writing it again does no harm.
+    Unavailable {
+        /// Why, for the operator.
+        reason: String,
+    },
 }
 
 impl fmt::Display for RevokeError {
@@ -214,6 +223,10 @@ impl fmt::Display for RevokeError {
         f.write_str(match self {
             Self::Full => "denylist is full",
             Self::NoIdentity => "token has no `jti` or no `exp` to revoke it by",
+            Self::TooLong => "target is too long for a shared store",
+            Self::Unavailable { reason } => {
+                return write!(f, "mark could not be stored: {reason}");
+            }
         })
     }
 }

@@ -1,12 +1,17 @@
 //! Revocation: rejecting tokens that are valid in every other respect.
 //!
 //! A [`Revocation`] checks tokens. A [`RevocationWriter`] stores [marks](RevocationMark), which say
-//! which tokens are revoked. [`Denylist`] implements both, in the memory of one process.
+//! which tokens are revoked. [`Denylist`] implements both, in the memory of one process. With the
+//! `redis` feature, `RedisDenylist` implements both for all instances of a service.
 
 mod denylist;
+mod lists;
 #[cfg(feature = "logout")]
 pub(crate) mod logout;
 mod mark;
+mod marks;
+#[cfg(feature = "redis")]
+pub(crate) mod shared;
 #[cfg(feature = "status-list")]
 pub(crate) mod status_list;
 mod table;
@@ -20,6 +25,8 @@ pub use denylist::Denylist;
 #[cfg(feature = "logout")]
 pub use logout::{BackChannelLogout, SecurityEvents};
 pub use mark::{RevocationMark, RevocationTarget, RevocationWriter, RevokeError, RevokeFuture};
+#[cfg(feature = "redis")]
+pub use shared::{RedisDenylist, RedisFailure, RedisSettings, RedisStatus};
 #[cfg(feature = "status-list")]
 pub use status_list::StatusLists;
 

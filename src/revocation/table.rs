@@ -4,12 +4,11 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 
-use crate::claims::Claims;
-use crate::revocation::RevocationMark;
+use crate::revocation::marks::Marks;
 
 /// The marks of one kind of target, in parts, so that a change copies only one part. Readers take no
 /// lock. Writers come one at a time.
@@ -102,6 +101,18 @@ impl Table {
         self.len.fetch_sub(removed, Ordering::Release);
     }
 
+    /// The targets in one part of the table, with their marks.
+    #[cfg(feature = "redis")]
+    pub(super) fn part(&self, at: usize) -> Vec<(Box<str>, Box<str>, Marks)> {
+        let parts = self.parts.get();
+        let part = parts.and_then(|parts| parts.get(at)?.load_full());
+        let entries = part.iter().flat_map(|part| part.iter());
+        let entry = |(_, entry): &(u64, Arc<Entry>)| {
+            (entry.issuer.clone(), entry.name.clone(), entry.marks)
+        };
+        entries.map(entry).collect()
+    }
+
     /// Removes the targets whose tokens have all expired. Looks at the targets only if one may have ended,
     /// so a full table costs the same as another one until then.
     pub(super) fn forget_ended(&self, now: SystemTime) {
@@ -163,85 +174,16 @@ fn some_unless_empty(part: Part) -> Option<Arc<Part>> {
     (!part.is_empty()).then(|| Arc::new(part))
 }
 
-/// The marks of one target. A suspension can end, and must not take a revocation with it.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Marks {
-    revocation: Option<Mark>,
-    suspension: Option<Mark>,
-}
-
-#[derive(Clone, Copy)]
-struct Mark {
-    /// The mark applies to tokens that were issued until then. `None` means all tokens.
-    issued_until: Option<SystemTime>,
-    /// From this time on no such token is accepted, so the mark can be removed.
-    ends: SystemTime,
-}
-
-impl Marks {
-    /// Adds a mark. Two calls for one target may come in the wrong order, so the later times count.
-    pub(super) fn with(mut self, mark: &RevocationMark) -> Self {
-        let place = if mark.is_suspension {
-            &mut self.suspension
-        } else {
-            &mut self.revocation
-        };
-        let mut new = Mark {
-            issued_until: mark.issued_until,
-            ends: with_leeway(mark.expires_at),
-        };
-        if let Some(known) = *place {
-            let until = known.issued_until.zip(new.issued_until);
-            new.issued_until = until.map(|(known, new)| known.max(new));
-            new.ends = new.ends.max(known.ends);
-        }
-        *place = Some(new);
-        self
-    }
-
-    /// Returns `false` if there is no suspension.
-    pub(super) fn end_suspension(&mut self) -> bool {
-        self.suspension.take().is_some()
-    }
-
-    pub(super) fn revokes(&self, token: &Claims) -> bool {
-        applies(self.revocation, token)
-    }
-
-    pub(super) fn suspends(&self, token: &Claims) -> bool {
-        applies(self.suspension, token)
-    }
-
-    /// The time from which all tokens that these marks apply to have expired. `None` if there are no marks.
-    fn end(&self) -> Option<SystemTime> {
-        let marks = [self.revocation, self.suspension];
-        marks.into_iter().flatten().map(|mark| mark.ends).max()
-    }
-}
-
-fn applies(mark: Option<Mark>, token: &Claims) -> bool {
-    let Some(mark) = mark else { return false };
-    let Some(until) = mark.issued_until else {
-        return true;
-    };
-    token.issued_at().is_none_or(|issued| issued <= until)
-}
-
-/// The time until which a token with this `exp` may be accepted.
-fn with_leeway(expiry: SystemTime) -> SystemTime {
-    expiry.checked_add(LONGEST_LEEWAY).unwrap_or(expiry)
-}
-
 /// The number of parts of a table. A change copies one of them.
-const PARTS: usize = 4096;
-/// The maximum of [`Leeway`](crate::policy::Leeway).
-const LONGEST_LEEWAY: Duration = Duration::from_secs(300);
+pub(super) const PARTS: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
+    use crate::revocation::RevocationMark;
+    use crate::revocation::marks::LONGEST_LEEWAY;
 
     #[test]
     fn targets_with_the_same_hash_are_told_apart() {

@@ -68,6 +68,12 @@ pub use request::{authorization, request};
 pub use status_list::status_list;
 pub use verdicts::verdicts;
 
+/// Answers of a Redis server, and single rows of a shared denylist: what is read is written the same.
+#[cfg(feature = "redis")]
+pub fn redis_entry(bytes: &[u8]) {
+    crate::revocation::shared::fuzz(bytes);
+}
+
 /// JSON text: accepted text has the same meaning as for `serde_json`, and text that is rejected for its
 /// syntax is rejected by `serde_json` too.
 pub fn json(text: &[u8]) {

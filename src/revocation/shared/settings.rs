@@ -1,0 +1,154 @@
+//! [`RedisSettings`]: a shared denylist that is not connected yet.
+
+use std::fmt;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::sleep;
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::config::ConfigError;
+use crate::revocation::shared::follow::Times;
+use crate::revocation::shared::near::Near;
+use crate::revocation::shared::server::Server;
+use crate::revocation::shared::{RedisDenylist, Shared};
+
+/// The settings of a [`RedisDenylist`], which [`connect`](Self::connect) starts.
+#[must_use = "call `connect().await?` or `connect_lazy()?`"]
+pub struct RedisSettings {
+    client: redis::Client,
+    namespace: String,
+    max_lag: Duration,
+    accepts_when_behind: bool,
+    capacity: usize,
+    clock: Arc<dyn Clock>,
+}
+
+impl RedisSettings {
+    pub(super) fn new(client: redis::Client, namespace: &str) -> Result<Self, ConfigError> {
+        let is_usable = |byte: u8| byte.is_ascii_graphic() && !b"{}".contains(&byte);
+        let has_length = (1..=LONGEST_NAMESPACE).contains(&namespace.len());
+        if !has_length || !namespace.bytes().all(is_usable) {
+            return Err(ConfigError::SharedDenylist {
+                input: namespace.chars().take(LONGEST_NAMESPACE).collect(),
+                reason: "expected a namespace of 1 to 128 visible ASCII characters without braces"
+                    .to_owned(),
+            });
+        }
+        Ok(Self {
+            client,
+            namespace: namespace.to_owned(),
+            max_lag: MAX_LAG,
+            accepts_when_behind: false,
+            capacity: CAPACITY,
+            clock: Arc::new(SystemClock),
+        })
+    }
+
+    /// The maximum age of the copy in memory. With an older one, requests are answered with 503. At least
+    /// 100 ms. Default: 5 seconds.
+    ///
+    /// The task asks Redis five times in this time, and at least once in a second.
+    pub fn max_lag(mut self, max_lag: Duration) -> Self {
+        self.max_lag = max_lag.clamp(SHORTEST_LAG, LONGEST_LAG);
+        self
+    }
+
+    /// Checks tokens against the copy in memory however old it is, instead of answering with 503. Default:
+    /// off.
+    ///
+    /// As long as Redis cannot be reached, tokens that are revoked elsewhere are accepted until they
+    /// expire. A process that has never reached Redis knows no marks. Keep the lifetime of tokens short,
+    /// and watch [`RedisDenylist::is_ready`].
+    pub fn insecure_accept_when_behind(mut self) -> Self {
+        self.accepts_when_behind = true;
+        self
+    }
+
+    /// The maximum number of targets in Redis, of all kinds together, for marks that this process stores.
+    /// A mark of a new target on a full list is [`RevokeError::Full`](super::super::RevokeError::Full).
+    /// Default: 100 000, which take about 40 MB in Redis.
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = capacity;
+        self
+    }
+
+    /// The clock by which marks end. Default: the clock of the system. Redis removes a mark when both
+    /// this clock and its own have reached the end.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Connects, and waits until all marks are loaded.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::SharedDenylist`] if the first attempt fails, or outside of a tokio runtime with
+    /// timers and IO.
+    pub async fn connect(self) -> Result<RedisDenylist, ConfigError> {
+        let list = self.connect_lazy()?;
+        if let Err(reason) = list.0.loaded().await {
+            let input = list.0.near.progress().source.clone();
+            return Err(ConfigError::SharedDenylist { input, reason });
+        }
+        Ok(list)
+    }
+
+    /// Connects in the background. Until the marks are loaded, requests are answered with 503.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::SharedDenylist`] outside of a tokio runtime with timers.
+    pub fn connect_lazy(self) -> Result<RedisDenylist, ConfigError> {
+        let timeout = Times::for_lag(self.max_lag).timeout;
+        let (capacity, clock) = (self.capacity, self.clock);
+        let near = Near::new(
+            Arc::clone(&clock),
+            self.max_lag,
+            self.accepts_when_behind,
+            capacity,
+        );
+        let server = Server::new(self.client, &self.namespace, capacity, clock, timeout);
+        let runtime = runtime().map_err(|reason| ConfigError::SharedDenylist {
+            input: server.to_string(),
+            reason: reason.to_owned(),
+        })?;
+        Ok(RedisDenylist(Arc::new(Shared::start(
+            server, near, runtime,
+        ))))
+    }
+}
+
+/// Prints the address and the namespace, but no password.
+impl fmt::Debug for RedisSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addr = self.client.get_connection_info().addr().to_string();
+        f.debug_struct("RedisSettings")
+            .field("addr", &addr)
+            .field("namespace", &self.namespace)
+            .field("max_lag", &self.max_lag)
+            .field("accepts_when_behind", &self.accepts_when_behind)
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The current runtime, if it can run the task.
+fn runtime() -> Result<Handle, &'static str> {
+    let runtime =
+        Handle::try_current().map_err(|_| "expected to be called inside of a tokio runtime")?;
+    // Tokio has no function that tells whether a runtime has timers.
+    catch_unwind(|| drop(sleep(Duration::ZERO)))
+        .map_err(|_| "the tokio runtime has no timers: build it with `enable_all`")?;
+    Ok(runtime)
+}
+
+const MAX_LAG: Duration = Duration::from_secs(5);
+const SHORTEST_LAG: Duration = Duration::from_millis(100);
+/// A year, which the arithmetic of times can bear.
+const LONGEST_LAG: Duration = Duration::from_secs(31_536_000);
+const CAPACITY: usize = 100_000;
+const LONGEST_NAMESPACE: usize = 128;

@@ -1,0 +1,102 @@
+//! [`RedisStatus`]: the state of a shared denylist, for an operator.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
+
+/// The state of a [`RedisDenylist`](super::RedisDenylist).
+///
+/// [`Display`](fmt::Display) prints one line for an operator. Serialized times and durations are in
+/// seconds, times since 1970.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct RedisStatus {
+    /// The address and the namespace, without user and password.
+    pub source: String,
+    /// The time since which the process is connected and gets the changes.
+    #[serde(serialize_with = "seconds_if_any")]
+    pub connected_since: Option<SystemTime>,
+    /// How old the copy in memory is at most: changes in Redis that are younger may be missing. `None` if
+    /// the marks were not loaded yet.
+    #[serde(serialize_with = "duration_if_any")]
+    pub lag: Option<Duration>,
+    /// Whether the lag is above [`max_lag`](super::RedisSettings::max_lag), or the marks were not loaded
+    /// yet.
+    pub is_behind: bool,
+    /// The number of targets with marks.
+    pub marks: usize,
+    /// The number of times that all marks were read: once at the start, and after each loss.
+    pub snapshots: u64,
+    /// The number of marks in Redis that this version cannot read, and does not apply.
+    pub skipped: u64,
+    /// Why the last attempt failed, and since when attempts fail. `None` if the last one succeeded.
+    pub failing: Option<RedisFailure>,
+}
+
+/// Why changes cannot be read.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct RedisFailure {
+    /// The time of the first of the attempts that failed in a row.
+    #[serde(serialize_with = "seconds")]
+    pub since: SystemTime,
+    /// The reason of the last failure.
+    pub reason: String,
+}
+
+impl fmt::Display for RedisStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} marks, ", self.source, self.marks)?;
+        match self.lag {
+            None => f.write_str("not loaded yet")?,
+            Some(lag) => write!(f, "lag {:.1} s", lag.as_secs_f64())?,
+        }
+        if self.is_behind && self.lag.is_some() {
+            f.write_str(", which is too much")?;
+        }
+        if let Some(failing) = &self.failing {
+            write!(f, "; failing: {}", failing.reason)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the follower notes for the status.
+#[derive(Default)]
+pub(super) struct Progress {
+    pub(super) source: String,
+    pub(super) connected_since: Option<SystemTime>,
+    pub(super) snapshots: u64,
+    pub(super) skipped: u64,
+    pub(super) failing: Option<RedisFailure>,
+    /// Whether the task has ended.
+    pub(super) has_ended: bool,
+}
+
+fn seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    serializer.serialize_u64(since.as_secs())
+}
+
+#[expect(clippy::ref_option, reason = "the signature that serde calls")]
+fn seconds_if_any<S: Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => seconds(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[expect(clippy::ref_option, reason = "the signature that serde calls")]
+fn duration_if_any<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => serializer.serialize_f64(duration.as_secs_f64()),
+        None => serializer.serialize_none(),
+    }
+}
