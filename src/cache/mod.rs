@@ -137,16 +137,6 @@ pub(crate) struct Limits {
     pub(crate) bytes: usize,
 }
 
-impl Default for Limits {
-    /// 10 000 tokens, 64 MiB.
-    fn default() -> Self {
-        Self {
-            entries: 10_000,
-            bytes: 64 << 20,
-        }
-    }
-}
-
 /// The period in which a verdict holds. `until` is not part of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Lifetime {

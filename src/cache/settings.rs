@@ -92,7 +92,10 @@ impl Default for TokenCache {
 
 #[cfg(not(tower_jwt_auth_cache))]
 fn default_limits() -> Limits {
-    Limits::default()
+    Limits {
+        entries: 10_000,
+        bytes: 64 << 20,
+    }
 }
 
 /// No verdict may depend on the cache, so the tests of this crate also run with other caches. An

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::error::config::KeyError;
 use crate::keys::algorithm::Algorithm;
-use crate::keys::strength;
+use crate::keys::randomness;
 
 /// Key material whose size and encoding are checked.
 ///
@@ -57,7 +57,7 @@ impl Material {
     pub(crate) fn secret(secret: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
         let material = Self::chosen_secret(secret)?;
         if let Self::Secret(secret) = &material {
-            strength::check(secret)?;
+            randomness::check(secret)?;
         }
         Ok(material)
     }

@@ -20,11 +20,11 @@ mod material;
 mod no_pem;
 #[cfg(feature = "pem")]
 mod pem;
+mod randomness;
 pub(crate) mod set;
 pub(crate) mod source;
 mod status;
 pub(crate) mod store;
-mod strength;
 mod thumbprint;
 
 pub use change::{ChangeCause, KeyChange};

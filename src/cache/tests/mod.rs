@@ -75,6 +75,12 @@ fn cache(entries: usize) -> Cache<u32> {
     })
 }
 
+/// Limits that no test reaches.
+const ROOMY: Limits = Limits {
+    entries: 10_000,
+    bytes: 64 << 20,
+};
+
 /// A cache that does the same each time.
 fn cache_of<V: Grow>(limits: Limits) -> Cache<V> {
     let cache = Cache::new(limits);
@@ -234,7 +240,7 @@ fn keeps_tokens_of_every_length_that_a_layer_takes() {
 /// The first random bytes of a process take long, so no request draws them.
 #[test]
 fn a_cache_that_is_prepared_has_its_key_and_its_table() {
-    let cache = Cache::<u32>::new(Limits::default());
+    let cache = Cache::<u32>::new(ROOMY);
     assert!(cache.inner.get().is_none());
     assert!(cache.prepare().is_some());
     let inner: *const _ = cache.inner.get().unwrap();
@@ -295,7 +301,7 @@ fn a_token_takes_up_little_beside_its_value() {
 
 #[test]
 fn values_are_freed_when_their_entries_go() {
-    let (value, cache) = (Arc::new(()), Cache::new(Limits::default()));
+    let (value, cache) = (Arc::new(()), Cache::new(ROOMY));
     let put = |now| cache.put(token(1).as_bytes(), now, ALWAYS, 0, Arc::clone(&value), 1);
     put(NOW);
     put(NOW);

@@ -189,12 +189,9 @@ fn a_cache_for_nothing_holds_nothing() {
     for limits in [
         Limits {
             entries: 0,
-            ..Limits::default()
+            ..ROOMY
         },
-        Limits {
-            bytes: 0,
-            ..Limits::default()
-        },
+        Limits { bytes: 0, ..ROOMY },
     ] {
         let cache = Cache::new(limits);
         put(&cache, 1, NOW);

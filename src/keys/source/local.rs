@@ -15,9 +15,9 @@ use crate::error::config::{ConfigError, KeyError};
 use crate::keys::algorithm::Algorithm;
 use crate::keys::jwk;
 use crate::keys::key::Key;
+use crate::keys::randomness::{from_base64, from_hex};
 use crate::keys::set::KeySet;
 use crate::keys::store::KeyStore;
-use crate::keys::strength::{from_base64, from_hex};
 
 /// The format of the keys in a file or an environment variable.
 ///
