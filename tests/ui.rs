@@ -25,7 +25,14 @@ mod compiler;
 )))]
 #[test]
 fn a_function_whose_feature_is_off_names_the_feature() {
-    compiler::assert_rejections("tests/ui/no_features");
+    compiler::assert_rejections("tests/ui/no_features", "--no-default-features");
+}
+
+/// With all features, `_fuzz` included.
+#[cfg(feature = "_fuzz")]
+#[test]
+fn mistakes_are_answered_with_what_to_write_instead() {
+    compiler::assert_rejections("tests/ui", "--all-features");
 }
 
 /// The compiler has a sentence of its own for these, which nothing here can change. So the docs
@@ -84,11 +91,6 @@ mod with_axum {
     use tower_jwt_auth::{
         Audience, Claims, Issuer, JwtAuth, KeyStore, Rejection, RequireScope, scope,
     };
-
-    #[test]
-    fn mistakes_are_answered_with_what_to_write_instead() {
-        crate::compiler::assert_rejections("tests/ui");
-    }
 
     /// What the files get wrong, right: that it compiles is the test.
     #[test]

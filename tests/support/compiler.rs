@@ -23,7 +23,10 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Compares the errors for each file of a folder with the text of the same name. With `UI_TEXTS=overwrite`
 /// it writes the texts again.
-pub fn assert_rejections(folder: &str) {
+///
+/// `features` is the option that cargo has built this test with. With another one, it would build the crate
+/// once more.
+pub fn assert_rejections(folder: &str, features: &str) {
     let mut files: Vec<PathBuf> = fs::read_dir(Path::new(ROOT).join(folder))
         .unwrap()
         .map(|entry| Path::new(folder).join(entry.unwrap().file_name()))
@@ -32,7 +35,7 @@ pub fn assert_rejections(folder: &str) {
     files.sort();
     assert!(!files.is_empty());
 
-    let libraries = libraries();
+    let libraries = libraries(features);
     let (next, failures) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().unwrap().get() {
@@ -65,37 +68,12 @@ fn is_as_written(file: &Path, said: &str) -> bool {
 }
 
 /// The arguments that name the libraries of this test. Cargo prints their paths.
-fn libraries() -> Vec<String> {
-    macro_rules! features {
-        ($($feature:literal)*) => {
-            [$(($feature, cfg!(feature = $feature))),*]
-        };
-    }
-    let features = features!(
-        "_fuzz" "_refresh" "axum" "default" "grpc" "introspection" "logout" "metrics" "pem" "remote"
-        "reqwest" "status-list" "test-util" "tracing" "watch"
-    );
-    // With other features, cargo would build the crate again.
-    let manifest = fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).unwrap();
-    let table = manifest.split("\n[features]\n").nth(1).unwrap();
-    let table = table.split("\n[").next().unwrap();
-    let lines = table.lines().filter(|line| !line.starts_with('#'));
-    for name in lines.filter_map(|line| line.split(" = [").next()) {
-        let is_known = features.iter().any(|(feature, _)| *feature == name);
-        assert!(
-            is_known || name.is_empty(),
-            "the list of features here has no {name}"
-        );
-    }
-    let features = features.iter().filter(|(_, is_on)| *is_on);
-    let features: Vec<&str> = features.map(|(feature, _)| *feature).collect();
-    let features = format!("--features={}", features.join(","));
-
+fn libraries(features: &str) -> Vec<String> {
     let mut command = Command::new(env!("CARGO"));
     command
         .current_dir(ROOT)
         .args(["test", "--no-run", "--test=ui", "--quiet"]);
-    command.args(["--message-format=json", "--no-default-features", &features]);
+    command.args(["--message-format=json", features]);
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
