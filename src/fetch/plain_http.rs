@@ -8,6 +8,10 @@ pub(crate) enum PlainHttp {
     Anywhere,
     Loopback,
     /// The same, without a setter that allows other hosts.
+    #[cfg_attr(
+        not(any(feature = "introspection", feature = "status-list")),
+        expect(dead_code, reason = "keys have such a setter")
+    )]
     LoopbackAlone,
     Nowhere,
 }
