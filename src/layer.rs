@@ -9,8 +9,12 @@ use crate::admission::{Settings, Shared};
 use crate::cache::TokenCache;
 use crate::claims::NoClaims;
 use crate::clock::Clock;
+use crate::error::config::ConfigError;
+#[cfg(feature = "introspection")]
+use crate::introspection::Introspection;
 use crate::issuer::{Audience, Issuer};
 use crate::keys::store::KeyStore;
+use crate::policy::Policy;
 use crate::policy::rules::{Rules, rule_setters};
 use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::request::TokenSource;
@@ -96,6 +100,14 @@ impl JwtAuth {
         Self::from(TrustedIssuer::new(issuer, audience, keys))
     }
 
+    /// Creates a layer that accepts opaque tokens from this issuer, for this audience. The issuer is asked
+    /// for each token, until its answer is known. JWTs are rejected, unless
+    /// [`introspect_jwts`](Introspection::introspect_jwts) is set.
+    #[cfg(feature = "introspection")]
+    pub fn introspected(issuer: Issuer, audience: Audience, introspection: Introspection) -> Self {
+        Self::from(TrustedIssuer::introspected(issuer, audience, introspection))
+    }
+
     /// Creates a layer for routes inside this layer. It passes on only requests whose token grants
     /// `R`.
     ///
@@ -129,6 +141,20 @@ impl<C, R> JwtAuth<C, R> {
     /// The order of the calls does not matter.
     pub fn trust(mut self, issuer: TrustedIssuer) -> Self {
         self.verification_mut().issuers.push(issuer);
+        self
+    }
+
+    /// Accepts opaque tokens of the issuer that this layer was created with: the issuer is asked for each of
+    /// them, until its answer is known. For another issuer use
+    /// [`TrustedIssuer::introspection`]. [The guide](crate::guide::opaque) has more.
+    ///
+    /// A token with the shape of a JWT is verified with the keys, and never sent to the issuer, even if it is
+    /// not valid. [`introspect_jwts`](Introspection::introspect_jwts) asks for valid JWTs too.
+    #[cfg(feature = "introspection")]
+    pub fn introspection(mut self, introspection: Introspection) -> Self {
+        if let Some(issuer) = self.verification_mut().issuers.first_mut() {
+            issuer.introspection = Some(introspection);
+        }
         self
     }
 
@@ -255,6 +281,25 @@ impl<C, R> JwtAuth<C, R> {
     pub fn remove_credentials(mut self) -> Self {
         self.settings_mut().removes_credentials = true;
         self
+    }
+
+    /// Checks that the settings do not contradict each other, for the start of a program or for a test.
+    ///
+    /// The setters cannot fail, and some contradictions are known only when all issuers are. A layer whose
+    /// settings contradict each other logs the event `jwt_settings_rejected` at the error level when it is
+    /// created, and answers the tokens concerned with 503.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Settings`] if two introspecting issuers may claim the same opaque token, because they
+    /// have no prefixes, or because one prefix begins with the other.
+    pub fn check_settings(&self) -> Result<(), ConfigError> {
+        let verification = &self.verification;
+        let policy = Policy::new(&verification.issuers, &verification.rules);
+        match policy.contradiction() {
+            Some(reason) => Err(ConfigError::Settings { reason }),
+            None => Ok(()),
+        }
     }
 
     /// Returns the verifier of this layer, for tokens that do not come with a request.

@@ -51,6 +51,7 @@
 //! | require scopes and roles | [`mod@scope`], [`scope!`], [`RequireScope`] |
 //! | read registered claims and your own claims | [`Claims`] |
 //! | change a setting, or know the reason for a default | [`JwtAuth`], [`policy`], [`guide::defaults`] |
+//! | accept tokens that are no JWTs | [`guide::opaque`] |
 //! | revoke a token before it expires | [`revocation`] |
 //! | verify a token that comes without a request | [`Verifier`] |
 //! | answer rejections with a body | [`response`] |
@@ -59,7 +60,9 @@
 //! # The way of a request
 //!
 //! 1. The layer reads what the request presents: the token, and how it came.
-//! 2. A token that is in the cache, and whose key is still in use, continues with step 7.
+//! 2. A token that is in the cache, and whose key is still in use, continues with step 7. If an issuer
+//!    [introspects](guide::opaque), a token that is no JWT is opaque: that issuer is asked for it, and its
+//!    answer takes the place of steps 3 to 5.
 //! 3. The token is parsed. A token that no signature could make valid is rejected: it is malformed,
 //!    for example, or expired, or for another audience. So is a token that is bound (`cnf`), because
 //!    no binding is checked yet.
@@ -118,6 +121,10 @@ pub mod guide;
 mod inline_list;
 #[cfg(feature = "introspection")]
 pub mod introspection;
+#[cfg(not(feature = "introspection"))]
+#[expect(dead_code, reason = "a token is never opaque without the feature")]
+#[path = "introspection/absent.rs"]
+mod introspection;
 mod issuer;
 mod json;
 pub mod keys;

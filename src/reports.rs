@@ -16,8 +16,8 @@ use crate::telemetry::{LineBudget, count, event, is_heard, seconds, short};
 pub(crate) struct Reports {
     /// One budget for each kind of rejection.
     budgets: [LineBudget; KINDS],
-    /// Outages of the keys, and of the revocation check.
-    outages: [Outage; 2],
+    /// One for each kind of [`OUTAGES`].
+    outages: [Outage; OUTAGES.len()],
     /// Whether there is an outage whose end has not been reported yet.
     is_out: Apart<AtomicBool>,
 }
@@ -50,12 +50,8 @@ impl Reports {
         }
         match kind {
             // Without the guard, any client could report an outage by inventing key ids.
-            RejectionKind::KeySourceUnavailable if !rejection.is_without_outage() => {
-                self.outage(0, rejection, seconds(clock.now()));
-                tell_quietly(rejection);
-            }
-            RejectionKind::RevocationUnavailable if !rejection.is_without_outage() => {
-                self.outage(1, rejection, seconds(clock.now()));
+            kind if OUTAGES.contains(&kind) && !rejection.is_without_outage() => {
+                self.outage(rejection, seconds(clock.now()));
                 tell_quietly(rejection);
             }
             // Any client can cause this, so it is never logged at a higher level.
@@ -76,8 +72,9 @@ impl Reports {
     }
 
     /// Reports the start of an outage, once.
-    fn outage(&self, at: usize, rejection: &Rejection, now: u64) {
-        let Some(outage) = self.outages.get(at) else {
+    fn outage(&self, rejection: &Rejection, now: u64) {
+        let mut outages = OUTAGES.iter().zip(&self.outages);
+        let Some((_, outage)) = outages.find(|(kind, _)| **kind == rejection.kind()) else {
             return;
         };
         if outage.goes_on(now) {
@@ -95,12 +92,8 @@ impl Reports {
 
     /// Reports the end of outages during which no request was rejected for a while.
     fn end_outages(&self, now: u64) {
-        let kinds = [
-            RejectionKind::KeySourceUnavailable,
-            RejectionKind::RevocationUnavailable,
-        ];
         let mut is_out = false;
-        for (outage, kind) in self.outages.iter().zip(kinds) {
+        for (outage, kind) in self.outages.iter().zip(OUTAGES) {
             match outage.end(now) {
                 State::None => {}
                 State::GoesOn => is_out = true,
@@ -174,6 +167,7 @@ fn is_of_request(kind: RejectionKind) -> bool {
         RejectionKind::CrossSiteRequest
             | RejectionKind::InsufficientRole
             | RejectionKind::InsufficientScope
+            | RejectionKind::IntrospectionUnavailable
             | RejectionKind::KeySourceUnavailable
             | RejectionKind::MalformedRequest
             | RejectionKind::MissingCredentials
@@ -244,6 +238,12 @@ impl Outage {
 }
 
 const KINDS: usize = RejectionKind::ALL.len();
+/// The kinds of rejections that an outage causes.
+const OUTAGES: [RejectionKind; 3] = [
+    RejectionKind::IntrospectionUnavailable,
+    RejectionKind::KeySourceUnavailable,
+    RejectionKind::RevocationUnavailable,
+];
 /// An outage has ended when no request was rejected for this time. Requests that need no new key are
 /// accepted during an outage, so an accepted request alone does not end it.
 const QUIET: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// A shared value with [`STRIPES`] reference counts. Each thread uses one of them.
 pub(crate) struct Striped<T>(Arc<[Arc<Stripe<T>>; STRIPES]>);
@@ -46,6 +46,38 @@ impl<T> Deref for Stripe<T> {
     }
 }
 
+/// A number that threads count up without writing to the same cache line.
+#[derive(Default)]
+#[cfg_attr(
+    not(feature = "introspection"),
+    allow(dead_code, reason = "nothing is counted")
+)]
+pub(crate) struct Counter([Line; STRIPES]);
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Line(AtomicU64);
+
+#[cfg_attr(
+    not(feature = "introspection"),
+    allow(dead_code, reason = "nothing is counted")
+)]
+impl Counter {
+    pub(crate) fn add_one(&self) {
+        if let Some(Line(count)) = self.0.get(HERE.get()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn sum(&self) -> u64 {
+        let counts = self
+            .0
+            .iter()
+            .map(|Line(count)| count.load(Ordering::Relaxed));
+        counts.fold(0, u64::saturating_add)
+    }
+}
+
 thread_local! {
     /// The position of the reference of this thread.
     static HERE: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
@@ -75,6 +107,17 @@ mod tests {
         assert!(there.iter().all(|(value, _)| *value == **here));
         let here = Arc::as_ptr(&here).addr();
         assert!(there.iter().any(|(_, there)| *there != here));
+    }
+
+    #[test]
+    fn a_counter_counts_what_all_threads_count() {
+        let counter = Counter::default();
+        std::thread::scope(|scope| {
+            for _ in 0..2 * STRIPES {
+                scope.spawn(|| (0..1_000).for_each(|_| counter.add_one()));
+            }
+        });
+        assert_eq!(counter.sum(), 16_000);
     }
 
     #[test]

@@ -77,6 +77,13 @@ impl Timer {
         #[cfg(feature = "metrics")]
         metrics::histogram!("jwt_auth_verification_seconds").record(self.start.elapsed());
     }
+
+    /// Records the time of a question to an introspection endpoint.
+    #[cfg(feature = "introspection")]
+    pub(crate) fn stop_introspection(self) {
+        #[cfg(feature = "metrics")]
+        metrics::histogram!("jwt_auth_introspection_seconds").record(self.start.elapsed());
+    }
 }
 
 /// The number of lines that one kind of rejection may write in a window of time.
@@ -376,6 +383,82 @@ pub(crate) fn introspection_denied(reason: &str, is_first: bool) {
         );
     }
     count!("jwt_auth_introspection_denied_total");
+}
+
+/// Reports settings that contradict each other.
+pub(crate) fn settings_rejected(reason: &str) {
+    event!(
+        error,
+        "jwt_settings_rejected",
+        "settings contradict each other, so some tokens are answered with 503",
+        reason = reason
+    );
+}
+
+#[cfg(feature = "introspection")]
+pub(crate) fn introspection_hit() {
+    count!("jwt_auth_introspection_hits_total");
+}
+
+#[cfg(feature = "introspection")]
+pub(crate) fn introspection_missed() {
+    count!("jwt_auth_introspection_misses_total");
+}
+
+#[cfg(feature = "introspection")]
+pub(crate) fn introspection_asked(issuer: &impl AsRef<str>) {
+    event!(
+        debug,
+        "jwt_introspection_asked",
+        "issuer is asked for a token",
+        issuer = issuer.as_ref()
+    );
+}
+
+/// Reports a question without a usable answer.
+#[cfg(feature = "introspection")]
+pub(crate) fn introspection_failed(issuer: &impl AsRef<str>, reason: &str, is_first: bool) {
+    let (issuer, reason) = (issuer.as_ref(), short(&reason));
+    if is_first {
+        event!(
+            warn,
+            "jwt_introspection_failed",
+            "introspection endpoint gives no usable answer",
+            issuer = issuer,
+            reason = reason.as_str()
+        );
+    } else {
+        event!(
+            debug,
+            "jwt_introspection_failed",
+            "introspection endpoint still gives no usable answer",
+            issuer = issuer,
+            reason = reason.as_str()
+        );
+    }
+    count!("jwt_auth_introspection_failures_total");
+}
+
+#[cfg(feature = "introspection")]
+pub(crate) fn introspection_opened(issuer: &impl AsRef<str>, pause: std::time::Duration) {
+    event!(
+        warn,
+        "jwt_introspection_opened",
+        "introspection endpoint is not asked for a while",
+        issuer = issuer.as_ref(),
+        seconds = pause.as_secs()
+    );
+}
+
+#[cfg(feature = "introspection")]
+pub(crate) fn introspection_recovered(issuer: &impl AsRef<str>, away: std::time::Duration) {
+    event!(
+        info,
+        "jwt_introspection_recovered",
+        "introspection endpoint answers again",
+        issuer = issuer.as_ref(),
+        seconds = away.as_secs()
+    );
 }
 
 /// Reports a logout or a security event whose marks are stored.

@@ -4,7 +4,9 @@
 //! fixed for each verifier, on the time and on the key. Time and key are checked again here. The
 //! verifier runs the revocation checks.
 
-use crate::cache::{Cache, Entry, Grow, Growth, Lifetime, TokenCache};
+use std::ops::Range;
+
+use crate::cache::{Cache, Digest, Entry, Grow, Growth, Lifetime, TokenCache};
 use crate::claims::Claims;
 use crate::clock::NumericDate;
 use crate::policy::{Policy, Trust, validate};
@@ -46,12 +48,69 @@ impl Verdicts {
         self.cache.get(token, now, |entry| {
             let Accepted(claims) = entry.value();
             let trust = policy.trust(claims.basis().trust())?;
-            is_signed_by_live_key(entry, trust, now).then(|| (claims.clone(), trust))
+            let is_live =
+                is_signed_by_live_key(entry, trust, now) && !claims.basis().is_withdrawn();
+            is_live.then(|| (claims.clone(), trust))
         })
     }
 
-    /// Remembers a token that was accepted under the key set of this generation. Own claims are read
-    /// by `read_own` before, so that there is room for them.
+    /// The same for a token whose issuer was asked. The answer may be stale: see
+    /// [`Basis::is_fresh`](crate::claims::Basis::is_fresh).
+    pub(crate) fn find_answer<'p>(
+        &self,
+        digest: &Digest,
+        policy: &'p Policy,
+        now: NumericDate,
+    ) -> Option<(Claims, &'p Trust)> {
+        self.cache.get_digest(digest, now, |entry| {
+            let Accepted(claims) = entry.value();
+            let trust = policy.trust(claims.basis().trust())?;
+            (!claims.basis().is_withdrawn()).then(|| (claims.clone(), trust))
+        })
+    }
+
+    /// Remembers a token whose issuer said that it is active, from now until the end of the period and never
+    /// after its `exp`.
+    pub(crate) fn remember_answer(
+        &self,
+        digest: &Digest,
+        claims: &mut Claims,
+        read_own: fn(&Claims),
+        trust: &Trust,
+        period: Range<NumericDate>,
+    ) {
+        if self.settings.limits.entries == 0 {
+            return;
+        }
+        let Range { start: now, end } = period;
+        let (from, until) = validate::window(claims.registered(), &trust.rules);
+        let ends = [
+            until,
+            end,
+            now.plus(self.settings.longest),
+            claims.registered().expires_at().unwrap_or(until),
+        ];
+        let lifetime = Lifetime {
+            // An answer counts for some seconds. If the clock is set back, they have not begun.
+            from: if from < now { now } else { from },
+            until: NumericDate(ends.iter().fold(f64::INFINITY, |end, at| end.min(at.0))),
+        };
+        claims.shrink();
+        read_own(claims);
+        let weight = Cache::<Accepted>::weight().saturating_add(claims.weight());
+        let accepted = Accepted(claims.clone());
+        self.cache
+            .put_digest(digest, now, lifetime, accepted, weight);
+    }
+
+    /// Forgets a token whose issuer says that it is no longer active.
+    pub(crate) fn forget_answer(&self, digest: &Digest) {
+        self.cache.remove_digest(digest);
+    }
+
+    /// Remembers a token that was accepted under the key set of this generation, from now until the end of
+    /// the period and never after its `exp`. Own claims are read by `read_own` before, so that there is room
+    /// for them.
     pub(crate) fn remember(
         &self,
         token: &[u8],
@@ -59,26 +118,26 @@ impl Verdicts {
         read_own: fn(&Claims),
         trust: &Trust,
         generation: u64,
-        now: NumericDate,
+        period: Range<NumericDate>,
     ) {
         if self.settings.limits.entries == 0 {
             return;
         }
+        let Range { start: now, end } = period;
         let (from, until) = validate::window(claims.registered(), &trust.rules);
         // No longer than the keys are valid if they are not refreshed.
         let longest = self.settings.longest;
         let limit = now.plus(trust.keys.rest().map_or(longest, |rest| rest.min(longest)));
+        let limit = if end < limit { end } else { limit };
         let lifetime = Lifetime {
             from,
             until: if until < limit { until } else { limit },
         };
         claims.shrink();
         read_own(claims);
-        let Attestation::Signature(signer) = claims.basis().attestation();
-        let generation = if signer.is_retiring {
-            NO_GENERATION
-        } else {
-            generation
+        let generation = match claims.basis().attestation() {
+            Attestation::Signature(signer) if signer.is_retiring => NO_GENERATION,
+            _ => generation,
         };
         let weight = Cache::<Accepted>::weight().saturating_add(claims.weight());
         let accepted = Accepted(claims.clone());
@@ -94,8 +153,11 @@ fn is_signed_by_live_key(entry: &Entry<Accepted>, trust: &Trust, now: NumericDat
         return true;
     }
     let Accepted(claims) = entry.value();
-    let Attestation::Signature(signer) = claims.basis().attestation();
-    is_live(signer, entry, trust, now)
+    match claims.basis().attestation() {
+        Attestation::Signature(signer) => is_live(signer, entry, trust, now),
+        // It is stored under its digest, where no key counts.
+        Attestation::Answer => false,
+    }
 }
 
 fn is_live(signer: &Signer, entry: &Entry<Accepted>, trust: &Trust, now: NumericDate) -> bool {

@@ -225,7 +225,7 @@ fn documented(table: usize) -> Vec<Vec<String>> {
 }
 
 /// The rows of one of the tables that belong to this feature alone.
-#[cfg(any(feature = "logout", feature = "status-list"))]
+#[cfg(any(feature = "introspection", feature = "logout", feature = "status-list"))]
 fn documented_for(feature: &str, table: usize) -> Vec<Vec<String>> {
     let heading = format!("with the feature `{feature}`:");
     let text = include_str!("../src/events.md").split_once(&heading);
@@ -1277,6 +1277,71 @@ mod remote {
         let loud = events.iter().filter(|event| event.level <= Level::INFO);
         let names: Vec<_> = loud.map(|event| event.name).collect();
         assert_eq!(names, ["jwt_keys_failed", "jwt_keys_recovered"]);
+    }
+}
+
+#[cfg(feature = "introspection")]
+mod introspection {
+    use super::*;
+
+    use std::time::Duration;
+
+    use http::Response;
+    use tower_jwt_auth::TrustedIssuer;
+    use tower_jwt_auth::fetch::FetchError;
+    use tower_jwt_auth::introspection::{ClientAuth, Introspection};
+
+    fn endpoint() -> Introspection {
+        let answer = async |request: Request<Vec<u8>>, _: usize| {
+            let answered = |status: u16, text: &str| {
+                let response = Response::builder().status(status);
+                let response = response.header("content-type", "application/json");
+                Ok(response.body(text.as_bytes().to_vec()).unwrap())
+            };
+            match request.body() {
+                body if body.starts_with(b"token=down") => Err(FetchError::new("refused")),
+                body if body.starts_with(b"token=denied") => answered(401, "{}"),
+                body if body.starts_with(b"token=unknown") => answered(200, r#"{"active":false}"#),
+                _ => answered(200, r#"{"active":true,"aud":"https://api.example"}"#),
+            }
+        };
+        let client = ClientAuth::secret_basic("api", "secret").unwrap();
+        Introspection::at_with("https://as.example/introspect", client, answer).unwrap()
+    }
+
+    /// A question of every kind, and settings that contradict each other.
+    async fn story() {
+        tokio::time::pause();
+        let fixture = Fixture::new();
+        let auth = fixture.auth().introspection(endpoint());
+        for token in ["good", "good", "unknown", "denied", "denied"] {
+            send(&auth, get(token)).await;
+        }
+        for _ in 0..5 {
+            send(&auth, get("down")).await;
+        }
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        send(&auth, get("better")).await;
+        let issuer = tower_jwt_auth::Issuer::new("https://other.example").unwrap();
+        let audience = tower_jwt_auth::Audience::new("https://api.example").unwrap();
+        let other = TrustedIssuer::introspected(issuer, audience, endpoint());
+        let _ = auth.trust(other).verifier();
+    }
+
+    #[test]
+    fn every_event_of_introspection_is_documented() {
+        let mut events = events(async || story().await);
+        events.retain(|event| {
+            event.name.starts_with("jwt_introspection") || event.name.starts_with("jwt_settings")
+        });
+        check_events(&events, &documented_for("introspection", 0));
+    }
+
+    #[test]
+    fn every_metric_of_introspection_is_documented() {
+        let mut metrics = metrics_of(async || story().await);
+        metrics.retain(|metric| metric.name.contains("introspection"));
+        check_metrics(metrics, documented_for("introspection", 1));
     }
 }
 

@@ -109,7 +109,7 @@ impl Statements {
         validate::check_statement(unverified.untrusted(), trust, now)?;
         match attest(unverified, trust, now, key_loads, &self.headers)? {
             Step::Done(proven) => {
-                let (claims, _) = proven.attested.into_parts();
+                let (claims, _) = proven.attested.into_parts()?;
                 Ok(Step::Done(Statement(claims)))
             }
             Step::Loading(load) => Ok(Step::Loading(load)),

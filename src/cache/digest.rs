@@ -1,6 +1,7 @@
 //! The digest of a token, which an entry stores in place of its text. The [module](super) gives the
 //! reasons, the security and the cost beside those of a library.
 
+use std::fmt;
 use std::sync::OnceLock;
 
 use aws_lc_rs::{digest, rand};
@@ -21,12 +22,22 @@ pub(super) struct Fingerprint {
     pub(super) length: u32,
 }
 
+/// Identifies a text of any form and length, such as an opaque token. The text cannot be computed from
+/// it.
+///
+/// A [`Fingerprint`] is faster, but it needs a long text with a random end, which is what a signed token
+/// is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Digest([u64; 4]);
+
 /// The random key of the process. It never leaves the process.
 pub(super) struct Key {
     /// For [`place`](Self::place): a mask and an odd factor.
     place: [u64; 2],
     /// For the digest.
     mask: [u8; TAIL],
+    /// For a [`Digest`].
+    whole: [u8; WHOLE],
     /// For the sum: first the key of the last block, then the keys of the blocks from the front.
     texts: Box<[[u64; 2]]>,
 }
@@ -61,6 +72,51 @@ impl Fingerprint {
             digest: key.digest(tail)?,
             length: length(token)?,
         })
+    }
+}
+
+impl Digest {
+    /// The digest of a text, under the key of this process. `None` if the system gives no randomness.
+    pub(crate) fn of(text: &[u8]) -> Option<Self> {
+        Key::draw()?;
+        KEY.get()?.whole(text)
+    }
+
+    pub(super) fn place(&self) -> Place {
+        let Self([bucket, tag, ..]) = *self;
+        let [tag, ..] = tag.to_le_bytes();
+        Place {
+            bucket,
+            tag: tag.max(1),
+        }
+    }
+
+    /// The same as a fingerprint. Its length is that of no token, so it equals the fingerprint of no
+    /// signed token.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let Self([a, b, c, d]) = *self;
+        Fingerprint {
+            sum: [a, b],
+            digest: [c, d],
+            length: u32::MAX,
+        }
+    }
+
+    /// A number for a table of another kind. It is spread evenly.
+    #[cfg_attr(
+        not(feature = "introspection"),
+        allow(dead_code, reason = "no other table has digests")
+    )]
+    pub(crate) fn number(&self) -> u64 {
+        let Self([.., number]) = *self;
+        number
+    }
+}
+
+/// Prints nothing of the digest.
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digest")
     }
 }
 
@@ -106,14 +162,16 @@ impl Key {
 
     fn filled_by(mut fill: impl FnMut(&mut [u8]) -> Option<()>) -> Option<Self> {
         let mut texts = vec![[[0; 8]; 2]; LONGEST / 16 + 1];
-        let (mut mask, mut place) = ([0; TAIL], [[0; 8]; 2]);
+        let (mut mask, mut place, mut whole) = ([0; TAIL], [[0; 8]; 2], [0; WHOLE]);
         fill(texts.as_flattened_mut().as_flattened_mut())?;
         fill(&mut mask)?;
         fill(place.as_flattened_mut())?;
+        fill(&mut whole)?;
         let [place_mask, factor] = place.map(u64::from_le_bytes);
         Some(Self {
             place: [place_mask, factor | 1],
             mask,
+            whole,
             texts: texts
                 .into_iter()
                 .map(|words| words.map(u64::from_le_bytes))
@@ -169,12 +227,33 @@ impl Key {
             *byte ^= character;
         }
         let hash = digest::digest(&digest::SHA256, &masked);
-        let (words, _) = hash.as_ref().as_chunks();
-        let [first, second, ..] = words else {
-            return None;
-        };
-        Some([*first, *second].map(u64::from_le_bytes))
+        let [first, second, ..] = words(hash.as_ref())?;
+        Some([first, second])
     }
+
+    /// SHA-256 of the key and of the whole text.
+    fn whole(&self, text: &[u8]) -> Option<Digest> {
+        let mut short = [0; SHORT];
+        let (key, rest) = short.split_at_mut_checked(WHOLE)?;
+        key.copy_from_slice(&self.whole);
+        let hash = if let Some(place) = rest.get_mut(..text.len()) {
+            place.copy_from_slice(text);
+            let length = WHOLE.saturating_add(text.len());
+            digest::digest(&digest::SHA256, short.get(..length)?)
+        } else {
+            digest::digest(&digest::SHA256, &[&self.whole, text].concat())
+        };
+        words(hash.as_ref()).map(Digest)
+    }
+}
+
+/// The first four words of a hash.
+fn words(hash: &[u8]) -> Option<[u64; 4]> {
+    let (words, _) = hash.as_chunks();
+    let [a, b, c, d, ..] = words else {
+        return None;
+    };
+    Some([*a, *b, *c, *d].map(u64::from_le_bytes))
 }
 
 /// The summand of one block: NH with words of 64 bits.
@@ -197,6 +276,11 @@ fn halves(number: u128) -> [u64; 2] {
     [number & u128::from(u64::MAX), number >> 64].map(|half| half.try_into().unwrap_or(u64::MAX))
 }
 
+/// The length of the key of a [`Digest`]: 128 bits. With 39 characters after it, this is one block of
+/// SHA-256.
+const WHOLE: usize = 16;
+/// The longest text that is hashed without a copy on the heap, with the key.
+const SHORT: usize = 256;
 /// The number of characters at the end that the digest covers: one block of SHA-256 without its
 /// padding.
 pub(super) const TAIL: usize = 55;
@@ -257,6 +341,44 @@ mod tests {
             assert_eq!(other.digest != known.digest, is_tail, "{at}");
             assert_eq!(other.sum != known.sum, !is_tail, "{at}");
         }
+    }
+
+    #[test]
+    fn a_digest_is_of_every_character_and_of_the_length() {
+        let key = Key::random().unwrap();
+        let of = |text: &[u8]| key.whole(text).unwrap();
+        for length in [0, 1, 39, 40, SHORT - WHOLE, SHORT - WHOLE + 1, 5_000] {
+            let text = vec![b'a'; length];
+            assert_eq!(of(&text), of(&text), "{length}");
+            assert_ne!(of(&text), of(&[&text[..], b"a"].concat()), "{length}");
+            assert_ne!(of(&text), Key::random().unwrap().whole(&text).unwrap());
+            for at in [0, length / 2, length.saturating_sub(1)] {
+                let mut changed = text.clone();
+                if let Some(byte) = changed.get_mut(at) {
+                    *byte ^= 1;
+                    assert_ne!(of(&text), of(&changed), "{length} {at}");
+                }
+            }
+        }
+        // What is hashed on the stack and on the heap is the same.
+        let text = vec![b'b'; SHORT];
+        let hash = digest::digest(&digest::SHA256, &[&key.whole, &text[..]].concat());
+        assert_eq!(Some(of(&text).0), words(hash.as_ref()));
+        let short = &text[..40];
+        let hash = digest::digest(&digest::SHA256, &[&key.whole, short].concat());
+        assert_eq!(Some(of(short).0), words(hash.as_ref()));
+    }
+
+    #[test]
+    fn a_digest_is_the_fingerprint_of_no_signed_token() {
+        let key = Key::random().unwrap();
+        let token = [b'a'; 200];
+        let digest = key.whole(&token).unwrap();
+        assert!(!digest.fingerprint().is_of(&token, &key));
+        assert_ne!(
+            Fingerprint::of_accepted(&token, &key).map(|of| of.length),
+            Some(u32::MAX)
+        );
     }
 
     #[test]

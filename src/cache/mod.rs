@@ -49,6 +49,12 @@
 //!   first half is the discrete logarithm problem. For an RSA signature of 2048 bits, 1 590 bits in
 //!   front of the last 55 characters stay unknown as well.
 //!
+//! # Opaque tokens
+//!
+//! A token that is no JWT can be short, and its end need not be random. Its entry has 256 bits of SHA-256
+//! of a random key of 128 bits and of the whole text, in place of sum and digest, and the hash selects the
+//! place too. Who has a copy of entries and key can test guesses, so such a token is as safe as it is random.
+//!
 //! All this is about what stays in memory. While a request runs, the process holds its token, and freed
 //! memory is not cleared. Whoever can read all memory finds the claims, and with HMAC the secret.
 //!
@@ -112,7 +118,8 @@ use std::sync::OnceLock;
 use crate::clock::NumericDate;
 use crate::sync::{Arc, AtomicU64, Ordering};
 pub(crate) use budget::{Grow, Growth};
-use digest::{Fingerprint, Key};
+pub(crate) use digest::Digest;
+use digest::{Fingerprint, Key, Place};
 pub use settings::TokenCache;
 use table::Table;
 
@@ -206,13 +213,33 @@ impl<V: Grow> Cache<V> {
         accept: impl FnOnce(&Entry<V>) -> Option<R>,
     ) -> Option<R> {
         let Inner { key, table } = self.inner.get()?;
-        let place = key.place(token)?;
+        let is_it = |fingerprint: &Fingerprint| fingerprint.is_of(token, key);
+        Self::look_up(table, key.place(token)?, is_it, now, accept)
+    }
+
+    /// The same for a token that was stored under its digest.
+    pub(crate) fn get_digest<R>(
+        &self,
+        digest: &Digest,
+        now: NumericDate,
+        accept: impl FnOnce(&Entry<V>) -> Option<R>,
+    ) -> Option<R> {
+        let Inner { table, .. } = self.inner.get()?;
+        let sought = digest.fingerprint();
+        Self::look_up(table, digest.place(), |found| *found == sought, now, accept)
+    }
+
+    #[inline]
+    fn look_up<R>(
+        table: &Table<V>,
+        place: Place,
+        is_it: impl Fn(&Fingerprint) -> bool,
+        now: NumericDate,
+        accept: impl FnOnce(&Entry<V>) -> Option<R>,
+    ) -> Option<R> {
         for (_, slot) in table.bucket(place)?.candidates(place.tag) {
             let held = slot.load();
-            let Some(entry) = held
-                .as_ref()
-                .filter(|entry| entry.fingerprint.is_of(token, key))
-            else {
+            let Some(entry) = held.as_ref().filter(|entry| is_it(&entry.fingerprint)) else {
                 continue;
             };
             if !entry.lifetime.has_begun(now) {
@@ -248,6 +275,48 @@ impl<V: Grow> Cache<V> {
         value: V,
         weight: usize,
     ) {
+        let place = |key: &Key| key.place(token);
+        let fingerprint = |key: &Key| Fingerprint::of_accepted(token, key);
+        self.store(place, fingerprint, now, lifetime, generation, value, weight);
+    }
+
+    /// The same for a token that is stored under its digest. It does not depend on a key set.
+    pub(crate) fn put_digest(
+        &self,
+        digest: &Digest,
+        now: NumericDate,
+        lifetime: Lifetime,
+        value: V,
+        weight: usize,
+    ) {
+        let place = |_: &Key| Some(digest.place());
+        let fingerprint = |_: &Key| Some(digest.fingerprint());
+        self.store(place, fingerprint, now, lifetime, 0, value, weight);
+    }
+
+    /// Removes the token that was stored under this digest, unless another thread is writing.
+    #[cfg_attr(
+        not(feature = "introspection"),
+        allow(dead_code, reason = "no token is stored under its digest")
+    )]
+    pub(crate) fn remove_digest(&self, digest: &Digest) {
+        if let Some(Inner { table, .. }) = self.inner.get() {
+            let sought = digest.fingerprint();
+            table.remove(digest.place(), |found| found.fingerprint == sought);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the two forms of `put` share it")]
+    fn store(
+        &self,
+        place: impl FnOnce(&Key) -> Option<Place>,
+        fingerprint: impl FnOnce(&Key) -> Option<Fingerprint>,
+        now: NumericDate,
+        lifetime: Lifetime,
+        generation: u64,
+        value: V,
+        weight: usize,
+    ) {
         let Limits { entries, bytes } = self.limits;
         let grown = value.growth().map_or(0, Growth::bytes);
         let held = weight.saturating_add(grown);
@@ -257,11 +326,11 @@ impl<V: Grow> Cache<V> {
         let Some(Inner { key, table }) = self.inner() else {
             return;
         };
-        let place = key.place(token);
-        let Some(place) = place.filter(|place| table.admits(*place, held, now)) else {
+        let place = place(key).filter(|place| table.admits(*place, held, now));
+        let Some(place) = place else {
             return;
         };
-        let Some(fingerprint) = Fingerprint::of_accepted(token, key) else {
+        let Some(fingerprint) = fingerprint(key) else {
             return;
         };
         let entry = Arc::new(Entry {

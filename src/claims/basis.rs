@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::clock::NumericDate;
 use crate::token::compact::Attestation;
 
 /// The basis of the verdict on a token. It is stored with the claims, so that a cached token can be
@@ -12,6 +13,9 @@ pub(crate) struct Basis {
     attestation: Attestation,
     /// The epoch at which the token was last found not to be revoked; 0 if there was none.
     epoch: AtomicU64,
+    /// The time until which the answer of an introspection counts, as the bits of an `f64`. Infinite if
+    /// none was needed.
+    fresh_until: AtomicU64,
 }
 
 impl Basis {
@@ -20,6 +24,7 @@ impl Basis {
             trust,
             attestation,
             epoch: AtomicU64::new(NO_EPOCH),
+            fresh_until: AtomicU64::new(f64::INFINITY.to_bits()),
         }
     }
 
@@ -40,6 +45,31 @@ impl Basis {
     pub(crate) fn confirm(&self, epoch: u64) {
         self.epoch.store(epoch, Ordering::Relaxed);
     }
+
+    /// Whether no answer of an introspection is needed now.
+    pub(crate) fn is_fresh(&self, now: NumericDate) -> bool {
+        now < self.fresh_until()
+    }
+
+    /// Whether the issuer has withdrawn the token since it was found active.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.fresh_until() == WITHDRAWN
+    }
+
+    /// Notes the time until which the answer of an introspection counts.
+    pub(crate) fn answered(&self, fresh_until: NumericDate) {
+        let bits = fresh_until.0.to_bits();
+        self.fresh_until.store(bits, Ordering::Relaxed);
+    }
+
+    /// Notes that the issuer says that the token is no longer active. This is final.
+    pub(crate) fn withdraw(&self) {
+        self.answered(WITHDRAWN);
+    }
+
+    fn fresh_until(&self) -> NumericDate {
+        NumericDate(f64::from_bits(self.fresh_until.load(Ordering::Relaxed)))
+    }
 }
 
 impl Clone for Basis {
@@ -48,9 +78,12 @@ impl Clone for Basis {
             trust: self.trust,
             attestation: self.attestation.clone(),
             epoch: AtomicU64::new(self.epoch.load(Ordering::Relaxed)),
+            fresh_until: AtomicU64::new(self.fresh_until.load(Ordering::Relaxed)),
         }
     }
 }
 
+/// The end of an answer that no longer counts, not even as a stale one.
+const WITHDRAWN: NumericDate = NumericDate(f64::NEG_INFINITY);
 /// The epoch of no check.
 const NO_EPOCH: u64 = 0;

@@ -76,6 +76,11 @@ pub enum ConfigError {
         /// Why the keys cannot be loaded.
         reason: String,
     },
+    /// Settings that contradict each other.
+    Settings {
+        /// Which ones, and why.
+        reason: String,
+    },
     /// A leeway of more than 300 seconds.
     Leeway {
         /// The leeway.
@@ -160,6 +165,7 @@ impl fmt::Display for ConfigError {
             Self::KeySource { input, reason } => {
                 write!(f, "keys cannot be loaded: {input}: {reason}")
             }
+            Self::Settings { reason } => write!(f, "settings contradict each other: {reason}"),
             Self::Leeway { input } => write!(
                 f,
                 "leeway of {} s is not usable: expected at most 300 s",

@@ -100,6 +100,10 @@ table! {
     Expired "expired" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token expired"
         "token expired";
+    /// The issuer says that the token is not active: it expired, was revoked, or is unknown.
+    Inactive "inactive" UNAUTHORIZED INVALID_TOKEN Unauthenticated
+        "The access token is not active"
+        "issuer says that the token is not active";
     /// The token does not have a role, or another right that is no scope.
     InsufficientRole "insufficient_role" FORBIDDEN INSUFFICIENT_SCOPE PermissionDenied
         "The access token lacks a required right"
@@ -108,6 +112,11 @@ table! {
     InsufficientScope "insufficient_scope" FORBIDDEN INSUFFICIENT_SCOPE PermissionDenied
         "The access token lacks a required scope"
         "token lacks a required scope";
+    /// The issuer could not be asked whether the token is active, or gave no usable answer. This is an
+    /// outage, and not a fault of the client.
+    IntrospectionUnavailable "introspection_unavailable" SERVICE_UNAVAILABLE None Unavailable
+        "Authentication is temporarily unavailable"
+        "introspection is not available";
     /// A claim has the wrong type or an unacceptable value.
     InvalidClaim "invalid_claim" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is invalid"

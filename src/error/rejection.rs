@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -41,8 +42,12 @@ enum Reason {
 /// A reason with values of this request.
 enum Detail {
     Written(String),
-    /// The reason of a 503 without an outage.
-    WithoutOutage(String),
+    /// The reason of a 503.
+    Unavailable {
+        reason: String,
+        is_outage: bool,
+        retry_after: Duration,
+    },
     Mismatch {
         what: &'static str,
         expected: String,
@@ -87,7 +92,24 @@ impl Rejection {
 
     /// A 503 although there is no outage: a limit was reached, or the caller cannot wait.
     pub(crate) fn without_outage(kind: RejectionKind, reason: String) -> Self {
-        Self::with(kind, Detail::WithoutOutage(reason))
+        Self::unavailable_for(kind, reason, false, RETRY_AFTER)
+    }
+
+    /// A 503 that the client may try again after this time.
+    pub(crate) fn unavailable_for(
+        kind: RejectionKind,
+        reason: String,
+        is_outage: bool,
+        retry_after: Duration,
+    ) -> Self {
+        Self::with(
+            kind,
+            Detail::Unavailable {
+                reason,
+                is_outage,
+                retry_after,
+            },
+        )
     }
 
     /// Marks a rejection that the application makes. It is reported when the response is made.
@@ -104,7 +126,13 @@ impl Rejection {
     /// Whether this is a 503 without an outage.
     pub(crate) fn is_without_outage(&self) -> bool {
         match &self.detail {
-            Reason::Detailed(detail) => matches!(**detail, Detail::WithoutOutage(_)),
+            Reason::Detailed(detail) => matches!(
+                **detail,
+                Detail::Unavailable {
+                    is_outage: false,
+                    ..
+                }
+            ),
             Reason::Fixed(_) | Reason::Kind => false,
         }
     }
@@ -180,6 +208,21 @@ impl Rejection {
         self.kind.row().oauth_error
     }
 
+    /// The time after which the client may try again, if the status is 503. `Retry-After` has it, in
+    /// seconds.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if self.status() != StatusCode::SERVICE_UNAVAILABLE {
+            return None;
+        }
+        if let Reason::Detailed(detail) = &self.detail
+            && let Detail::Unavailable { retry_after, .. } = **detail
+        {
+            return Some(retry_after);
+        }
+        Some(RETRY_AFTER)
+    }
+
     /// The scopes that the request needs, for the challenge.
     #[must_use]
     pub fn required_scopes(&self) -> &[Cow<'static, str>] {
@@ -203,7 +246,7 @@ impl fmt::Display for Rejection {
             }
         };
         match detail {
-            Detail::Written(reason) | Detail::WithoutOutage(reason) => f.write_str(reason),
+            Detail::Written(reason) | Detail::Unavailable { reason, .. } => f.write_str(reason),
             Detail::Mismatch {
                 what,
                 expected,
@@ -254,6 +297,8 @@ impl fmt::Display for Excerpt<'_> {
 }
 
 const EXCERPT: usize = 80;
+/// When to come back after 503, unless something better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The expected values, for a reason: the first ones, and the number of the others. A reason stays
 /// short, even if many values are configured.

@@ -9,6 +9,7 @@
 //! | [`mistakes`] | which four mistakes hurt people, and what prevents each? |
 //! | [`keys`] | where do keys come from, and how do they change without a restart? |
 //! | [`providers`] | which settings fit the tokens of Auth0, Okta, Entra ID and others? |
+//! | [`opaque`] | how do I accept tokens that are not JWTs? |
 //! | [`defaults`] | why is the default what it is? |
 //! | [`performance`] | what does verification cost, and what does the cache do? |
 //! | [`limitations`] | what does this crate not do? |
@@ -36,6 +37,7 @@ page!(recipes);
 page!(mistakes);
 page!(keys);
 page!(providers);
+page!(opaque);
 page!(defaults);
 page!(performance);
 page!(limitations);

@@ -7,7 +7,6 @@ use crate::fetch::documents::DocumentError;
 
 /// Why there is no answer about a token. This is an outage, and never a fault of the caller.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "for the verifier"))]
 pub(crate) struct AskFailure {
     /// The sentence for the operator. It begins with a URL, and has no token and no secret.
     pub(crate) reason: String,

@@ -1,27 +1,36 @@
 //! Opaque tokens: their issuer is asked about each of them (RFC 7662).
 //!
 //! An [`Introspection`] asks the introspection endpoint of one issuer. It uses the same
-//! [`Fetch`](crate::fetch::Fetch) as keys, so the proxies and private certificate authorities of your
+//! [`Fetch`] as keys, so the proxies and private certificate authorities of your
 //! HTTP client apply to it.
 
+mod breaker;
 mod client_auth;
 mod client_key;
 mod endpoint;
 mod failure;
+pub(crate) mod flight;
 mod form;
+mod rejected;
 pub(crate) mod response;
+mod seam;
+mod settings;
 pub(crate) mod signed;
+mod state;
+mod status;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use self::client_auth::{ClientAuth, ClientSecret};
 pub use self::client_key::ClientKey;
 use self::endpoint::{Denials, Endpoint, Finder, Place};
 pub(crate) use self::failure::AskFailure;
+use self::settings::Settings;
+use self::state::State;
+pub use self::status::{IntrospectionFailure, IntrospectionStatus};
 use crate::clock::Clock;
 use crate::error::config::ConfigError;
 use crate::error::shown_url::ShownUrl;
@@ -31,13 +40,15 @@ use crate::fetch::metadata::{self, Discovery, Wanted};
 use crate::fetch::plain_http::PlainHttp;
 use crate::issuer::{Audience, Issuer};
 use crate::keys::store::KeyStore;
-use crate::token::introspected::Answer;
+pub(crate) use crate::token::introspected::Answer;
 
 /// The introspection endpoint of one issuer (RFC 7662).
 #[derive(Clone)]
 #[must_use]
 pub struct Introspection {
     endpoint: Endpoint,
+    settings: Settings,
+    state: Arc<State>,
 }
 
 impl Introspection {
@@ -109,18 +120,21 @@ impl Introspection {
     }
 
     fn of(place: Place, auth: ClientAuth, fetch: impl Fetch) -> Self {
+        let settings = Settings::default();
         Self {
             endpoint: Endpoint {
                 place,
                 documents: Documents {
                     fetch: Arc::new(fetch),
-                    timeout: Duration::from_secs(5),
+                    timeout: settings.timeout,
                     max_body: 64 * 1_024,
                 },
                 auth,
                 keys: None,
                 denials: Arc::new(Denials::default()),
             },
+            settings,
+            state: Arc::default(),
         }
     }
 
@@ -137,15 +151,8 @@ impl Introspection {
         self
     }
 
-    /// The timeout of each request to the issuer. Default: 5 seconds. At least 100 milliseconds.
-    pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.endpoint.documents.timeout = timeout.max(TIMEOUT_MIN);
-        self
-    }
-
     /// Asks about one token: no retry, no cache. The future owns everything, so that it can run in a
     /// task. Needs a tokio runtime.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the verifier"))]
     pub(crate) fn ask(
         &self,
         token: &str,
@@ -186,9 +193,6 @@ fn unusable(input: &str, reason: String) -> ConfigError {
         reason,
     }
 }
-
-/// Without this minimum a setting of zero would let no request succeed.
-const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,9 @@ pub(crate) mod validate;
 use std::collections::HashSet;
 use std::fmt;
 
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::{Excerpt, Rejection};
+use crate::introspection::Introspection;
 use crate::issuer::{Audience, Issuer};
 use crate::keys::store::KeyStore;
 use crate::policy::rules::Rules;
@@ -24,12 +27,31 @@ pub(crate) struct Trust {
     pub(crate) issuer: Issuer,
     pub(crate) audience: Audience,
     pub(crate) keys: KeyStore,
+    /// Whether JWTs are verified with the keys.
+    pub(crate) has_keys: bool,
+    pub(crate) introspection: Option<Introspection>,
     pub(crate) rules: Rules,
+}
+
+impl Trust {
+    /// Whether the issuer is asked for its JWTs too.
+    pub(crate) fn introspects_jwts(&self) -> bool {
+        let mut introspection = self.introspection.iter();
+        introspection.any(Introspection::introspects_jwts)
+    }
+
+    /// Whether an answer of the issuer may have no `aud`.
+    fn allows_missing_audience(&self) -> bool {
+        let mut introspection = self.introspection.iter();
+        introspection.any(Introspection::allows_missing_audience)
+    }
 }
 
 /// The trusted issuers, each with its rules.
 pub(crate) struct Policy {
     trusts: Vec<Trust>,
+    /// Whether any issuer is asked for opaque tokens.
+    takes_opaque_tokens: bool,
 }
 
 impl Policy {
@@ -42,11 +64,66 @@ impl Policy {
             issuer: trusted.issuer.clone(),
             audience: trusted.audience.clone(),
             keys: trusted.keys.clone(),
+            has_keys: trusted.has_keys,
+            introspection: trusted.introspection.clone(),
             rules: trusted.rules.clone().within(rules),
         });
+        let trusts: Vec<_> = trusts.collect();
         Self {
-            trusts: trusts.collect(),
+            takes_opaque_tokens: trusts.iter().any(|trust| trust.introspection.is_some()),
+            trusts,
         }
+    }
+
+    /// Whether any issuer is asked for opaque tokens. If not, no token counts as opaque.
+    pub(crate) fn takes_opaque_tokens(&self) -> bool {
+        self.takes_opaque_tokens
+    }
+
+    /// The trust in the issuer that issued this opaque token, by the prefix of the token. A token is shown to
+    /// one issuer only.
+    pub(crate) fn issuer_of_opaque(&self, token: &[u8]) -> Result<&Trust, Rejection> {
+        let mut trusts = self.introspecting().filter(|(_, introspection)| {
+            token.starts_with(introspection.token_prefix().as_bytes())
+        });
+        let Some((trust, _)) = trusts.next() else {
+            return Err(Rejection::because(
+                RejectionKind::MalformedToken,
+                "token is opaque, and has the prefix of no introspecting issuer",
+            ));
+        };
+        if trusts.next().is_some() {
+            return Err(Rejection::without_outage(
+                RejectionKind::IntrospectionUnavailable,
+                "token is opaque, and several introspecting issuers claim its prefix".into(),
+            ));
+        }
+        Ok(trust)
+    }
+
+    /// The reason, if two issuers may claim the same opaque token.
+    pub(crate) fn contradiction(&self) -> Option<String> {
+        self.introspecting().enumerate().find_map(|(at, one)| {
+            let (trust, prefix) = (one.0, one.1.token_prefix());
+            let mut others = self.introspecting().skip(at.saturating_add(1));
+            let (other, other_prefix) = others.find_map(|(other, introspection)| {
+                let other_prefix = introspection.token_prefix();
+                let overlap = prefix.starts_with(other_prefix) || other_prefix.starts_with(prefix);
+                overlap.then_some((other, other_prefix))
+            })?;
+            Some(format!(
+                "issuers {} and {} may claim the same opaque token, because of the prefixes {} and {}",
+                trust.issuer,
+                other.issuer,
+                Excerpt(prefix),
+                Excerpt(other_prefix)
+            ))
+        })
+    }
+
+    fn introspecting(&self) -> impl Iterator<Item = (&Trust, &Introspection)> {
+        let trusts = self.trusts.iter();
+        trusts.filter_map(|trust| Some((trust, trust.introspection.as_ref()?)))
     }
 
     /// The trusted issuers. One that is trusted several times is listed once.

@@ -1,5 +1,6 @@
 //! [`TrustedIssuer`]: an issuer with its own audience, keys and rules.
 
+use crate::introspection::Introspection;
 use crate::issuer::{Audience, Issuer};
 use crate::keys::store::KeyStore;
 use crate::policy::rules::{Rules, rule_setters};
@@ -33,6 +34,9 @@ pub struct TrustedIssuer {
     pub(crate) issuer: Issuer,
     pub(crate) audience: Audience,
     pub(crate) keys: KeyStore,
+    /// Whether JWTs are verified with the keys.
+    pub(crate) has_keys: bool,
+    pub(crate) introspection: Option<Introspection>,
     pub(crate) rules: Rules,
 }
 
@@ -44,8 +48,33 @@ impl TrustedIssuer {
             issuer,
             audience,
             keys: keys.into(),
+            has_keys: true,
+            introspection: None,
             rules: Rules::default(),
         }
+    }
+
+    /// Trusts this issuer without keys: it is asked for each token, until its answer is known.
+    ///
+    /// Its JWTs are rejected, unless [`introspect_jwts`](Introspection::introspect_jwts) is set.
+    #[cfg(feature = "introspection")]
+    pub fn introspected(issuer: Issuer, audience: Audience, introspection: Introspection) -> Self {
+        Self {
+            has_keys: false,
+            introspection: Some(introspection),
+            ..Self::new(issuer, audience, KeyStore::pending())
+        }
+    }
+
+    /// Accepts opaque tokens of this issuer too: the issuer is asked for each of them, until its answer is
+    /// known. [`Introspection`] has the settings, and [the guide](crate::guide::opaque) the reasons.
+    ///
+    /// A token with the shape of a JWT is verified with the keys, and never sent to the issuer, even if it is
+    /// not valid. [`introspect_jwts`](Introspection::introspect_jwts) asks for valid JWTs too.
+    #[cfg(feature = "introspection")]
+    pub fn introspection(mut self, introspection: Introspection) -> Self {
+        self.introspection = Some(introspection);
+        self
     }
 
     rule_setters!(rules_mut);

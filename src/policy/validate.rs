@@ -47,7 +47,7 @@ pub(crate) fn reject_early(
     trust: &Trust,
     now: NumericDate,
 ) -> Result<(), Rejection> {
-    check(token.typ(), token.untrusted(), trust, now)
+    check(Some(token.typ()), token.untrusted(), trust, now)
 }
 
 /// Claims that meet the policy. Only they can become [`Claims`](crate::Claims).
@@ -82,7 +82,7 @@ pub(crate) fn validate(
         ));
     }
     check(token.typ(), token.claims(), trust, now)?;
-    let (mut claims, attestation) = token.into_parts();
+    let (mut claims, attestation) = token.into_parts()?;
     grants::scopes(&mut claims, &trust.rules)?;
     grants::roles(&mut claims, trust)?;
     Ok(Validated {
@@ -93,15 +93,65 @@ pub(crate) fn validate(
     })
 }
 
+/// Checks the answer for a JWT that has passed all checks of a JWT. What the answer says must hold too.
+pub(crate) fn validate_answer_for(
+    jwt: &Registered,
+    answer: &Registered,
+    trust: &Trust,
+    now: NumericDate,
+) -> Result<(), Rejection> {
+    let other_issuer = |issuer: &&str| *issuer != trust.issuer.as_str();
+    if let Some(issuer) = answer.issuer().filter(other_issuer) {
+        return Err(Rejection::mismatch(
+            RejectionKind::IssuerMismatch,
+            "issuer of the introspection answer",
+            &trust.issuer,
+            issuer,
+        ));
+    }
+    if answer.has_audience() {
+        check_audience(&trust.audience, answer)?;
+    }
+    check_times(answer, &trust.rules, true, now)?;
+    let subject = answer.subject();
+    let differs = if answer.confirmation().is_some() && jwt.confirmation().is_none() {
+        "cnf"
+    } else if subject.is_some() && subject != jwt.subject() {
+        "sub"
+    } else {
+        return Ok(());
+    };
+    Err(Rejection::because(
+        RejectionKind::InvalidClaim,
+        format!("claim `{differs}` of the introspection answer differs from that of the token"),
+    ))
+}
+
+/// The claims are those of a JWT of this type, or without a type those of an answer.
 fn check(
-    typ: &TokenType,
+    typ: Option<&TokenType>,
     claims: &Registered,
     trust: &Trust,
     now: NumericDate,
 ) -> Result<(), Rejection> {
-    check_type(typ, claims, &trust.rules)?;
-    check_audience(&trust.audience, claims)?;
-    check_times(claims, &trust.rules, now)?;
+    match typ {
+        Some(typ) => check_type(typ, &trust.rules).and_then(|is_access_token| {
+            if is_access_token {
+                Ok(())
+            } else {
+                check_marks(claims, &trust.rules)
+            }
+        })?,
+        None => check_marks(claims, &trust.rules)?,
+    }
+    let is_answer = typ.is_none();
+    let may_lack_audience = is_answer && trust.allows_missing_audience();
+    if claims.has_audience() || !may_lack_audience {
+        check_audience(&trust.audience, claims)?;
+    }
+    // RFC 7662, section 2.2: `exp` is optional in an answer. The answer itself is asked for again soon.
+    let may_lack_expiry = is_answer || trust.rules.is_expiry_optional;
+    check_times(claims, &trust.rules, may_lack_expiry, now)?;
     check_required(claims, &trust.rules)
 }
 
@@ -113,12 +163,13 @@ pub(crate) fn check_statement(
     now: NumericDate,
 ) -> Result<(), Rejection> {
     check_audience(&trust.audience, claims)?;
-    check_times(claims, &trust.rules, now)?;
+    check_times(claims, &trust.rules, trust.rules.is_expiry_optional, now)?;
     check_required(claims, &trust.rules)
 }
 
-/// RFC 8725, sections 3.11 and 3.12; RFC 9068, section 4.
-fn check_type(typ: &TokenType, claims: &Registered, rules: &Rules) -> Result<(), Rejection> {
+/// RFC 8725, sections 3.11 and 3.12; RFC 9068, section 4. Returns whether the type is that of an access
+/// token and of nothing else.
+fn check_type(typ: &TokenType, rules: &Rules) -> Result<bool, Rejection> {
     let wrong = |presented: &str| {
         let expected = if rules.is_access_token_profile {
             "at+jwt".to_owned()
@@ -134,12 +185,16 @@ fn check_type(typ: &TokenType, claims: &Registered, rules: &Rules) -> Result<(),
         ))
     };
     match typ {
-        TokenType::AccessToken => return Ok(()),
-        TokenType::Absent if rules.is_access_token_profile => return wrong(""),
-        TokenType::Jwt if rules.is_access_token_profile => return wrong("JWT"),
-        TokenType::Other(other) if !rules.accepts_type(other) => return wrong(other),
-        TokenType::Absent | TokenType::Jwt | TokenType::Other(_) => {}
+        TokenType::AccessToken => Ok(true),
+        TokenType::Absent if rules.is_access_token_profile => wrong(""),
+        TokenType::Jwt if rules.is_access_token_profile => wrong("JWT"),
+        TokenType::Other(other) if !rules.accepts_type(other) => wrong(other),
+        TokenType::Absent | TokenType::Jwt | TokenType::Other(_) => Ok(false),
     }
+}
+
+/// Rejects the claims of another kind of token.
+fn check_marks(claims: &Registered, rules: &Rules) -> Result<(), Rejection> {
     // Without `at+jwt`, only the claims of other kinds of tokens tell them from an access token.
     let id_token = || claims.id_token_mark().filter(|_| !rules.accepts_id_tokens);
     let mark = claims.foreign_mark().or_else(id_token);
@@ -199,7 +254,12 @@ pub(crate) fn window(claims: &Registered, rules: &Rules) -> (NumericDate, Numeri
 }
 
 /// RFC 7519, sections 4.1.4 to 4.1.6.
-fn check_times(claims: &Registered, rules: &Rules, now: NumericDate) -> Result<(), Rejection> {
+fn check_times(
+    claims: &Registered,
+    rules: &Rules,
+    may_lack_expiry: bool,
+    now: NumericDate,
+) -> Result<(), Rejection> {
     let leeway = rules.leeway();
     let outside = |kind, what, at: NumericDate| {
         Err(Rejection::times(
@@ -214,7 +274,7 @@ fn check_times(claims: &Registered, rules: &Rules, now: NumericDate) -> Result<(
         Some(at) if now >= at.plus(leeway) => {
             return outside(RejectionKind::Expired, "expiry (`exp`)", at);
         }
-        None if !rules.is_expiry_optional => return Err(missing("exp")),
+        None if !may_lack_expiry => return Err(missing("exp")),
         _ => {}
     }
     if let Some(at) = claims.not_before().filter(|at| now.plus(leeway) < *at) {

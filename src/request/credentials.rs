@@ -89,15 +89,26 @@ impl<'r> Credentials<'r> {
         }
     }
 
-    /// The rejection of the request if the token is not a `token68` (RFC 9110, section 11.2).
-    pub(crate) fn flaw(&self) -> Option<Rejection> {
-        if !self.is_of_request {
-            return None;
+    /// The rejection of an opaque token that is not a `token68`.
+    pub(crate) fn flaw_of_opaque(&self) -> Option<Rejection> {
+        if self.is_of_request || self.is_token68() {
+            return self.flaw();
         }
+        let reason = "token has characters that no token has";
+        Some(Rejection::because(RejectionKind::MalformedToken, reason))
+    }
+
+    /// Whether the token is a `token68` (RFC 9110, section 11.2).
+    fn is_token68(&self) -> bool {
         let padding = self.bytes.iter().rev().take_while(|byte| **byte == b'=');
         let bare = self.bytes.len().saturating_sub(padding.count());
         let bare = self.bytes.get(..bare).unwrap_or_default();
-        if !bare.is_empty() && bytes::all(bare, is_legal) {
+        !bare.is_empty() && bytes::all(bare, is_legal)
+    }
+
+    /// The rejection of the request if the token is not a `token68` (RFC 9110, section 11.2).
+    pub(crate) fn flaw(&self) -> Option<Rejection> {
+        if !self.is_of_request || self.is_token68() {
             return None;
         }
         let scheme = Scheme::split(&self.bytes).map(|(scheme, _)| scheme);

@@ -128,9 +128,11 @@ impl Presentation {
         }
         head.status = status;
         self.challenges(rejection, &mut head.headers);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            head.headers
-                .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        if let Some(pause) = rejection.retry_after() {
+            // Whole seconds, rounded up: a client that comes too early gets another 503.
+            let seconds = pause.as_millis().div_ceil(1_000).max(1);
+            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+            head.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
     }
 
@@ -207,8 +209,6 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(super) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_NOT_FOUND: HeaderValue = HeaderValue::from_static("5");
-/// When to come back after 503.
-const RETRY_AFTER_SECONDS: &str = "5";
 
 #[cfg(test)]
 pub(crate) mod tests {

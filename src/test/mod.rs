@@ -35,6 +35,8 @@
     reason = "a test kit fails by panic, with a sentence"
 )]
 
+#[cfg(feature = "introspection")]
+mod opaque;
 mod signer;
 mod token;
 
@@ -70,6 +72,8 @@ pub struct TestIssuer {
     signers: Arc<RwLock<Vec<Arc<Signer>>>>,
     /// The number of tokens with a generated id, for the next id.
     minted: Arc<AtomicU64>,
+    #[cfg(feature = "introspection")]
+    opaque: Arc<opaque::OpaqueTokens>,
 }
 
 impl TestIssuer {
@@ -102,6 +106,8 @@ impl TestIssuer {
             keys: KeyStore::from(signer.key()),
             signers: Arc::new(RwLock::new(vec![Arc::new(signer)])),
             minted: Arc::default(),
+            #[cfg(feature = "introspection")]
+            opaque: Arc::default(),
         }
     }
 
@@ -111,7 +117,8 @@ impl TestIssuer {
     /// The test issuer has the name and the audience of the replaced issuer. It signs with an algorithm
     /// that the layer accepts from this issuer: the first of its [`algorithms`](JwtAuth::algorithms), or
     /// ES256 if none are set. It reads the time from the clock of the layer. The layer keeps all its
-    /// settings and its other issuers.
+    /// settings and its other issuers. If the layer asks the issuer for opaque tokens, the test issuer
+    /// answers for its own.
     ///
     /// # Panics
     ///
@@ -172,6 +179,7 @@ impl TestIssuer {
                 issuer.audience = audience.into();
             }
             trusted.keys = issuer.keys();
+            issuer.answers_for(trusted);
         });
         (issuer, auth)
     }
@@ -286,8 +294,22 @@ impl TestIssuer {
             .unwrap_or_default()
             .as_secs();
         let minted = Arc::clone(&self.minted);
-        TestToken::new(self.signer(), &self.issuer, &self.audience, now, minted)
+        let token = TestToken::new(self.signer(), &self.issuer, &self.audience, now, minted);
+        #[cfg(feature = "introspection")]
+        let token = token.known_to(&self.opaque);
+        token
     }
+
+    /// Answers for opaque tokens, if the issuer that is replaced did.
+    #[cfg(feature = "introspection")]
+    fn answers_for(&self, trusted: &mut TrustedIssuer) {
+        if let Some(introspection) = &mut trusted.introspection {
+            *introspection = introspection.answered_by(self.introspection());
+        }
+    }
+
+    #[cfg(not(feature = "introspection"))]
+    fn answers_for(&self, _: &TrustedIssuer) {}
 
     fn signer(&self) -> Arc<Signer> {
         let signers = self.signers.read().unwrap_or_else(PoisonError::into_inner);

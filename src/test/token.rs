@@ -23,6 +23,8 @@ pub struct TestToken {
     raw_header: Option<Vec<u8>>,
     raw_claims: Option<Vec<u8>>,
     flaw: Flaw,
+    #[cfg(feature = "introspection")]
+    opaque: Arc<crate::test::opaque::OpaqueTokens>,
 }
 
 /// What is wrong with the signature.
@@ -64,7 +66,15 @@ impl TestToken {
             raw_header: None,
             raw_claims: None,
             flaw: Flaw::None,
+            #[cfg(feature = "introspection")]
+            opaque: Arc::default(),
         }
+    }
+
+    #[cfg(feature = "introspection")]
+    pub(super) fn known_to(mut self, opaque: &Arc<crate::test::opaque::OpaqueTokens>) -> Self {
+        self.opaque = Arc::clone(opaque);
+        self
     }
 
     /// Sets `sub`.
@@ -174,11 +184,7 @@ impl TestToken {
     #[must_use]
     pub fn mint(&self) -> String {
         let header = encode(&self.raw_header, &self.header);
-        let mut members = self.claims.clone();
-        if let Some(minted) = &self.minted {
-            let number = minted.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-            members.insert("jti".into(), format!("token-{number}").into());
-        }
+        let mut members = self.members();
         let claims = encode(&self.raw_claims, &members);
         let message = format!("{header}.{claims}");
         let signature = match self.flaw {
@@ -194,6 +200,34 @@ impl TestToken {
             return format!("{header}.{}.{signature}", encode(&None, &members));
         }
         format!("{message}.{signature}")
+    }
+
+    /// Mints an opaque token with these claims and returns its text. The
+    /// [introspection endpoint](super::TestIssuer::introspection) of the issuer says that it is active,
+    /// unless its times or a flaw of the signature say otherwise. Each call mints a new token.
+    #[cfg(feature = "introspection")]
+    #[must_use]
+    pub fn mint_opaque(&self) -> String {
+        self.mint_opaque_with_prefix("")
+    }
+
+    /// The same, with a text that begins with this prefix, for a layer that tells issuers by
+    /// [prefixes](crate::introspection::Introspection::prefix).
+    #[cfg(feature = "introspection")]
+    #[must_use]
+    pub fn mint_opaque_with_prefix(&self, prefix: &str) -> String {
+        let claims = (self.flaw == Flaw::None).then(|| self.members());
+        self.opaque.mint(prefix, claims)
+    }
+
+    /// The claims, with a new `jti` unless it was set or removed.
+    fn members(&self) -> Map<String, Value> {
+        let mut members = self.claims.clone();
+        if let Some(minted) = &self.minted {
+            let number = minted.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            members.insert("jti".into(), format!("token-{number}").into());
+        }
+        members
     }
 }
 

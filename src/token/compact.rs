@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use aws_lc_rs::digest;
 use base64_simd::URL_SAFE_NO_PAD;
 use memchr::{memchr, memchr_iter, memrchr};
 
@@ -19,6 +20,7 @@ use crate::keys::key::Key;
 use crate::keys::set::{Candidate, Candidates, KeySet};
 use crate::token::header::Replicated;
 use crate::token::header::{Header, TokenType};
+use crate::token::introspected::ActiveAnswer;
 use crate::token::known_headers;
 use crate::token::known_headers::{KnownHeader, KnownHeaders};
 use crate::token::limits::LARGEST;
@@ -64,31 +66,66 @@ pub(crate) trait Signed {
 
 /// A token that its issuer has made, and the proof of that. Its claims still have to be validated.
 ///
-/// Only [`verify`](Signed::verify) of an [`Unverified`] creates one.
+/// Only [`verify`](Signed::verify) of an [`Unverified`], and [`Attested::of_answer`], create one.
 pub(crate) struct Attested<'t> {
-    header: Cow<'t, Header>,
+    /// `None` if the token has none that is read here.
+    header: Option<Cow<'t, Header>>,
     claims: Registered,
+    /// The id of the token, if its claims have none.
+    identity: Option<String>,
     by: Attestation,
 }
 
 /// The proof that an issuer has made a token.
 #[derive(Clone)]
 pub(crate) enum Attestation {
+    /// An answer of the introspection endpoint of the issuer.
+    Answer,
     /// A signature by this key.
     Signature(Signer),
 }
 
 impl Attested<'_> {
-    pub(crate) fn typ(&self) -> &TokenType {
-        self.header.typ()
+    /// A token that its issuer says is active. Without `iss` the answer is that of the issuer who was asked,
+    /// and without `jti` the identity of the token is SHA-256 of its text, the same on every instance.
+    ///
+    /// # Errors
+    ///
+    /// If the answer has no room for the issuer.
+    pub(crate) fn of_answer(
+        answer: ActiveAnswer,
+        issuer: &str,
+        token: &[u8],
+    ) -> Result<Self, Rejection> {
+        let mut claims = answer.into_claims();
+        claims.issued_by(issuer)?;
+        let identity = claims.id().is_none().then(|| {
+            let hash = digest::digest(&digest::SHA256, token);
+            URL_SAFE_NO_PAD.encode_to_string(hash.as_ref())
+        });
+        Ok(Self {
+            header: None,
+            claims,
+            identity,
+            by: Attestation::Answer,
+        })
+    }
+
+    /// `None` for an answer, which has no header.
+    pub(crate) fn typ(&self) -> Option<&TokenType> {
+        self.header.as_ref().map(|header| header.typ())
     }
 
     pub(crate) fn claims(&self) -> &Registered {
         &self.claims
     }
 
-    pub(crate) fn into_parts(self) -> (Registered, Attestation) {
-        (self.claims, self.by)
+    /// The claims with the identity of the token, and the proof.
+    pub(crate) fn into_parts(mut self) -> Result<(Registered, Attestation), Rejection> {
+        if let (Some(identity), None) = (&self.identity, self.claims.id()) {
+            self.claims.identify(identity)?;
+        }
+        Ok((self.claims, self.by))
     }
 }
 
@@ -146,8 +183,9 @@ impl<'t> Signed for Unverified<'t> {
             .signed
             .signer_among(candidates, dead, allowed, headers)?;
         Ok(Attested {
-            header: self.signed.header,
+            header: Some(self.signed.header),
             claims: self.claims,
+            identity: None,
             by: Attestation::Signature(signer),
         })
     }
@@ -401,10 +439,8 @@ fn parts_expected(parts: usize) -> Rejection {
 
 /// The rejection of a text that cannot be a JWT.
 fn flaw_of_text(token: &[u8]) -> Option<Rejection> {
-    if matches!(token, b"undefined" | b"null") {
-        return Some(shape(
-            "token is the word `undefined` or `null`: the client had no token when it made the request",
-        ));
+    if let Some(flaw) = flaw_of_word(token) {
+        return Some(flaw);
     }
     let dots = memchr_iter(b'.', token).count();
     // Without dots this is no JWT, whatever its characters. Opaque tokens are long, and checking
@@ -417,6 +453,15 @@ fn flaw_of_text(token: &[u8]) -> Option<Rejection> {
         return Some(shape("token has characters that no compact JWT has"));
     }
     (dots != 2).then(|| parts_expected(dots.saturating_add(1)))
+}
+
+/// The rejection of a word that programs write in place of a token.
+pub(crate) fn flaw_of_word(token: &[u8]) -> Option<Rejection> {
+    matches!(token, b"undefined" | b"null").then(|| {
+        shape(
+            "token is the word `undefined` or `null`: the client had no token when it made the request",
+        )
+    })
 }
 
 /// Splits the text before and after the byte at this place.

@@ -47,7 +47,6 @@ impl Confirmation {
     }
 
     /// Whether the token is bound to the key that signs DPoP proofs.
-    #[cfg(feature = "introspection")]
     pub(crate) fn names_a_proof_key(self) -> bool {
         !self.key.is_empty()
     }

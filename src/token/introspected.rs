@@ -10,10 +10,6 @@ use crate::token::span;
 
 /// The answer of an issuer about one token.
 #[derive(Debug)]
-#[cfg_attr(
-    not(any(test, feature = "_fuzz")),
-    expect(dead_code, reason = "for the verifier")
-)]
 pub(crate) enum Answer {
     /// The token is active. Its claims still have to be validated.
     Active(ActiveAnswer),
@@ -33,15 +29,10 @@ pub(crate) struct ActiveAnswer {
 }
 
 impl ActiveAnswer {
-    #[cfg_attr(
-        not(any(test, feature = "_fuzz")),
-        expect(dead_code, reason = "for the verifier")
-    )]
     pub(crate) fn claims(&self) -> &Registered {
         &self.claims
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the verifier"))]
     pub(crate) fn into_claims(self) -> Registered {
         *self.claims
     }

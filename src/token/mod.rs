@@ -7,7 +7,10 @@ pub(crate) mod confirmation;
 pub(crate) mod document;
 mod found;
 pub(crate) mod header;
-#[cfg(feature = "introspection")]
+#[cfg_attr(
+    not(feature = "introspection"),
+    expect(dead_code, reason = "a token is never opaque without the feature")
+)]
 pub(crate) mod introspected;
 pub(crate) mod known_headers;
 pub(crate) mod limits;
@@ -15,6 +18,7 @@ mod malformed;
 pub(crate) mod names;
 pub(crate) mod pointer;
 pub(crate) mod registered;
+pub(crate) mod shape;
 pub(crate) mod span;
 
 pub use limits::MaxTokenSize;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use crate::clock::NumericDate;
+use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::json::{self, Raw};
 use crate::token::confirmation::Confirmation;
@@ -83,6 +84,42 @@ impl Registered {
             scopes: Grant::default(),
             roles: Grant::default(),
         })
+    }
+
+    /// Sets the issuer, if the claims name none.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for it.
+    pub(crate) fn issued_by(&mut self, issuer: &str) -> Result<(), Rejection> {
+        if self.found.issuer.is_none() {
+            self.found.issuer = Some(self.add(issuer)?);
+        }
+        Ok(())
+    }
+
+    /// Sets the id of the token.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for it.
+    pub(crate) fn identify(&mut self, id: &str) -> Result<(), Rejection> {
+        self.found.id = Some(self.add(id)?);
+        Ok(())
+    }
+
+    /// Adds a text that is no part of the payload.
+    fn add(&mut self, text: &str) -> Result<Span, Rejection> {
+        let start = self.buffer.len();
+        self.buffer.push_str(text);
+        let span = Span::new(start..self.buffer.len());
+        if span.text(&self.buffer) == text {
+            return Ok(span);
+        }
+        Err(Rejection::because(
+            RejectionKind::InvalidClaim,
+            "claims are too large",
+        ))
     }
 
     /// Frees spare capacity.

@@ -4,13 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::cache::TokenCache;
+use crate::claims::Claims;
 use crate::clock::{Clock, SystemClock};
 use crate::error::rejection::Rejection;
+use crate::introspection::flight::Questions;
 use crate::policy::Policy;
 use crate::policy::rules::Rules;
 use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::reports::Reports;
 use crate::revocation::Revocation;
+use crate::telemetry;
 use crate::token::known_headers::KnownHeaders;
 use crate::token::limits::MaxTokenSize;
 use crate::verdicts::Verdicts;
@@ -33,6 +36,8 @@ pub(crate) struct Core {
     pub(super) policy: Policy,
     pub(super) known_headers: KnownHeaders,
     pub(super) verdicts: Verdicts,
+    /// The questions to issuers about tokens.
+    pub(super) questions: Questions<Result<Claims, Rejection>>,
     pub(super) reports: Reports,
 }
 
@@ -52,8 +57,13 @@ impl Settings {
 impl Core {
     /// Creates everything in advance, so that no request has to wait for it.
     pub(crate) fn new(settings: Settings) -> Self {
+        let policy = Policy::new(&settings.issuers, &settings.rules);
+        if let Some(reason) = policy.contradiction() {
+            telemetry::settings_rejected(&reason);
+        }
         Self {
-            policy: Policy::new(&settings.issuers, &settings.rules),
+            questions: Questions::new(policy.takes_opaque_tokens()),
+            policy,
             known_headers: KnownHeaders::default(),
             verdicts: Verdicts::new(settings.cache),
             reports: Reports::default(),

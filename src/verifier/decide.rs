@@ -1,5 +1,7 @@
 //! The order of the checks.
 
+use std::sync::Arc;
+
 use crate::attest::{self, KeyLoads, Proven, Step, attest};
 use crate::binding;
 use crate::claims::Claims;
@@ -11,22 +13,35 @@ use crate::policy::{Trust, validate};
 use crate::request::{Kept, Presented};
 use crate::token::compact::Unverified;
 use crate::token::known_headers::KnownHeader;
+use crate::token::shape;
 use crate::verifier::core::Core;
-use crate::verifier::revoked::{PendingRevocation, Standing, standing_of};
+use crate::verifier::decision::{Decision, last_checks};
+use crate::verifier::opaque;
 
 /// Decides on what was presented. The checks are ordered from the cheapest to the most expensive.
 pub(super) fn decide(
-    core: &Core,
+    core: &Arc<Core>,
     presented: &Presented<'_>,
     key_loads: KeyLoads,
     read_own: fn(&Claims),
 ) -> Result<Decision, Rejection> {
     let now = NumericDate::now(&core.settings.clock);
-    if let Some((claims, trust)) = core.verdicts.find(presented.token(), &core.policy, now) {
+    let takes_opaque_tokens = core.policy.takes_opaque_tokens();
+    if takes_opaque_tokens && !shape::may_be_jwt(presented.token()) {
+        return opaque::decide(core, presented, now, read_own);
+    }
+    let known = core.verdicts.find(presented.token(), &core.policy, now);
+    if let Some((claims, trust)) = known.filter(|(claims, _)| claims.basis().is_fresh(now)) {
+        if takes_opaque_tokens {
+            opaque::count_hit_of_jwt(trust);
+        }
         return last_checks(claims, trust, presented, core);
     }
 
     let headers = core.known_headers.load();
+    if takes_opaque_tokens && !shape::is_jwt(presented.token(), &headers) {
+        return opaque::decide(core, presented, now, read_own);
+    }
     // A flaw of the credentials is a fault of the request. It is reported before a flaw of the token.
     let unverified = Unverified::parse(presented.token(), &headers)
         .map_err(|flaw| presented.credentials().flaw().unwrap_or(flaw))?;
@@ -42,7 +57,7 @@ pub(super) fn decide(
 /// and rules. One trust that accepts the token is enough. If none does, the rejection comes from the
 /// trust under which the token passed the most checks.
 fn decide_among(
-    core: &Core,
+    core: &Arc<Core>,
     presented: &Presented<'_>,
     headers: &[KnownHeader],
     first: &Trust,
@@ -124,12 +139,17 @@ impl From<Rejection> for Failed {
 fn decide_under(
     trust: &Trust,
     unverified: Unverified<'_>,
-    core: &Core,
+    core: &Arc<Core>,
     presented: &Presented<'_>,
     now: NumericDate,
     key_loads: KeyLoads,
     read_own: fn(&Claims),
 ) -> Result<Decision, Failed> {
+    if !trust.has_keys {
+        return Ok(opaque::decide_without_keys(
+            core, trust, presented, now, read_own,
+        )?);
+    }
     validate::reject_early(&unverified, trust, now)?;
     binding::check(unverified.untrusted().confirmation(), presented)?;
 
@@ -148,13 +168,17 @@ fn decide_under(
     };
     let validated = validate::validate(attested, trust, now).map_err(of_attested)?;
     let mut claims = Claims::new(validated, &core.settings.clock);
+    if trust.introspects_jwts() {
+        let asked = opaque::decide_jwt(core, trust, presented, claims, generation, now, read_own);
+        return asked.map_err(of_attested);
+    }
     core.verdicts.remember(
         presented.token(),
         &mut claims,
         read_own,
         trust,
         generation,
-        now,
+        now..NumericDate(f64::INFINITY),
     );
     last_checks(claims, trust, presented, core).map_err(of_attested)
 }
@@ -162,45 +186,17 @@ fn decide_under(
 /// Decides after a look-up of keys has ended, whether or not it brought the key.
 pub(super) async fn decide_after(
     look_up: LookUp,
-    core: &Core,
+    core: &Arc<Core>,
     kept: &Kept,
     read_own: fn(&Claims),
 ) -> Result<Claims, Rejection> {
     let presented = kept.presented();
+    let deadline = look_up.deadline;
     let decided = attest::after(look_up, |key_loads| {
         Ok(match decide(core, &presented, key_loads, read_own)? {
-            Decision::Accepted(claims) => Step::Done(Standing::Active(claims)),
-            Decision::Revocation(pending) => Step::Done(Standing::Pending(pending)),
             Decision::Loading(next) => Step::Loading(next),
+            decided => Step::Done(decided),
         })
     });
-    match decided.await? {
-        Standing::Active(claims) => Ok(claims),
-        Standing::Pending(pending) => pending.wait(core).await,
-    }
-}
-
-/// The result of the checks that do not wait.
-pub(super) enum Decision {
-    Accepted(Claims),
-    /// All other checks have passed, and a revocation check is still running.
-    Revocation(PendingRevocation),
-    /// The issuer may have published the key in the meantime, so the keys are loaded.
-    Loading(LookUp),
-}
-
-/// The checks of each request, also with a cached token: the binding and the revocation.
-fn last_checks(
-    claims: Claims,
-    trust: &Trust,
-    presented: &Presented<'_>,
-    core: &Core,
-) -> Result<Decision, Rejection> {
-    if claims.is_bound() {
-        binding::check(claims.registered().confirmation(), presented)?;
-    }
-    Ok(match standing_of(claims, trust, core)? {
-        Standing::Active(claims) => Decision::Accepted(claims),
-        Standing::Pending(pending) => Decision::Revocation(pending),
-    })
+    decided.await?.wait(core, kept, Some(deadline)).await
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod core;
 mod decide;
+mod decision;
+mod opaque;
 mod revoked;
 
 use std::fmt;
@@ -22,7 +24,8 @@ use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::request::Presented;
 use crate::telemetry;
 use crate::verifier::core::{Core, Settings};
-use crate::verifier::decide::{Decision, decide, decide_after};
+use crate::verifier::decide::{decide, decide_after};
+use crate::verifier::decision::Decision;
 
 /// Verifier for tokens that come without an HTTP request: in a WebSocket message, a queue, a job.
 ///
@@ -89,7 +92,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// Verifies a token.
     ///
     /// Waits up to 5 seconds if keys have to be loaded for the token. Also waits for a revocation
-    /// check that does not answer at once; that wait has no timeout here.
+    /// check that does not answer at once; that wait has no timeout here. Waits up to 5 seconds if the
+    /// issuer has to be asked for the token.
     ///
     /// Works with any executor, even while the tokio runtime of a key store is not running.
     ///
@@ -109,13 +113,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     ///
     /// The same as [`verify`](Self::verify). Also [`RejectionKind::RevocationUnavailable`] if a
     /// revocation check does not answer at once, and [`RejectionKind::KeySourceUnavailable`] if
-    /// keys have to be loaded first.
+    /// keys have to be loaded first, and [`RejectionKind::IntrospectionUnavailable`] if the issuer has
+    /// to be asked for the token. The question is asked nevertheless, so that its answer is known a
+    /// moment later.
     pub fn verify_now(&self, token: &str) -> Result<Claims<C>, Rejection> {
         match self.start(Presented::of_text(token))? {
             Verdict::Accepted(claims) => Ok(claims),
             Verdict::Waiting(_, kind) => Err(Rejection::without_outage(
                 kind,
-                "a revocation check or a key has to be waited for: use `verify` instead of `verify_now`"
+                "a revocation check, a key or an introspection has to be waited for: use `verify` instead of `verify_now`"
                     .into(),
             ))
             .inspect_err(|rejection| self.core.report(rejection)),
@@ -145,6 +151,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
                 Ok(Verdict::Waiting(
                     Box::pin(wait),
                     RejectionKind::RevocationUnavailable,
+                ))
+            }
+            Ok(asking @ Decision::Asking(_)) => {
+                let (core, kept) = (Arc::clone(&self.core), presented.keep());
+                let wait = async move { conclude(asking.wait(&core, &kept, None).await, &core) };
+                Ok(Verdict::Waiting(
+                    Box::pin(wait),
+                    RejectionKind::IntrospectionUnavailable,
                 ))
             }
             Ok(Decision::Loading(look_up)) => {

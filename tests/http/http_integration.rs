@@ -834,7 +834,7 @@ async fn a_grpc_rejection_is_trailers_only() {
         let code = match kind {
             CrossSiteRequest | InsufficientRole | InsufficientScope => "7",
             MissingLayer => "13",
-            KeySourceUnavailable | RevocationUnavailable => "14",
+            IntrospectionUnavailable | KeySourceUnavailable | RevocationUnavailable => "14",
             _ => "16",
         };
         assert_eq!(headers["grpc-status"], code, "{kind:?}");

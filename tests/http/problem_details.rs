@@ -100,7 +100,9 @@ async fn a_base_gives_every_problem_a_type_with_one_title() {
             MalformedRequest => "invalid_request",
             InsufficientRole | InsufficientScope => "insufficient_scope",
             CrossSiteRequest => "forbidden",
-            KeySourceUnavailable | RevocationUnavailable => "temporarily_unavailable",
+            IntrospectionUnavailable | KeySourceUnavailable | RevocationUnavailable => {
+                "temporarily_unavailable"
+            }
             _ => "invalid_token",
         };
         assert_eq!(name, expected, "{kind:?}");

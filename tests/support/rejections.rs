@@ -48,6 +48,13 @@ pub async fn rejections_but<R: RespondTo<String>>(
 ) -> Vec<RejectedRequest> {
     let cases = cases();
     for kind in RejectionKind::ALL {
+        let needs_introspection = matches!(
+            kind,
+            RejectionKind::Inactive | RejectionKind::IntrospectionUnavailable
+        );
+        if needs_introspection && !cfg!(feature = "introspection") {
+            continue;
+        }
         let is_known = cases.iter().any(|(known, ..)| known == kind);
         assert!(is_known, "no case of {kind:?}");
     }
@@ -161,6 +168,22 @@ fn cases() -> Vec<(RejectionKind, Option<JwtAuth>, Request<String>)> {
     let down = async |_: Claims| Err(RevocationError::new("store is down"));
     let revoking = fixture.auth().revocation(down);
     cases.push((RevocationUnavailable, Some(revoking), get(&good().mint())));
+    #[cfg(feature = "introspection")]
+    for (kind, token) in [(Inactive, "unknown"), (IntrospectionUnavailable, "down")] {
+        use tower_jwt_auth::introspection::{ClientAuth, Introspection};
+
+        let answer = async |request: Request<Vec<u8>>, _: usize| {
+            if request.body().starts_with(b"token=down") {
+                return Err(tower_jwt_auth::fetch::FetchError::new("connection refused"));
+            }
+            let response = Response::builder().header("content-type", "application/json");
+            Ok(response.body(br#"{"active":false}"#.to_vec()).unwrap())
+        };
+        let client = ClientAuth::secret_basic("api", "secret").unwrap();
+        let endpoint = Introspection::at_with("https://as.example/introspect", client, answer);
+        let asking = fixture.auth().introspection(endpoint.unwrap());
+        cases.push((kind, Some(asking), get(token)));
+    }
     for (kind, status) in [
         (Revoked, RevocationStatus::Revoked),
         (Suspended, RevocationStatus::Suspended),

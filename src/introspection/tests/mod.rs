@@ -5,6 +5,7 @@ mod private_key;
 mod signed;
 
 use std::sync::Mutex;
+use std::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -590,7 +591,7 @@ async fn a_server_that_does_not_answer_is_given_up() {
     let failure = ask(&introspection).await.unwrap_err();
     assert_eq!(failure.reason, format!("{URL}: no answer within 5s"));
     assert_eq!(began.elapsed().as_secs(), 5);
-    let quick = introspection.request_timeout(Duration::ZERO);
+    let quick = introspection.timeout(Duration::ZERO);
     ask(&quick).await.unwrap_err();
     assert_eq!(began.elapsed().as_millis(), 5_100);
 }

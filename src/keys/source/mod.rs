@@ -29,4 +29,4 @@ pub(crate) mod snapshot;
 #[cfg(feature = "_refresh")]
 mod unstarted;
 #[cfg(feature = "_refresh")]
-mod wait;
+pub(crate) mod wait;

@@ -1,4 +1,4 @@
-//! The wait of requests for the end of a load, with a deadline under every executor.
+//! The wait of requests for the end of a task, with a deadline under every executor.
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// The deadlines of the requests that wait for one store.
+/// The deadlines of the requests that wait for one task, or for the tasks of one runtime.
 pub(crate) struct Waits {
     /// The runtime of the task. Its timers also serve requests that are polled elsewhere.
     runtime: Handle,
@@ -22,24 +22,30 @@ pub(crate) struct Waits {
 
 impl Waits {
     pub(crate) fn new(runtime: Handle) -> Self {
+        Self::sharing(runtime, &Arc::default())
+    }
+
+    /// The same with a ticker that others use too.
+    pub(crate) fn sharing(runtime: Handle, ticker: &Arc<Ticker>) -> Self {
         // The other kinds of runtime have threads that run their timers.
         let may_stand_still = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
         Self {
             runtime,
-            ticker: may_stand_still.then(Arc::default),
+            ticker: may_stand_still.then(|| Arc::clone(ticker)),
         }
     }
 
-    /// Waits for the end of a load. Returns `false` if the deadline passes before.
+    /// Waits for the end of a task, which changes the value that is watched, or drops it. Returns `false` if
+    /// the deadline passes before.
     ///
     /// The timer runs in a task of its own. A request may be polled by any executor, and a timer that is
     /// polled after the end of its runtime panics. A task ends with the runtime instead, and then the wait
     /// is over.
-    pub(crate) fn end_by(
+    pub(crate) fn end_by<T: Send + Sync + 'static>(
         &self,
-        mut finished: watch::Receiver<u64>,
+        mut finished: watch::Receiver<T>,
         deadline: Instant,
-    ) -> impl Future<Output = bool> + Send + use<> {
+    ) -> impl Future<Output = bool> + Send + use<T> {
         // Aborts the task if the request ends first.
         let mut timer = JoinSet::new();
         let ticks = self.ticker.as_ref().map(Ticker::listen);
@@ -86,7 +92,7 @@ async fn has_passed(deadline: Instant, ticks: Option<watch::Receiver<()>>) {
 }
 
 /// Wakes all listeners repeatedly, from a thread that exists while there are listeners.
-struct Ticker {
+pub(crate) struct Ticker {
     ticks: watch::Sender<()>,
     is_running: Mutex<bool>,
     /// The timers that the runtime may have. While it stands still, it does not free those of requests that

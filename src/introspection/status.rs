@@ -1,0 +1,144 @@
+//! [`IntrospectionStatus`]: the state of an introspection, for an operator.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
+use tokio::time::Instant;
+
+use crate::introspection::Introspection;
+use crate::introspection::state::Counts;
+
+/// The state of one [`Introspection`] and all its clones.
+///
+/// [`Display`](fmt::Display) prints a few lines for an operator. Serialized times are seconds since 1970.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct IntrospectionStatus {
+    /// The time of this status.
+    #[serde(serialize_with = "seconds")]
+    pub at: SystemTime,
+    /// The endpoint, or the issuer whose metadata name it.
+    pub endpoint: String,
+    /// Whether the endpoint is asked. It is not asked for a while after several failures in a row.
+    pub is_healthy: bool,
+    /// The time since which the endpoint is not asked, but for one question at a time that tests it.
+    #[serde(serialize_with = "seconds_if_any")]
+    pub open_since: Option<SystemTime>,
+    /// Why the last question failed, and since when questions fail. `None` if the last one succeeded.
+    pub failing: Option<IntrospectionFailure>,
+    /// The number of questions that are being asked now.
+    pub asking: usize,
+    /// The number of questions that have ended, whatever the answer.
+    pub asked: u64,
+    /// The number of questions without a usable answer.
+    pub failed: u64,
+    /// The number of requests whose answer was known.
+    pub hits: u64,
+    /// The number of requests whose answer was not known.
+    pub misses: u64,
+}
+
+/// Why an endpoint gives no usable answer.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct IntrospectionFailure {
+    /// The time of the first of the questions that failed in a row.
+    #[serde(serialize_with = "seconds")]
+    pub since: SystemTime,
+    /// The reason of the last failure.
+    pub reason: String,
+}
+
+impl IntrospectionStatus {
+    /// The share of the requests whose answer was known, from 0 to 1. `None` before the first request.
+    #[must_use]
+    pub fn hit_rate(&self) -> Option<f64> {
+        let float = |number: u64| u32::try_from(number).map_or(f64::INFINITY, f64::from);
+        // Scaled down, so that both numbers fit.
+        let all = self.hits.saturating_add(self.misses);
+        let scale = (all >> 31).saturating_add(1);
+        let part = |number: u64| float(number.checked_div(scale).unwrap_or_default());
+        (all > 0).then(|| part(self.hits) / part(all).max(1.0))
+    }
+}
+
+impl Introspection {
+    /// The state of the endpoint, and the numbers of questions and answers. All clones share them.
+    #[must_use]
+    pub fn status(&self) -> IntrospectionStatus {
+        let (at, now) = (SystemTime::now(), Instant::now());
+        let on_wall = |moment: Instant| {
+            let ago = now.saturating_duration_since(moment);
+            at.checked_sub(ago).unwrap_or(UNIX_EPOCH)
+        };
+        let (failing, open) = self.state.breaker.state();
+        let Counts {
+            hits,
+            misses,
+            asked,
+            failed,
+        } = self.state.counts();
+        IntrospectionStatus {
+            at,
+            endpoint: self.endpoint.place.to_string(),
+            is_healthy: open.is_none(),
+            open_since: open.map(|open| on_wall(open.since)),
+            failing: failing.map(|failing| IntrospectionFailure {
+                since: on_wall(failing.since),
+                reason: failing.reason,
+            }),
+            asking: self.state.asking.load(std::sync::atomic::Ordering::Relaxed),
+            asked,
+            failed,
+            hits,
+            misses,
+        }
+    }
+
+    /// Whether the endpoint answers, as far as is known. For a readiness probe.
+    ///
+    /// `false` while the endpoint is not asked, after several failures in a row. Tokens whose answer is
+    /// known are still accepted then.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.state.breaker.state().1.is_none()
+    }
+}
+
+impl fmt::Display for IntrospectionStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ago = |since: SystemTime| self.at.duration_since(since).unwrap_or(Duration::ZERO);
+        write!(f, "introspection at {}: ", self.endpoint)?;
+        match self.open_since {
+            None => f.write_str("healthy")?,
+            Some(since) => write!(f, "open for {} s", ago(since).as_secs())?,
+        }
+        let (asking, asked) = (self.asking, self.asked);
+        write!(f, ", asked {asked} times, asking {asking} now")?;
+        if let Some(rate) = self.hit_rate() {
+            write!(f, ", hit rate {:.1} %", rate * 100.0)?;
+        }
+        writeln!(f)?;
+        if let Some(IntrospectionFailure { since, reason }) = &self.failing {
+            let seconds = ago(*since).as_secs();
+            writeln!(f, "  failing for {seconds} s: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+fn seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    serializer.serialize_u64(since.as_secs())
+}
+
+fn seconds_if_any<S: Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => seconds(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,318 @@
+//! The decision on a token that its issuer is asked for: an opaque token, or a JWT that must be active
+//! there.
+
+use std::sync::Arc;
+
+use crate::cache::Digest;
+use crate::claims::Claims;
+use crate::clock::NumericDate;
+use crate::error::kinds::RejectionKind;
+use crate::error::rejection::Rejection;
+use crate::introspection::flight::{NotAsked, Query};
+use crate::introspection::{Answer, AskFailure, Introspection};
+use crate::policy::{Trust, validate};
+use crate::request::Presented;
+use crate::token::compact::{Attested, flaw_of_word};
+use crate::token::introspected::ActiveAnswer;
+use crate::verifier::core::Core;
+use crate::verifier::decision::{
+    Asking, Decision, Verdict, is_outage, last_checks, unavailable, usable,
+};
+
+/// Decides on an opaque token.
+pub(super) fn decide(
+    core: &Arc<Core>,
+    presented: &Presented<'_>,
+    now: NumericDate,
+    read_own: fn(&Claims),
+) -> Result<Decision, Rejection> {
+    let digest = digest_of(presented)?;
+    let known = core.verdicts.find_answer(&digest, &core.policy, now);
+    let stale = match known {
+        Some((claims, trust)) if claims.basis().is_fresh(now) => {
+            trust
+                .introspection
+                .iter()
+                .for_each(Introspection::count_hit);
+            return last_checks(claims, trust, presented, core);
+        }
+        known => known.map(|(claims, _)| claims),
+    };
+    let flaw = presented.credentials().flaw_of_opaque();
+    if let Some(flaw) = flaw.or_else(|| flaw_of_word(presented.token())) {
+        return Err(flaw);
+    }
+    let trust = core.policy.issuer_of_opaque(presented.token())?;
+    ask_for_claims(core, trust, digest, presented, stale, now, read_own)
+}
+
+/// Decides on a JWT of an issuer without keys: as on an opaque token, if its JWTs are asked for at all.
+pub(super) fn decide_without_keys(
+    core: &Arc<Core>,
+    trust: &Trust,
+    presented: &Presented<'_>,
+    now: NumericDate,
+    read_own: fn(&Claims),
+) -> Result<Decision, Rejection> {
+    if !trust.introspects_jwts() {
+        return Err(Rejection::because(
+            RejectionKind::UnknownKey,
+            format!(
+                "token is a JWT, and issuer {} is trusted without keys: see `Introspection::introspect_jwts`",
+                trust.issuer
+            ),
+        ));
+    }
+    let digest = digest_of(presented)?;
+    let known = core.verdicts.find_answer(&digest, &core.policy, now);
+    let stale = match known {
+        Some((claims, trust)) if claims.basis().is_fresh(now) => {
+            trust
+                .introspection
+                .iter()
+                .for_each(Introspection::count_hit);
+            return last_checks(claims, trust, presented, core);
+        }
+        known => known.map(|(claims, _)| claims),
+    };
+    ask_for_claims(core, trust, digest, presented, stale, now, read_own)
+}
+
+/// Decides on a JWT that has passed all checks of a JWT, and must be active at its issuer too.
+pub(super) fn decide_jwt(
+    core: &Arc<Core>,
+    trust: &Trust,
+    presented: &Presented<'_>,
+    mut claims: Claims,
+    generation: u64,
+    now: NumericDate,
+    read_own: fn(&Claims),
+) -> Result<Decision, Rejection> {
+    let known = core.verdicts.find(presented.token(), &core.policy, now);
+    let stale = known.map(|(claims, _)| claims);
+    let old = stale.clone();
+    let judge = move |core: &Core, trust: &Trust, token: &str, answer: ActiveAnswer| {
+        let now = NumericDate::now(&core.settings.clock);
+        let answer = answer.claims();
+        validate::validate_answer_for(claims.registered(), answer, trust, now)?;
+        let end = end_of_answer(trust, answer.expires_at(), now);
+        claims.basis().answered(end.0);
+        core.verdicts.remember(
+            token.as_bytes(),
+            &mut claims,
+            read_own,
+            trust,
+            generation,
+            now..end.1,
+        );
+        Ok(claims)
+    };
+    let digest = digest_of(presented)?;
+    ask(
+        core,
+        trust,
+        digest,
+        presented,
+        stale,
+        now,
+        move |core, trust, token, answer| {
+            let verdict = judged(core, trust, digest, token, answer, judge);
+            withdraw_if_rejected(old.as_ref(), &verdict);
+            verdict
+        },
+    )
+}
+
+/// Counts a JWT whose answer was known.
+pub(super) fn count_hit_of_jwt(trust: &Trust) {
+    if trust.introspects_jwts() {
+        trust
+            .introspection
+            .iter()
+            .for_each(Introspection::count_hit);
+    }
+}
+
+/// Asks the issuer for a token whose claims are those of the answer.
+fn ask_for_claims(
+    core: &Arc<Core>,
+    trust: &Trust,
+    digest: Digest,
+    presented: &Presented<'_>,
+    stale: Option<Claims>,
+    now: NumericDate,
+    read_own: fn(&Claims),
+) -> Result<Decision, Rejection> {
+    let judge = move |core: &Core, trust: &Trust, token: &str, answer: ActiveAnswer| {
+        let now = NumericDate::now(&core.settings.clock);
+        let attested = Attested::of_answer(answer, trust.issuer.as_str(), token.as_bytes())?;
+        let validated = validate::validate(attested, trust, now)?;
+        let mut claims = Claims::new(validated, &core.settings.clock);
+        let end = end_of_answer(trust, claims.registered().expires_at(), now);
+        claims.basis().answered(end.0);
+        core.verdicts
+            .remember_answer(&digest, &mut claims, read_own, trust, now..end.1);
+        Ok(claims)
+    };
+    let old = stale.clone();
+    ask(
+        core,
+        trust,
+        digest,
+        presented,
+        stale,
+        now,
+        move |core, trust, token, answer| {
+            let verdict = judged(core, trust, digest, token, answer, judge);
+            withdraw_if_rejected(old.as_ref(), &verdict);
+            if verdict
+                .as_ref()
+                .is_err_and(|rejection| !is_outage(rejection))
+            {
+                core.verdicts.forget_answer(&digest);
+            }
+            verdict
+        },
+    )
+}
+
+/// Asks the issuer, unless its answer is known to be no. `conclude` makes the verdict of the answer.
+fn ask(
+    core: &Arc<Core>,
+    trust: &Trust,
+    digest: Digest,
+    presented: &Presented<'_>,
+    stale: Option<Claims>,
+    now: NumericDate,
+    conclude: impl FnOnce(&Core, &Trust, &str, Result<Answer, AskFailure>) -> Verdict + Send + 'static,
+) -> Result<Decision, Rejection> {
+    let Some(introspection) = &trust.introspection else {
+        return Err(Rejection::of(RejectionKind::IntrospectionUnavailable));
+    };
+    if let Some(rejection) = core.questions.rejection(&digest, now) {
+        introspection.count_hit();
+        return Err(rejection);
+    }
+    let token = String::from_utf8_lossy(presented.token()).into_owned();
+    let query = Query {
+        digest,
+        token: token.clone(),
+        trust: trust.index,
+        issuer: trust.issuer.clone(),
+        audience: trust.audience.clone(),
+        clock: Arc::clone(&core.settings.clock),
+    };
+    let (kept, index) = (Arc::clone(core), trust.index);
+    let asked = core.questions.ask(introspection, query, move |answer| {
+        match kept.policy.trust(index) {
+            Some(trust) => conclude(&kept, trust, &token, answer),
+            None => Err(Rejection::of(RejectionKind::IntrospectionUnavailable)),
+        }
+    });
+    match asked {
+        Ok(question) => Ok(Decision::Asking(Asking {
+            question,
+            trust: trust.index,
+            stale,
+        })),
+        Err(not_asked) => {
+            let claims = usable(stale).ok_or_else(|| rejection_of(not_asked, trust))?;
+            last_checks(claims, trust, presented, core)
+        }
+    }
+}
+
+/// The verdict on an answer. A rejection is remembered for a moment.
+fn judged(
+    core: &Core,
+    trust: &Trust,
+    digest: Digest,
+    token: &str,
+    answer: Result<Answer, AskFailure>,
+    judge: impl FnOnce(&Core, &Trust, &str, ActiveAnswer) -> Verdict,
+) -> Verdict {
+    let verdict = match answer {
+        Ok(Answer::Active(answer)) => judge(core, trust, token, answer),
+        Ok(Answer::Inactive) => Err(Rejection::of(RejectionKind::Inactive)),
+        Ok(Answer::Invalid(rejection)) => Err(rejection),
+        Err(failure) => Err(failed(trust, &failure)),
+    };
+    if let (Err(rejection), Some(introspection)) = (&verdict, &trust.introspection)
+        && may_be_remembered(rejection)
+    {
+        let now = NumericDate::now(&core.settings.clock);
+        core.questions.reject(digest, rejection, now, introspection);
+    }
+    verdict
+}
+
+/// Whether the rejection holds for the next moment too.
+fn may_be_remembered(rejection: &Rejection) -> bool {
+    !is_outage(rejection) && rejection.kind() != RejectionKind::NotYetValid
+}
+
+/// An earlier answer no longer counts, not even during an outage, if a later one rejects the token.
+fn withdraw_if_rejected(old: Option<&Claims>, verdict: &Verdict) {
+    if let (Some(old), Err(rejection)) = (old, verdict)
+        && !is_outage(rejection)
+    {
+        old.basis().withdraw();
+    }
+}
+
+/// The time until which an answer counts, and the time until which it counts during an outage. Neither is
+/// after `exp`.
+fn end_of_answer(
+    trust: &Trust,
+    expires_at: Option<NumericDate>,
+    now: NumericDate,
+) -> (NumericDate, NumericDate) {
+    let ends = trust.introspection.as_ref();
+    let (fresh, stale) = ends.map_or((now, now), |ends| ends.ends_of_answer(now));
+    let limit = |end: NumericDate| match expires_at {
+        Some(expiry) if expiry < end => expiry,
+        _ => end,
+    };
+    (limit(fresh), limit(stale))
+}
+
+fn digest_of(presented: &Presented<'_>) -> Result<Digest, Rejection> {
+    let digest = Digest::of(presented.token());
+    digest.ok_or_else(|| {
+        Rejection::because(
+            RejectionKind::IntrospectionUnavailable,
+            "the system gives no random bytes",
+        )
+    })
+}
+
+fn failed(trust: &Trust, failure: &AskFailure) -> Rejection {
+    let rejection = unavailable(trust, &failure.reason);
+    match failure.retry_after {
+        Some(pause) => Rejection::unavailable_for(
+            RejectionKind::IntrospectionUnavailable,
+            rejection.to_string(),
+            true,
+            pause,
+        ),
+        None => rejection,
+    }
+}
+
+fn rejection_of(not_asked: NotAsked, trust: &Trust) -> Rejection {
+    let kind = RejectionKind::IntrospectionUnavailable;
+    let issuer = &trust.issuer;
+    match not_asked {
+        NotAsked::Busy => Rejection::without_outage(
+            kind,
+            format!("issuer {issuer} is asked for too many tokens at a time"),
+        ),
+        NotAsked::Open(pause) => Rejection::unavailable_for(
+            kind,
+            format!("issuer {issuer} is not asked for a while, after several failures"),
+            true,
+            pause,
+        ),
+        NotAsked::Unable(reason) => unavailable(trust, reason),
+    }
+}

@@ -1,0 +1,13 @@
+//! Opaque tokens: their issuer is asked about each of them (RFC 7662).
+
+#![cfg(all(feature = "introspection", feature = "test-util"))]
+
+#[path = "../support/network.rs"]
+mod network;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod histories;
+mod storms;
+mod verifier;
+mod world;
