@@ -11,6 +11,9 @@
     reason = "a test fails by panic"
 )]
 
+#[cfg(all(feature = "introspection", feature = "reqwest"))]
+#[path = "provider/opaque.rs"]
+mod opaque;
 mod support;
 
 use std::collections::HashMap;

@@ -7,6 +7,7 @@ mod network;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod client;
 mod histories;
 mod storms;
 mod verifier;

@@ -85,6 +85,11 @@ impl Network {
         self.asked.lock().unwrap().len()
     }
 
+    /// The requests, in order.
+    pub fn requests(&self) -> Vec<Request<Vec<u8>>> {
+        self.asked.lock().unwrap().clone()
+    }
+
     /// The URLs of the requests, in order.
     pub fn addresses(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap();
