@@ -52,7 +52,7 @@
 //! | read registered claims and your own claims | [`Claims`] |
 //! | change a setting, or know the reason for a default | [`JwtAuth`], [`policy`], [`guide::defaults`] |
 //! | accept tokens that are no JWTs | [`guide::opaque`] |
-//! | revoke a token before it expires | [`revocation`] |
+//! | revoke a token before it expires | [`revocation`], [`guide::revocation`] |
 //! | verify a token that comes without a request | [`Verifier`] |
 //! | answer rejections with a body | [`response`] |
 //! | test your routes | [`mod@test`] |

@@ -495,6 +495,42 @@ async fn a_password_is_used_and_never_shown() {
     }
 }
 
+/// The rights that the guide gives are enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_with_the_rights_of_the_guide_can_do_it_all() {
+    redis_or_skip!();
+    let server = Server::start(&[]);
+    let guide = include_str!("../src/guide/revocation.md");
+    let rights = guide.split_once("ACL SETUSER calendar ").unwrap().1;
+    let rights = rights.split_once("```").unwrap().0;
+    let rights = rights.replace("{calendar}", "{test}");
+    let rights: Vec<_> = ["SETUSER", "calendar"]
+        .into_iter()
+        .chain(rights.split_whitespace())
+        .collect();
+    server.ask::<()>("ACL", &rights);
+    let url = format!("redis://calendar:PASSWORD@127.0.0.1:{}", server.port);
+    let client = || redis::Client::open(&*url).unwrap();
+    let issuer = TestIssuer::new();
+    let here = Instance::start(&issuer, client()).await;
+    let there = Instance::start(&issuer, client()).await;
+    here.revoke("one").await.unwrap();
+    there.sees("one").await;
+    let run: String = server.ask("HGET", &["{test}:marks", "#run"]);
+    assert_eq!(run.len(), 40);
+    // An ended mark is removed, and a suspension lifted.
+    here.list.suspend_id("i", "x", end()).await.unwrap();
+    let target = RevocationTarget::Token {
+        issuer: "i".into(),
+        id: "x".into(),
+    };
+    assert_eq!(there.list.lift(&target).await, Ok(true));
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    here.list.revoke_id("i", "old", long_ago).await.unwrap();
+    here.revoke("two").await.unwrap();
+    assert_eq!(server.ask::<i64>("ZCARD", &["{test}:ends"]), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_newer_version_wrote_is_skipped_and_kept() {
     redis_or_skip!();

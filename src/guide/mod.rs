@@ -8,6 +8,7 @@
 //! | [`recipes`] | how do I do it with tenants, users, spans, WebSockets, metrics? |
 //! | [`mistakes`] | which four mistakes hurt people, and what prevents each? |
 //! | [`keys`] | where do keys come from, and how do they change without a restart? |
+//! | [`revocation`] | how do I end a session, in one process and everywhere? |
 //! | [`providers`] | which settings fit the tokens of Auth0, Okta, Entra ID and others? |
 //! | [`opaque`] | how do I accept tokens that are not JWTs? |
 //! | [`defaults`] | why is the default what it is? |
@@ -36,6 +37,7 @@ page!(placement);
 page!(recipes);
 page!(mistakes);
 page!(keys);
+page!(revocation);
 page!(providers);
 page!(opaque);
 page!(defaults);
