@@ -53,6 +53,7 @@
 //! | change a setting, or know the reason for a default | [`JwtAuth`], [`policy`], [`guide::defaults`] |
 //! | accept tokens that are no JWTs | [`guide::opaque`] |
 //! | revoke a token before it expires | [`revocation`], [`guide::revocation`] |
+//! | take logouts and security events of an issuer, or its status lists | [`guide::revocation`] |
 //! | verify a token that comes without a request | [`Verifier`] |
 //! | answer rejections with a body | [`response`] |
 //! | test your routes | [`mod@test`] |

@@ -8,7 +8,7 @@
 //! | [`recipes`] | how do I do it with tenants, users, spans, WebSockets, metrics? |
 //! | [`mistakes`] | which four mistakes hurt people, and what prevents each? |
 //! | [`keys`] | where do keys come from, and how do they change without a restart? |
-//! | [`revocation`] | how do I end a session, in one process and everywhere? |
+//! | [`revocation`] | how does a token end before it expires, and what does an outage do? |
 //! | [`providers`] | which settings fit the tokens of Auth0, Okta, Entra ID and others? |
 //! | [`opaque`] | how do I accept tokens that are not JWTs? |
 //! | [`defaults`] | why is the default what it is? |
@@ -20,11 +20,11 @@
 macro_rules! page {
     ($name:ident) => {
         #[cfg_attr(
-            all(feature = "axum", feature = "grpc", feature = "pem", feature = "redis", feature = "reqwest", feature = "test-util", feature = "watch"),
+            all(feature = "axum", feature = "grpc", feature = "introspection", feature = "logout", feature = "pem", feature = "redis", feature = "reqwest", feature = "status-list", feature = "test-util", feature = "watch"),
             doc = include_str!(concat!(stringify!($name), ".md"))
         )]
         #[cfg_attr(
-            not(all(feature = "axum", feature = "grpc", feature = "pem", feature = "redis", feature = "reqwest", feature = "test-util", feature = "watch")),
+            not(all(feature = "axum", feature = "grpc", feature = "introspection", feature = "logout", feature = "pem", feature = "redis", feature = "reqwest", feature = "status-list", feature = "test-util", feature = "watch")),
             doc = concat!("`src/guide/", stringify!($name), ".md`, rendered where all features are on.")
         )]
         pub mod $name {}

@@ -524,6 +524,47 @@ async fn a_mark_that_is_not_stored_is_503_and_the_token_may_come_again() {
     );
 }
 
+/// Providers have short timeouts, and seldom ask twice.
+#[tokio::test(start_paused = true)]
+async fn a_logout_counts_also_if_the_issuer_hangs_up() {
+    let world = World::new();
+    let writer = Shaky::over(&world.list);
+    let service = BackChannelLogout::new(world.client(), writer.clone()).clock(world.clock.clone());
+    let token = logout(&world.issuer).mint();
+    writer
+        .is_slow
+        .store(true, std::sync::atomic::Ordering::SeqCst);
+    let request = {
+        let (service, token) = (service.clone(), token.clone());
+        tokio::spawn(async move { tell(&service, &token).await.status })
+    };
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    request.abort();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    world.rejects(&world.access("alice", Some("session-1")));
+    world.rejects(&world.access("alice", None));
+    is_invalid(&tell(&service, &token).await, "again");
+}
+
+#[test]
+fn the_service_works_without_a_tokio_runtime() {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    let world = World::new();
+    let token = logout(&world.issuer).mint();
+    let service = service(&world);
+    let mut answer = pin!(tell(&service, &token));
+    let polled = answer
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(answer) = polled else {
+        panic!("nothing has to be waited for");
+    };
+    assert_eq!(answer.status, 200);
+    world.rejects(&world.access("alice", None));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_twins_that_come_at_once_one_is_accepted() {
     let world = Arc::new(World::new());

@@ -99,6 +99,7 @@ struct Shaky {
     list: Denylist,
     fails: Arc<AtomicBool>,
     hangs: Arc<AtomicBool>,
+    is_slow: Arc<AtomicBool>,
     written: Arc<Mutex<Vec<RevocationMark>>>,
 }
 
@@ -108,6 +109,7 @@ impl Shaky {
             list: list.clone(),
             fails: Arc::default(),
             hangs: Arc::default(),
+            is_slow: Arc::default(),
             written: Arc::default(),
         }
     }
@@ -130,6 +132,13 @@ impl RevocationWriter for Shaky {
             return Box::pin(std::future::ready(Err(RevokeError::Full)));
         }
         self.written.lock().unwrap().push(mark.clone());
+        if self.is_slow.load(Ordering::SeqCst) {
+            let list = self.list.clone();
+            return Box::pin(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                list.write(mark).await
+            });
+        }
         self.list.write(mark)
     }
 

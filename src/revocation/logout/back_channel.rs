@@ -14,7 +14,9 @@ use crate::policy::Leeway;
 use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::response::FullBody;
 use crate::revocation::logout::form;
-use crate::revocation::logout::receiver::{Accepted, Failure, Receiver, Settings, empty, receiver};
+use crate::revocation::logout::receiver::{
+    Accepted, Failure, Receiver, Settings, detached, empty, receiver,
+};
 use crate::revocation::logout::replays::Replays;
 use crate::revocation::{RevocationMark, RevocationWriter};
 use crate::token::registered::Registered;
@@ -38,9 +40,10 @@ use crate::token::registered::Registered;
 /// | 405, 415 | not a POST request, or not a form |
 /// | 503 | the marks could not be stored, or the keys of the issuer could not be loaded: the issuer may send the token again |
 ///
-/// Every answer has `Cache-Control: no-store`. A body that does not end in 5 s is 400, and a writer that
+/// Every answer has `Cache-Control: no-store`. A token that has come is processed even if the issuer hangs up
+/// before the answer. A body that does not end in 5 s is 400, and a writer that
 /// does not answer in 5 s is 503; outside of a tokio runtime these two timeouts do not apply. Each instance
-/// remembers the tokens that it has accepted until they expire, at most 10 000.
+/// remembers the tokens that it has accepted until they expire, at most 100 000.
 ///
 /// Mount the service outside of the layer: the issuer sends no access token.
 ///
@@ -92,7 +95,7 @@ impl BackChannelLogout {
         Self(Arc::new(Inner::new(settings, replays)))
     }
 
-    /// The maximum number of accepted tokens that are remembered until they expire. Default: 10 000.
+    /// The maximum number of accepted tokens that are remembered until they expire. Default: 100 000.
     /// While it is reached, logout tokens are answered with 503.
     #[must_use]
     pub fn max_replays(self, tokens: usize) -> Self {
@@ -118,18 +121,34 @@ impl Inner {
         Self::new(settings, Arc::clone(&self.replays))
     }
 
-    async fn respond<B: Body>(&self, request: Request<B>) -> Response<FullBody> {
-        let result = self.receive(request).await;
-        self.receiver.report("logout", &result);
+    async fn respond<B: Body>(self: Arc<Self>, request: Request<B>) -> Response<FullBody> {
+        let result = match self.receiver.read(request, FORM).await {
+            Ok(body) => {
+                // An issuer that hangs up early must not leave a part of the marks undone.
+                let inner = Arc::clone(&self);
+                let accepted = detached(async move {
+                    let result = inner.accept(&body).await;
+                    inner.receiver.report(NOTICE, &result);
+                    result
+                });
+                accepted
+                    .await
+                    .unwrap_or_else(|| Err(Receiver::has_panicked()))
+            }
+            Err(failure) => {
+                let result = Err(failure);
+                self.receiver.report(NOTICE, &result);
+                result
+            }
+        };
         match result {
             Ok(_) => empty(StatusCode::OK),
             Err(failure) => failure.response(|_| ERROR.to_owned()),
         }
     }
 
-    async fn receive<B: Body>(&self, request: Request<B>) -> Result<Accepted, Failure> {
-        let body = self.receiver.read(request, FORM).await?;
-        let token = form::parameter(&body, "logout_token")?;
+    async fn accept(&self, body: &[u8]) -> Result<Accepted, Failure> {
+        let token = form::parameter(body, "logout_token")?;
         let statement = self.receiver.verify(token.as_bytes()).await?;
         let claims = statement.claims();
         check(claims)?;
@@ -198,4 +217,6 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 const ERROR: &str =
     r#"{"error":"invalid_request","error_description":"The logout token is invalid"}"#;
 /// Maximum number of accepted tokens that are remembered.
-const MAX_REPLAYS: usize = 10_000;
+const MAX_REPLAYS: usize = 100_000;
+/// The name in events and metrics.
+const NOTICE: &str = "logout";

@@ -137,6 +137,12 @@ impl Receiver {
         }
     }
 
+    /// The failure of a request whose task has ended without a result.
+    pub(super) fn has_panicked() -> Failure {
+        let reason = "the task of the request has ended";
+        Rejection::because(RejectionKind::RevocationUnavailable, reason).into()
+    }
+
     /// Reports the result of one request.
     pub(super) fn report(&self, notice: &'static str, result: &Result<Accepted, Failure>) {
         match result {
@@ -252,6 +258,17 @@ async fn collect<B: Body>(body: B, limit: usize) -> Result<Vec<u8>, Rejection> {
         }
     }
     Ok(bytes)
+}
+
+/// The result of a future, which goes on if nobody waits for it any more. `None` if it has panicked. Outside
+/// of a tokio runtime it runs as a part of the caller.
+pub(super) async fn detached<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    match Handle::try_current() {
+        Ok(runtime) => runtime.spawn(future).await.ok(),
+        Err(_) => Some(future.await),
+    }
 }
 
 /// The result of a future, unless the time is over before. Outside of a tokio runtime there is no timer.

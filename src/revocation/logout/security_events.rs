@@ -14,7 +14,9 @@ use crate::error::rejection::Rejection;
 use crate::issuer::Issuer;
 use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::response::FullBody;
-use crate::revocation::logout::receiver::{Accepted, Failure, Receiver, Settings, empty, receiver};
+use crate::revocation::logout::receiver::{
+    Accepted, Failure, Receiver, Settings, detached, empty, receiver,
+};
 use crate::revocation::logout::subjects;
 use crate::revocation::{RevocationMark, RevocationWriter};
 use crate::token::registered::Registered;
@@ -124,9 +126,26 @@ impl Inner {
         }
     }
 
-    async fn respond<B: Body>(&self, request: Request<B>) -> Response<FullBody> {
-        let result = self.receive(request).await;
-        self.receiver.report("security_event", &result);
+    async fn respond<B: Body>(self: Arc<Self>, request: Request<B>) -> Response<FullBody> {
+        let result = match self.receiver.read(request, MEDIA_TYPE).await {
+            Ok(body) => {
+                // An issuer that hangs up early must not leave a part of the marks undone.
+                let inner = Arc::clone(&self);
+                let accepted = detached(async move {
+                    let result = inner.accept(&body).await;
+                    inner.receiver.report(NOTICE, &result);
+                    result
+                });
+                accepted
+                    .await
+                    .unwrap_or_else(|| Err(Receiver::has_panicked()))
+            }
+            Err(failure) => {
+                let result = Err(failure);
+                self.receiver.report(NOTICE, &result);
+                result
+            }
+        };
         match result {
             Ok(_) => empty(StatusCode::ACCEPTED),
             Err(failure) => {
@@ -140,9 +159,8 @@ impl Inner {
         }
     }
 
-    async fn receive<B: Body>(&self, request: Request<B>) -> Result<Accepted, Failure> {
-        let token = self.receiver.read(request, MEDIA_TYPE).await?;
-        let statement = self.receiver.verify(&token).await?;
+    async fn accept(&self, token: &[u8]) -> Result<Accepted, Failure> {
+        let statement = self.receiver.verify(token).await?;
         let marks = self.marks(statement.claims())?;
         let accepted = Accepted {
             issuer: statement.claims().issuer().unwrap_or_default().into(),
@@ -199,3 +217,5 @@ fn error(kind: RejectionKind) -> String {
 }
 
 const MEDIA_TYPE: &str = "application/secevent+jwt";
+/// The name in events and metrics.
+const NOTICE: &str = "security_event";
