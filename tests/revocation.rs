@@ -339,14 +339,25 @@ fn a_time_at_the_end_of_the_calendar_revokes_and_does_not_panic() {
 
 #[test]
 fn a_token_without_an_identity_cannot_be_revoked_by_it() {
-    let (fixture, list, auth) = with_list(10);
+    let (fixture, list, _) = with_list(10);
     let nameless = fixture.accepts(&fixture.token().without("jti").mint());
     assert_eq!(list.revoke(&nameless), Err(RevokeError::NoIdentity));
+}
+
+/// It may be presented at any time, so its mark never makes room for another one.
+#[test]
+fn a_token_without_an_end_is_revoked_for_good() {
+    let (fixture, list, auth) = with_list(1);
     let auth = auth.insecure_allow_missing_expiry();
     let eternal = fixture.token().without("exp").mint();
     let claims = verdict(&auth, &eternal).unwrap();
-    assert_eq!(list.revoke(&claims), Err(RevokeError::NoIdentity));
-    list.revoke_id(ISSUER, "token-1", at(NOW + 9_000)).unwrap();
+    list.revoke(&claims).unwrap();
+    assert!(is_revoked(&auth, &eternal));
+    fixture.clock.set(NOW + 100 * 365 * 86_400);
+    assert_eq!(
+        list.revoke_id(ISSUER, "next", at(NOW + 200 * 365 * 86_400)),
+        Err(RevokeError::Full)
+    );
     assert!(is_revoked(&auth, &eternal));
 }
 

@@ -71,7 +71,7 @@ impl Denylist {
     ///
     /// # Errors
     ///
-    /// [`RevokeError`] if the token has no `jti` or no `exp`, or if the list is full.
+    /// [`RevokeError`] if the token is a JWT without `jti`, or if the list is full.
     pub fn revoke<C>(&self, token: &Claims<C>) -> Result<(), RevokeError> {
         self.mark(&RevocationMark::token(token)?)
     }
@@ -127,7 +127,7 @@ impl Denylist {
     ///
     /// # Errors
     ///
-    /// [`RevokeError`] if the token has no `jti` or no `exp`, or if the list is full.
+    /// [`RevokeError`] if the token is a JWT without `jti`, or if the list is full.
     pub fn suspend<C>(&self, token: &Claims<C>) -> Result<(), RevokeError> {
         self.mark(&RevocationMark::token(token)?.suspension())
     }

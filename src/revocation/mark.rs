@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::claims::{Claims, SubjectId};
 
@@ -56,15 +56,19 @@ pub enum RevocationTarget {
 }
 
 impl RevocationMark {
-    /// A mark for this token.
+    /// A mark for this token, by its issuer and [`Claims::id`].
+    ///
+    /// The mark of a token without `exp` is kept for good. If you know when the issuer gives up such
+    /// tokens, use [`token_id`](Self::token_id) with that time.
     ///
     /// # Errors
     ///
-    /// [`RevokeError::NoIdentity`] if the token has no `jti` or no `exp`.
+    /// [`RevokeError::NoIdentity`] if the token is a JWT without `jti`.
     pub fn token<C>(claims: &Claims<C>) -> Result<Self, RevokeError> {
-        let (Some(id), Some(end)) = (claims.id(), claims.expires_at()) else {
-            return Err(RevokeError::NoIdentity);
-        };
+        let id = claims.id().ok_or(RevokeError::NoIdentity)?;
+        let never = SystemTime::UNIX_EPOCH.checked_add(END_OF_TIME);
+        let end = claims.expires_at().or(never);
+        let end = end.ok_or(RevokeError::NoIdentity)?;
         Ok(Self::token_id(claims.issuer(), id, end))
     }
 
@@ -205,7 +209,7 @@ pub type RevokeFuture = Pin<Box<dyn Future<Output = Result<(), RevokeError>> + S
 pub enum RevokeError {
     /// The list is full of marks whose tokens may still be accepted.
     Full,
-    /// The token has no `jti`, or no `exp`.
+    /// The token is a JWT without `jti`.
     NoIdentity,
     /// The issuer and the name of the target are too long for a shared store: together more than
     /// about 4000 bytes.
@@ -222,7 +226,7 @@ impl fmt::Display for RevokeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "denylist is full",
-            Self::NoIdentity => "token has no `jti` or no `exp` to revoke it by",
+            Self::NoIdentity => "token has no `jti` to revoke it by",
             Self::TooLong => "target is too long for a shared store",
             Self::Unavailable { reason } => {
                 return write!(f, "mark could not be stored: {reason}");
@@ -232,3 +236,6 @@ impl fmt::Display for RevokeError {
 }
 
 impl std::error::Error for RevokeError {}
+
+/// The year 9999, as the time since 1970.
+const END_OF_TIME: Duration = Duration::from_secs(253_402_300_799);

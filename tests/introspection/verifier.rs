@@ -346,8 +346,13 @@ async fn an_answer_without_exp_counts_as_long_as_every_answer() {
     world.advance(29.9);
     verifier.verify_now(TOKEN).unwrap();
     world.advance(0.1);
-    verifier.verify(TOKEN).await.unwrap();
+    let claims = verifier.verify(TOKEN).await.unwrap();
     assert_eq!(world.network.count(), 2);
+    // It is revoked for good, as it has no end.
+    let denylist = Denylist::with_capacity(1).with_clock(world.clock.clone());
+    denylist.revoke(&claims).unwrap();
+    let verifier = world.auth().revocation(denylist).verifier();
+    assert_eq!(kind(&verifier.verify(TOKEN).await), Some(Revoked));
 }
 
 #[tokio::test(start_paused = true)]

@@ -175,7 +175,7 @@ impl RedisDenylist {
     ///
     /// # Errors
     ///
-    /// [`RevokeError`] if the token has no `jti` or no `exp`, or if the mark is not stored.
+    /// [`RevokeError`] if the token is a JWT without `jti`, or if the mark is not stored.
     pub async fn revoke<C>(&self, token: &Claims<C>) -> Result<(), RevokeError> {
         let mark = RevocationMark::token(token);
         self.0.mark(mark?).await
@@ -232,7 +232,7 @@ impl RedisDenylist {
     ///
     /// # Errors
     ///
-    /// [`RevokeError`] if the token has no `jti` or no `exp`, or if the mark is not stored.
+    /// [`RevokeError`] if the token is a JWT without `jti`, or if the mark is not stored.
     pub async fn suspend<C>(&self, token: &Claims<C>) -> Result<(), RevokeError> {
         let mark = RevocationMark::token(token);
         self.0.mark(mark?.suspension()).await
