@@ -21,6 +21,8 @@ use std::time::{Duration, SystemTime};
 use divan::{AllocProfiler, Bencher, black_box};
 use http::{Request, Response, StatusCode};
 use tower::{Layer, Service};
+#[cfg(feature = "introspection")]
+use tower_jwt_auth::JwtAuth;
 use tower_jwt_auth::revocation::{Denylist, Revocation};
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{Algorithm, KeySet, Verifier};
@@ -72,6 +74,50 @@ fn accepted_with_a_denylist(bencher: Bencher<'_, '_>, marks: usize) {
     let auth = issuer.auth().revocation(denylist(&issuer, marks));
     let token = token(&issuer).mint();
     run(bencher, auth.layer(Hello), Some(&token), StatusCode::OK);
+}
+
+/// As [`accepted`], in a layer that introspects: a JWT, and an opaque token whose answer is known.
+#[cfg(feature = "introspection")]
+#[divan::bench(args = ["jwt", "opaque"])]
+fn accepted_by_an_introspecting_layer(bencher: Bencher<'_, '_>, kind: &str) {
+    let (issuer, verifying, runtime) = introspecting(Duration::from_secs(3_600));
+    let token = match kind {
+        "jwt" => token(&issuer).mint(),
+        _ => token(&issuer).mint_opaque(),
+    };
+    let verifier: Verifier = verifying.verifier();
+    runtime.block_on(verifier.verify(&token)).unwrap();
+    run(
+        bencher,
+        verifying.layer(Hello),
+        Some(&token),
+        StatusCode::OK,
+    );
+}
+
+/// An opaque token that is asked for each time, at an endpoint in this process: what a question costs beside
+/// the round trip.
+#[cfg(feature = "introspection")]
+#[divan::bench]
+fn question(bencher: Bencher<'_, '_>) {
+    let (issuer, verifying, runtime) = introspecting(Duration::ZERO);
+    let token = token(&issuer).mint_opaque();
+    let verifier: Verifier = verifying.verifier();
+    bencher.bench_local(|| {
+        runtime
+            .block_on(verifier.verify(black_box(&token)))
+            .unwrap()
+    });
+}
+
+/// An issuer, a layer that asks it and keeps its answers for this time, and the runtime of the questions.
+#[cfg(feature = "introspection")]
+fn introspecting(ttl: Duration) -> (TestIssuer, JwtAuth, tokio::runtime::Runtime) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let issuer = TestIssuer::with_algorithm(Algorithm::ES256);
+    let introspection = issuer.introspection().cache_active(ttl);
+    let auth = issuer.auth().introspection(introspection);
+    (issuer, auth, runtime.enable_time().build().unwrap())
 }
 
 /// What a denylist of this many marks adds to a token that was not seen before.

@@ -83,10 +83,10 @@ impl Digest {
     }
 
     pub(super) fn place(&self) -> Place {
-        let Self([bucket, tag, ..]) = *self;
+        let Self([tag, ..]) = *self;
         let [tag, ..] = tag.to_le_bytes();
         Place {
-            bucket,
+            bucket: self.number(),
             tag: tag.max(1),
         }
     }
@@ -102,11 +102,7 @@ impl Digest {
         }
     }
 
-    /// A number for a table of another kind. It is spread evenly.
-    #[cfg_attr(
-        not(feature = "introspection"),
-        allow(dead_code, reason = "no other table has digests")
-    )]
+    /// A number for the place in a table. It is spread evenly.
     pub(crate) fn number(&self) -> u64 {
         let Self([.., number]) = *self;
         number

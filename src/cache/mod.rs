@@ -295,10 +295,6 @@ impl<V: Grow> Cache<V> {
     }
 
     /// Removes the token that was stored under this digest, unless another thread is writing.
-    #[cfg_attr(
-        not(feature = "introspection"),
-        allow(dead_code, reason = "no token is stored under its digest")
-    )]
     pub(crate) fn remove_digest(&self, digest: &Digest) {
         if let Some(Inner { table, .. }) = self.inner.get() {
             let sought = digest.fingerprint();

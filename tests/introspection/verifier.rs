@@ -869,6 +869,23 @@ async fn the_test_kit_mints_opaque_tokens_and_answers_for_them() {
     assert_eq!(world.network.count(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_that_is_printed_has_a_token_or_a_secret() {
+    let world = World::new();
+    let auth = world.auth();
+    let verifier = auth.verifier();
+    let claims = verifier.verify(TOKEN).await.unwrap();
+    let introspection = &world.introspection;
+    let printed = format!(
+        "{auth:?} {verifier:?} {claims:?} {introspection:?} {:?} {}",
+        introspection.status(),
+        introspection.status()
+    );
+    for secret in [TOKEN, CLIENT_SECRET, "alice"] {
+        assert!(!printed.contains(secret), "{secret} in {printed}");
+    }
+}
+
 /// What an operator reads of an outage, and nothing of a token in it.
 #[cfg(feature = "tracing")]
 #[tokio::test(start_paused = true)]
