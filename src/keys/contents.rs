@@ -258,12 +258,26 @@ impl Contents {
         !named.is_empty()
     }
 
-    /// Forgets that the keys with this id or thumbprint were ended.
-    pub(super) fn reinstate(&mut self, name: &str) -> bool {
-        let before = self.ended.len();
-        self.ended
-            .retain(|ended| ended.id.as_str() != name && ended.thumbprint != name);
-        self.ended.len() < before
+    /// Forgets that the keys with this id or thumbprint were ended. See
+    /// [`KeyStore::reinstate`](crate::KeyStore::reinstate).
+    pub(super) fn reinstate(&mut self, name: &str, now: NumericDate) -> bool {
+        let is_named = |ended: &Ended| ended.id.as_str() == name || ended.thumbprint == name;
+        let (named, others) = self.ended.drain(..).partition::<Vec<_>, _>(is_named);
+        self.ended = others;
+        // An added key that is dead would hide the same key of the source.
+        let reinstated = |mut entry: Entry| {
+            let thumbprint = entry.key.thumbprint();
+            if named.iter().any(|ended| ended.thumbprint == thumbprint) {
+                if !entry.is_live(now) {
+                    return None;
+                }
+                entry.end_never();
+            }
+            Some(entry)
+        };
+        self.own = self.own.drain(..).filter_map(reinstated).collect();
+        self.edit_given(reinstated);
+        !named.is_empty()
     }
 
     /// The dead keys that may have signed a token with this id: those that had the id, and those that the
@@ -465,14 +479,40 @@ mod tests {
             assert!(contents.remove(id, now), "{id}");
         }
         assert!(live(&contents).is_empty());
-        assert!(!contents.reinstate("unknown"));
+        assert!(!contents.reinstate("unknown", now));
         assert!(live(&contents).is_empty());
-        assert!(contents.reinstate(key(0).thumbprint()));
+        assert!(contents.reinstate(key(0).thumbprint(), now));
         assert_eq!(live(&contents), ["k0"]);
-        assert!(contents.reinstate("k2"));
+        assert!(contents.reinstate("k2", now));
         assert_eq!(live(&contents), ["k0", "k2"]);
-        assert!(!contents.reinstate("k2"));
+        assert!(!contents.reinstate("k2", now));
         assert!(!contents.dead(Some("k1"), now).is_empty());
+    }
+
+    /// A retirement that has not come yet is called off. A key that is dead comes back only from its
+    /// source, which it no longer hides.
+    #[test]
+    fn a_reinstated_key_has_no_end() {
+        let (now, later) = (NumericDate(1.0e9), NumericDate(1.1e9));
+        let live = |contents: &Contents, at| -> Vec<_> {
+            let set = contents.set(at).unwrap();
+            set.keys().map(|key| key.id().to_string()).collect()
+        };
+        let both = || KeySet::new([key(0), key(1)]).unwrap();
+        let mut given = Contents::given(Some(both()));
+        let mut fetched = Contents::fetched(Some((both(), Instant::now())));
+        for (contents, dead_then) in [(&mut given, &["k1"][..]), (&mut fetched, &["k0", "k1"])] {
+            contents.rotate(&key(0), now);
+            assert!(contents.retire("k0", later, now));
+            assert_eq!(live(contents, later), ["k1"]);
+            assert!(contents.reinstate("k0", now));
+            assert_eq!(live(contents, later), ["k0", "k1"]);
+
+            assert!(contents.retire("k0", now, now));
+            assert_eq!(live(contents, now), ["k1"]);
+            assert!(contents.reinstate("k0", now));
+            assert_eq!(live(contents, now), dead_then);
+        }
     }
 
     /// A key that retires in the set that the application gives still retires when the source

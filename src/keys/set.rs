@@ -65,6 +65,10 @@ impl Entry {
         self.retires.is_none_or(|at| now < at)
     }
 
+    pub(super) fn end_never(&mut self) {
+        self.retires = None;
+    }
+
     /// Sets the end of the key. An earlier end stays.
     pub(super) fn end_at(&mut self, at: NumericDate) {
         self.retires = Some(self.retires.filter(|earlier| *earlier < at).unwrap_or(at));

@@ -217,14 +217,17 @@ impl KeyStore {
     }
 
     /// Undoes [`remove`](Self::remove) and [`retire`](Self::retire) for the keys with this id or
-    /// thumbprint. If the source still publishes the keys, they verify tokens again at once. Returns
-    /// `false` if no such key was removed or retired.
+    /// thumbprint. A key that has not reached the end of its retirement stays in use. A key that is dead
+    /// verifies tokens again at once if the source still publishes it. Returns `false` if no such key
+    /// was removed or retired.
     ///
-    /// If the keys do not come from a source, use [`rotate`](Self::rotate) instead, because the store
-    /// no longer has the removed key.
+    /// If a dead key does not come from a source, use [`rotate`](Self::rotate) instead, because the
+    /// store no longer has it.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn reinstate(&self, id: &str) -> bool {
-        let change = self.change(ChangeCause::Reinstate, |contents, _| contents.reinstate(id));
+        let change = self.change(ChangeCause::Reinstate, |contents, now| {
+            contents.reinstate(id, now)
+        });
         change.is_some()
     }
 

@@ -300,8 +300,11 @@ impl World {
                 self.own.push(signer);
             }
             Step::Reinstate(signer) => {
+                let was_dead = self.is_dead(signer);
                 if self.keys.reinstate(&POOL[signer].thumbprint) {
                     self.dead_at.remove(&signer);
+                    // A dead key comes back from its source alone.
+                    self.own.retain(|own| *own != signer || !was_dead);
                 }
             }
             Step::Replace(keys) => {
