@@ -22,6 +22,15 @@ pub(crate) struct Verdicts {
 /// A token that was accepted.
 struct Accepted(Claims);
 
+/// A token that was accepted before, and is still valid.
+pub(crate) struct Known<'p> {
+    pub(crate) claims: Claims,
+    /// The trust under which it was accepted.
+    pub(crate) trust: &'p Trust,
+    /// The time from which this no longer counts.
+    pub(crate) until: NumericDate,
+}
+
 impl Grow for Accepted {
     fn growth(&self) -> Option<&Growth> {
         Some(self.0.growth())
@@ -37,20 +46,16 @@ impl Verdicts {
         Self { settings, cache }
     }
 
-    /// The claims of a token that was accepted before and is still valid, and the trust under which
-    /// it was accepted.
+    /// A token that was accepted before and is still valid.
     pub(crate) fn find<'p>(
         &self,
         token: &[u8],
         policy: &'p Policy,
         now: NumericDate,
-    ) -> Option<(Claims, &'p Trust)> {
+    ) -> Option<Known<'p>> {
         self.cache.get(token, now, |entry| {
-            let Accepted(claims) = entry.value();
-            let trust = policy.trust(claims.basis().trust())?;
-            let is_live =
-                is_signed_by_live_key(entry, trust, now) && !claims.basis().is_withdrawn();
-            is_live.then(|| (claims.clone(), trust))
+            let known = known(entry, policy)?;
+            is_signed_by_live_key(entry, known.trust, now).then_some(known)
         })
     }
 
@@ -61,12 +66,9 @@ impl Verdicts {
         digest: &Digest,
         policy: &'p Policy,
         now: NumericDate,
-    ) -> Option<(Claims, &'p Trust)> {
-        self.cache.get_digest(digest, now, |entry| {
-            let Accepted(claims) = entry.value();
-            let trust = policy.trust(claims.basis().trust())?;
-            (!claims.basis().is_withdrawn()).then(|| (claims.clone(), trust))
-        })
+    ) -> Option<Known<'p>> {
+        self.cache
+            .get_digest(digest, now, |entry| known(entry, policy))
     }
 
     /// Remembers a token whose issuer said that it is active, from now until the end of the period and never
@@ -129,8 +131,14 @@ impl Verdicts {
         let longest = self.settings.longest;
         let limit = now.plus(trust.keys.rest().map_or(longest, |rest| rest.min(longest)));
         let limit = if end < limit { end } else { limit };
+        let needed_an_answer = end.0.is_finite();
         let lifetime = Lifetime {
-            from,
+            // As for an answer: if the clock is set back, its seconds have not begun.
+            from: if needed_an_answer && from < now {
+                now
+            } else {
+                from
+            },
             until: if until < limit { until } else { limit },
         };
         claims.shrink();
@@ -144,6 +152,17 @@ impl Verdicts {
         self.cache
             .put(token, now, lifetime, generation, accepted, weight);
     }
+}
+
+/// The content of an entry, unless its issuer has withdrawn the token.
+fn known<'p>(entry: &Entry<Accepted>, policy: &'p Policy) -> Option<Known<'p>> {
+    let Accepted(claims) = entry.value();
+    let trust = policy.trust(claims.basis().trust())?;
+    (!claims.basis().is_withdrawn()).then(|| Known {
+        claims: claims.clone(),
+        trust,
+        until: entry.until(),
+    })
 }
 
 /// Whether the keys of the issuer would verify the token now. If the generation of the key set is

@@ -361,6 +361,11 @@ impl<V> Entry<V> {
         &self.value
     }
 
+    /// The time from which the entry no longer counts.
+    pub(crate) fn until(&self) -> NumericDate {
+        self.lifetime.until
+    }
+
     /// The latest generation of the key set under which the token was accepted.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)

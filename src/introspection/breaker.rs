@@ -145,7 +145,7 @@ impl Breaker {
 const FAILURES: u32 = 5;
 /// The first pause. Each further one is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
-use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request};
@@ -20,6 +19,7 @@ use crate::introspection::client_auth::ClientAuth;
 use crate::introspection::failure::AskFailure;
 use crate::introspection::form::{Form, encoded};
 use crate::introspection::response::body_of;
+use crate::introspection::seldom::Seldom;
 use crate::introspection::signed;
 use crate::issuer::{Audience, Issuer};
 use crate::keys::store::KeyStore;
@@ -34,7 +34,8 @@ pub(super) struct Endpoint {
     pub(super) auth: ClientAuth,
     /// The keys that verify answers. `None` if answers are not signed.
     pub(super) keys: Option<KeyStore>,
-    pub(super) denials: Arc<Denials>,
+    /// The loud reports that the endpoint rejects this service.
+    pub(super) denials: Arc<Seldom>,
 }
 
 /// What must not be read in a log. An HTTP client may quote in an error what it sent.
@@ -88,7 +89,8 @@ impl Endpoint {
         if let Err(failure) = &answer
             && failure.is_ours
         {
-            self.denials.report(&failure.reason);
+            let is_loud = self.denials.is_due(Instant::now());
+            telemetry::introspection_denied(&failure.reason, is_loud);
         }
         answer
     }
@@ -102,7 +104,11 @@ impl Endpoint {
     ) -> Result<Answer, AskFailure> {
         let url = self.place.url(&self.documents, issuer).await?;
         let answer = self.answer_of(&url, token, issuer, audience, clock).await;
-        if answer.is_err() {
+        // A client must not be able to cause a search with each odd text.
+        if answer
+            .as_ref()
+            .is_err_and(|failure| !failure.may_be_the_token)
+        {
             self.place.forget(&url).await;
         }
         answer
@@ -245,25 +251,3 @@ impl Finder {
         found
     }
 }
-
-/// Reports that the endpoint rejects this service, loudly but not for each token.
-#[derive(Default)]
-pub(super) struct Denials(Lock<Option<Instant>>);
-
-impl Denials {
-    fn report(&self, reason: &str) {
-        let now = Instant::now();
-        let is_first = {
-            let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_first = last.is_none_or(|last| now.duration_since(last) >= BETWEEN_REPORTS);
-            if is_first {
-                *last = Some(now);
-            }
-            is_first
-        };
-        telemetry::introspection_denied(reason, is_first);
-    }
-}
-
-/// The time between two loud reports.
-const BETWEEN_REPORTS: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::shown_url::ShownUrl;
 use crate::fetch::documents::DocumentError;
+use crate::introspection::breaker::LONGEST_PAUSE;
 
 /// Why there is no answer about a token. This is an outage, and never a fault of the caller.
 #[derive(Clone, Debug)]
@@ -14,8 +15,8 @@ pub(crate) struct AskFailure {
     pub(crate) retry_after: Option<Duration>,
     /// Whether the server rejects the credentials or the requests of this service (400, 401, 403).
     pub(crate) is_ours: bool,
-    /// Whether the failure may be due to this one token (400), so that it says nothing about others. Any
-    /// client can cause such a failure, if the server answers odd texts so.
+    /// Whether the failure may be due to this one token (400, 413 and the like), so that it says nothing about
+    /// others. Any client can cause such a failure, if the server answers odd texts so.
     pub(crate) may_be_the_token: bool,
 }
 
@@ -27,6 +28,12 @@ impl AskFailure {
             is_ours: false,
             may_be_the_token: false,
         }
+    }
+
+    /// The caller is told no longer time than the endpoint is left alone.
+    pub(super) fn within_longest_pause(mut self) -> Self {
+        self.retry_after = self.retry_after.map(|pause| pause.min(LONGEST_PAUSE));
+        self
     }
 
     /// Puts the URL before the reason.

@@ -167,7 +167,7 @@ fn spawn<T: Clone + Send + Sync + 'static>(
         let (timer, limit) = (telemetry::Timer::start(), introspection.settings.timeout);
         let asked = introspection.ask(&token, &issuer, &audience, &clock);
         let answer = match timeout(limit, asked).await {
-            Ok(answer) => answer,
+            Ok(answer) => answer.map_err(AskFailure::within_longest_pause),
             Err(_) => Err(AskFailure::new(no_answer_within(limit))),
         };
         timer.stop_introspection();

@@ -14,6 +14,7 @@ mod form;
 mod rejected;
 pub(crate) mod response;
 mod seam;
+mod seldom;
 mod settings;
 pub(crate) mod signed;
 mod state;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 pub use self::client_auth::{ClientAuth, ClientSecret};
 pub use self::client_key::ClientKey;
-use self::endpoint::{Denials, Endpoint, Finder, Place};
+use self::endpoint::{Endpoint, Finder, Place};
 pub(crate) use self::failure::AskFailure;
 use self::settings::Settings;
 use self::state::State;
@@ -131,7 +132,7 @@ impl Introspection {
                 },
                 auth,
                 keys: None,
-                denials: Arc::new(Denials::default()),
+                denials: Arc::default(),
             },
             settings,
             state: Arc::default(),

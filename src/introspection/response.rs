@@ -76,7 +76,7 @@ fn rejected(response: &Response<Vec<u8>>) -> AskFailure {
     AskFailure {
         retry_after: retry_after(response.headers()),
         is_ours,
-        may_be_the_token: status == StatusCode::BAD_REQUEST,
+        may_be_the_token: ABOUT_THE_TOKEN.contains(&status),
         ..AskFailure::new(reason)
     }
 }
@@ -103,6 +103,14 @@ fn error_code(body: &[u8]) -> Option<&'static str> {
 }
 
 const JSON: &str = "application/json";
+/// The statuses that a server may answer for an odd text alone, or for one that is too long.
+const ABOUT_THE_TOKEN: [StatusCode; 5] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::URI_TOO_LONG,
+    StatusCode::UNPROCESSABLE_ENTITY,
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+];
 const CODES: [&str; 8] = [
     "access_denied",
     "insufficient_scope",

@@ -73,8 +73,8 @@ impl Introspection {
         self
     }
 
-    /// Sets how long the answer that a token is active counts. It never counts after the `exp` of the token.
-    /// Default: 30 seconds. Zero asks for each request.
+    /// Sets how long the answer that a token is active counts, from the moment of the question. It never counts
+    /// after the `exp` of the token. Default: 30 seconds. Zero asks for each request.
     ///
     /// A token that its issuer revokes stays usable for this time. A
     /// [revocation](crate::JwtAuth::revocation) on this side is in force at once.

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::introspection::breaker::{Breaker, Permit};
+use crate::introspection::seldom::Seldom;
 use crate::introspection::{Answer, AskFailure};
 use crate::issuer::Issuer;
 use crate::keys::source::wait::Ticker;
@@ -24,6 +25,8 @@ pub(super) struct State {
     /// The questions that have ended, and those of them that have failed.
     asked: AtomicU64,
     failed: AtomicU64,
+    /// The loud reports of failures.
+    loud: Seldom,
     /// The runtime in which the introspection was created, for requests that come from elsewhere.
     runtime: Option<Handle>,
     pub(super) ticker: Arc<Ticker>,
@@ -46,6 +49,7 @@ impl Default for State {
             misses: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            loud: Seldom::default(),
             runtime: Handle::try_current().ok(),
             ticker: Arc::default(),
         }
@@ -104,7 +108,8 @@ impl State {
         let failed = self
             .breaker
             .failed(permit, &failure.reason, failure.retry_after, now);
-        telemetry::introspection_failed(issuer, &failure.reason, failed.is_first);
+        let is_loud = failed.is_first && self.loud.is_due(now);
+        telemetry::introspection_failed(issuer, &failure.reason, is_loud);
         if let Some(pause) = failed.opened {
             telemetry::introspection_opened(issuer, pause);
         }

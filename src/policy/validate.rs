@@ -100,6 +100,8 @@ pub(crate) fn validate_answer_for(
     trust: &Trust,
     now: NumericDate,
 ) -> Result<(), Rejection> {
+    // Time has passed since the token was validated.
+    check_times(jwt, &trust.rules, trust.rules.is_expiry_optional, now)?;
     let other_issuer = |issuer: &&str| *issuer != trust.issuer.as_str();
     if let Some(issuer) = answer.issuer().filter(other_issuer) {
         return Err(Rejection::mismatch(

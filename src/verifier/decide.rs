@@ -31,11 +31,11 @@ pub(super) fn decide(
         return opaque::decide(core, presented, now, read_own);
     }
     let known = core.verdicts.find(presented.token(), &core.policy, now);
-    if let Some((claims, trust)) = known.filter(|(claims, _)| claims.basis().is_fresh(now)) {
+    if let Some(known) = known.filter(|known| known.claims.basis().is_fresh(now)) {
         if takes_opaque_tokens {
-            opaque::count_hit_of_jwt(trust);
+            opaque::count_hit_of_jwt(known.trust);
         }
-        return last_checks(claims, trust, presented, core);
+        return last_checks(known.claims, known.trust, presented, core);
     }
 
     let headers = core.known_headers.load();

@@ -2,12 +2,14 @@
 
 use crate::binding;
 use crate::claims::Claims;
+use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::introspection::flight::Question;
 use crate::keys::key_source::{Deadline, LookUp};
 use crate::policy::Trust;
 use crate::request::{Kept, Presented};
+use crate::verdicts::Known;
 use crate::verifier::core::Core;
 use crate::verifier::revoked::{PendingRevocation, Standing, standing_of};
 
@@ -72,8 +74,37 @@ pub(super) struct Asking {
     pub(super) question: Question<Verdict>,
     /// The position of the trust.
     pub(super) trust: usize,
-    /// The claims of an answer that may be used if there is no new one.
-    pub(super) stale: Option<Claims>,
+    /// An earlier answer, which may be used if there is no new one.
+    pub(super) stale: Option<Stale>,
+}
+
+/// The claims of an earlier answer, which count during an outage until this time.
+#[derive(Clone)]
+pub(super) struct Stale {
+    claims: Claims,
+    until: NumericDate,
+}
+
+impl Stale {
+    /// The claims, if they count now.
+    pub(super) fn usable(self, now: NumericDate) -> Option<Claims> {
+        let counts = now < self.until && !self.claims.basis().is_withdrawn();
+        counts.then_some(self.claims)
+    }
+
+    /// A later answer rejects the token.
+    pub(super) fn withdraw(&self) {
+        self.claims.basis().withdraw();
+    }
+}
+
+impl From<Known<'_>> for Stale {
+    fn from(known: Known<'_>) -> Self {
+        Self {
+            claims: known.claims,
+            until: known.until,
+        }
+    }
 }
 
 /// The verdict on an answer.
@@ -93,16 +124,16 @@ impl Asking {
         let verdict = self.question.verdict(deadline).await;
         let verdict = verdict.unwrap_or_else(|reason| Err(unavailable(trust, &reason)));
         let claims = match verdict {
-            Err(rejection) if is_outage(&rejection) => usable(self.stale).ok_or(rejection)?,
+            Err(rejection) if is_outage(&rejection) => {
+                // Time has passed since the earlier answer was found.
+                let now = NumericDate::now(&core.settings.clock);
+                let usable = self.stale.and_then(|stale| stale.usable(now));
+                usable.ok_or(rejection)?
+            }
             verdict => verdict?,
         };
         last_checks(claims, trust, &kept.presented(), core)
     }
-}
-
-/// The claims of an earlier answer, if it still counts during an outage.
-pub(super) fn usable(stale: Option<Claims>) -> Option<Claims> {
-    stale.filter(|claims| !claims.basis().is_withdrawn())
 }
 
 /// Whether the issuer could not be asked.

@@ -14,9 +14,10 @@ use crate::policy::{Trust, validate};
 use crate::request::Presented;
 use crate::token::compact::{Attested, flaw_of_word};
 use crate::token::introspected::ActiveAnswer;
+use crate::verdicts::Known;
 use crate::verifier::core::Core;
 use crate::verifier::decision::{
-    Asking, Decision, Verdict, is_outage, last_checks, unavailable, usable,
+    Asking, Decision, Stale, Verdict, is_outage, last_checks, unavailable,
 };
 
 /// Decides on an opaque token.
@@ -29,14 +30,14 @@ pub(super) fn decide(
     let digest = digest_of(presented)?;
     let known = core.verdicts.find_answer(&digest, &core.policy, now);
     let stale = match known {
-        Some((claims, trust)) if claims.basis().is_fresh(now) => {
+        Some(Known { claims, trust, .. }) if claims.basis().is_fresh(now) => {
             trust
                 .introspection
                 .iter()
                 .for_each(Introspection::count_hit);
             return last_checks(claims, trust, presented, core);
         }
-        known => known.map(|(claims, _)| claims),
+        known => known.map(Stale::from),
     };
     let flaw = presented.credentials().flaw_of_opaque();
     if let Some(flaw) = flaw.or_else(|| flaw_of_word(presented.token())) {
@@ -66,14 +67,14 @@ pub(super) fn decide_without_keys(
     let digest = digest_of(presented)?;
     let known = core.verdicts.find_answer(&digest, &core.policy, now);
     let stale = match known {
-        Some((claims, trust)) if claims.basis().is_fresh(now) => {
+        Some(Known { claims, trust, .. }) if claims.basis().is_fresh(now) => {
             trust
                 .introspection
                 .iter()
                 .for_each(Introspection::count_hit);
             return last_checks(claims, trust, presented, core);
         }
-        known => known.map(|(claims, _)| claims),
+        known => known.map(Stale::from),
     };
     ask_for_claims(core, trust, digest, presented, stale, now, read_own)
 }
@@ -89,13 +90,13 @@ pub(super) fn decide_jwt(
     read_own: fn(&Claims),
 ) -> Result<Decision, Rejection> {
     let known = core.verdicts.find(presented.token(), &core.policy, now);
-    let stale = known.map(|(claims, _)| claims);
-    let old = stale.clone();
+    let stale = known.map(Stale::from);
+    let (old, asked_at) = (stale.clone(), now);
     let judge = move |core: &Core, trust: &Trust, token: &str, answer: ActiveAnswer| {
         let now = NumericDate::now(&core.settings.clock);
         let answer = answer.claims();
         validate::validate_answer_for(claims.registered(), answer, trust, now)?;
-        let end = end_of_answer(trust, answer.expires_at(), now);
+        let end = end_of_answer(trust, answer.expires_at(), asked_at, now);
         claims.basis().answered(end.0);
         core.verdicts.remember(
             token.as_bytes(),
@@ -117,7 +118,7 @@ pub(super) fn decide_jwt(
         now,
         move |core, trust, token, answer| {
             let verdict = judged(core, trust, digest, token, answer, judge);
-            withdraw_if_rejected(old.as_ref(), &verdict);
+            withdraw_if_rejected(old, &verdict);
             verdict
         },
     )
@@ -139,16 +140,17 @@ fn ask_for_claims(
     trust: &Trust,
     digest: Digest,
     presented: &Presented<'_>,
-    stale: Option<Claims>,
+    stale: Option<Stale>,
     now: NumericDate,
     read_own: fn(&Claims),
 ) -> Result<Decision, Rejection> {
+    let asked_at = now;
     let judge = move |core: &Core, trust: &Trust, token: &str, answer: ActiveAnswer| {
         let now = NumericDate::now(&core.settings.clock);
         let attested = Attested::of_answer(answer, trust.issuer.as_str(), token.as_bytes())?;
         let validated = validate::validate(attested, trust, now)?;
         let mut claims = Claims::new(validated, &core.settings.clock);
-        let end = end_of_answer(trust, claims.registered().expires_at(), now);
+        let end = end_of_answer(trust, claims.registered().expires_at(), asked_at, now);
         claims.basis().answered(end.0);
         core.verdicts
             .remember_answer(&digest, &mut claims, read_own, trust, now..end.1);
@@ -164,7 +166,7 @@ fn ask_for_claims(
         now,
         move |core, trust, token, answer| {
             let verdict = judged(core, trust, digest, token, answer, judge);
-            withdraw_if_rejected(old.as_ref(), &verdict);
+            withdraw_if_rejected(old, &verdict);
             if verdict
                 .as_ref()
                 .is_err_and(|rejection| !is_outage(rejection))
@@ -182,7 +184,7 @@ fn ask(
     trust: &Trust,
     digest: Digest,
     presented: &Presented<'_>,
-    stale: Option<Claims>,
+    stale: Option<Stale>,
     now: NumericDate,
     conclude: impl FnOnce(&Core, &Trust, &str, Result<Answer, AskFailure>) -> Verdict + Send + 'static,
 ) -> Result<Decision, Rejection> {
@@ -216,7 +218,8 @@ fn ask(
             stale,
         })),
         Err(not_asked) => {
-            let claims = usable(stale).ok_or_else(|| rejection_of(not_asked, trust))?;
+            let claims = stale.and_then(|stale| stale.usable(now));
+            let claims = claims.ok_or_else(|| rejection_of(not_asked, trust))?;
             last_checks(claims, trust, presented, core)
         }
     }
@@ -252,23 +255,28 @@ fn may_be_remembered(rejection: &Rejection) -> bool {
 }
 
 /// An earlier answer no longer counts, not even during an outage, if a later one rejects the token.
-fn withdraw_if_rejected(old: Option<&Claims>, verdict: &Verdict) {
+fn withdraw_if_rejected(old: Option<Stale>, verdict: &Verdict) {
     if let (Some(old), Err(rejection)) = (old, verdict)
         && !is_outage(rejection)
     {
-        old.basis().withdraw();
+        old.withdraw();
     }
 }
 
 /// The time until which an answer counts, and the time until which it counts during an outage. Neither is
 /// after `exp`.
+///
+/// They begin with the question, because the issuer may have revoked the token right after it wrote the
+/// answer. The clock may be set back in the meantime.
 fn end_of_answer(
     trust: &Trust,
     expires_at: Option<NumericDate>,
+    asked_at: NumericDate,
     now: NumericDate,
 ) -> (NumericDate, NumericDate) {
+    let begin = if now < asked_at { now } else { asked_at };
     let ends = trust.introspection.as_ref();
-    let (fresh, stale) = ends.map_or((now, now), |ends| ends.ends_of_answer(now));
+    let (fresh, stale) = ends.map_or((begin, begin), |ends| ends.ends_of_answer(begin));
     let limit = |end: NumericDate| match expires_at {
         Some(expiry) if expiry < end => expiry,
         _ => end,

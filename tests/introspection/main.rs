@@ -8,6 +8,7 @@ mod network;
 mod support;
 
 mod client;
+mod delays;
 mod histories;
 mod storms;
 mod verifier;

@@ -427,14 +427,14 @@ async fn rfc9110_11_2_1_the_endpoint_sees_the_token_byte_for_byte_and_nothing_el
 }
 
 /// A layer with keys and with introspection.
-fn both(world: &World, issuer: &TestIssuer) -> JwtAuth {
+pub(crate) fn both(world: &World, issuer: &TestIssuer) -> JwtAuth {
     JwtAuth::new(issuer.issuer(), issuer.audience(), issuer.keys())
         .introspection(world.introspection.clone())
         .clock(world.clock.clone())
         .cache(small_cache())
 }
 
-fn test_issuer(world: &World) -> TestIssuer {
+pub(crate) fn test_issuer(world: &World) -> TestIssuer {
     TestIssuer::new().with_clock(world.clock.clone())
 }
 
