@@ -44,7 +44,11 @@ struct Secrets(Vec<Zeroizing<String>>);
 impl Secrets {
     fn of(request: &Request<Vec<u8>>, token: &str, auth: &ClientAuth) -> Self {
         let text = |bytes| Zeroizing::new(String::from_utf8_lossy(bytes).into_owned());
-        let mut secrets = vec![text(request.body())];
+        let form = text(request.body());
+        let assertion = form.split("client_assertion=").nth(1).unwrap_or_default();
+        let assertion = assertion.split('&').next().unwrap_or_default();
+        let assertion = Zeroizing::new(assertion.to_owned());
+        let mut secrets = vec![form, assertion];
         let authorization = request.headers().get(AUTHORIZATION);
         if let Some(value) =
             authorization.and_then(|value| value.as_bytes().splitn(2, |byte| *byte == b' ').nth(1))

@@ -26,8 +26,9 @@ pub(crate) fn is_jwt(token: &[u8], known: &[KnownHeader]) -> bool {
     }
     match URL_SAFE_NO_PAD.decode_to_vec(segment) {
         Ok(header) => is_jose_header(&header),
-        // `{"` in base64url. A few stray characters do not make a JWT opaque.
-        Err(_) => segment.starts_with(b"eyJ"),
+        // `{` in base64url, and a quotation mark or white space. A few stray characters do not make a JWT
+        // opaque.
+        Err(_) => segment.starts_with(b"ey") || segment.starts_with(b"ew"),
     }
 }
 
@@ -75,6 +76,15 @@ mod tests {
         }
         assert!(is_jwt(b"eyJhbGciOiJSUzI1NiJ9=.e30.c2ln", &[]));
         assert!(is_jwt(b"eyJhbGciOiJSUzI1NiJ9 .e30.c2ln", &[]));
+        // The twins with white space in the header.
+        for header in [
+            "{ \"alg\":1}",
+            "{\n\"alg\":1}",
+            "{\r\n \"alg\":1}",
+            "{\t\"alg\":1}",
+        ] {
+            assert!(shape_of(header, "=.e30.c2ln"), "{header}");
+        }
     }
 
     #[test]

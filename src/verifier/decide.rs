@@ -115,7 +115,8 @@ enum Stage {
     Algorithm,
     Key,
     Signature,
-    /// Keys were not available. This is not the fault of the token, whatever the other keys say.
+    /// Keys or the issuer were not available. This is not the fault of the token, whatever the other keys
+    /// say.
     Unavailable,
     /// The signature was valid.
     Attested,
@@ -128,7 +129,9 @@ impl From<Rejection> for Failed {
             RejectionKind::AlgorithmNotAllowed => Stage::Algorithm,
             RejectionKind::UnknownKey => Stage::Key,
             RejectionKind::BadSignature => Stage::Signature,
-            RejectionKind::KeySourceUnavailable => Stage::Unavailable,
+            RejectionKind::IntrospectionUnavailable | RejectionKind::KeySourceUnavailable => {
+                Stage::Unavailable
+            }
             _ => Stage::Claims,
         };
         Self { stage, rejection }

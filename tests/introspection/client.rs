@@ -190,7 +190,8 @@ async fn nothing_secret_gets_into_the_log() {
                 let body = String::from_utf8_lossy(request.body()).into_owned();
                 let credentials = header(request, AUTHORIZATION).unwrap_or_default();
                 let secret = if has_secret { secret } else { "" };
-                let sent = format!("{body} {credentials} {TOKEN} {secret}");
+                let assertion = body.split("client_assertion=").nth(1).unwrap_or_default();
+                let sent = format!("{body} {credentials} {TOKEN} {secret} {assertion}");
                 Ok(match mode {
                     0 => return Err(FetchError::new(format!("cannot send {sent}"))),
                     1 => with_status(401, &json!({"error": sent}).to_string()),

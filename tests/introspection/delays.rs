@@ -8,7 +8,7 @@ use http::header::RETRY_AFTER;
 use serde_json::json;
 use tower_jwt_auth::RejectionKind::{Expired, Inactive, IntrospectionUnavailable};
 use tower_jwt_auth::introspection::{ClientAuth, Introspection};
-use tower_jwt_auth::{Claims, JwtAuth, Rejection, RejectionKind, Verifier};
+use tower_jwt_auth::{Claims, JwtAuth, Rejection, RejectionKind, TrustedIssuer, Verifier};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::network::{Network, json, settle, status_only};
@@ -206,6 +206,29 @@ async fn failures_that_come_and_go_do_not_fill_the_log() {
     tokio::time::advance(Duration::from_secs(10)).await;
     verifier.verify("odd-50").await.unwrap_err();
     assert_eq!((lines("WARN"), lines("DEBUG")), (2, 49));
+}
+
+/// An issuer that is trusted with keys and, for other tokens, without: an outage there is not the fault of
+/// the token, whatever the keys say.
+#[tokio::test(start_paused = true)]
+async fn an_outage_beside_keys_of_the_same_issuer_is_an_outage() {
+    let world = World::with(Introspection::introspect_jwts);
+    let test = test_issuer(&world);
+    let keyed = TrustedIssuer::new(test.issuer(), test.audience(), test.keys());
+    let verifier = world.auth().trust(keyed).verifier();
+    let jwt = test.token().signed_by_stranger().mint();
+    world.says_inactive();
+    assert_eq!(kind(&verifier.verify(&jwt).await), Some(Inactive));
+    world.advance(5.0);
+    world.network.is_down();
+    for at in 0..5 {
+        verifier.verify(&format!("t{at}")).await.unwrap_err();
+    }
+    assert!(!world.introspection.is_ready());
+    let verdict = verifier.verify(&jwt).await;
+    assert_eq!(kind(&verdict), Some(IntrospectionUnavailable));
+    // The twin: the keys verify it.
+    verifier.verify(&test.token().mint()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
