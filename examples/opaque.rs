@@ -1,7 +1,7 @@
 //! An API that takes both kinds of token: a JWT is verified here, and about an opaque token its issuer
 //! is asked (RFC 7662). The answer is kept for 30 seconds; a sign-out counts at once. For your own put
-//! `-- ISSUER AUDIENCE CLIENT_ID` behind the command, and the secret into `CLIENT_SECRET`; without, an
-//! issuer on the loopback interface stands in.
+//! `-- ISSUER AUDIENCE CLIENT_ID` behind the command, the secret into `CLIENT_SECRET`, and tokens of yours into
+//! `JWT` and `OPAQUE` in the other terminal; without, an issuer on the loopback interface stands in.
 //!
 //! ```sh
 //! cargo run --example opaque --features introspection,reqwest,test-util

@@ -62,7 +62,7 @@
 //!
 //! 1. The layer reads what the request presents: the token, and how it came.
 //! 2. A token that is in the cache, and whose key is still in use, continues with step 7. If an issuer
-//!    [introspects](guide::opaque), a token that is no JWT is opaque: that issuer is asked for it, and its
+//!    [introspects](guide::opaque), a token that is no JWT is opaque: that issuer is asked about it, and its
 //!    answer takes the place of steps 3 to 5.
 //! 3. The token is parsed. A token that no signature could make valid is rejected: it is malformed,
 //!    for example, or expired, or for another audience. So is a token that is bound (`cnf`), because

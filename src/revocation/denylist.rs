@@ -193,8 +193,9 @@ impl Denylist {
         self.mark(&RevocationMark::subject(subject, issued_until, expires_at).suspension())
     }
 
-    /// Stores any mark, also one for a client or an issuer. If the target has a mark already, the later times count. A suspension and a
-    /// revocation of one target are kept separately, and the revocation counts.
+    /// Stores any mark, also one for a client or an issuer. If the target has a mark already, the later
+    /// times count. A suspension and a revocation of one target are kept separately, and the revocation
+    /// counts.
     ///
     /// # Errors
     ///

@@ -93,7 +93,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     ///
     /// Waits up to 5 seconds if keys have to be loaded for the token. Also waits for a revocation
     /// check that does not answer at once; that wait has no timeout here. Waits up to 5 seconds if the
-    /// issuer has to be asked for the token.
+    /// issuer has to be asked about the token.
     ///
     /// Works with any executor, even while the tokio runtime of a key store is not running.
     ///
@@ -114,7 +114,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// The same as [`verify`](Self::verify). Also [`RejectionKind::RevocationUnavailable`] if a
     /// revocation check does not answer at once, and [`RejectionKind::KeySourceUnavailable`] if
     /// keys have to be loaded first, and [`RejectionKind::IntrospectionUnavailable`] if the issuer has
-    /// to be asked for the token. The question is asked nevertheless, so that its answer is known a
+    /// to be asked about the token. The question is asked nevertheless, so that its answer is known a
     /// moment later.
     pub fn verify_now(&self, token: &str) -> Result<Claims<C>, Rejection> {
         match self.start(Presented::of_text(token))? {

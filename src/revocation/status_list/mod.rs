@@ -194,7 +194,7 @@ impl StatusLists {
         self.set(|settings| settings.clock = Arc::new(clock))
     }
 
-    /// Accepts a token whose list cannot be had. Default: the answer is 503.
+    /// Accepts a token whose list cannot be loaded. Default: the answer is 503.
     ///
     /// # Security
     ///
