@@ -410,7 +410,7 @@ pub(crate) fn introspection_asked(issuer: &impl AsRef<str>) {
     event!(
         debug,
         "jwt_introspection_asked",
-        "issuer is asked for a token",
+        "issuer is asked about a token",
         issuer = issuer.as_ref()
     );
 }
@@ -525,14 +525,14 @@ pub(crate) fn status_list_failed(reason: &impl fmt::Display, is_first: bool) {
         event!(
             warn,
             "jwt_status_list_failed",
-            "a status list cannot be had, and its tokens are answered with 503 when it is too old",
+            "a status list cannot be loaded, and its tokens are answered with 503 when it is too old",
             reason = reason.as_str()
         );
     } else {
         event!(
             debug,
             "jwt_status_list_failed",
-            "a status list still cannot be had",
+            "a status list still cannot be loaded",
             reason = reason.as_str()
         );
     }

@@ -11,7 +11,7 @@ use crate::introspection::state::Counts;
 
 /// The state of one [`Introspection`] and all its clones.
 ///
-/// [`Display`](fmt::Display) prints a few lines for an operator. Serialized times are seconds since 1970.
+/// [`Display`](fmt::Display) prints one or two lines for an operator, without a line break at the end. Serialized times are seconds since 1970.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct IntrospectionStatus {
@@ -112,17 +112,16 @@ impl fmt::Display for IntrospectionStatus {
         write!(f, "introspection at {}: ", self.endpoint)?;
         match self.open_since {
             None => f.write_str("healthy")?,
-            Some(since) => write!(f, "open for {} s", ago(since).as_secs())?,
+            Some(since) => write!(f, "circuit breaker open for {} s", ago(since).as_secs())?,
         }
         let (asking, asked) = (self.asking, self.asked);
         write!(f, ", asked {asked} times, asking {asking} now")?;
         if let Some(rate) = self.hit_rate() {
             write!(f, ", hit rate {:.1} %", rate * 100.0)?;
         }
-        writeln!(f)?;
         if let Some(IntrospectionFailure { since, reason }) = &self.failing {
             let seconds = ago(*since).as_secs();
-            writeln!(f, "  failing for {seconds} s: {reason}")?;
+            write!(f, "\n  failing for {seconds} s: {reason}")?;
         }
         Ok(())
     }

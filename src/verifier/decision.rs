@@ -16,7 +16,7 @@ use crate::verifier::revoked::{PendingRevocation, Standing, standing_of};
 /// The result of the checks that do not wait.
 pub(super) enum Decision {
     Accepted(Claims),
-    /// The issuer is asked for the token.
+    /// The issuer is asked about the token.
     Asking(Asking),
     /// All other checks have passed, and a revocation check is still running.
     Revocation(PendingRevocation),
@@ -145,7 +145,7 @@ pub(super) fn unavailable(trust: &Trust, reason: &str) -> Rejection {
     Rejection::because(
         RejectionKind::IntrospectionUnavailable,
         format!(
-            "issuer {} cannot be asked for the token: {reason}",
+            "issuer {} cannot be asked about the token: {reason}",
             trust.issuer
         ),
     )

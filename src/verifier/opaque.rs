@@ -1,4 +1,4 @@
-//! The decision on a token that its issuer is asked for: an opaque token, or a JWT that must be active
+//! The decision on a token that its issuer is asked about: an opaque token, or a JWT that must be active
 //! there.
 
 use std::sync::Arc;
@@ -313,7 +313,7 @@ fn rejection_of(not_asked: NotAsked, trust: &Trust) -> Rejection {
     match not_asked {
         NotAsked::Busy => Rejection::without_outage(
             kind,
-            format!("issuer {issuer} is asked for too many tokens at a time"),
+            format!("issuer {issuer} is asked about too many tokens at a time"),
         ),
         NotAsked::Open(pause) => Rejection::unavailable_for(
             kind,

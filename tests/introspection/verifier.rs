@@ -749,7 +749,7 @@ async fn the_status_shows_an_outage_and_the_hit_rate() {
     assert_eq!(status.hit_rate(), Some(0.75));
     assert_eq!(
         status.to_string(),
-        "introspection at https://as.example/introspect: healthy, asked 1 times, asking 0 now, hit rate 75.0 %\n"
+        "introspection at https://as.example/introspect: healthy, asked 1 times, asking 0 now, hit rate 75.0 %"
     );
     world.network.is_down();
     for at in 0..5 {
@@ -760,7 +760,7 @@ async fn the_status_shows_an_outage_and_the_hit_rate() {
     assert!(!status.is_healthy && !world.introspection.is_ready());
     assert_eq!(status.failed, 5);
     let text = status.to_string();
-    assert!(text.contains("open for 0 s"), "{text}");
+    assert!(text.contains("circuit breaker open for 0 s"), "{text}");
     assert!(text.contains("connection refused"), "{text}");
     let json = serde_json::to_value(&status).unwrap();
     assert_eq!(json["is_healthy"], false);

@@ -20,9 +20,10 @@ pub(crate) fn parameter(form: &[u8], name: &str) -> Result<String, Rejection> {
             return Err(malformed("the parameter occurs twice"));
         }
     }
-    found
-        .filter(|value| !value.is_empty())
-        .ok_or_else(|| malformed("the parameter is missing"))
+    found.filter(|value| !value.is_empty()).ok_or_else(|| {
+        let reason = format!("the form has no `{name}`");
+        Rejection::because(RejectionKind::MalformedRequest, reason)
+    })
 }
 
 /// Resolves `+` and percent-encoded bytes.

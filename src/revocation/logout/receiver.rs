@@ -117,7 +117,7 @@ impl Receiver {
     pub(super) async fn read<B: Body>(
         &self,
         request: Request<B>,
-        media_type: &str,
+        media_type: &'static str,
     ) -> Result<Vec<u8>, Failure> {
         if request.method() != Method::POST {
             return Err(Failure::Method);
@@ -128,7 +128,7 @@ impl Receiver {
             Some(essence.trim().eq_ignore_ascii_case(media_type))
         };
         if types.next().and_then(essence) != Some(true) || types.next().is_some() {
-            return Err(Failure::MediaType);
+            return Err(Failure::MediaType(media_type));
         }
         let limit = self.settings.max_body;
         match within(TIMEOUT, collect(request.into_body(), limit)).await {
@@ -170,7 +170,8 @@ pub(super) struct Accepted {
 
 /// Why a request is answered with an error.
 pub(super) enum Failure {
-    MediaType,
+    /// With the one that is expected.
+    MediaType(&'static str),
     Method,
     Rejected(Rejection),
 }
@@ -184,7 +185,7 @@ impl From<Rejection> for Failure {
 impl Failure {
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Rejected(rejection) if rejection.status().is_server_error() => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -201,7 +202,7 @@ impl Failure {
         let mut response = empty(self.status());
         let headers = response.headers_mut();
         match self {
-            Self::MediaType => {}
+            Self::MediaType(_) => {}
             Self::Method => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST"));
             }
@@ -221,7 +222,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MediaType => f.write_str("content type is not the one of the notice"),
+            Self::MediaType(expected) => write!(f, "content type is not {expected}"),
             Self::Method => f.write_str("method is not POST"),
             Self::Rejected(rejection) => rejection.fmt(f),
         }
