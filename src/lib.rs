@@ -110,6 +110,7 @@ pub mod cache;
 pub mod checks;
 pub mod claims;
 pub mod clock;
+mod epoch;
 pub mod error;
 #[cfg(feature = "axum")]
 mod extract;

@@ -23,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
         "sync",
         "telemetry",
     ],
-    &["json"],
+    &["epoch", "json"],
     &["error"],
     &["text_form"],
     &["issuer"],

@@ -1,4 +1,4 @@
-//! A model of what the threads of the cache do to each other, for [Loom]: each history is run in
+//! A model of what the threads of the cache, and of a revocation, do to each other, for [Loom]: each history is run in
 //! every order that the memory model allows.
 //!
 //! ```sh
@@ -30,12 +30,16 @@ mod sync;
 mod own {
     pub(crate) mod cache;
     pub(crate) mod clock;
+    pub(crate) mod epoch;
 }
 
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use own::cache::{self, Cache, Grow, Growth, Lifetime, Limits};
 use own::clock::{self, NumericDate};
+use own::epoch::{ActiveAt, Epoch};
+use sync::Slot;
 
 impl Grow for u32 {
     fn growth(&self) -> Option<&Growth> {
@@ -44,7 +48,7 @@ impl Grow for u32 {
 }
 
 fn main() {
-    let histories: [(&str, fn()); 7] = [
+    let histories: [(&str, fn()); 9] = [
         (
             "a reader finds its own token while another takes its place",
             replaced,
@@ -61,6 +65,14 @@ fn main() {
         ("a removed verdict does not come back", rejected),
         ("the newest generation counts", confirmed),
         ("a use while an entry is given up is no harm", marked),
+        (
+            "no request accepts a token after its mark was acknowledged",
+            revoked,
+        ),
+        (
+            "a late check does not hide a mark from the next request",
+            checked_late,
+        ),
     ];
     for (name, history) in histories {
         loom::model(history);
@@ -182,6 +194,77 @@ fn marked() {
     let found = [1, 2, 3].map(|number| get(&cache, number));
     assert_eq!(found.iter().flatten().count(), held(&cache));
     assert!(held(&cache) <= 2);
+}
+
+/// A cached token, a list with one mark at most, and whether the mark was acknowledged.
+struct Revocation {
+    mark: Slot<()>,
+    epoch: Epoch,
+    active_at: ActiveAt,
+    is_acknowledged: AtomicBool,
+}
+
+impl Revocation {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            mark: Slot::empty(),
+            epoch: Epoch::new(),
+            active_at: ActiveAt::never(),
+            is_acknowledged: AtomicBool::new(false),
+        })
+    }
+
+    fn revoke(&self) {
+        self.mark.swap(Some(std::sync::Arc::new(())));
+        self.epoch.raise();
+        self.is_acknowledged.store(true, Ordering::Release);
+    }
+
+    /// One request, as the verifier decides it.
+    fn accepts(&self) -> bool {
+        let is_acknowledged = self.is_acknowledged.load(Ordering::Acquire);
+        let epoch = 1 + self.epoch.get();
+        let accepts = self.active_at.is(epoch) || {
+            let is_active = self.mark.load().is_none();
+            if is_active {
+                self.active_at.note(epoch);
+            }
+            is_active
+        };
+        assert!(!(is_acknowledged && accepts), "accepted after its mark");
+        accepts
+    }
+}
+
+fn revoked() {
+    let world = Revocation::new();
+    assert!(world.accepts());
+    let writer = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || world.revoke())
+    };
+    let reader = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || {
+            let first = world.accepts();
+            assert!(first || !world.accepts(), "accepted again");
+        })
+    };
+    writer.join().unwrap();
+    reader.join().unwrap();
+    assert!(!world.accepts());
+}
+
+fn checked_late() {
+    let world = Revocation::new();
+    let reader = {
+        let world = Arc::clone(&world);
+        thread::spawn(move || world.accepts())
+    };
+    world.revoke();
+    assert!(!world.accepts());
+    reader.join().unwrap();
+    assert!(!world.accepts());
 }
 
 /// A cache of one bucket with room for so many tokens, which has just been swept: a sweep that is

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::NumericDate;
+use crate::epoch::ActiveAt;
 use crate::token::compact::Attestation;
 
 /// The basis of the verdict on a token. It is stored with the claims, so that a cached token can be
@@ -11,8 +12,7 @@ pub(crate) struct Basis {
     /// The position in the policy of the trust under which the token was accepted.
     trust: usize,
     attestation: Attestation,
-    /// The epoch at which the token was last found not to be revoked; 0 if there was none.
-    epoch: AtomicU64,
+    active_at: ActiveAt,
     /// The time until which the answer of an introspection counts, as the bits of an `f64`. Infinite if
     /// none was needed.
     fresh_until: AtomicU64,
@@ -23,7 +23,7 @@ impl Basis {
         Self {
             trust,
             attestation,
-            epoch: AtomicU64::new(NO_EPOCH),
+            active_at: ActiveAt::never(),
             fresh_until: AtomicU64::new(f64::INFINITY.to_bits()),
         }
     }
@@ -38,12 +38,12 @@ impl Basis {
 
     /// Whether the token was found not to be revoked at this epoch.
     pub(crate) fn is_active_at(&self, epoch: u64) -> bool {
-        epoch != NO_EPOCH && self.epoch.load(Ordering::Relaxed) == epoch
+        self.active_at.is(epoch)
     }
 
     /// Notes that the token was found not to be revoked at this epoch.
     pub(crate) fn confirm(&self, epoch: u64) {
-        self.epoch.store(epoch, Ordering::Relaxed);
+        self.active_at.note(epoch);
     }
 
     /// Whether no answer of an introspection is needed now.
@@ -77,7 +77,7 @@ impl Clone for Basis {
         Self {
             trust: self.trust,
             attestation: self.attestation.clone(),
-            epoch: AtomicU64::new(self.epoch.load(Ordering::Relaxed)),
+            active_at: self.active_at.clone(),
             fresh_until: AtomicU64::new(self.fresh_until.load(Ordering::Relaxed)),
         }
     }
@@ -85,5 +85,3 @@ impl Clone for Basis {
 
 /// The end of an answer that no longer counts, not even as a stale one.
 const WITHDRAWN: NumericDate = NumericDate(f64::NEG_INFINITY);
-/// The epoch of no check.
-const NO_EPOCH: u64 = 0;

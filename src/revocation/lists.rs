@@ -1,12 +1,12 @@
 //! [`Lists`]: the marks of all kinds of target.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::claims::Claims;
 #[cfg(feature = "redis")]
 use crate::claims::SubjectId;
+use crate::epoch::Epoch;
 use crate::revocation::marks::Marks;
 #[cfg(feature = "redis")]
 use crate::revocation::table::PARTS;
@@ -20,8 +20,7 @@ pub(super) struct Lists {
     sessions: Table,
     subjects: Table,
     tokens: Table,
-    /// The number of changes.
-    epoch: AtomicU64,
+    epoch: Epoch,
     writing: Mutex<()>,
 }
 
@@ -33,14 +32,14 @@ impl Lists {
             sessions: Table::new(),
             subjects: Table::new(),
             tokens: Table::new(),
-            epoch: AtomicU64::new(0),
+            epoch: Epoch::new(),
             writing: Mutex::default(),
         }
     }
 
     /// Rises with every change.
     pub(super) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+        self.epoch.get()
     }
 
     pub(super) fn status(&self, token: &Claims) -> RevocationStatus {
@@ -138,7 +137,7 @@ impl Lists {
 
     /// Called after each change, so that a request that sees the new number sees the change.
     pub(super) fn changed(&self) {
-        self.epoch.fetch_add(1, Ordering::Release);
+        self.epoch.raise();
     }
 }
 
