@@ -97,7 +97,9 @@ impl Introspection {
     ///
     /// # Security
     ///
-    /// A token that its issuer revokes stays usable during an outage for this time.
+    /// A token that its issuer revokes stays usable during an outage for this time. An outage is also a
+    /// failure with this one token, and a moment in which [`max_concurrent`](Self::max_concurrent) questions
+    /// are open, which clients can cause together if the endpoint is slow.
     pub fn stale_within(mut self, period: Duration) -> Self {
         self.settings.stale = period.min(LONGEST_STALE);
         self
