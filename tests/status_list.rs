@@ -786,3 +786,23 @@ fn outside_of_a_runtime_a_list_cannot_be_had() {
     assert_eq!(rejection.kind(), RevocationUnavailable, "{rejection}");
     assert!(rejection.to_string().contains("tokio"), "{rejection}");
 }
+
+/// A load that its runtime never began holds up no later one.
+#[test]
+fn a_load_that_ended_with_its_runtime_is_made_again() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let world = World::new();
+    let api = world.api(world.lists());
+    let token = world.token(0);
+    runtime().block_on(async {
+        let mut request = std::pin::pin!(api.verdict(&token));
+        let polled = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(request.as_mut().poll(context).is_pending())
+        });
+        assert!(polled.await);
+    });
+    assert_eq!(runtime().block_on(api.verdict(&token)), None);
+}

@@ -126,7 +126,9 @@ impl Source {
     fn load(self: &Arc<Self>, uri: &str, settings: &Arc<Settings>, now: Instant) -> Found {
         let mut flights = self.flights();
         match flights.get(uri) {
-            Some(Flight::Running(landed)) => return Found::Loading(landed.clone()),
+            Some(Flight::Running(landed)) if is_flying(landed) => {
+                return Found::Loading(landed.clone());
+            }
             Some(Flight::Failed { until, reason, .. }) if now < *until => {
                 return Found::Failed(Arc::clone(reason));
             }
@@ -340,10 +342,15 @@ impl Kept {
 impl Flight {
     fn counts(&self, now: Instant) -> bool {
         match self {
-            Self::Running(_) => true,
+            Self::Running(landed) => is_flying(landed),
             Self::Failed { until, .. } => now < *until,
         }
     }
+}
+
+/// Whether the task of a flight exists. A runtime that has ended may have dropped it before it began.
+fn is_flying(landed: &watch::Receiver<Landed>) -> bool {
+    landed.has_changed().is_ok()
 }
 
 /// Ends a flight that does not land: its task was dropped, or has panicked.
