@@ -356,6 +356,35 @@ async fn marks_that_an_instance_knows_are_written_back_to_a_store_that_lost_them
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_was_away_revives_no_suspension_that_was_lifted_after_a_loss() {
+    redis_or_skip!();
+    let server = Server::start(&[]);
+    let proxy = Proxy::start(&server).await;
+    let issuer = TestIssuer::new();
+    let here = Instance::start(&issuer, server.client()).await;
+    let there = Instance::with_lag(&issuer, proxy.client(), Duration::from_secs(2)).await;
+    let alice = SubjectId::new(&here.iss(), "alice");
+    let target = RevocationTarget::Subject(alice.clone());
+    let mark = RevocationMark::subject(alice, SystemTime::now(), end()).suspension();
+    here.list.mark(&mark).await.unwrap();
+    let token = issuer.token().subject("alice");
+    eventually("suspended", || there.verdict(&token) == Some(Suspended)).await;
+    proxy.set(Mode::Hold);
+    server.ask::<()>("FLUSHALL", &[]);
+    let written = || server.ask::<i64>("HLEN", &["{test}:marks"]) > 4;
+    eventually("written back", written).await;
+    assert_eq!(here.list.lift(&target).await, Ok(true));
+    proxy.set(Mode::Forward);
+    eventually("lifted", || there.verdict(&token).is_none()).await;
+    assert_eq!(here.verdict(&token), None);
+    assert!(!written());
+    // It can be suspended again.
+    here.list.mark(&mark).await.unwrap();
+    eventually("again", || there.verdict(&token) == Some(Suspended)).await;
+    assert_eq!(here.verdict(&token), Some(Suspended));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_trimmed_is_replaced_by_a_snapshot() {
     redis_or_skip!();
     let server = Server::start(&[]);
@@ -531,6 +560,29 @@ async fn a_user_with_the_rights_of_the_guide_can_do_it_all() {
     assert_eq!(server.ask::<i64>("ZCARD", &["{test}:ends"]), 2);
 }
 
+/// Without `INFO` a restart that loses the last marks would not be noticed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_not_call_info_is_an_error() {
+    redis_or_skip!();
+    let server = Server::start(&[]);
+    let user = ["SETUSER", "app", "on", ">pw", "~*", "+@all", "-@dangerous"];
+    server.ask::<()>("ACL", &user);
+    let client = || {
+        let url = format!("redis://app:pw@127.0.0.1:{}", server.port);
+        redis::Client::open(url).unwrap()
+    };
+    let list = RedisDenylist::new(client(), "test").unwrap();
+    let error = list.connect().await.unwrap_err().to_string();
+    assert!(
+        error.contains("INFO") && error.contains("run_id"),
+        "{error}"
+    );
+    server.ask::<()>("ACL", &["SETUSER", "app", "+info"]);
+    let here = Instance::start(&TestIssuer::new(), client()).await;
+    here.revoke("x").await.unwrap();
+    here.sees("x").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_newer_version_wrote_is_skipped_and_kept() {
     redis_or_skip!();
@@ -607,6 +659,44 @@ async fn a_cluster_is_found_through_any_of_its_nodes() {
     there.sees("one").await;
     there.revoke("two").await.unwrap();
     here.sees("two").await;
+    // The slot moves to the other node, key after key.
+    let slot: u16 = nodes[0].ask("CLUSTER", &["KEYSLOT", "{test}:marks"]);
+    let slot = slot.to_string();
+    let owns = |at: usize| {
+        let answer: String = nodes[at].ask("CLUSTER", &["COUNTKEYSINSLOT", &slot]);
+        answer
+    };
+    let (from, to) = (&nodes[0], &nodes[1]);
+    let name = |node: &Server| node.ask::<String>("CLUSTER", &["MYID"]);
+    let (from_id, to_id) = (name(from), name(to));
+    to.ask::<()>("CLUSTER", &["SETSLOT", &slot, "IMPORTING", &from_id]);
+    from.ask::<()>("CLUSTER", &["SETSLOT", &slot, "MIGRATING", &to_id]);
+    for key in ["{test}:marks", "{test}:log", "{test}:ends"] {
+        from.ask::<()>("MIGRATE", &["127.0.0.1", &port, key, "0", "5000"]);
+        let between = here.revoke("between").await;
+        assert!(
+            matches!(between, Ok(()) | Err(RevokeError::Unavailable { .. })),
+            "{between:?}"
+        );
+        println!("{key}: {between:?}, {}", here.list.status());
+        assert_eq!(there.verdict(&there.token("one")), Some(Revoked));
+    }
+    for node in [to, from] {
+        node.ask::<()>("CLUSTER", &["SETSLOT", &slot, "NODE", &to_id]);
+    }
+    println!("keys: {} {}", owns(0), owns(1));
+    let stored = || here.list.status().failing.is_none() && there.list.status().failing.is_none();
+    eventually("connected", stored).await;
+    for (instance, other, id) in [(&here, &there, "three"), (&there, &here, "four")] {
+        let begin = Instant::now();
+        while instance.revoke(id).await.is_err() {
+            assert!(begin.elapsed() < PATIENCE, "never stored: {id}");
+        }
+        other.sees(id).await;
+        for id in ["one", "two"] {
+            assert_eq!(instance.verdict(&instance.token(id)), Some(Revoked));
+        }
+    }
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ pub(super) struct Follower<C> {
     last_cleaning: Instant,
     /// The next part of the copy that is written back to a store that has lost marks.
     restored: usize,
+    /// The number of the last change by which marks were written back.
+    restored_to: u64,
     first: watch::Sender<First>,
 }
 
@@ -68,6 +70,7 @@ impl<C: Connect> Follower<C> {
             last_snapshot: None,
             last_cleaning: Instant::now(),
             restored: 0,
+            restored_to: 0,
             first,
         }
     }
@@ -163,7 +166,7 @@ impl<C: Connect> Follower<C> {
     async fn snapshot(&mut self, store: &mut C::Store, beat: &Beat) -> Result<(), StoreError> {
         let head = &beat.head;
         self.last_snapshot = Some(Instant::now());
-        self.restored = 0;
+        (self.restored, self.restored_to) = (0, 0);
         let mut unconfirmed = self.near.begin(beat);
         let mut cursor = 0;
         loop {
@@ -198,7 +201,7 @@ impl<C: Connect> Follower<C> {
                 let lives = rows.filter(|(_, marks)| marks.end().is_some_and(|end| now < end));
                 changes.extend(lives.map(|(target, marks)| Change {
                     target,
-                    wish: Wish::Add(marks),
+                    wish: Wish::Restore(marks),
                 }));
                 next = next.saturating_add(1);
             }
@@ -207,6 +210,8 @@ impl<C: Connect> Follower<C> {
                 if written.head.id != head.id {
                     return Ok(());
                 }
+                self.near.restored(&changes, &written);
+                self.restored_to = self.restored_to.max(written.head.number);
                 let outcomes = written.outcomes.iter();
                 let is_full = |outcome: &&Outcome| matches!(outcome, Outcome::Full);
                 let lost = outcomes.filter(is_full).count();
@@ -218,7 +223,11 @@ impl<C: Connect> Follower<C> {
             }
             self.restored = next;
         }
-        self.near.set_home(head);
+        // With the marks that were written back, so that another loss of them is noticed.
+        self.near.set_home(&Head {
+            id: head.id.clone(),
+            number: head.number.max(self.restored_to),
+        });
         telemetry::revocations_restored(&self.near.progress().source, self.near.len());
         Ok(())
     }

@@ -1,12 +1,13 @@
 -- The head of the store, before the script of a beat or a change.
--- KEYS: marks, ends, log. ARGV[1]: a new id, ARGV[2]: the id that the caller knows, ARGV[3]: its number.
+-- KEYS: marks, ends, log, lifted. ARGV[1]: a new id, ARGV[2]: the id that the caller knows, ARGV[3]: its number.
 local marks, ends, log = KEYS[1], KEYS[2], KEYS[3]
 local id = redis.call('HGET', marks, '#id')
 local number = redis.call('HGET', marks, '#number') or '0'
 local past = redis.call('HGET', marks, '#past') or ''
-local run = ''
 local info = redis.pcall('INFO', 'server')
-if type(info) == 'string' then run = string.match(info, 'run_id:(%w+)') or '' end
+local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)')
+-- Without it, a restart that loses the last changes is not noticed.
+if not run then return redis.error_reply('ERR INFO gives no run_id, or the user may not call it') end
 local is_new = false
 if not id then
   -- All was lost, or there was nothing yet.

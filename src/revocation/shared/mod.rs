@@ -51,12 +51,15 @@ use crate::revocation::{
 ///
 /// If Redis loses marks, for instance because it starts again empty or fails over to a replica that was
 /// behind, the instances notice it. They keep the marks that they know in force, and write them back.
-/// Only marks that no running instance has seen are lost.
+/// Only marks that no running instance has seen are lost. For this they call `INFO` in their scripts: an
+/// ACL must allow it. A primary that is cut off from its replicas may answer for some time after one of
+/// them has replaced it, and has no later marks. Set `min-replicas-to-write` there: then its instances
+/// answer with 503.
 ///
 /// Redis has the issuer and the `jti`, `sid`, `sub` or client id of each mark as plain text, and its
-/// times, until its tokens have expired. It never has a token. Who can write to these keys can revoke
-/// and lift, so protect them by a password or an ACL, and by TLS where the network is not yours. Use a
-/// `maxmemory-policy` that does not evict keys without an expiry.
+/// times, until its tokens have expired, and the names of lifted suspensions for a day. It never has a
+/// token. Who can write to these keys can revoke and lift, so protect them by a password or an ACL, and by
+/// TLS where the network is not yours. Use a `maxmemory-policy` that does not evict keys without an expiry.
 ///
 /// Clones share one list and are cheap: pass one to [`JwtAuth::revocation`](crate::JwtAuth::revocation),
 /// and keep another one to revoke tokens with. The task ends when the last clone is dropped.

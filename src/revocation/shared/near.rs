@@ -51,6 +51,23 @@ impl Order {
             home.number = home.number.max(number);
         }
     }
+
+    /// The changes of this process after the head belong to what is known of the store.
+    fn set_home(&mut self, head: &Head) {
+        let own = self.own.values().filter(|own| own.id == head.id);
+        let number = own.map(|own| own.number).chain([head.number]).max();
+        self.home = Some(Head {
+            id: head.id.clone(),
+            number: number.unwrap_or(head.number),
+        });
+    }
+
+    /// Whether this process has changed the target after this head. Numbers of two stores cannot be
+    /// compared.
+    fn is_ahead(&self, target: &str, head: &Head) -> bool {
+        let own = self.own.get(target);
+        own.is_some_and(|own| own.id == head.id && own.number > head.number)
+    }
 }
 
 /// How the copy stands to a store.
@@ -171,27 +188,32 @@ impl Near {
                 break;
             }
             position.number = entry.number;
-            let number = entry.number;
-            order.knows(&entry.store, number);
+            let head = position.clone();
+            order.knows(&head.id, head.number);
             if let Some((target, marks)) = self.readable(entry.row) {
-                has_changed |= self.put(&mut order, &target, marks, number, now);
+                has_changed |= self.put(&mut order, &target, marks, &head, now);
             }
         }
-        drop(order);
-        self.finish(has_changed)?;
+        self.changed_if(has_changed, order);
+        self.check_size()?;
         Ok(is_whole)
     }
 
     /// Begins to read all rows of a store. Returns the suspensions that the store must confirm.
     pub(super) fn begin(&self, beat: &Beat) -> Option<HashSet<Box<str>>> {
         let mut order = self.order();
+        let has = |known: &Head| {
+            let mut ids = beat.past.iter().chain([&beat.head]);
+            ids.any(|past| past.id == known.id && past.number >= known.number)
+        };
+        // Changes of this process may be in a later store than the home.
         let is_home = self.len() == 0
-            || order.home.as_ref().is_some_and(|home| {
-                let mut ids = beat.past.iter().chain([&beat.head]);
-                ids.any(|past| past.id == home.id && past.number >= home.number)
-            });
+            || (order.home.as_ref().is_some_and(has) && order.own.values().all(has));
         if is_home {
-            order.home = Some(beat.head.clone());
+            order.set_home(&beat.head);
+        } else {
+            // Until all is written back, however often that begins.
+            order.home = None;
         }
         drop(order);
         // After a loss the store does not know them.
@@ -227,10 +249,10 @@ impl Near {
                 let known = self.known(&target);
                 marks.suspension = known.suspension;
             }
-            has_changed |= self.put(&mut order, &target, marks, head.number, now);
+            has_changed |= self.put(&mut order, &target, marks, head, now);
         }
-        drop(order);
-        self.finish(has_changed)
+        self.changed_if(has_changed, order);
+        self.check_size()
     }
 
     /// Notes that all rows of a store were read.
@@ -238,19 +260,9 @@ impl Near {
         let mut order = self.order();
         let mut has_changed = false;
         for text in unconfirmed.into_iter().flatten() {
-            let is_newer = order
-                .own
-                .get(&text)
-                .is_some_and(|own| own.number > head.number);
             let target = super::entry::parse_target(text.as_bytes());
-            let Some(target) = target.ok().filter(|_| !is_newer) else {
-                continue;
-            };
-            let mut marks = self.known(&target);
-            if marks.end_suspension() {
-                let (table, name) = self.lists.table(&target);
-                table.put(target.issuer(), name, marks);
-                has_changed = true;
+            if let Some(target) = target.ok().filter(|_| !order.is_ahead(&text, head)) {
+                has_changed |= self.end_suspension(&target);
             }
         }
         order.position = Some(head.clone());
@@ -258,10 +270,7 @@ impl Near {
         order
             .own
             .retain(|_, own| own.id == head.id && own.number > head.number);
-        drop(order);
-        if has_changed {
-            self.lists.changed();
-        }
+        self.changed_if(has_changed, order);
         let mut progress = self.progress();
         progress.snapshots = progress.snapshots.saturating_add(1);
     }
@@ -275,7 +284,25 @@ impl Near {
     }
 
     pub(super) fn set_home(&self, head: &Head) {
-        self.order().home = Some(head.clone());
+        self.order().set_home(head);
+    }
+
+    /// Ends the suspensions that were not written back, because they were lifted in this store.
+    pub(super) fn restored(&self, changes: &[Change], written: &Written) {
+        let order = self.order();
+        let mut has_changed = false;
+        for (change, outcome) in changes.iter().zip(&written.outcomes) {
+            let (Wish::Restore(sent), Outcome::Stored { marks, .. }) = (&change.wish, outcome)
+            else {
+                continue;
+            };
+            let is_lifted = sent.suspension.is_some() && marks.suspension.is_none();
+            let text = target_text(&change.target).unwrap_or_default();
+            if is_lifted && !order.is_ahead(&text, &written.head) {
+                has_changed |= self.end_suspension(&change.target);
+            }
+        }
+        self.changed_if(has_changed, order);
     }
 
     /// Forgets marks whose tokens have expired.
@@ -287,7 +314,7 @@ impl Near {
         order.own.retain(|_, own| {
             position
                 .as_ref()
-                .is_none_or(|at| at.id == own.id && own.number > at.number)
+                .is_none_or(|at| at.id != own.id || own.number > at.number)
         });
     }
 
@@ -301,17 +328,18 @@ impl Near {
         let (target, head) = (&change.target, &written.head);
         let mut order = self.order();
         let position = order.position.as_ref().filter(|at| at.id == head.id);
-        let is_passed = position.is_some_and(|at| at.number >= head.number);
+        let text = target_text(target).unwrap_or_default();
+        // A later change of this process may have been answered first.
+        let is_stale = order.is_ahead(&text, head);
+        let is_passed = is_stale || position.is_some_and(|at| at.number >= head.number);
         let is_home = order.home.as_ref().is_some_and(|home| home.id == head.id);
         order.knows(&head.id, head.number);
         let known = self.known(target);
         let mut new = known.with_revocation(marks.revocation);
         if !is_passed {
             new.suspension = marks.suspension;
-            if let Some(text) = target_text(target) {
-                order.own.insert(text.into(), head.clone());
-            }
-        } else if !is_home && matches!(change.wish, Wish::Lift) {
+            order.own.insert(text.into(), head.clone());
+        } else if !is_stale && !is_home && matches!(change.wish, Wish::Lift) {
             // The store did not know this suspension any more.
             new.suspension = marks.suspension;
         }
@@ -320,19 +348,18 @@ impl Near {
         }
         let (table, name) = self.lists.table(target);
         table.put(target.issuer(), name, new);
-        drop(order);
-        self.lists.changed();
+        self.changed_if(true, order);
     }
 
     // Helpers.
 
-    /// Adds the marks of a target, as they were after the change with this number. The lock is held.
+    /// Adds the marks of a target, as they were after this change. The lock is held.
     fn put(
         &self,
         order: &mut Order,
         target: &RevocationTarget,
         marks: Marks,
-        number: u64,
+        head: &Head,
         now: SystemTime,
     ) -> bool {
         let known = self.known(target);
@@ -340,13 +367,12 @@ impl Near {
         let is_ahead = (!order.own.is_empty())
             .then(|| target_text(target))
             .flatten()
-            .is_some_and(|text| match order.own.get(&*text) {
-                Some(own) if own.number > number => true,
-                Some(_) => {
+            .is_some_and(|text| {
+                let is_ahead = order.is_ahead(&text, head);
+                if !is_ahead {
                     order.own.remove(&*text);
-                    false
                 }
-                None => false,
+                is_ahead
             });
         if !is_ahead {
             new.suspension = marks.suspension;
@@ -359,11 +385,27 @@ impl Near {
         true
     }
 
-    /// Makes changes visible, and checks the size of the copy.
-    fn finish(&self, has_changed: bool) -> Result<(), StoreError> {
+    /// Returns `false` if there is no suspension. The lock is held.
+    fn end_suspension(&self, target: &RevocationTarget) -> bool {
+        let mut marks = self.known(target);
+        let has_ended = marks.end_suspension();
+        if has_ended {
+            let (table, name) = self.lists.table(target);
+            table.put(target.issuer(), name, marks);
+        }
+        has_ended
+    }
+
+    /// Ends changes. The number is raised under the lock: whoever finds a mark there may say that it is
+    /// in force, also for cached tokens.
+    fn changed_if(&self, has_changed: bool, order: MutexGuard<'_, Order>) {
         if has_changed {
             self.lists.changed();
         }
+        drop(order);
+    }
+
+    fn check_size(&self) -> Result<(), StoreError> {
         if self.len() > self.limit {
             self.forget_ended();
         }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `{namespace}:marks` | hash | target to marks, and the head of the store: `#id`, `#number`, `#run`, `#past` |
 //! | `{namespace}:ends` | sorted set | the targets by the end of their marks |
+//! | `{namespace}:lifted` | sorted set | the targets whose suspensions were lifted in the last day |
 //! | `{namespace}:log` | stream | the changes; the id of an entry is the number of its change |
 //!
 //! The braces put all keys into one slot of a cluster. A change is one script, so a connection that
@@ -41,6 +42,7 @@ struct Keys {
     marks: String,
     ends: String,
     log: String,
+    lifted: String,
 }
 
 /// One connection, which clones share.
@@ -68,6 +70,7 @@ impl Server {
                 marks: key("marks"),
                 ends: key("ends"),
                 log: key("log"),
+                lifted: key("lifted"),
             }),
             capacity,
             clock,
@@ -152,9 +155,14 @@ impl Connection {
     fn script(&self, text: &str, known: Option<&Head>) -> Cmd {
         let mut command = redis::cmd("EVAL");
         let Keys {
-            marks, ends, log, ..
+            marks,
+            ends,
+            log,
+            lifted,
+            ..
         } = &*self.keys;
-        command.arg(text).arg(3).arg(marks).arg(ends).arg(log);
+        command.arg(text).arg(4);
+        command.arg(marks).arg(ends).arg(log).arg(lifted);
         command.arg(new_id());
         command.arg(known.map_or("", |known| &*known.id));
         command.arg(known.map_or(0, |known| known.number));
@@ -212,6 +220,7 @@ impl Store for Connection {
             let (operation, marks) = match &change.wish {
                 Wish::Add(marks) => ("add", as_stored(*marks)),
                 Wish::Lift => ("lift", Default::default()),
+                Wish::Restore(marks) => ("restore", as_stored(*marks)),
             };
             command.arg(operation);
             for mark in [marks.revocation, marks.suspension] {

@@ -69,6 +69,8 @@ pub(super) enum Wish {
     Add(Marks),
     /// Ends the suspension.
     Lift,
+    /// Adds these marks after a loss. A suspension that was lifted since is left out.
+    Restore(Marks),
 }
 
 /// The state after a write.

@@ -9,7 +9,7 @@
     reason = "tests fail by panic"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -39,6 +39,7 @@ struct Data {
     run: u64,
     past: Vec<Head>,
     rows: BTreeMap<String, (RevocationTarget, Marks)>,
+    lifted: BTreeSet<String>,
     log: Vec<(u64, Box<str>, RevocationTarget, Marks)>,
 }
 
@@ -50,6 +51,8 @@ struct World {
     run: u64,
     ids: u64,
     backup: Data,
+    /// The store loses the next changes, right after it has confirmed them.
+    loses_next: bool,
 }
 
 impl World {
@@ -95,6 +98,7 @@ impl World {
 
     fn write(&mut self, changes: &[Change]) -> Written {
         self.wake(None);
+        let before = self.loses_next.then(|| self.data.clone());
         let mut outcomes = Vec::new();
         for change in changes {
             let text = target_text(&change.target).unwrap();
@@ -102,14 +106,21 @@ impl World {
             let known = known.unwrap_or_default();
             let mut new = known;
             match &change.wish {
-                Wish::Add(marks) => {
+                Wish::Add(marks) | Wish::Restore(marks) => {
                     new = new.with_revocation(marks.revocation);
-                    if let Some(mark) = marks.suspension {
+                    if matches!(change.wish, Wish::Add(_)) && marks.suspension.is_some() {
+                        self.data.lifted.remove(&text);
+                    }
+                    let is_lifted = self.data.lifted.contains(&text);
+                    if let Some(mark) = marks.suspension.filter(|_| !is_lifted) {
                         let later = new.suspension.map_or(mark, |known| known.later(mark));
                         new.suspension = Some(later);
                     }
                 }
-                Wish::Lift => new.suspension = None,
+                Wish::Lift => {
+                    new.suspension = None;
+                    self.data.lifted.insert(text.clone());
+                }
             }
             if new != known {
                 self.data.number += 1;
@@ -128,10 +139,15 @@ impl World {
                 has_changed: new != known,
             });
         }
-        Written {
+        let written = Written {
             head: self.head(),
             outcomes,
+        };
+        if let Some(before) = before {
+            (self.data, self.loses_next) = (before, false);
+            self.run += 1;
         }
+        written
     }
 }
 
@@ -466,6 +482,173 @@ proptest! {
             }
         });
     }
+}
+
+fn suspended(at: usize) -> Marks {
+    Marks::default().with(&mark(at).suspension())
+}
+
+fn head(id: &str, number: u64) -> Head {
+    let id = id.into();
+    Head { id, number }
+}
+
+/// A copy that has all of an empty store.
+fn empty_copy(head: &Head) -> Near {
+    let near = Near::new(Arc::new(|| at(NOW)), MAX_LAG, false, 1_000);
+    read_all(&near, head, Vec::new());
+    near
+}
+
+fn read_all(near: &Near, head: &Head, rows: Vec<Row>) {
+    let (head, past) = (head.clone(), Vec::new());
+    let beat = Beat { head, past };
+    let mut unconfirmed = near.begin(&beat);
+    near.apply_rows(rows, &beat.head, &mut unconfirmed).unwrap();
+    near.end(&beat.head, unconfirmed);
+}
+
+/// A change of this process, after which the first target has these marks.
+fn own(near: &Near, wish: Wish, marks: Marks, head: Head) {
+    let target = target(0);
+    let outcomes = vec![Outcome::Stored {
+        marks,
+        has_changed: true,
+    }];
+    near.own(&Change { target, wish }, &Written { head, outcomes });
+}
+
+fn status(near: &Near) -> RevocationStatus {
+    near.lists.status(&tokens_of(&TestIssuer::new())[0])
+}
+
+/// The numbers of two stores cannot be compared.
+#[test]
+fn a_lift_in_a_lost_store_hides_no_suspension_of_the_next_one() {
+    let near = empty_copy(&head("first", 0));
+    let is = suspended(0);
+    own(&near, Wish::Add(is), is, head("first", 1_000));
+    own(&near, Wish::Lift, Marks::default(), head("first", 1_001));
+    assert_eq!(status(&near), RevocationStatus::Active);
+    read_all(&near, &head("second", 3), vec![Ok((target(0), is))]);
+    assert_eq!(status(&near), RevocationStatus::Suspended);
+}
+
+/// The store runs again under a second id, gets a mark, and loses both: the mark is written back.
+#[test]
+fn an_own_change_that_was_not_read_yet_is_missed_after_a_loss() {
+    let revoked = Marks::default().with(&mark(0));
+    for (past, has_all) in [
+        (vec![head("first", 4)], false),
+        (vec![head("second", 4), head("first", 4)], false),
+        (vec![head("second", 5), head("first", 4)], true),
+    ] {
+        let near = empty_copy(&head("first", 4));
+        own(&near, Wish::Add(revoked), revoked, head("second", 5));
+        near.forget_ended();
+        let head = head("third", 5);
+        let beat = Beat { head, past };
+        for _ in 0..2 {
+            let mut unconfirmed = near.begin(&beat);
+            let rows = vec![Ok((target(0), suspended(0)))];
+            near.apply_rows(rows, &beat.head, &mut unconfirmed).unwrap();
+            assert_eq!(near.is_home("third"), has_all);
+        }
+    }
+}
+
+/// The answers to two changes may come in the wrong order.
+#[test]
+fn the_later_of_two_own_changes_counts() {
+    let is = suspended(0);
+    for (is_lifted, expected) in [
+        (true, RevocationStatus::Active),
+        (false, RevocationStatus::Suspended),
+    ] {
+        let near = empty_copy(&head("first", 0));
+        let mut changes = [(Wish::Add(is), is, 8), (Wish::Lift, Marks::default(), 9)];
+        if !is_lifted {
+            changes[0].2 = 10;
+        }
+        changes.sort_by_key(|(_, _, number)| std::cmp::Reverse(*number));
+        for (wish, marks, number) in changes {
+            own(&near, wish, marks, head("first", number));
+        }
+        assert_eq!(status(&near), expected, "{is_lifted}");
+    }
+}
+
+fn paused() -> tokio::runtime::Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build().unwrap()
+}
+
+fn tokens_of(issuer: &TestIssuer) -> Vec<Claims> {
+    let verifier = issuer.auth();
+    let tokens = (0..TARGETS).map(|target| {
+        let token = issuer.token().subject(&format!("subject {target}")).mint();
+        verifier.verifier().verify_now(&token).unwrap()
+    });
+    tokens.collect()
+}
+
+/// Marks that were written back belong to what an instance knows of the store.
+#[test]
+fn a_store_that_loses_marks_again_gets_them_again() {
+    let tokens = tokens_of(&TestIssuer::new());
+    paused().block_on(async {
+        let mut run = Run::start(&tokens);
+        // Nobody else knows the marks.
+        for instance in 1..INSTANCES {
+            run.make(&Step::Link(instance, CUT)).await;
+        }
+        run.make(&Step::Revoke(0, 0)).await;
+        run.make(&Step::Suspend(0, 1)).await;
+        run.make(&Step::Pass(2_000)).await;
+        run.world.lock().unwrap().loses_next = true;
+        run.make(&Step::Lose(true)).await;
+        run.make(&Step::Pass(30_000)).await;
+        assert!(!run.world.lock().unwrap().loses_next);
+        for instance in 1..INSTANCES {
+            run.make(&Step::Link(instance, UP)).await;
+        }
+        run.make(&Step::Pass(30_000)).await;
+        run.check(true);
+        for (instance, shared) in run.instances.iter().enumerate() {
+            let status = shared.near.lists.status(&tokens[1]);
+            assert_eq!(status, RevocationStatus::Suspended, "{instance}");
+        }
+        let rows = &run.world.lock().unwrap().data.rows;
+        for at in 0..2 {
+            assert!(
+                rows.contains_key(&target_text(&target(at)).unwrap()),
+                "{at}"
+            );
+        }
+    });
+}
+
+/// An instance that was away does not revive a suspension that was lifted in the new store.
+#[test]
+fn a_suspension_that_was_lifted_after_a_loss_stays_lifted() {
+    let tokens = tokens_of(&TestIssuer::new());
+    paused().block_on(async {
+        let mut run = Run::start(&tokens);
+        run.make(&Step::Suspend(0, 1)).await;
+        run.make(&Step::Pass(2_000)).await;
+        run.make(&Step::Link(2, CUT)).await;
+        run.make(&Step::Lose(true)).await;
+        run.make(&Step::Pass(10_000)).await;
+        let lifted = run.instances[0].write(target(1), Wish::Lift).await;
+        assert_eq!(lifted, Ok(true));
+        run.make(&Step::Pass(10_000)).await;
+        run.make(&Step::Link(2, UP)).await;
+        run.make(&Step::Pass(30_000)).await;
+        for (instance, shared) in run.instances.iter().enumerate() {
+            let status = shared.near.lists.status(&tokens[1]);
+            assert_eq!(status, RevocationStatus::Active, "{instance}");
+        }
+    });
 }
 
 fn target(at: usize) -> RevocationTarget {

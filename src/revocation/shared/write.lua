@@ -1,12 +1,13 @@
--- Makes changes: each adds marks to a target, or ends its suspension.
+-- Makes changes: each adds marks to a target, or ends its suspension, or adds marks that were lost.
 -- ARGV[4..7]: the time, the capacity, the length of the log, its life in milliseconds; then for each change
--- the target, the operation (add or lift), and four times: of the revocation and of the suspension, until
+-- the target, the operation (add, lift or restore), and four times: of the revocation and of the suspension, until
 -- and end, '' if there is none.
 -- Gives the id, the number of the last change, and for each change its outcome and all marks.
 local clock = redis.call('TIME')
 -- The earlier of two clocks, so that no clock that is ahead removes a mark too early.
 local now = math.min(tonumber(ARGV[4]), tonumber(clock[1]) * 1000)
 local capacity = tonumber(ARGV[5])
+local lifted, day = KEYS[4], 24 * 3600 * 1000
 
 local function purge(most)
   local ended = redis.call('ZRANGEBYSCORE', ends, '-inf', string.format('%.0f', now), 'LIMIT', 0, most)
@@ -74,9 +75,20 @@ for at = 8, #ARGV, 6 do
     else
       if operation == 'lift' then
         known['s'] = nil
+        -- For instances that were away, and still know the suspension.
+        local time = tonumber(clock[1]) * 1000
+        redis.call('ZADD', lifted, string.format('%.0f', time), target)
+        redis.call('ZREMRANGEBYSCORE', lifted, '-inf', string.format('%.0f', time - day))
+        redis.call('PEXPIRE', lifted, string.format('%.0f', day))
       else
         add(known, 'r', ARGV[at + 2], ARGV[at + 3])
-        add(known, 's', ARGV[at + 4], ARGV[at + 5])
+        local suspends = ARGV[at + 4] ~= ''
+        if suspends and operation == 'restore' then
+          suspends = not redis.call('ZSCORE', lifted, target)
+        elseif suspends then
+          redis.call('ZREM', lifted, target)
+        end
+        if suspends then add(known, 's', ARGV[at + 4], ARGV[at + 5]) end
       end
       local new = print(known)
       if new == (text or '') then
