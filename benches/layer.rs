@@ -76,14 +76,17 @@ fn accepted_with_a_denylist(bencher: Bencher<'_, '_>, marks: usize) {
     run(bencher, auth.layer(Hello), Some(&token), StatusCode::OK);
 }
 
-/// As [`accepted`], in a layer that introspects: a JWT, and an opaque token whose answer is known.
+/// As [`accepted`], in a layer that introspects: a JWT, and opaque tokens of 192, 256 and 4 096 bits whose
+/// answers are known.
 #[cfg(feature = "introspection")]
-#[divan::bench(args = ["jwt", "opaque"])]
+#[divan::bench(args = ["jwt", "opaque_32", "opaque_43", "opaque_683"])]
 fn accepted_by_an_introspecting_layer(bencher: Bencher<'_, '_>, kind: &str) {
     let (issuer, verifying, runtime) = introspecting(Duration::from_secs(3_600));
     let token = match kind {
         "jwt" => token(&issuer).mint(),
-        _ => token(&issuer).mint_opaque(),
+        "opaque_32" => token(&issuer).mint_opaque(),
+        "opaque_43" => token(&issuer).mint_opaque_with_prefix(&"p".repeat(11)),
+        _ => token(&issuer).mint_opaque_with_prefix(&"p".repeat(651)),
     };
     let verifier: Verifier = verifying.verifier();
     runtime.block_on(verifier.verify(&token)).unwrap();

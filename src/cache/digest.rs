@@ -36,8 +36,8 @@ pub(super) struct Key {
     place: [u64; 2],
     /// For the digest.
     mask: [u8; TAIL],
-    /// For a [`Digest`].
-    whole: [u8; WHOLE],
+    /// For a [`Digest`]: the mask of a short text. A long text has the first bytes of it in front.
+    whole: [u8; TAIL],
     /// For the sum: first the key of the last block, then the keys of the blocks from the front.
     texts: Box<[[u64; 2]]>,
 }
@@ -158,7 +158,7 @@ impl Key {
 
     fn filled_by(mut fill: impl FnMut(&mut [u8]) -> Option<()>) -> Option<Self> {
         let mut texts = vec![[[0; 8]; 2]; LONGEST / 16 + 1];
-        let (mut mask, mut place, mut whole) = ([0; TAIL], [[0; 8]; 2], [0; WHOLE]);
+        let (mut mask, mut place, mut whole) = ([0; TAIL], [[0; 8]; 2], [0; TAIL]);
         fill(texts.as_flattened_mut().as_flattened_mut())?;
         fill(&mut mask)?;
         fill(place.as_flattened_mut())?;
@@ -227,17 +227,34 @@ impl Key {
         Some([first, second])
     }
 
-    /// SHA-256 of the key and of the whole text.
+    /// SHA-256 of the whole text under the key. A block takes longer than the rest of a look-up, so a text
+    /// of up to 54 characters is one block: it is masked, and its length is in the last byte.
     fn whole(&self, text: &[u8]) -> Option<Digest> {
+        let mut block = self.whole;
+        let (end, masked) = block.split_last_mut()?;
+        let Some(masked) = masked.get_mut(..text.len()) else {
+            return self.whole_of_long(text);
+        };
+        for (byte, character) in masked.iter_mut().zip(text) {
+            *byte ^= character;
+        }
+        *end ^= u8::try_from(text.len()).ok()?;
+        words(digest::digest(&digest::SHA256, &block).as_ref()).map(Digest)
+    }
+
+    /// SHA-256 of 128 bits of the key, and then the text. With them it is longer than the block of a short
+    /// text, so no long text has the digest of a short one.
+    fn whole_of_long(&self, text: &[u8]) -> Option<Digest> {
+        let key: &[u8; 16] = self.whole.first_chunk()?;
         let mut short = [0; SHORT];
-        let (key, rest) = short.split_at_mut_checked(WHOLE)?;
-        key.copy_from_slice(&self.whole);
+        let (front, rest) = short.split_at_mut_checked(key.len())?;
+        front.copy_from_slice(key);
         let hash = if let Some(place) = rest.get_mut(..text.len()) {
             place.copy_from_slice(text);
-            let length = WHOLE.saturating_add(text.len());
+            let length = key.len().saturating_add(text.len());
             digest::digest(&digest::SHA256, short.get(..length)?)
         } else {
-            digest::digest(&digest::SHA256, &[&self.whole, text].concat())
+            digest::digest(&digest::SHA256, &[key, text].concat())
         };
         words(hash.as_ref()).map(Digest)
     }
@@ -272,9 +289,6 @@ fn halves(number: u128) -> [u64; 2] {
     [number & u128::from(u64::MAX), number >> 64].map(|half| half.try_into().unwrap_or(u64::MAX))
 }
 
-/// The length of the key of a [`Digest`]: 128 bits. With 39 characters after it, this is one block of
-/// SHA-256.
-const WHOLE: usize = 16;
 /// The longest text that is hashed without a copy on the heap, with the key.
 const SHORT: usize = 256;
 /// The number of characters at the end that the digest covers: one block of SHA-256 without its
@@ -343,10 +357,21 @@ mod tests {
     fn a_digest_is_of_every_character_and_of_the_length() {
         let key = Key::random().unwrap();
         let of = |text: &[u8]| key.whole(text).unwrap();
-        for length in [0, 1, 39, 40, SHORT - WHOLE, SHORT - WHOLE + 1, 5_000] {
+        for length in [
+            0,
+            1,
+            TAIL - 2,
+            TAIL - 1,
+            TAIL,
+            SHORT - 16,
+            SHORT - 15,
+            5_000,
+        ] {
             let text = vec![b'a'; length];
             assert_eq!(of(&text), of(&text), "{length}");
-            assert_ne!(of(&text), of(&[&text[..], b"a"].concat()), "{length}");
+            for more in [b"a", b"\0"] {
+                assert_ne!(of(&text), of(&[&text[..], more].concat()), "{length}");
+            }
             assert_ne!(of(&text), Key::random().unwrap().whole(&text).unwrap());
             for at in [0, length / 2, length.saturating_sub(1)] {
                 let mut changed = text.clone();
@@ -357,12 +382,17 @@ mod tests {
             }
         }
         // What is hashed on the stack and on the heap is the same.
-        let text = vec![b'b'; SHORT];
-        let hash = digest::digest(&digest::SHA256, &[&key.whole, &text[..]].concat());
-        assert_eq!(Some(of(&text).0), words(hash.as_ref()));
-        let short = &text[..40];
-        let hash = digest::digest(&digest::SHA256, &[&key.whole, short].concat());
-        assert_eq!(Some(of(short).0), words(hash.as_ref()));
+        let hash = |text: &[u8]| digest::digest(&digest::SHA256, text);
+        for length in [TAIL, SHORT - 16, SHORT - 15] {
+            let text = vec![b'b'; length];
+            let hash = hash(&[&key.whole[..16], &text[..]].concat());
+            assert_eq!(Some(of(&text).0), words(hash.as_ref()), "{length}");
+        }
+        // The mask of no text is the mask itself.
+        assert_eq!(Some(of(b"").0), words(hash(&key.whole).as_ref()));
+        let mut masked = key.whole.map(|byte| byte ^ b'b');
+        masked[TAIL - 1] = key.whole[TAIL - 1] ^ 54;
+        assert_eq!(Some(of(&[b'b'; TAIL - 1]).0), words(hash(&masked).as_ref()));
     }
 
     #[test]

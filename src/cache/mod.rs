@@ -52,8 +52,10 @@
 //! # Opaque tokens
 //!
 //! A token that is no JWT can be short, and its end need not be random. Its entry has 256 bits of SHA-256
-//! of a random key of 128 bits and of the whole text, in place of sum and digest, and the hash selects the
-//! place too. Who has a copy of entries and key can test guesses, so such a token is as safe as it is random.
+//! of the whole text under a random key, in place of sum and digest, and the hash selects the place too. A
+//! text of up to 54 characters is one block: it is masked by the key, and its length is in the last byte. A
+//! longer text comes after 128 bits of the key, and each 64 characters are one block. Who has a copy of
+//! entries and key can test guesses, so such a token is as safe as it is random.
 //!
 //! All this is about what stays in memory. While a request runs, the process holds its token, and freed
 //! memory is not cleared. Whoever can read all memory finds the claims, and with HMAC the secret.
