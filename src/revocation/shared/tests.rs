@@ -450,38 +450,60 @@ proptest! {
 
     #[test]
     fn no_history_lets_a_revoked_token_in(steps in vec(step(), 1..60)) {
-        let issuer = TestIssuer::new();
-        let verifier = issuer.auth();
-        let tokens: Vec<_> = (0..TARGETS)
-            .map(|target| {
-                let token = issuer.token().subject(&format!("subject {target}")).mint();
-                verifier.verifier().verify_now(&token).unwrap()
-            })
-            .collect();
-        let issuer = tokens[0].issuer().to_owned();
-        assert_eq!(issuer, ISSUER);
-        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let mut run = Run::start(&tokens);
-            for step in &steps {
-                run.make(step).await;
-                run.check(false);
-            }
-            for link in &run.links {
-                link.state.store(UP, Ordering::SeqCst);
-            }
-            sleep(Duration::from_secs(30)).await;
-            run.check(true);
-            // The store has them too, for instances to come.
-            let world = run.world.lock().unwrap();
-            for (at, told) in run.told.iter().enumerate() {
-                if told.revoked.is_some() {
-                    let row = world.data.rows.get(&target_text(&target(at)).unwrap());
-                    assert!(row.is_some_and(|(_, marks)| marks.revocation.is_some()));
-                }
-            }
-        });
+        no_revoked_token_gets_in(&steps);
     }
+}
+
+/// The store goes back twice to one backup, with a mark between that only its writer has read.
+#[test]
+fn a_second_loss_before_the_first_is_noticed_loses_no_mark() {
+    let (lose, revoke) = (Step::Lose(false), Step::Revoke(0, 0));
+    no_revoked_token_gets_in(&[
+        revoke.clone(),
+        revoke,
+        Step::Backup,
+        lose.clone(),
+        Step::Revoke(0, 1),
+        lose,
+    ]);
+}
+
+fn no_revoked_token_gets_in(steps: &[Step]) {
+    let issuer = TestIssuer::new();
+    let verifier = issuer.auth();
+    let tokens: Vec<_> = (0..TARGETS)
+        .map(|target| {
+            let token = issuer.token().subject(&format!("subject {target}")).mint();
+            verifier.verifier().verify_now(&token).unwrap()
+        })
+        .collect();
+    let issuer = tokens[0].issuer().to_owned();
+    assert_eq!(issuer, ISSUER);
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut run = Run::start(&tokens);
+        for step in steps {
+            run.make(step).await;
+            run.check(false);
+        }
+        for link in &run.links {
+            link.state.store(UP, Ordering::SeqCst);
+        }
+        sleep(Duration::from_secs(30)).await;
+        run.check(true);
+        // The store has them too, for instances to come.
+        let world = run.world.lock().unwrap();
+        for (at, told) in run.told.iter().enumerate() {
+            if told.revoked.is_some() {
+                let row = world.data.rows.get(&target_text(&target(at)).unwrap());
+                assert!(row.is_some_and(|(_, marks)| marks.revocation.is_some()));
+            }
+        }
+    });
 }
 
 fn suspended(at: usize) -> Marks {
