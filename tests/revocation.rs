@@ -407,6 +407,7 @@ fn marked(fixture: &Fixture) -> tower_jwt_auth::test::TestToken {
     token.claim("client_id", "app-1").claim("iat", NOW)
 }
 
+/// RFC7009-2.1-1, RFC7009-3-1: by token, session, client, issuer, and subject until a time.
 #[test]
 fn every_kind_of_mark_revokes_its_tokens_and_no_others() {
     let fixture = Fixture::new();

@@ -55,6 +55,11 @@ pub use status_list::StatusLists;
 /// };
 /// # let _ = check;
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not check revocation",
+    note = "pass a `Denylist`, another type that implements `Revocation`, or an async closure that takes `Claims`",
+    note = "a `RedisDenylist` has to be connected first: add `.connect().await?` or `.connect_lazy()?`"
+)]
 pub trait Revocation: Send + Sync + 'static {
     /// Starts the check of one token. Return [`RevocationCheck::Ready`] if the result is known at once:
     /// then the request does not wait.

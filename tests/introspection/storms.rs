@@ -14,6 +14,7 @@ use crate::network::{settle, status_only};
 use crate::support::{get, send, small_cache};
 use crate::world::{TOKEN, World, active, kind};
 
+/// INTRO-D1: the questions about one token are one.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_first_requests_with_one_token_are_one_question() {
     let world = World::new();

@@ -59,6 +59,8 @@ impl RedisSettings {
     /// Checks tokens against the copy in memory however old it is, instead of answering with 503. Default:
     /// off.
     ///
+    /// # Security
+    ///
     /// As long as Redis cannot be reached, tokens that are revoked elsewhere are accepted until they
     /// expire. A process that has never reached Redis knows no marks. Keep the lifetime of tokens short,
     /// and watch [`RedisDenylist::is_ready`].
