@@ -1314,6 +1314,8 @@ mod introspection {
         tokio::time::pause();
         let fixture = Fixture::new();
         let auth = fixture.auth().introspection(endpoint());
+        // A hit needs a cache, also where the default is none.
+        let auth = auth.cache(tower_jwt_auth::cache::TokenCache::default().max_tokens(100));
         for token in ["good", "good", "unknown", "denied", "denied"] {
             send(&auth, get(token)).await;
         }
