@@ -147,6 +147,7 @@ mod telemetry;
 pub mod test;
 mod text_form;
 pub mod token;
+mod unix_seconds;
 mod verdicts;
 mod verifier;
 

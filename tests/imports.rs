@@ -22,6 +22,7 @@ const FLOORS: &[&[&str]] = &[
         "striped",
         "sync",
         "telemetry",
+        "unix_seconds",
     ],
     &["epoch", "json"],
     &["error"],

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::introspection::Introspection;
 use crate::introspection::state::Counts;
+use crate::unix_seconds;
 
 /// The state of one [`Introspection`] and all its clones.
 ///
@@ -16,14 +17,14 @@ use crate::introspection::state::Counts;
 #[non_exhaustive]
 pub struct IntrospectionStatus {
     /// The time of this status.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "unix_seconds::serialize")]
     pub at: SystemTime,
     /// The endpoint, or the issuer whose metadata name it.
     pub endpoint: String,
     /// Whether the endpoint is asked. It is not asked for a while after several failures in a row.
     pub is_healthy: bool,
     /// The time since which the endpoint is not asked, but for one question at a time that tests it.
-    #[serde(serialize_with = "seconds_if_any")]
+    #[serde(serialize_with = "unix_seconds::serialize_if_any")]
     pub open_since: Option<SystemTime>,
     /// Why the last question failed, and since when questions fail. `None` if the last one succeeded.
     pub failing: Option<IntrospectionFailure>,
@@ -44,7 +45,7 @@ pub struct IntrospectionStatus {
 #[non_exhaustive]
 pub struct IntrospectionFailure {
     /// The time of the first of the questions that failed in a row.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "unix_seconds::serialize")]
     pub since: SystemTime,
     /// The reason of the last failure.
     pub reason: String,
@@ -124,20 +125,5 @@ impl fmt::Display for IntrospectionStatus {
             write!(f, "\n  failing for {seconds} s: {reason}")?;
         }
         Ok(())
-    }
-}
-
-fn seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    serializer.serialize_u64(since.as_secs())
-}
-
-fn seconds_if_any<S: Serializer>(
-    time: &Option<SystemTime>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => seconds(time, serializer),
-        None => serializer.serialize_none(),
     }
 }

@@ -1,15 +1,16 @@
 //! [`KeyStatus`]: the state of the keys of a store, for an operator.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::clock::NumericDate;
 use crate::keys::change::ChangeCause;
 use crate::keys::generation::Snapshot;
 use crate::keys::key::KeyId;
 use crate::keys::set::{KeySet, SkippedKey};
+use crate::unix_seconds;
 
 /// The state of the keys of one [`KeyStore`](crate::KeyStore).
 ///
@@ -26,7 +27,7 @@ use crate::keys::set::{KeySet, SkippedKey};
 #[non_exhaustive]
 pub struct KeyStatus {
     /// The time of this status.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "unix_seconds::serialize")]
     pub at: SystemTime,
     /// The source of the keys: an issuer, a URL or a file. `None` if the application sets the keys.
     pub source: Option<String>,
@@ -34,7 +35,7 @@ pub struct KeyStatus {
     pub freshness: Freshness,
     /// The time until which the keys are fresh, or since which they are stale. `None` if there is no
     /// source, or if no load has succeeded yet.
-    #[serde(serialize_with = "seconds_if_any")]
+    #[serde(serialize_with = "unix_seconds::serialize_if_any")]
     pub fresh_until: Option<SystemTime>,
     /// The number of changes of the keys.
     pub generation: u64,
@@ -50,7 +51,7 @@ pub struct KeyStatus {
     /// Why the last load failed, and since when loads have failed. `None` if the last load succeeded.
     pub failing: Option<LoadFailure>,
     /// The time of the next load, if there is a source.
-    #[serde(serialize_with = "seconds_if_any")]
+    #[serde(serialize_with = "unix_seconds::serialize_if_any")]
     pub next_refresh: Option<SystemTime>,
     /// The number of successful loads.
     pub loads: u64,
@@ -63,7 +64,7 @@ pub struct RetiringKey {
     /// The id of the key.
     pub id: KeyId,
     /// The time from which the key no longer verifies tokens.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "unix_seconds::serialize")]
     pub until: SystemTime,
 }
 
@@ -77,7 +78,7 @@ pub struct DeadKey {
     /// The [thumbprint](crate::Key::thumbprint) of the key.
     pub thumbprint: String,
     /// The time since which the key is dead.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "unix_seconds::serialize")]
     pub since: SystemTime,
     /// [`Remove`](ChangeCause::Remove) or [`Retire`](ChangeCause::Retire).
     pub cause: ChangeCause,
@@ -106,7 +107,7 @@ pub enum Freshness {
 #[non_exhaustive]
 pub struct LoadFailure {
     /// The time of the first of the loads that failed in a row.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "unix_seconds::serialize")]
     pub since: SystemTime,
     /// The reason of the last failure.
     pub reason: String,
@@ -211,20 +212,5 @@ impl fmt::Display for KeyStatus {
             write!(f, "\n  failing for {} s: {reason}", seconds(*since))?;
         }
         Ok(())
-    }
-}
-
-fn seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    serializer.serialize_u64(since.as_secs())
-}
-
-fn seconds_if_any<S: Serializer>(
-    time: &Option<SystemTime>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => seconds(time, serializer),
-        None => serializer.serialize_none(),
     }
 }

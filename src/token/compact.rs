@@ -7,9 +7,8 @@ use std::borrow::Cow;
 
 use aws_lc_rs::digest;
 use base64_simd::URL_SAFE_NO_PAD;
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::{memchr, memrchr};
 
-use crate::bytes;
 use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::{Excerpt, Rejection};
@@ -24,7 +23,7 @@ use crate::token::introspected::ActiveAnswer;
 use crate::token::known_headers;
 use crate::token::known_headers::{KnownHeader, KnownHeaders};
 use crate::token::limits::LARGEST;
-use crate::token::malformed::shape;
+use crate::token::malformed::{flaw_of_text, shape};
 use crate::token::registered::Registered;
 use crate::token::span;
 
@@ -425,43 +424,6 @@ fn wrong_algorithm(presented: Algorithm, allowed: impl std::fmt::Display) -> Rej
         allowed,
         presented.as_str(),
     )
-}
-
-fn parts_expected(parts: usize) -> Rejection {
-    match parts {
-        1 => shape(
-            "token has no dots, so it is no JWT: probably an opaque token, which its issuer alone can read",
-        ),
-        5 => Rejection::of(RejectionKind::EncryptedToken),
-        _ => shape(format!("token has {parts} parts, expected 3")),
-    }
-}
-
-/// The rejection of a text that cannot be a JWT.
-fn flaw_of_text(token: &[u8]) -> Option<Rejection> {
-    if let Some(flaw) = flaw_of_word(token) {
-        return Some(flaw);
-    }
-    let dots = memchr_iter(b'.', token).count();
-    // Without dots this is no JWT, whatever its characters. Opaque tokens are long, and checking
-    // each character would take longer than the rest of the rejection.
-    if dots == 0 {
-        return Some(parts_expected(1));
-    }
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if !bytes::all(token, legal) {
-        return Some(shape("token has characters that no compact JWT has"));
-    }
-    (dots != 2).then(|| parts_expected(dots.saturating_add(1)))
-}
-
-/// The rejection of a word that programs write in place of a token.
-pub(crate) fn flaw_of_word(token: &[u8]) -> Option<Rejection> {
-    matches!(token, b"undefined" | b"null").then(|| {
-        shape(
-            "token is the word `undefined` or `null`: the client had no token when it made the request",
-        )
-    })
 }
 
 /// Splits the text before and after the byte at this place.

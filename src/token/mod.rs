@@ -14,7 +14,7 @@ pub(crate) mod header;
 pub(crate) mod introspected;
 pub(crate) mod known_headers;
 pub(crate) mod limits;
-mod malformed;
+pub(crate) mod malformed;
 pub(crate) mod names;
 pub(crate) mod pointer;
 pub(crate) mod registered;

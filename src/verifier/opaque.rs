@@ -12,8 +12,9 @@ use crate::introspection::flight::{NotAsked, Query};
 use crate::introspection::{Answer, AskFailure, Introspection};
 use crate::policy::{Trust, validate};
 use crate::request::Presented;
-use crate::token::compact::{Attested, flaw_of_word};
+use crate::token::compact::Attested;
 use crate::token::introspected::ActiveAnswer;
+use crate::token::malformed::flaw_of_word;
 use crate::verdicts::Known;
 use crate::verifier::core::Core;
 use crate::verifier::decision::{
@@ -28,16 +29,9 @@ pub(super) fn decide(
     read_own: fn(&Claims),
 ) -> Result<Decision, Rejection> {
     let digest = digest_of(presented)?;
-    let known = core.verdicts.find_answer(&digest, &core.policy, now);
-    let stale = match known {
-        Some(Known { claims, trust, .. }) if claims.basis().is_fresh(now) => {
-            trust
-                .introspection
-                .iter()
-                .for_each(Introspection::count_hit);
-            return last_checks(claims, trust, presented, core);
-        }
-        known => known.map(Stale::from),
+    let stale = match known_answer(core, &digest, now) {
+        Ok((claims, trust)) => return last_checks(claims, trust, presented, core),
+        Err(stale) => stale,
     };
     let flaw = presented.credentials().flaw_of_opaque();
     if let Some(flaw) = flaw.or_else(|| flaw_of_word(presented.token())) {
@@ -65,18 +59,30 @@ pub(super) fn decide_without_keys(
         ));
     }
     let digest = digest_of(presented)?;
-    let known = core.verdicts.find_answer(&digest, &core.policy, now);
-    let stale = match known {
+    match known_answer(core, &digest, now) {
+        Ok((claims, trust)) => last_checks(claims, trust, presented, core),
+        Err(stale) => ask_for_claims(core, trust, digest, presented, stale, now, read_own),
+    }
+}
+
+/// The claims of a token whose answer still counts. Otherwise an older answer, if there is one.
+fn known_answer<'c>(
+    core: &'c Core,
+    digest: &Digest,
+    now: NumericDate,
+) -> Result<(Claims, &'c Trust), Option<Stale>> {
+    match core.verdicts.find_answer(digest, &core.policy, now) {
         Some(Known { claims, trust, .. }) if claims.basis().is_fresh(now) => {
-            trust
-                .introspection
-                .iter()
-                .for_each(Introspection::count_hit);
-            return last_checks(claims, trust, presented, core);
+            count_hit(trust);
+            Ok((claims, trust))
         }
-        known => known.map(Stale::from),
-    };
-    ask_for_claims(core, trust, digest, presented, stale, now, read_own)
+        known => Err(known.map(Stale::from)),
+    }
+}
+
+fn count_hit(trust: &Trust) {
+    let introspection = trust.introspection.iter();
+    introspection.for_each(Introspection::count_hit);
 }
 
 /// Decides on a JWT that has passed all checks of a JWT, and must be active at its issuer too.
@@ -127,10 +133,7 @@ pub(super) fn decide_jwt(
 /// Counts a JWT whose answer was known.
 pub(super) fn count_hit_of_jwt(trust: &Trust) {
     if trust.introspects_jwts() {
-        trust
-            .introspection
-            .iter()
-            .for_each(Introspection::count_hit);
+        count_hit(trust);
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
-use http_body::Body;
+use http::{Response, StatusCode};
 
 use crate::attest::statement::StatementKind;
 use crate::claims::SubjectId;
@@ -15,7 +14,7 @@ use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::response::FullBody;
 use crate::revocation::logout::form;
 use crate::revocation::logout::receiver::{
-    Accepted, Failure, Receiver, Settings, detached, empty, receiver,
+    Accepted, Failure, Notice, Receiver, Settings, empty, receiver, respond,
 };
 use crate::revocation::logout::replays::Replays;
 use crate::revocation::{RevocationMark, RevocationWriter};
@@ -107,44 +106,12 @@ impl BackChannelLogout {
 
 receiver!(BackChannelLogout);
 
-impl Inner {
-    fn new(settings: Settings, replays: Arc<Replays>) -> Self {
-        let leeways = settings.issuers.iter().map(|issuer| issuer.rules.leeway());
-        Self {
-            leeway: leeways.max().unwrap_or(Leeway::default().duration()),
-            receiver: Receiver::new(settings),
-            replays,
-        }
-    }
+impl Notice for Inner {
+    const NAME: &str = "logout";
+    const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
-    fn with(&self, settings: Settings) -> Self {
-        Self::new(settings, Arc::clone(&self.replays))
-    }
-
-    async fn respond<B: Body>(self: Arc<Self>, request: Request<B>) -> Response<FullBody> {
-        let result = match self.receiver.read(request, FORM).await {
-            Ok(body) => {
-                // An issuer that hangs up early must not leave a part of the marks undone.
-                let inner = Arc::clone(&self);
-                let accepted = detached(async move {
-                    let result = inner.accept(&body).await;
-                    inner.receiver.report(NOTICE, &result);
-                    result
-                });
-                accepted
-                    .await
-                    .unwrap_or_else(|| Err(Receiver::has_panicked()))
-            }
-            Err(failure) => {
-                let result = Err(failure);
-                self.receiver.report(NOTICE, &result);
-                result
-            }
-        };
-        match result {
-            Ok(_) => empty(StatusCode::OK),
-            Err(failure) => failure.response(|_| ERROR.to_owned()),
-        }
+    fn receiver(&self) -> &Receiver {
+        &self.receiver
     }
 
     async fn accept(&self, body: &[u8]) -> Result<Accepted, Failure> {
@@ -168,6 +135,28 @@ impl Inner {
         let until = claims.expires_at().unwrap_or(now).plus(self.leeway);
         self.replays.insert(issuer, id, until, now)?;
         Ok(accepted)
+    }
+
+    fn response(result: Result<Accepted, Failure>) -> Response<FullBody> {
+        match result {
+            Ok(_) => empty(StatusCode::OK),
+            Err(failure) => failure.response(|_| ERROR.to_owned()),
+        }
+    }
+}
+
+impl Inner {
+    fn new(settings: Settings, replays: Arc<Replays>) -> Self {
+        let leeways = settings.issuers.iter().map(|issuer| issuer.rules.leeway());
+        Self {
+            leeway: leeways.max().unwrap_or(Leeway::default().duration()),
+            receiver: Receiver::new(settings),
+            replays,
+        }
+    }
+
+    fn with(&self, settings: Settings) -> Self {
+        Self::new(settings, Arc::clone(&self.replays))
     }
 
     fn marks(&self, claims: &Registered) -> Vec<RevocationMark> {
@@ -211,12 +200,9 @@ pub(crate) fn check(claims: &Registered) -> Result<(), Rejection> {
     Ok(())
 }
 
-const FORM: &str = "application/x-www-form-urlencoded";
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// The body of 400.
 const ERROR: &str =
     r#"{"error":"invalid_request","error_description":"The logout token is invalid"}"#;
 /// Maximum number of accepted tokens that are remembered.
 const MAX_REPLAYS: usize = 100_000;
-/// The name in events and metrics.
-const NOTICE: &str = "logout";

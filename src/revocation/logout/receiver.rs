@@ -137,12 +137,6 @@ impl Receiver {
         }
     }
 
-    /// The failure of a request whose task has ended without a result.
-    pub(super) fn has_panicked() -> Failure {
-        let reason = "the task of the request has ended";
-        Rejection::because(RejectionKind::RevocationUnavailable, reason).into()
-    }
-
     /// Reports the result of one request.
     pub(super) fn report(&self, notice: &'static str, result: &Result<Accepted, Failure>) {
         match result {
@@ -160,6 +154,45 @@ impl Receiver {
             }
         }
     }
+}
+
+/// A kind of notice that an issuer sends.
+pub(super) trait Notice: Send + Sync + 'static {
+    /// In events and metrics.
+    const NAME: &'static str;
+    const MEDIA_TYPE: &'static str;
+
+    fn receiver(&self) -> &Receiver;
+
+    /// Verifies the notice in this body, and stores its marks.
+    fn accept(&self, body: &[u8]) -> impl Future<Output = Result<Accepted, Failure>> + Send;
+
+    fn response(result: Result<Accepted, Failure>) -> Response<FullBody>;
+}
+
+/// Answers a request with a notice, and reports the result.
+pub(super) async fn respond<N: Notice, B: Body>(
+    notice: Arc<N>,
+    request: Request<B>,
+) -> Response<FullBody> {
+    let body = match notice.receiver().read(request, N::MEDIA_TYPE).await {
+        Ok(body) => body,
+        Err(failure) => {
+            let result = Err(failure);
+            notice.receiver().report(N::NAME, &result);
+            return N::response(result);
+        }
+    };
+    // An issuer that hangs up early must not leave a part of the marks undone.
+    let result = detached(async move {
+        let result = notice.accept(&body).await;
+        notice.receiver().report(N::NAME, &result);
+        result
+    });
+    N::response(result.await.unwrap_or_else(|| {
+        let reason = "the task of the request has ended";
+        Err(Rejection::because(RejectionKind::RevocationUnavailable, reason).into())
+    }))
 }
 
 /// A notice whose marks are stored.
@@ -263,7 +296,7 @@ async fn collect<B: Body>(body: B, limit: usize) -> Result<Vec<u8>, Rejection> {
 
 /// The result of a future, which goes on if nobody waits for it any more. `None` if it has panicked. Outside
 /// of a tokio runtime it runs as a part of the caller.
-pub(super) async fn detached<T: Send + 'static>(
+async fn detached<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
     match Handle::try_current() {
@@ -293,7 +326,7 @@ fn malformed(reason: &'static str) -> Rejection {
 }
 
 /// Makes the setters that the services share, and what makes a type a Tower service. The type has a field
-/// `.0` of type `Arc<$inner>`, and `$inner` has `settings()`, `with(&self, Settings)` and `receive`.
+/// `.0` of type `Arc<Inner>`, and `Inner` is a [`Notice`] with a function `with(&self, Settings)`.
 macro_rules! receiver {
     ($service:ident) => {
         impl $service {
@@ -381,7 +414,7 @@ macro_rules! receiver {
 
             fn call(&mut self, request: http::Request<B>) -> Self::Future {
                 let inner = std::sync::Arc::clone(&self.0);
-                Box::pin(async move { Ok(inner.respond(request).await) })
+                Box::pin(async move { Ok(respond(inner, request).await) })
             }
         }
     };

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use http::header::CONTENT_LANGUAGE;
-use http::{HeaderValue, Request, Response, StatusCode};
-use http_body::Body;
+use http::{HeaderValue, Response, StatusCode};
 
 use crate::attest::statement::StatementKind;
 use crate::claims::SubjectId;
@@ -15,7 +14,7 @@ use crate::issuer::Issuer;
 use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::response::FullBody;
 use crate::revocation::logout::receiver::{
-    Accepted, Failure, Receiver, Settings, detached, empty, receiver,
+    Accepted, Failure, Notice, Receiver, Settings, empty, receiver, respond,
 };
 use crate::revocation::logout::subjects;
 use crate::revocation::{RevocationMark, RevocationWriter};
@@ -118,34 +117,26 @@ impl SecurityEvents {
 
 receiver!(SecurityEvents);
 
-impl Inner {
-    fn with(&self, settings: Settings) -> Self {
-        Self {
-            receiver: Receiver::new(settings),
-            subject_issuers: self.subject_issuers.clone(),
-        }
+impl Notice for Inner {
+    const NAME: &str = "security_event";
+    const MEDIA_TYPE: &str = "application/secevent+jwt";
+
+    fn receiver(&self) -> &Receiver {
+        &self.receiver
     }
 
-    async fn respond<B: Body>(self: Arc<Self>, request: Request<B>) -> Response<FullBody> {
-        let result = match self.receiver.read(request, MEDIA_TYPE).await {
-            Ok(body) => {
-                // An issuer that hangs up early must not leave a part of the marks undone.
-                let inner = Arc::clone(&self);
-                let accepted = detached(async move {
-                    let result = inner.accept(&body).await;
-                    inner.receiver.report(NOTICE, &result);
-                    result
-                });
-                accepted
-                    .await
-                    .unwrap_or_else(|| Err(Receiver::has_panicked()))
-            }
-            Err(failure) => {
-                let result = Err(failure);
-                self.receiver.report(NOTICE, &result);
-                result
-            }
+    async fn accept(&self, token: &[u8]) -> Result<Accepted, Failure> {
+        let statement = self.receiver.verify(token).await?;
+        let marks = self.marks(statement.claims())?;
+        let accepted = Accepted {
+            issuer: statement.claims().issuer().unwrap_or_default().into(),
+            marks: marks.len(),
         };
+        self.receiver.store(marks).await?;
+        Ok(accepted)
+    }
+
+    fn response(result: Result<Accepted, Failure>) -> Response<FullBody> {
         match result {
             Ok(_) => empty(StatusCode::ACCEPTED),
             Err(failure) => {
@@ -158,16 +149,14 @@ impl Inner {
             }
         }
     }
+}
 
-    async fn accept(&self, token: &[u8]) -> Result<Accepted, Failure> {
-        let statement = self.receiver.verify(token).await?;
-        let marks = self.marks(statement.claims())?;
-        let accepted = Accepted {
-            issuer: statement.claims().issuer().unwrap_or_default().into(),
-            marks: marks.len(),
-        };
-        self.receiver.store(marks).await?;
-        Ok(accepted)
+impl Inner {
+    fn with(&self, settings: Settings) -> Self {
+        Self {
+            receiver: Receiver::new(settings),
+            subject_issuers: self.subject_issuers.clone(),
+        }
     }
 
     /// The marks of all events. An error means that nothing is marked.
@@ -215,7 +204,3 @@ fn error(kind: RejectionKind) -> String {
     };
     format!(r#"{{"err":"{code}","description":"{description}"}}"#)
 }
-
-const MEDIA_TYPE: &str = "application/secevent+jwt";
-/// The name in events and metrics.
-const NOTICE: &str = "security_event";

@@ -1,9 +1,11 @@
 //! [`RedisStatus`]: the state of a shared denylist, for an operator.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
+
+use crate::unix_seconds;
 
 /// The state of a [`RedisDenylist`](super::RedisDenylist).
 ///
@@ -15,7 +17,7 @@ pub struct RedisStatus {
     /// The address and the namespace, without user and password.
     pub source: String,
     /// The time since which the process is connected and gets the changes.
-    #[serde(serialize_with = "seconds_if_any")]
+    #[serde(serialize_with = "unix_seconds::serialize_if_any")]
     pub connected_since: Option<SystemTime>,
     /// How old the copy in memory is at most: changes in Redis that are younger may be missing. `None` if
     /// the marks were not loaded yet.
@@ -39,7 +41,7 @@ pub struct RedisStatus {
 #[non_exhaustive]
 pub struct RedisFailure {
     /// The time of the first of the attempts that failed in a row.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "unix_seconds::serialize")]
     pub since: SystemTime,
     /// The reason of the last failure.
     pub reason: String,
@@ -72,22 +74,6 @@ pub(super) struct Progress {
     pub(super) failing: Option<RedisFailure>,
     /// Whether the task has ended.
     pub(super) has_ended: bool,
-}
-
-fn seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    serializer.serialize_u64(since.as_secs())
-}
-
-#[expect(clippy::ref_option, reason = "the signature that serde calls")]
-fn seconds_if_any<S: Serializer>(
-    time: &Option<SystemTime>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => seconds(time, serializer),
-        None => serializer.serialize_none(),
-    }
 }
 
 #[expect(clippy::ref_option, reason = "the signature that serde calls")]
