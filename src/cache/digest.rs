@@ -25,8 +25,8 @@ pub(super) struct Fingerprint {
 /// Identifies a text of any form and length, such as an opaque token. The text cannot be computed from
 /// it.
 ///
-/// A [`Fingerprint`] is faster, but it needs a long text with a random end, which is what a signed token
-/// is.
+/// A [`Fingerprint`] has its sum in the open, and needs a long text with a random end, which is what a
+/// signed token is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Digest([u64; 4]);
 
@@ -36,9 +36,10 @@ pub(super) struct Key {
     place: [u64; 2],
     /// For the digest.
     mask: [u8; TAIL],
-    /// For a [`Digest`]: the mask of a short text. A long text has the first bytes of it in front.
+    /// For a [`Digest`]: the mask of what is hashed.
     whole: [u8; TAIL],
-    /// For the sum: first the key of the last block, then the keys of the blocks from the front.
+    /// For the sum: first the key of the last block, then the keys of the blocks from the front. The second
+    /// sum of a [`Digest`] leaves out the first of them.
     texts: Box<[[u64; 2]]>,
 }
 
@@ -157,7 +158,7 @@ impl Key {
     }
 
     fn filled_by(mut fill: impl FnMut(&mut [u8]) -> Option<()>) -> Option<Self> {
-        let mut texts = vec![[[0; 8]; 2]; LONGEST / 16 + 1];
+        let mut texts = vec![[[0; 8]; 2]; BLOCKS + 1];
         let (mut mask, mut place, mut whole) = ([0; TAIL], [[0; 8]; 2], [0; TAIL]);
         fill(texts.as_flattened_mut().as_flattened_mut())?;
         fill(&mut mask)?;
@@ -196,10 +197,16 @@ impl Key {
     /// Two different texts of the same length have the same sum under at most one of 2^64 keys.
     #[inline]
     fn sum(&self, text: &[u8]) -> Option<u128> {
+        Self::sum_under(self.texts.get(..BLOCKS)?, text)
+    }
+
+    /// The sum under these keys.
+    #[inline]
+    fn sum_under(keys: &[[u64; 2]], text: &[u8]) -> Option<u128> {
         let (blocks, _) = text.as_chunks::<16>();
         // The last sixteen characters are one more block, in place of a shorter block with padding.
         let last = text.last_chunk::<16>()?;
-        let (last_key, keys) = self.texts.split_first()?;
+        let (last_key, keys) = keys.split_first()?;
         let keys = keys.get(..blocks.len())?;
         // Two sums, so that the processor can compute them in parallel.
         let (pairs, rest) = blocks.as_chunks::<2>();
@@ -227,36 +234,34 @@ impl Key {
         Some([first, second])
     }
 
-    /// SHA-256 of the whole text under the key. A block takes longer than the rest of a look-up, so a text
-    /// of up to 54 characters is one block: it is masked, and its length is in the last byte.
+    /// SHA-256 of one masked block, which takes longer than the rest of a look-up. A text of up to 54
+    /// characters is in the block as it is. Of a longer one the block has two sums and the length.
     fn whole(&self, text: &[u8]) -> Option<Digest> {
         let mut block = self.whole;
         let (end, masked) = block.split_last_mut()?;
-        let Some(masked) = masked.get_mut(..text.len()) else {
-            return self.whole_of_long(text);
+        let mix = |place: &mut [u8], bytes: &[u8]| {
+            for (place, byte) in place.iter_mut().zip(bytes) {
+                *place ^= byte;
+            }
         };
-        for (byte, character) in masked.iter_mut().zip(text) {
-            *byte ^= character;
+        if text.len() <= masked.len() {
+            mix(masked, text);
+            *end ^= u8::try_from(text.len()).ok()?;
+        } else {
+            let sums = [self.sum(text)?, self.second_sum(text)?].map(u128::to_le_bytes);
+            let (of_sums, rest) = masked.split_at_mut_checked(sums.as_flattened().len())?;
+            mix(of_sums, sums.as_flattened());
+            mix(rest, &length(text)?.to_le_bytes());
+            *end ^= LONG;
         }
-        *end ^= u8::try_from(text.len()).ok()?;
         words(digest::digest(&digest::SHA256, &block).as_ref()).map(Digest)
     }
 
-    /// SHA-256 of 128 bits of the key, and then the text. With them it is longer than the block of a short
-    /// text, so no long text has the digest of a short one.
-    fn whole_of_long(&self, text: &[u8]) -> Option<Digest> {
-        let key: &[u8; 16] = self.whole.first_chunk()?;
-        let mut short = [0; SHORT];
-        let (front, rest) = short.split_at_mut_checked(key.len())?;
-        front.copy_from_slice(key);
-        let hash = if let Some(place) = rest.get_mut(..text.len()) {
-            place.copy_from_slice(text);
-            let length = key.len().saturating_add(text.len());
-            digest::digest(&digest::SHA256, short.get(..length)?)
-        } else {
-            digest::digest(&digest::SHA256, &[key, text].concat())
-        };
-        words(hash.as_ref()).map(Digest)
+    /// The sum under keys that are shifted by one. Two different texts of the same length have both the
+    /// same sum and the same second sum under at most one of 2^128 keys.
+    #[inline]
+    fn second_sum(&self, text: &[u8]) -> Option<u128> {
+        Self::sum_under(self.texts.get(1..)?, text)
     }
 }
 
@@ -289,8 +294,8 @@ fn halves(number: u128) -> [u64; 2] {
     [number & u128::from(u64::MAX), number >> 64].map(|half| half.try_into().unwrap_or(u64::MAX))
 }
 
-/// The longest text that is hashed without a copy on the heap, with the key.
-const SHORT: usize = 256;
+/// Stands for the length of a text whose sums are hashed. No shorter text has it.
+const LONG: u8 = u8::MAX;
 /// The number of characters at the end that the digest covers: one block of SHA-256 without its
 /// padding.
 pub(super) const TAIL: usize = 55;
@@ -299,6 +304,8 @@ pub(super) const SHORTEST: usize = 43;
 /// The maximum number of characters before the tail. It covers the longest token that a layer can be
 /// configured to accept.
 pub(super) const LONGEST: usize = 64 << 10;
+/// The number of blocks of the longest text, and one for its last sixteen characters.
+const BLOCKS: usize = LONGEST / 16 + 1;
 
 #[cfg(test)]
 mod tests {
@@ -357,20 +364,12 @@ mod tests {
     fn a_digest_is_of_every_character_and_of_the_length() {
         let key = Key::random().unwrap();
         let of = |text: &[u8]| key.whole(text).unwrap();
-        for length in [
-            0,
-            1,
-            TAIL - 2,
-            TAIL - 1,
-            TAIL,
-            SHORT - 16,
-            SHORT - 15,
-            5_000,
-        ] {
+        for length in [0, 1, TAIL - 2, TAIL - 1, TAIL, 64, 5_000, LONGEST] {
             let text = vec![b'a'; length];
             assert_eq!(of(&text), of(&text), "{length}");
             for more in [b"a", b"\0"] {
-                assert_ne!(of(&text), of(&[&text[..], more].concat()), "{length}");
+                let longer = [&text[..], more].concat();
+                assert_ne!(Some(of(&text)), key.whole(&longer), "{length}");
             }
             assert_ne!(of(&text), Key::random().unwrap().whole(&text).unwrap());
             for at in [0, length / 2, length.saturating_sub(1)] {
@@ -381,18 +380,42 @@ mod tests {
                 }
             }
         }
-        // What is hashed on the stack and on the heap is the same.
-        let hash = |text: &[u8]| digest::digest(&digest::SHA256, text);
-        for length in [TAIL, SHORT - 16, SHORT - 15] {
-            let text = vec![b'b'; length];
-            let hash = hash(&[&key.whole[..16], &text[..]].concat());
-            assert_eq!(Some(of(&text).0), words(hash.as_ref()), "{length}");
-        }
         // The mask of no text is the mask itself.
+        let hash = |text: &[u8]| digest::digest(&digest::SHA256, text);
         assert_eq!(Some(of(b"").0), words(hash(&key.whole).as_ref()));
         let mut masked = key.whole.map(|byte| byte ^ b'b');
         masked[TAIL - 1] = key.whole[TAIL - 1] ^ 54;
         assert_eq!(Some(of(&[b'b'; TAIL - 1]).0), words(hash(&masked).as_ref()));
+    }
+
+    /// The security of a copy of the memory depends on this: of a long text too, all that is kept is a hash
+    /// of 256 bits that depend on every character.
+    #[test]
+    fn a_digest_of_a_long_text_is_sha_256_of_two_sums_under_different_keys() {
+        let key = Key::random().unwrap();
+        let mut reversed = [b'a'; 200];
+        reversed[0] = b'b';
+        for text in [[b'a'; 200], reversed] {
+            let sums = [key.sum(&text).unwrap(), key.second_sum(&text).unwrap()];
+            assert_ne!(sums[0], sums[1]);
+            let mut block = key.whole;
+            let known = sums.map(u128::to_le_bytes).concat();
+            let known = known.into_iter().chain(200_u32.to_le_bytes());
+            block
+                .iter_mut()
+                .zip(known)
+                .for_each(|(at, byte)| *at ^= byte);
+            block[TAIL - 1] ^= LONG;
+            let hash = digest::digest(&digest::SHA256, &block);
+            assert_eq!(key.whole(&text).map(|it| it.0), words(hash.as_ref()));
+        }
+        // The second sum is the sum under a key of its own.
+        let mut shifted = Key::random().unwrap();
+        shifted.texts = key.texts[1..].into();
+        let keys = &shifted.texts;
+        let text = [b'c'; 200];
+        assert_eq!(key.second_sum(&text), Key::sum_under(keys, &text));
+        assert_eq!(key.whole(&vec![b'a'; LONGEST + 16]), None);
     }
 
     #[test]

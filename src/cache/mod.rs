@@ -51,11 +51,14 @@
 //!
 //! # Opaque tokens
 //!
-//! A token that is no JWT can be short, and its end need not be random. Its entry has 256 bits of SHA-256
-//! of the whole text under a random key, in place of sum and digest, and the hash selects the place too. A
-//! text of up to 54 characters is one block: it is masked by the key, and its length is in the last byte. A
-//! longer text comes after 128 bits of the key, and each 64 characters are one block. Who has a copy of
-//! entries and key can test guesses, so such a token is as safe as it is random.
+//! A token that is no JWT can be short, and nothing is known about where its random part is, so no sum of
+//! it is stored. Its entry has SHA-256 of one block, which is masked by a random key, and the hash selects the
+//! place too. A text of up to 54 characters is the block. Of a longer one the block has two sums of 128 bits
+//! over all characters, and the length. The keys of the second sum are those of the first, shifted by one
+//! block (Toeplitz, as in UMAC), so two different texts of the same length have the same sums under at most one
+//! of 2^128 keys. A sum is not one-way, but only its hash is stored. Who has a copy of entries and keys can
+//! test guesses of the token, and nothing better is known, so such a token is as safe as it is random, up to
+//! 256 bits.
 //!
 //! All this is about what stays in memory. While a request runs, the process holds its token, and freed
 //! memory is not cleared. Whoever can read all memory finds the claims, and with HMAC the secret.
