@@ -1,9 +1,11 @@
-//! The time of requests with a known key while other requests have invented key ids, compared with a quiet
-//! time.
+//! The time of requests with a known key or a known opaque token while other requests have invented ones,
+//! compared with a quiet time.
 //!
 //! `cargo bench --all-features --bench storm`. In `storm` a second thread only sends tokens with unknown key
-//! ids. In `busy` that thread sends tokens with the known key, because two threads on a small machine slow
-//! each other down whatever they do. `storm` should take no longer than `busy`.
+//! ids, and in `opaque_storm` only invented opaque tokens, while the endpoint does not answer. In `busy` and
+//! `opaque_busy` that thread sends known tokens, because two threads on a small machine slow each other down
+//! whatever they do. `storm` should take no longer than `busy`, and `opaque_storm` no longer than
+//! `opaque_busy`.
 
 #![expect(
     clippy::unwrap_used,
@@ -108,4 +110,75 @@ fn storm(bencher: Bencher<'_, '_>) {
         bencher,
         Some(|issuer, at| token(issuer).header("kid", format!("invented-{at}")).mint()),
     );
+}
+
+/// The time of an opaque token whose answer is known. The neighbour sends tokens with this beginning in turn,
+/// about which the endpoint does not answer.
+#[cfg(feature = "introspection")]
+fn measure_opaque(bencher: Bencher<'_, '_>, neighbour: Option<&'static str>) {
+    use std::time::Duration;
+    use tower_jwt_auth::introspection::{ClientAuth, Introspection};
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
+    let active =
+        r#"{"active":true,"aud":"https://api.example","sub":"alice","scope":"calendar:read"}"#;
+    let answer = move |request: Request<Vec<u8>>, _| async move {
+        if request.body().starts_with(b"token=junk") {
+            std::future::pending::<()>().await;
+        }
+        let response = Response::builder().header("content-type", "application/json");
+        Ok(response.body(active.as_bytes().to_vec()).unwrap())
+    };
+    let issuer = TestIssuer::new();
+    let client = ClientAuth::secret_basic("calendar-api", "secret").unwrap();
+    let introspection = Introspection::at_with("https://as.example/introspect", client, answer);
+    let introspection = introspection
+        .unwrap()
+        .insecure_allow_missing_audience()
+        .cache_active(Duration::from_secs(3_600));
+    let audience = tower_jwt_auth::Audience::new("https://api.example").unwrap();
+    let verifier = runtime.block_on(async {
+        let auth = JwtAuth::introspected(issuer.issuer(), audience, introspection);
+        auth.verifier()
+    });
+    let known: Vec<String> = (0..1_000)
+        .map(|at| format!("known-2YotnFZFEjr1zCsicMWpAA-{at}"))
+        .collect();
+    for token in &known {
+        runtime.block_on(verifier.verify(token)).unwrap();
+    }
+    let neighbour = neighbour.map(|beginning| {
+        let tokens = (0..10_000).map(|at| {
+            let at = if beginning == "known" { at % 1_000 } else { at };
+            format!("{beginning}-2YotnFZFEjr1zCsicMWpAA-{at}")
+        });
+        Neighbour::start(verifier.clone().claims(), tokens.collect())
+    });
+    let token = known.first().unwrap();
+    bencher.bench(|| verifier.verify_now(black_box(token)).unwrap());
+    drop(neighbour);
+    runtime.shutdown_background();
+}
+
+#[cfg(feature = "introspection")]
+#[divan::bench]
+fn opaque_quiet(bencher: Bencher<'_, '_>) {
+    measure_opaque(bencher, None);
+}
+
+#[cfg(feature = "introspection")]
+#[divan::bench]
+fn opaque_busy(bencher: Bencher<'_, '_>) {
+    measure_opaque(bencher, Some("known"));
+}
+
+/// 10 000 invented tokens in turn, at an endpoint that hangs.
+#[cfg(feature = "introspection")]
+#[divan::bench]
+fn opaque_storm(bencher: Bencher<'_, '_>) {
+    measure_opaque(bencher, Some("junk"));
 }

@@ -100,9 +100,45 @@ fn marked() -> (usize, usize) {
     (marked, held())
 }
 
+/// Bytes that the first 100 and then 10 000 invented tokens hold, while the endpoint that is asked about
+/// them does not answer.
+#[cfg(feature = "introspection")]
+fn held_by_a_storm() -> [usize; 2] {
+    use tower_jwt_auth::introspection::{ClientAuth, Introspection};
+
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_time().build().unwrap();
+    let silent = |_: http::Request<Vec<u8>>, _: usize| std::future::pending();
+    let client = ClientAuth::secret_basic("calendar-api", "secret").unwrap();
+    let introspection = Introspection::at_with("https://as.example/introspect", client, silent);
+    let issuer = TestIssuer::new();
+    let auth = JwtAuth::introspected(issuer.issuer(), issuer.audience(), introspection.unwrap());
+    let verifier = auth.cache(usual()).verifier();
+    let region = Region::new(ALLOCATOR);
+    [0..100, 100..10_000].map(|junk| {
+        runtime.block_on(async {
+            for at in junk {
+                let token = format!("{at}-{}", "x".repeat(1_000));
+                let rejection = verifier.verify_now(&token).unwrap_err();
+                assert_eq!(rejection.status().as_u16(), 503);
+            }
+            tokio::task::yield_now().await;
+        });
+        let change = region.change();
+        change.bytes_allocated - change.bytes_deallocated
+    })
+}
+
 /// One test, as the counts are those of the whole process.
 #[test]
 fn a_cache_holds_no_more_bytes_than_it_may_and_makes_its_table_before_the_first_token() {
+    #[cfg(feature = "introspection")]
+    {
+        let [few, many] = held_by_a_storm();
+        // The questions that are open, each with its token.
+        assert!(few < 1_000_000, "{few}");
+        assert!(many <= few + 100_000, "{few} {many}");
+    }
     let (marked, lifted) = marked();
     assert!(marked < 4_000_000, "{marked}");
     // The parts of one table, which do not depend on the number of marks and issuers.
