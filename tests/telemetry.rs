@@ -1284,6 +1284,8 @@ mod remote {
 mod introspection {
     use super::*;
 
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU16, Ordering};
     use std::time::Duration;
 
     use http::Response;
@@ -1291,18 +1293,22 @@ mod introspection {
     use tower_jwt_auth::fetch::FetchError;
     use tower_jwt_auth::introspection::{ClientAuth, Introspection};
 
-    fn endpoint() -> Introspection {
-        let answer = async |request: Request<Vec<u8>>, _: usize| {
-            let answered = |status: u16, text: &str| {
+    /// The endpoint, which answers with this status, or not at all for 0.
+    fn endpoint(status: &Arc<AtomicU16>) -> Introspection {
+        let status = Arc::clone(status);
+        let answer = move |request: Request<Vec<u8>>, _: usize| {
+            let status = status.load(Ordering::Relaxed);
+            async move {
+                if status == 0 {
+                    return Err(FetchError::new("refused"));
+                }
+                let text = match request.body().starts_with(b"token=unknown") {
+                    true => r#"{"active":false}"#,
+                    false => r#"{"active":true,"aud":"https://api.example"}"#,
+                };
                 let response = Response::builder().status(status);
                 let response = response.header("content-type", "application/json");
                 Ok(response.body(text.as_bytes().to_vec()).unwrap())
-            };
-            match request.body() {
-                body if body.starts_with(b"token=down") => Err(FetchError::new("refused")),
-                body if body.starts_with(b"token=denied") => answered(401, "{}"),
-                body if body.starts_with(b"token=unknown") => answered(200, r#"{"active":false}"#),
-                _ => answered(200, r#"{"active":true,"aud":"https://api.example"}"#),
             }
         };
         let client = ClientAuth::secret_basic("api", "secret").unwrap();
@@ -1313,20 +1319,28 @@ mod introspection {
     async fn story() {
         tokio::time::pause();
         let fixture = Fixture::new();
-        let auth = fixture.auth().introspection(endpoint());
+        let status = Arc::new(AtomicU16::new(200));
+        let auth = fixture.auth().introspection(endpoint(&status));
         // A hit needs a cache, also where the default is none.
         let auth = auth.cache(tower_jwt_auth::cache::TokenCache::default().max_tokens(100));
-        for token in ["good", "good", "unknown", "denied", "denied"] {
-            send(&auth, get(token)).await;
+        for (answer, tokens) in [
+            (200, &["good", "good", "unknown"][..]),
+            (401, &["denied"]),
+            (401, &["denied"]),
+            (200, &["fine"]),
+            (0, &["down"; 5]),
+            (200, &["better"]),
+        ] {
+            status.store(answer, Ordering::Relaxed);
+            for token in tokens {
+                send(&auth, get(token)).await;
+            }
+            // The time for a probe, and longer than the pause after it.
+            tokio::time::sleep(Duration::from_secs(3)).await;
         }
-        for _ in 0..5 {
-            send(&auth, get("down")).await;
-        }
-        tokio::time::sleep(Duration::from_secs(30)).await;
-        send(&auth, get("better")).await;
         let issuer = tower_jwt_auth::Issuer::new("https://other.example").unwrap();
         let audience = tower_jwt_auth::Audience::new("https://api.example").unwrap();
-        let other = TrustedIssuer::introspected(issuer, audience, endpoint());
+        let other = TrustedIssuer::introspected(issuer, audience, endpoint(&status));
         let _ = auth.trust(other).verifier();
     }
 

@@ -159,14 +159,6 @@ impl Discovery {
         })
     }
 
-    /// Forgets the URL if it is still this one, as [`forget`](Self::forget) does.
-    #[cfg(feature = "introspection")]
-    pub(crate) fn forget_url(&mut self, url: &str) {
-        if self.known.as_ref().is_some_and(|known| known.url == url) {
-            self.forget();
-        }
-    }
-
     /// Forgets the URL. Called after a failure, because what it names may have moved.
     pub(crate) fn forget(&mut self) {
         self.known = None;

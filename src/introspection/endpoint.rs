@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex as Lock, PoisonError};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::clock::{Clock, NumericDate};
@@ -19,11 +18,9 @@ use crate::introspection::client_auth::ClientAuth;
 use crate::introspection::failure::AskFailure;
 use crate::introspection::form::{Form, encoded};
 use crate::introspection::response::body_of;
-use crate::introspection::seldom::Seldom;
 use crate::introspection::signed;
 use crate::issuer::{Audience, Issuer};
 use crate::keys::store::KeyStore;
-use crate::telemetry;
 use crate::token::introspected::Answer;
 
 /// Where an issuer is asked, and how.
@@ -34,8 +31,6 @@ pub(super) struct Endpoint {
     pub(super) auth: ClientAuth,
     /// The keys that verify answers. `None` if answers are not signed.
     pub(super) keys: Option<KeyStore>,
-    /// The loud reports that the endpoint rejects this service.
-    pub(super) denials: Arc<Seldom>,
 }
 
 /// What must not be read in a log. An HTTP client may quote in an error what it sent.
@@ -89,33 +84,9 @@ impl Endpoint {
         audience: Audience,
         clock: Arc<dyn Clock>,
     ) -> Result<Answer, AskFailure> {
-        let answer = self.answer(&token, &issuer, &audience, &clock).await;
-        if let Err(failure) = &answer
-            && failure.is_ours
-        {
-            let is_loud = self.denials.is_due(Instant::now());
-            telemetry::introspection_denied(&failure.reason, is_loud);
-        }
-        answer
-    }
-
-    async fn answer(
-        &self,
-        token: &str,
-        issuer: &Issuer,
-        audience: &Audience,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Answer, AskFailure> {
-        let url = self.place.url(&self.documents, issuer).await?;
-        let answer = self.answer_of(&url, token, issuer, audience, clock).await;
-        // A client must not be able to cause a search with each odd text.
-        if answer
-            .as_ref()
-            .is_err_and(|failure| !failure.may_be_the_token)
-        {
-            self.place.forget(&url).await;
-        }
-        answer
+        let url = self.place.url(&self.documents, &issuer).await?;
+        self.answer_of(&url, &token, &issuer, &audience, &clock)
+            .await
     }
 
     async fn answer_of(
@@ -194,9 +165,11 @@ impl Place {
         }
     }
 
-    async fn forget(&self, url: &str) {
+    /// Forgets the URL, because the endpoint may have moved. Not called for a failure with a token, or a
+    /// client could cause a search with each odd text.
+    pub(super) async fn forget(&self) {
         if let Self::Metadata(finder) = self {
-            finder.discovery.lock().await.forget_url(url);
+            finder.discovery.lock().await.forget();
         }
     }
 }

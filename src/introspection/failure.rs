@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::error::rejection::Seconds;
 use crate::error::shown_url::ShownUrl;
 use crate::fetch::documents::DocumentError;
-use crate::introspection::breaker::LONGEST_PAUSE;
 
 /// Why there is no answer about a token. This is an outage, and never a fault of the caller.
 #[derive(Clone, Debug)]
@@ -28,6 +28,13 @@ impl AskFailure {
             is_ours: false,
             may_be_the_token: false,
         }
+    }
+
+    pub(super) fn no_answer_within(limit: Duration) -> Self {
+        Self::new(format!(
+            "no answer within {} s",
+            Seconds(limit.as_secs_f64())
+        ))
     }
 
     /// The caller is told no longer time than the endpoint is left alone.
@@ -59,3 +66,6 @@ impl From<DocumentError> for AskFailure {
         }
     }
 }
+
+/// The longest time for which an endpoint is not asked.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);

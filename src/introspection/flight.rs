@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::cache::Digest;
 use crate::clock::{Clock, NumericDate};
-use crate::error::rejection::{Rejection, Seconds};
-use crate::introspection::breaker::Permit;
+use crate::error::rejection::Rejection;
+use crate::introspection::probe::{Prober, Probing};
 use crate::introspection::rejected::Rejected;
 use crate::introspection::state::State;
 use crate::introspection::{Answer, AskFailure, Introspection};
@@ -24,12 +24,12 @@ use crate::telemetry;
 
 /// The questions of one verifier, and the tokens that it rejected a moment ago. `T` is a verdict.
 pub(crate) struct Questions<T> {
-    running: Arc<Running<T>>,
+    running: Arc<Asked<T>>,
     rejected: Rejected,
 }
 
 /// The questions that are being asked, by token and position of the trust.
-type Running<T> = Mutex<Table<T>>;
+type Asked<T> = Mutex<Table<T>>;
 
 type Table<T> = HashMap<(Digest, usize), watch::Receiver<Option<T>>>;
 
@@ -126,8 +126,8 @@ impl<T: Clone + Send + Sync + 'static> Questions<T> {
         if state.asking.fetch_update(set, fetch, one_more).is_err() {
             return Err(NotAsked::Busy);
         }
-        let permit = match state.breaker.admit(now) {
-            Ok(permit) => permit,
+        let probe = match state.breaker.admit(now) {
+            Ok(probe) => probe,
             Err(rest) => {
                 state.asking.fetch_sub(1, Ordering::Relaxed);
                 return Err(NotAsked::Open(rest));
@@ -141,37 +141,32 @@ impl<T: Clone + Send + Sync + 'static> Questions<T> {
             key: Some(key),
             sender,
             state: Arc::clone(state),
-            permit: Some(permit),
+            is_judged: false,
         };
-        spawn(&runtime, introspection.clone(), query, landing, conclude);
+        let prober = Prober::new(introspection, &query.issuer, &query.audience, &query.clock);
+        if let Some(probe) = probe {
+            prober.start(&runtime, Probing::new(state, probe));
+        }
+        spawn(&runtime, prober, query.token, landing, conclude);
         Ok(question(verdict))
     }
 }
 
 fn spawn<T: Clone + Send + Sync + 'static>(
     runtime: &Handle,
-    introspection: Introspection,
-    query: Query,
+    prober: Prober,
+    token: String,
     mut landing: Landing<T>,
     conclude: impl FnOnce(Result<Answer, AskFailure>) -> T + Send + 'static,
 ) {
-    let Query {
-        token,
-        issuer,
-        audience,
-        clock,
-        ..
-    } = query;
     runtime.spawn(async move {
-        telemetry::introspection_asked(&issuer);
-        let (timer, limit) = (telemetry::Timer::start(), introspection.settings.timeout);
-        let asked = introspection.ask(&token, &issuer, &audience, &clock);
-        let answer = match timeout(limit, asked).await {
-            Ok(answer) => answer.map_err(AskFailure::within_longest_pause),
-            Err(_) => Err(AskFailure::new(no_answer_within(limit))),
-        };
+        telemetry::introspection_asked(&prober.issuer);
+        let timer = telemetry::Timer::start();
+        let answer = prober.ask(&token).await;
         timer.stop_introspection();
-        landing.judge(&issuer, &answer);
+        if let Some(probe) = landing.judge(&prober.issuer, &answer) {
+            prober.start(&Handle::current(), probe);
+        }
         landing.land(conclude(answer));
     });
 }
@@ -193,7 +188,7 @@ impl<T: Clone + Send + Sync + 'static> Question<T> {
                 "the question has ended without an answer, probably with its tokio runtime"
                     .to_owned()
             } else {
-                no_answer_within(self.timeout)
+                AskFailure::no_answer_within(self.timeout).reason
             }
         })
     }
@@ -201,20 +196,20 @@ impl<T: Clone + Send + Sync + 'static> Question<T> {
 
 /// Ends a question, also if its task ends early.
 struct Landing<T> {
-    running: Arc<Running<T>>,
+    running: Arc<Asked<T>>,
     /// `None` after the question has ended.
     key: Option<(Digest, usize)>,
     sender: watch::Sender<Option<T>>,
     state: Arc<State>,
-    permit: Option<Permit>,
+    is_judged: bool,
 }
 
 impl<T> Landing<T> {
-    /// Notes what the answer says about the endpoint.
-    fn judge(&mut self, issuer: &Issuer, answer: &Result<Answer, AskFailure>) {
-        if let Some(permit) = self.permit.take() {
-            self.state.judge(permit, issuer, answer);
-        }
+    /// Notes what the answer says about the endpoint. A probe may be due.
+    fn judge(&mut self, issuer: &Issuer, answer: &Result<Answer, AskFailure>) -> Option<Probing> {
+        self.is_judged = true;
+        let probe = self.state.judge(issuer, answer)?;
+        Some(Probing::new(&self.state, probe))
     }
 
     /// Passes the verdict to all requests that wait.
@@ -236,20 +231,15 @@ impl<T> Landing<T> {
 impl<T> Drop for Landing<T> {
     fn drop(&mut self) {
         self.leave();
-        if let Some(permit) = self.permit.take() {
+        if !self.is_judged {
             let reason = "the question has ended without an answer";
-            let now = Instant::now();
-            self.state.breaker.failed(permit, reason, None, now);
+            self.state.breaker.ended(reason, Instant::now());
         }
     }
 }
 
-fn lock<T>(running: &Running<T>) -> MutexGuard<'_, Table<T>> {
+fn lock<T>(running: &Asked<T>) -> MutexGuard<'_, Table<T>> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn no_answer_within(limit: Duration) -> String {
-    format!("no answer within {} s", Seconds(limit.as_secs_f64()))
 }
 
 const NO_RUNTIME: &str = "there is no tokio runtime: create the layer inside of one";

@@ -11,6 +11,7 @@ mod endpoint;
 mod failure;
 pub(crate) mod flight;
 mod form;
+mod probe;
 mod rejected;
 pub(crate) mod response;
 mod seam;
@@ -132,7 +133,6 @@ impl Introspection {
                 },
                 auth,
                 keys: None,
-                denials: Arc::default(),
             },
             settings,
             state: Arc::default(),

@@ -73,8 +73,13 @@ fn rejected(response: &Response<Vec<u8>>) -> AskFailure {
         _ if status.is_redirection() => format!("status {status}: redirects are not followed"),
         _ => format!("status {status}"),
     };
+    let names_a_time = matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    );
+    let time = names_a_time.then(|| retry_after(response.headers()));
     AskFailure {
-        retry_after: retry_after(response.headers()),
+        retry_after: time.flatten(),
         is_ours,
         may_be_the_token: ABOUT_THE_TOKEN.contains(&status),
         ..AskFailure::new(reason)

@@ -106,7 +106,8 @@ impl Introspection {
     }
 
     /// Sets the maximum number of questions at a time. Default: 64. Another unknown token is answered with
-    /// 503. Tokens whose answer is known are not affected.
+    /// 503. Tokens whose answer is known are not affected. One probe, which tests the endpoint after failures
+    /// with a random text, may be asked beside them.
     pub fn max_concurrent(mut self, questions: usize) -> Self {
         self.settings.max_concurrent = questions.max(1);
         self

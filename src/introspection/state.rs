@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use crate::introspection::breaker::{Breaker, Permit};
+use crate::introspection::breaker::{Breaker, Probe};
 use crate::introspection::seldom::Seldom;
 use crate::introspection::{Answer, AskFailure};
 use crate::issuer::Issuer;
@@ -25,8 +26,9 @@ pub(super) struct State {
     /// The questions that have ended, and those of them that have failed.
     asked: AtomicU64,
     failed: AtomicU64,
-    /// The loud reports of failures.
+    /// The loud reports of failures, and those that the endpoint rejects this service.
     loud: Seldom,
+    denials: Seldom,
     /// The runtime in which the introspection was created, for requests that come from elsewhere.
     runtime: Option<Handle>,
     pub(super) ticker: Arc<Ticker>,
@@ -50,6 +52,7 @@ impl Default for State {
             asked: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             loud: Seldom::default(),
+            denials: Seldom::default(),
             runtime: Handle::try_current().ok(),
             ticker: Arc::default(),
         }
@@ -83,35 +86,61 @@ impl State {
         }
     }
 
-    /// Notes what the end of a question says about the endpoint, and reports it.
+    /// Notes what the end of a question about a token says about the endpoint, and reports it. If it says
+    /// nothing certain, a probe may be due.
     pub(super) fn judge(
         &self,
-        permit: Permit,
+        issuer: &Issuer,
+        answer: &Result<Answer, AskFailure>,
+    ) -> Option<Probe> {
+        let now = Instant::now();
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let Err(failure) = answer else {
+            self.report_recovery(issuer, self.breaker.answered(now));
+            return None;
+        };
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        if failure.may_be_the_token {
+            // The endpoint has answered.
+            telemetry::introspection_failed(issuer, &failure.reason, false);
+            if failure.is_ours {
+                telemetry::introspection_denied(&failure.reason, self.denials.is_due(now));
+            }
+            return None;
+        }
+        let failed = self.breaker.failed(failure, now);
+        // Whether this service is rejected, or one token, the probe will tell.
+        let is_loud = failed.is_first && !failure.is_ours && self.loud.is_due(now);
+        telemetry::introspection_failed(issuer, &failure.reason, is_loud);
+        failed.probe
+    }
+
+    /// Notes the end of a probe, and reports it.
+    pub(super) fn judge_probe(
+        &self,
+        probe: Probe,
         issuer: &Issuer,
         answer: &Result<Answer, AskFailure>,
     ) {
         let now = Instant::now();
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        let Err(failure) = answer else {
-            if let Some(away) = self.breaker.succeeded(now) {
-                telemetry::introspection_recovered(issuer, away);
+        match answer {
+            Err(failure) if !failure.may_be_the_token => {
+                let Some(pause) = self.breaker.probe_failed(probe, failure, now) else {
+                    return;
+                };
+                if failure.is_ours {
+                    telemetry::introspection_denied(&failure.reason, self.denials.is_due(now));
+                }
+                // One loud report of a rejection is enough.
+                telemetry::introspection_opened(issuer, pause, &failure.reason, !failure.is_ours);
             }
-            return;
-        };
-        self.failed.fetch_add(1, Ordering::Relaxed);
-        if failure.may_be_the_token {
-            // The endpoint has answered. Otherwise a client could stop all questions with odd texts.
-            telemetry::introspection_failed(issuer, &failure.reason, false);
-            self.breaker.ended(permit);
-            return;
+            _ => self.report_recovery(issuer, self.breaker.probe_answered(probe, now)),
         }
-        let failed = self
-            .breaker
-            .failed(permit, &failure.reason, failure.retry_after, now);
-        let is_loud = failed.is_first && self.loud.is_due(now);
-        telemetry::introspection_failed(issuer, &failure.reason, is_loud);
-        if let Some(pause) = failed.opened {
-            telemetry::introspection_opened(issuer, pause);
+    }
+
+    fn report_recovery(&self, issuer: &Issuer, away: Option<Duration>) {
+        if let Some(away) = away {
+            telemetry::introspection_recovered(issuer, away);
         }
     }
 }

@@ -21,16 +21,17 @@ pub struct IntrospectionStatus {
     pub at: SystemTime,
     /// The endpoint, or the issuer whose metadata name it.
     pub endpoint: String,
-    /// Whether the endpoint is asked. It is not asked for a while after several failures in a row.
+    /// Whether the endpoint is asked. It is not asked for a while after failures that are not those of single
+    /// tokens.
     pub is_healthy: bool,
-    /// The time since which the endpoint is not asked, but for one question at a time that tests it.
+    /// The time since which the endpoint is not asked, but for one question and one probe at a time.
     #[serde(serialize_with = "unix_seconds::serialize_if_any")]
     pub open_since: Option<SystemTime>,
     /// Why the last question failed, and since when questions fail. `None` if the last one succeeded.
     pub failing: Option<IntrospectionFailure>,
-    /// The number of questions that are being asked now.
+    /// The number of questions about tokens that are being asked now.
     pub asking: usize,
-    /// The number of questions that have ended, whatever the answer.
+    /// The number of questions about tokens that have ended, whatever the answer.
     pub asked: u64,
     /// The number of questions without a usable answer.
     pub failed: u64,
@@ -99,7 +100,7 @@ impl Introspection {
 
     /// Whether the endpoint answers, as far as is known. For a readiness probe.
     ///
-    /// `false` while the endpoint is not asked, after several failures in a row. Tokens whose answer is
+    /// `false` while the endpoint is not asked, after failures that are not those of single tokens. Tokens whose answer is
     /// known are still accepted then.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -11,7 +11,7 @@ pub(crate) fn introspection_denied(reason: &str, is_first: bool) {
         is_first,
         error,
         "jwt_introspection_denied",
-        "the introspection endpoint rejects this service, so opaque tokens are answered with 503",
+        "the introspection endpoint rejects this service, so tokens that it is asked about are answered with 503",
         "the introspection endpoint still rejects this service",
         reason = reason.as_str()
     );
@@ -50,13 +50,23 @@ pub(crate) fn introspection_failed(issuer: &impl AsRef<str>, reason: &str, is_fi
     count!("jwt_auth_introspection_failures_total");
 }
 
-pub(crate) fn introspection_opened(issuer: &impl AsRef<str>, pause: Duration) {
-    event!(
+/// Reports that an endpoint is not asked from now on. Not loud if another event has the reason.
+pub(crate) fn introspection_opened(
+    issuer: &impl AsRef<str>,
+    pause: Duration,
+    reason: &str,
+    is_loud: bool,
+) {
+    let (issuer, reason) = (issuer.as_ref(), short(&reason));
+    event_of_failure!(
+        is_loud,
         warn,
         "jwt_introspection_opened",
         "introspection endpoint is not asked for a while",
-        issuer = issuer.as_ref(),
-        seconds = pause.as_secs()
+        "introspection endpoint is not asked for a while",
+        issuer = issuer,
+        seconds = pause.as_secs(),
+        reason = reason.as_str()
     );
 }
 

@@ -401,7 +401,11 @@ fn answering(server: &Arc<Mutex<Server>>, fixed: Option<Option<String>>) -> Netw
         }
         let asked = asked_for(request);
         let token = server.tokens.iter().position(|token| *token == asked);
-        Ok(json(server.texts[token.unwrap()].clone()))
+        // A probe asks about a text that is no token.
+        let unknown = r#"{"active":false}"#.to_owned();
+        Ok(json(
+            token.map_or(unknown, |token| server.texts[token].clone()),
+        ))
     })
 }
 

@@ -10,6 +10,7 @@ mod support;
 mod client;
 mod delays;
 mod histories;
+mod probes;
 mod storms;
 mod verifier;
 mod world;

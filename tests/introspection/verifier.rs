@@ -21,7 +21,7 @@ use tower_jwt_auth::revocation::Denylist;
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{ConfigError, Issuer, JwtAuth, Rejection, TrustedIssuer, scope};
 
-use crate::network::{Network, json, status_only};
+use crate::network::{Network, json, settle, status_only};
 use crate::support::{NOW, get, get_with, send, small_cache};
 use crate::world::{
     CLIENT_SECRET, TOKEN, World, active, active_text, asked_for, at, audience, introspection,
@@ -756,6 +756,7 @@ async fn the_status_shows_an_outage_and_the_hit_rate() {
         let verdict = verifier.verify(&format!("unknown-{at}")).await;
         assert_eq!(kind(&verdict), Some(IntrospectionUnavailable));
     }
+    settle().await;
     let status = world.introspection.status();
     assert!(!status.is_healthy && !world.introspection.is_ready());
     assert_eq!(status.failed, 5);
