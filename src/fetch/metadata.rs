@@ -100,6 +100,8 @@ pub(crate) struct Discovery {
     /// In the order in which they are tried. The one that answered last is the first.
     places: Vec<String>,
     known: Option<Known>,
+    /// Whether all requests of a search, and one after it, share the time of one request.
+    shares_time: bool,
 }
 
 /// The content of the metadata, and the end of their lifetime.
@@ -115,7 +117,16 @@ impl Discovery {
             wanted,
             places,
             known: None,
+            shares_time: false,
         }
+    }
+
+    /// Each request of a search gets half of the time that is left, so that a place that does not answer
+    /// leaves time for the next one and for the request that the URL is wanted for.
+    #[cfg(feature = "introspection")]
+    pub(crate) fn sharing_time(mut self) -> Self {
+        self.shares_time = true;
+        self
     }
 
     /// The maximum number of requests of [`url`](Self::url).
@@ -139,8 +150,12 @@ impl Discovery {
         self.known = None;
         let mut reasons = Vec::new();
         let mut retry_after = None;
+        let mut documents = documents.clone();
         for (position, place) in self.places.iter().enumerate() {
-            match self.read(documents, place, plain_http).await {
+            if self.shares_time {
+                documents.timeout /= 2;
+            }
+            match self.read(&documents, place, plain_http).await {
                 Ok(known) => {
                     let url = known.url.clone();
                     self.known = Some(known);

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::NumericDate;
 use crate::error::config::ConfigError;
+use crate::fetch::plain_http::PlainHttp;
 use crate::introspection::client_key::ClientKey;
 use crate::introspection::form::{Form, encoded};
 use crate::issuer::Issuer;
@@ -32,7 +33,10 @@ use crate::issuer::Issuer;
 /// # Ok::<(), tower_jwt_auth::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct ClientAuth(Method);
+pub struct ClientAuth {
+    method: Method,
+    plain_http: PlainHttp,
+}
 
 #[derive(Clone)]
 enum Method {
@@ -68,7 +72,7 @@ impl ClientAuth {
         secret: impl Into<ClientSecret>,
     ) -> Result<Self, ConfigError> {
         let secret = secret.into();
-        Ok(Self(Method::Basic {
+        Ok(Self::of(Method::Basic {
             id: checked_id(client_id)?,
             secret: secret.checked(client_id)?,
             is_raw: false,
@@ -96,7 +100,7 @@ impl ClientAuth {
             return Err(unusable(client_id, "a client id without a colon"));
         }
         let secret = secret.into();
-        Ok(Self(Method::Basic {
+        Ok(Self::of(Method::Basic {
             id: checked_id(client_id)?,
             secret: secret.checked(client_id)?,
             is_raw: true,
@@ -114,7 +118,7 @@ impl ClientAuth {
         secret: impl Into<ClientSecret>,
     ) -> Result<Self, ConfigError> {
         let secret = secret.into();
-        Ok(Self(Method::Post {
+        Ok(Self::of(Method::Post {
             id: checked_id(client_id)?,
             secret: secret.checked(client_id)?,
         }))
@@ -133,7 +137,7 @@ impl ClientAuth {
     ///
     /// [RFC 7523]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
     pub fn private_key_jwt(client_id: &str, key: ClientKey) -> Result<Self, ConfigError> {
-        Ok(Self(Method::PrivateKeyJwt {
+        Ok(Self::of(Method::PrivateKeyJwt {
             id: checked_id(client_id)?,
             key,
         }))
@@ -150,7 +154,7 @@ impl ClientAuth {
     ///
     /// [RFC 8705]: https://www.rfc-editor.org/rfc/rfc8705#section-2
     pub fn mutual_tls(client_id: &str) -> Result<Self, ConfigError> {
-        Ok(Self(Method::MutualTls(checked_id(client_id)?)))
+        Ok(Self::of(Method::MutualTls(checked_id(client_id)?)))
     }
 
     /// Sends an access token of this service itself.
@@ -164,12 +168,50 @@ impl ClientAuth {
         if bearer_header(&token.0.load()).is_none() {
             return Err(unusable("", "a bearer token (RFC 6750, section 2.1)"));
         }
-        Ok(Self(Method::Bearer(token)))
+        Ok(Self::of(Method::Bearer(token)))
+    }
+
+    /// Also asks by plain `http` at hosts that are not loopback addresses, such as `http://keycloak:8080` in a
+    /// compose file or a mesh. If the metadata come by `https`, the URL of the endpoint must still be `https`.
+    ///
+    /// ```
+    /// # #[cfg(feature = "reqwest")] {
+    /// use tower_jwt_auth::introspection::{ClientAuth, Introspection};
+    ///
+    /// let url = "http://keycloak:8080/realms/files/protocol/openid-connect/token/introspect";
+    /// let auth = ClientAuth::secret_basic("files-api", "secret")?;
+    /// assert!(Introspection::at(url, auth.clone()).is_err());
+    /// assert!(Introspection::at(url, auth.insecure_plain_http()).is_ok());
+    /// # }
+    /// # Ok::<(), tower_jwt_auth::ConfigError>(())
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// Whoever can read the connection sees these credentials and the tokens of all users. Whoever can answer
+    /// in place of the issuer can make any text an active token. Use this only in a network in which nobody
+    /// can do that, or which encrypts and authenticates connections itself.
+    #[must_use]
+    pub fn insecure_plain_http(mut self) -> Self {
+        self.plain_http = PlainHttp::Anywhere;
+        self
+    }
+
+    fn of(method: Method) -> Self {
+        Self {
+            method,
+            plain_http: PlainHttp::Loopback,
+        }
+    }
+
+    /// The hosts that may be asked by plain http.
+    pub(super) fn plain_http(&self) -> PlainHttp {
+        self.plain_http
     }
 
     /// The client id, which an issuer writes into the `aud` of a signed answer.
     pub(super) fn client_id(&self) -> Option<&str> {
-        match &self.0 {
+        match &self.method {
             Method::Basic { id, .. }
             | Method::MutualTls(id)
             | Method::Post { id, .. }
@@ -180,12 +222,12 @@ impl ClientAuth {
 
     /// Whether the connection has the proof.
     pub(super) fn is_by_certificate(&self) -> bool {
-        matches!(self.0, Method::MutualTls(_))
+        matches!(self.method, Method::MutualTls(_))
     }
 
     /// The secret, for keeping it out of errors.
     pub(super) fn secret(&self) -> Option<Zeroizing<String>> {
-        match &self.0 {
+        match &self.method {
             Method::Basic { secret, .. } | Method::Bearer(secret) | Method::Post { secret, .. } => {
                 Some(Zeroizing::clone(&secret.0.load()))
             }
@@ -204,7 +246,7 @@ impl ClientAuth {
         issuer: &Issuer,
         now: NumericDate,
     ) -> Result<Option<HeaderValue>, &'static str> {
-        match &self.0 {
+        match &self.method {
             Method::Basic { id, secret, is_raw } => {
                 return Ok(Some(basic_header(id, &secret.0.load(), *is_raw)?));
             }
@@ -231,7 +273,7 @@ impl ClientAuth {
 
 impl fmt::Debug for ClientAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let method = match &self.0 {
+        let method = match &self.method {
             Method::Basic { is_raw: false, .. } => "client_secret_basic",
             Method::Basic { is_raw: true, .. } => "client_secret_basic, not encoded",
             Method::Bearer(_) => "bearer",

@@ -84,7 +84,8 @@ impl Endpoint {
         audience: Audience,
         clock: Arc<dyn Clock>,
     ) -> Result<Answer, AskFailure> {
-        let url = self.place.url(&self.documents, &issuer).await?;
+        let plain_http = self.auth.plain_http();
+        let url = self.place.url(&self.documents, plain_http, &issuer).await?;
         self.answer_of(&url, &token, &issuer, &audience, &clock)
             .await
     }
@@ -158,10 +159,15 @@ impl fmt::Debug for Endpoint {
 }
 
 impl Place {
-    async fn url(&self, documents: &Documents, issuer: &Issuer) -> Result<String, AskFailure> {
+    async fn url(
+        &self,
+        documents: &Documents,
+        plain_http: PlainHttp,
+        issuer: &Issuer,
+    ) -> Result<String, AskFailure> {
         match self {
             Self::Fixed(url) => Ok(url.to_string()),
-            Self::Metadata(finder) => Ok(finder.url(documents, issuer).await?),
+            Self::Metadata(finder) => Ok(finder.url(documents, plain_http, issuer).await?),
         }
     }
 
@@ -203,7 +209,12 @@ impl Finder {
         }
     }
 
-    async fn url(&self, documents: &Documents, issuer: &Issuer) -> Result<String, DocumentError> {
+    async fn url(
+        &self,
+        documents: &Documents,
+        plain_http: PlainHttp,
+        issuer: &Issuer,
+    ) -> Result<String, DocumentError> {
         if *issuer != self.issuer {
             return Err(DocumentError::new(format!(
                 "the endpoint is that of issuer {:?}, and the token is one of {:?}: write the same issuer",
@@ -220,7 +231,7 @@ impl Finder {
         {
             return Err(error.clone());
         }
-        let found = discovery.url(documents, PlainHttp::LoopbackAlone).await;
+        let found = discovery.url(documents, plain_http).await;
         if let Err(error) = &found {
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
             self.failures.fetch_add(1, Ordering::Release);

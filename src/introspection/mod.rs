@@ -84,19 +84,20 @@ impl Introspection {
     /// Finds the endpoint through the metadata of this issuer, and asks it with this client.
     ///
     /// The metadata are fetched when the first token comes, from the two URLs that the standards derive
-    /// from the issuer. They must name exactly this issuer, and are fetched again after a failure. If
+    /// from the issuer. They must name exactly this issuer, and are fetched again after a probe has failed. A
+    /// URL that does not answer gets half of the [timeout](Self::timeout), and the next one half of the rest. If
     /// they came by `https`, the URL of the endpoint must be `https` too.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Introspection`] if the issuer is not a URL with `https`, or with `http` and a
-    /// loopback address, or if it has a query.
+    /// loopback address, or if it has a query. [`ClientAuth::insecure_plain_http`] allows other hosts.
     pub fn discover_with(
         issuer: &Issuer,
         auth: ClientAuth,
         fetch: impl Fetch,
     ) -> Result<Self, ConfigError> {
-        check_url(issuer.as_str())?;
+        check_url(issuer.as_str(), auth.plain_http())?;
         let places = metadata::metadata_uris(issuer.as_str()).ok_or_else(|| {
             let expected = "a URL without query, from which the URL of its metadata follows";
             unusable(issuer.as_str(), format!("expected {expected}"))
@@ -105,7 +106,7 @@ impl Introspection {
             member: "introspection_endpoint",
             by_certificate: auth.is_by_certificate(),
         };
-        let discovery = Discovery::new(issuer.clone(), places.into(), wanted);
+        let discovery = Discovery::new(issuer.clone(), places.into(), wanted).sharing_time();
         let finder = Finder::new(issuer.clone(), discovery);
         Ok(Self::of(Place::Metadata(Arc::new(finder)), auth, fetch))
     }
@@ -115,9 +116,9 @@ impl Introspection {
     /// # Errors
     ///
     /// [`ConfigError::Introspection`] if this is not a URL with `https`, or with `http` and a loopback
-    /// address.
+    /// address. [`ClientAuth::insecure_plain_http`] allows other hosts.
     pub fn at_with(url: &str, auth: ClientAuth, fetch: impl Fetch) -> Result<Self, ConfigError> {
-        check_url(url)?;
+        check_url(url, auth.plain_http())?;
         Ok(Self::of(Place::Fixed(url.into()), auth, fetch))
     }
 
@@ -183,8 +184,8 @@ fn own_client(input: &str) -> Result<impl Fetch + use<>, ConfigError> {
     crate::fetch::client::client().map_err(|error| unusable(input, error.to_string()))
 }
 
-fn check_url(url: &str) -> Result<(), ConfigError> {
-    let checked = PlainHttp::LoopbackAlone.check(url);
+fn check_url(url: &str, plain_http: PlainHttp) -> Result<(), ConfigError> {
+    let checked = plain_http.check(url);
     checked.map_err(|expected| unusable(url, format!("expected {expected}")))
 }
 

@@ -263,13 +263,13 @@ fn debug_shows_no_secret() {
 
 /// RFC7662-2-1
 #[test]
-fn an_endpoint_is_asked_by_https_alone() {
-    let at = |url: &str| {
+fn an_endpoint_is_asked_by_https_alone_unless_that_is_said() {
+    let with = |url: &str, auth: ClientAuth| {
         let server = Server::new(|_| of_json(""));
         let issuer = Issuer::new(url).unwrap();
-        let discovered = Introspection::discover_with(&issuer, basic(), server.fetch()).is_ok();
-        let at = Introspection::at_with(url, basic(), server.fetch());
-        assert_eq!(at.is_ok(), discovered, "{url}");
+        let discovered = Introspection::discover_with(&issuer, auth.clone(), server.fetch());
+        let at = Introspection::at_with(url, auth, server.fetch());
+        assert_eq!(at.is_ok(), discovered.is_ok(), "{url}");
         at
     };
     for good in [
@@ -277,23 +277,48 @@ fn an_endpoint_is_asked_by_https_alone() {
         "http://127.0.0.1:1/i",
         "http://localhost/i",
     ] {
-        assert!(at(good).is_ok(), "{good}");
+        assert!(with(good, basic()).is_ok(), "{good}");
     }
+    let plain = "http://keycloak:8080/i";
     for bad in [
-        "http://as.example/i",
+        plain,
         "ftp://as.example/i",
         "/i",
         "https://u:p@as.example/i",
     ] {
-        let error = at(bad).unwrap_err();
+        let error = with(bad, basic()).unwrap_err();
         assert!(
             matches!(error, ConfigError::Introspection { .. }),
             "{error}"
         );
-        assert!(
-            !error.to_string().contains("insecure_plain_http"),
-            "{error}"
-        );
+        let names_a_way = error.to_string().contains("insecure_plain_http");
+        assert_eq!(names_a_way, bad == plain, "{error}");
+        // The twin: the setter allows plain http, and nothing else.
+        let allowed = with(bad, basic().insecure_plain_http()).is_ok();
+        assert_eq!(allowed, bad == plain, "{bad}");
+    }
+}
+
+/// RFC8414-2-1: what came by `https` leads to `https` alone, also with the setter.
+#[tokio::test]
+async fn metadata_by_plain_http_may_name_an_endpoint_by_plain_http() {
+    for (place, is_found) in [
+        ("http://keycloak:8080", true),
+        ("https://as.example", false),
+    ] {
+        let server = Server::new(move |request| match request.uri().path() {
+            "/introspect" => of_json(r#"{"active":false}"#),
+            _ => of_json(format!(
+                r#"{{"issuer":"{place}","introspection_endpoint":"http://keycloak:8080/introspect"}}"#
+            )),
+        });
+        let issuer = Issuer::new(place).unwrap();
+        let auth = basic().insecure_plain_http();
+        let introspection = Introspection::discover_with(&issuer, auth, server.fetch()).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemTime::now);
+        let audience = Audience::new("files").unwrap();
+        let answer = introspection.ask(TOKEN, &issuer, &audience, &clock).await;
+        assert_eq!(answer.is_ok(), is_found, "{answer:?}");
     }
 }
 
@@ -712,9 +737,10 @@ async fn many_questions_search_for_the_endpoint_once() {
     for question in questions {
         assert!(question.await.unwrap());
     }
+    // Half of the timeout for the first place, and half of the rest for the second.
     assert_eq!(
-        (*searches.lock().unwrap(), began.elapsed().as_secs()),
-        (2, 10)
+        (*searches.lock().unwrap(), began.elapsed().as_millis()),
+        (2, 3_750)
     );
     assert!(ask(&introspection).await.is_err());
     assert_eq!(*searches.lock().unwrap(), 4);
