@@ -292,7 +292,8 @@ impl<C, R> JwtAuth<C, R> {
     /// # Errors
     ///
     /// [`ConfigError::Settings`] if two introspecting issuers may claim the same opaque token, because they
-    /// have no prefixes, or because one prefix begins with the other.
+    /// have no prefixes, or because one prefix begins with the other. The same if an issuer that is trusted
+    /// several times without keys would be asked about its JWTs each time.
     pub fn check_settings(&self) -> Result<(), ConfigError> {
         let verification = &self.verification;
         let policy = Policy::new(&verification.issuers, &verification.rules);

@@ -101,8 +101,31 @@ impl Policy {
         Ok(trust)
     }
 
-    /// The reason, if two issuers may claim the same opaque token.
+    /// The reason, if two trusts may claim the same opaque token, or the same JWT without keys.
     pub(crate) fn contradiction(&self) -> Option<String> {
+        let of_jwts = || {
+            self.trusts
+                .iter()
+                .find_map(|it| self.contradiction_of_jwts(it))
+        };
+        self.contradiction_of_opaque().or_else(of_jwts)
+    }
+
+    /// The reason, if the issuer is trusted without keys several times, and would be asked about its JWTs each
+    /// time. Nothing tells which of these trusts a JWT belongs to.
+    pub(crate) fn contradiction_of_jwts(&self, trust: &Trust) -> Option<String> {
+        let asks = |trust: &&Trust| !trust.has_keys && trust.introspects_jwts();
+        let all = self.trusts_in(trust.issuer.as_str()).filter(asks);
+        (asks(&trust) && all.count() > 1).then(|| {
+            format!(
+                "issuer {} is trusted without keys and with `introspect_jwts` several times: trust it once, \
+                 with all audiences",
+                trust.issuer
+            )
+        })
+    }
+
+    fn contradiction_of_opaque(&self) -> Option<String> {
         self.introspecting().enumerate().find_map(|(at, one)| {
             let (trust, prefix) = (one.0, one.1.token_prefix());
             let mut others = self.introspecting().skip(at.saturating_add(1));

@@ -67,14 +67,24 @@ fn decide_among(
 ) -> Result<Decision, Rejection> {
     let mut rejection = Rejection::of(RejectionKind::IssuerMismatch);
     let may_load = !matches!(key_loads, KeyLoads::NotAllowed);
+    let trusts = || core.policy.trusts_in(first.issuer.as_str());
+    let decide = |trust: &Trust, key_loads| {
+        let unverified = Unverified::parse(presented.token(), headers)?;
+        decide_under(trust, unverified, core, presented, now, key_loads, read_own)
+    };
+    let mut farthest = None;
     // The first pass loads nothing, because the keys at hand may verify the token.
     for key_loads in [KeyLoads::NotAllowed, key_loads] {
-        let (mut farthest, mut loads) = (None, Vec::new());
-        for trust in core.policy.trusts_in(first.issuer.as_str()) {
-            let unverified = Unverified::parse(presented.token(), headers)?;
-            match decide_under(trust, unverified, core, presented, now, key_loads, read_own) {
+        let mut loads = Vec::new();
+        farthest = None;
+        for trust in trusts().filter(|trust| trust.has_keys) {
+            match decide(trust, key_loads) {
                 Ok(Decision::Loading(load)) => loads.push(load),
                 Ok(decided) => return Ok(decided),
+                // Its issuer says so, whatever another trust in it says.
+                Err(failed) if failed.rejection.kind() == RejectionKind::Inactive => {
+                    return Err(failed.rejection);
+                }
                 Err(failed) if farthest <= Some(failed.stage) => {
                     farthest = Some(failed.stage);
                     rejection = failed.rejection;
@@ -85,18 +95,29 @@ fn decide_among(
         if let Some(load) = LookUp::of_all(loads) {
             return Ok(Decision::Loading(load));
         }
-        if farthest == Some(Stage::Audience) {
-            let unverified = Unverified::parse(presented.token(), headers)?;
-            let trusts = core.policy.trusts_in(first.issuer.as_str());
-            return Err(validate::audience_mismatch(
-                trusts.flat_map(|trust| trust.audience.ids()),
-                unverified.untrusted(),
-            ));
-        }
         let may_lack_a_key = farthest >= Some(Stage::Algorithm) && farthest < Some(Stage::Attested);
         if !may_load || !may_lack_a_key {
             break;
         }
+    }
+    // Without keys the issuer has to be asked, so these trusts come last.
+    for trust in trusts().filter(|trust| !trust.has_keys) {
+        match decide(trust, key_loads) {
+            Ok(decided) => return Ok(decided),
+            Err(failed) if farthest <= Some(failed.stage) => {
+                farthest = Some(failed.stage);
+                rejection = failed.rejection;
+            }
+            Err(_) => {}
+        }
+    }
+    if farthest == Some(Stage::Audience) {
+        let unverified = Unverified::parse(presented.token(), headers)?;
+        let audiences = trusts().flat_map(|trust| trust.audience.ids());
+        return Err(validate::audience_mismatch(
+            audiences,
+            unverified.untrusted(),
+        ));
     }
     Err(rejection)
 }

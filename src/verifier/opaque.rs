@@ -59,10 +59,15 @@ pub(super) fn decide_without_keys(
         ));
     }
     let digest = digest_of(presented)?;
-    match known_answer(core, &digest, now) {
-        Ok((claims, trust)) => last_checks(claims, trust, presented, core),
-        Err(stale) => ask_for_claims(core, trust, digest, presented, stale, now, read_own),
+    let stale = match known_answer(core, &digest, now) {
+        Ok((claims, trust)) => return last_checks(claims, trust, presented, core),
+        Err(stale) => stale,
+    };
+    if let Some(reason) = core.policy.contradiction_of_jwts(trust) {
+        let kind = RejectionKind::IntrospectionUnavailable;
+        return Err(Rejection::without_outage(kind, reason));
     }
+    ask_for_claims(core, trust, digest, presented, stale, now, read_own)
 }
 
 /// The claims of a token whose answer still counts. Otherwise an older answer, if there is one.
@@ -124,7 +129,11 @@ pub(super) fn decide_jwt(
         now,
         move |core, trust, token, answer| {
             let verdict = judged(core, trust, digest, token, answer, judge);
-            withdraw_if_rejected(old, &verdict);
+            if is_rejected(&verdict) {
+                let now = NumericDate::now(&core.settings.clock);
+                let current = core.verdicts.find(token.as_bytes(), &core.policy, now);
+                withdraw(old, current);
+            }
             verdict
         },
     )
@@ -169,11 +178,9 @@ fn ask_for_claims(
         now,
         move |core, trust, token, answer| {
             let verdict = judged(core, trust, digest, token, answer, judge);
-            withdraw_if_rejected(old, &verdict);
-            if verdict
-                .as_ref()
-                .is_err_and(|rejection| !is_outage(rejection))
-            {
+            if is_rejected(&verdict) {
+                let now = NumericDate::now(&core.settings.clock);
+                withdraw(old, core.verdicts.find_answer(&digest, &core.policy, now));
                 core.verdicts.forget_answer(&digest);
             }
             verdict
@@ -257,13 +264,17 @@ fn may_be_remembered(rejection: &Rejection) -> bool {
     !is_outage(rejection) && rejection.kind() != RejectionKind::NotYetValid
 }
 
-/// An earlier answer no longer counts, not even during an outage, if a later one rejects the token.
-fn withdraw_if_rejected(old: Option<Stale>, verdict: &Verdict) {
-    if let (Some(old), Err(rejection)) = (old, verdict)
-        && !is_outage(rejection)
-    {
-        old.withdraw();
-    }
+/// Whether the answer, or a check of it, rejects the token.
+fn is_rejected(verdict: &Verdict) -> bool {
+    let rejection = verdict.as_ref().err();
+    rejection.is_some_and(|rejection| !is_outage(rejection))
+}
+
+/// Earlier answers no longer count, not even during an outage, if a later one rejects the token: the one that
+/// was known when the question was asked, and one that an earlier question has brought since that look-up.
+fn withdraw(old: Option<Stale>, current: Option<Known<'_>>) {
+    let current = current.map(Stale::from);
+    old.iter().chain(&current).for_each(Stale::withdraw);
 }
 
 /// The time until which an answer counts, and the time until which it counts during an outage. Neither is

@@ -11,6 +11,7 @@ mod client;
 mod delays;
 mod histories;
 mod probes;
+mod several;
 mod storms;
 mod verifier;
 mod world;
