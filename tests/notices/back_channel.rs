@@ -105,23 +105,59 @@ async fn a_logout_marks_what_it_names() {
     }
 }
 
-/// The clock of the issuer sets `iat` of both.
+/// OIDC-BCL-2.7-D1: the clock of the issuer sets `iat` of both, and our own clock has no say.
 #[tokio::test]
-async fn a_mark_for_the_subject_follows_the_later_of_both_clocks() {
-    let world = World::new();
-    let ahead = logout(&world.issuer).claim("iat", NOW + 30).mint();
-    assert_eq!(tell(&service(&world), &ahead).await.status, 200);
-    let token = |iat: u64| {
-        let token = world.issuer.token().subject("alice").claim("iat", iat);
-        token.mint()
-    };
-    world.rejects(&token(NOW + 30));
-    world.accepts(&token(NOW + 31));
+async fn a_logout_ends_the_tokens_that_were_issued_until_its_own_iat() {
+    for iat in [NOW + 30, NOW, NOW - 30] {
+        let world = World::new();
+        let told = logout(&world.issuer).claim("iat", iat).mint();
+        assert_eq!(tell(&service(&world), &told).await.status, 200);
+        let token = |iat: u64| {
+            let token = world.issuer.token().subject("alice").claim("iat", iat);
+            token.mint()
+        };
+        world.rejects(&token(iat));
+        world.accepts(&token(iat + 1));
+    }
+}
 
+/// Another instance of the service has not seen the token, so it cannot tell that it comes again.
+#[tokio::test]
+async fn a_logout_that_comes_late_or_again_ends_no_later_login() {
     let world = World::new();
-    let behind = logout(&world.issuer).claim("iat", NOW - 30).mint();
-    assert_eq!(tell(&service(&world), &behind).await.status, 200);
-    world.rejects(&world.access("alice", None));
+    let token = logout(&world.issuer).mint();
+    let old = world.access("alice", Some("session-1"));
+    world.clock.advance(Duration::from_secs(120));
+    let new = world.access("alice", Some("session-2"));
+    for _ in 0..2 {
+        let instance = service(&world);
+        assert_eq!(tell(&instance, &token).await.status, 200);
+        world.rejects(&old);
+        world.accepts(&new);
+        is_invalid(&tell(&instance, &token).await, "again");
+        world.clock.advance(Duration::from_secs(60));
+    }
+    // Twin: a logout that was made after the login.
+    let answer = tell(&service(&world), &logout(&world.issuer).mint()).await;
+    assert_eq!(answer.status, 200);
+    world.rejects(&new);
+}
+
+/// A mark that comes late, or again, ends when it would have ended.
+#[tokio::test]
+async fn the_end_of_a_mark_follows_from_the_iat_of_its_notice() {
+    let world = World::new();
+    let writer = Shaky::over(&world.list);
+    let token = logout(&world.issuer).mint();
+    for _ in 0..2 {
+        let instance = BackChannelLogout::new(world.client(), writer.clone());
+        let instance = instance.clock(world.clock.clone());
+        assert_eq!(tell(&instance, &token).await.status, 200);
+        world.clock.advance(Duration::from_secs(200));
+    }
+    let written = writer.written.lock().unwrap();
+    assert_eq!(written.len(), 4);
+    assert_eq!(written[..2], written[2..]);
 }
 
 #[tokio::test]
@@ -746,4 +782,16 @@ async fn the_log_says_what_happened_and_nothing_of_a_token() {
     {
         assert!(!text.contains(part), "{part} in {text}");
     }
+}
+
+#[test]
+fn the_debug_text_names_the_issuers_and_no_keys() {
+    let world = World::new();
+    let text = format!("{:?}", service(&world));
+    assert!(text.contains(ISSUER), "{text}");
+    assert!(text.len() < 300, "{text}");
+    assert!(
+        !text.contains("generation") && !text.contains("key-1"),
+        "{text}"
+    );
 }

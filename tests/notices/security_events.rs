@@ -1,6 +1,6 @@
 //! Security event tokens (RFC 8417), pushed (RFC 8935), with the events of CAEP and RISC.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::Method;
 use http::header::{ALLOW, CONTENT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER};
@@ -167,6 +167,40 @@ async fn an_event_is_about_the_tokens_that_were_issued_until_then() {
     );
     world.accepts(&new);
     world.rejects(&old);
+}
+
+/// RFC8417-2.2-1: a token without `exp` can be sent again at any time.
+#[tokio::test]
+async fn an_event_that_is_sent_again_stores_the_same_marks_with_the_same_end() {
+    let world = World::new();
+    let writer = Shaky::over(&world.list);
+    let service = SecurityEvents::new(world.client(), writer.clone()).clock(world.clock.clone());
+    let about = json!({ "format": "complex", "user": alice(), "session": session() });
+    let first = event(&world.issuer, SESSION_REVOKED, about.clone());
+    let text = first.mint();
+    let day = Duration::from_secs(24 * 3_600);
+    for _ in 0..3 {
+        assert_eq!(send(&service, post(SET, text.clone())).await.status, 202);
+        world.clock.advance(day);
+    }
+    let written = std::mem::take(&mut *writer.written.lock().unwrap());
+    assert_eq!(written.len(), 6);
+    assert_eq!(written[..2], written[2..4]);
+    assert_eq!(written[..2], written[4..]);
+    assert!(
+        written
+            .iter()
+            .all(|mark| mark.expires_at() == UNIX_EPOCH + Duration::from_secs(NOW) + day)
+    );
+    // Twin: a later event moves the end.
+    let later = event(&world.issuer, SESSION_REVOKED, about);
+    assert_eq!(push(&service, &later).await.status, 202);
+    let written = writer.written.lock().unwrap();
+    assert!(
+        written
+            .iter()
+            .all(|mark| mark.expires_at() == UNIX_EPOCH + Duration::from_secs(NOW) + 4 * day)
+    );
 }
 
 #[tokio::test]

@@ -28,9 +28,10 @@ use crate::token::registered::Registered;
 /// `max_age`, `max_lifetime` and `require_key_id` apply.
 ///
 /// A logout token must have `typ` `logout+jwt`, `iss`, `aud`, `iat`, `exp`, `jti`, the logout event, and
-/// `sub` or `sid`, and no `nonce`. It marks the session (`sid`) and the subject (`sub`) whose tokens were
-/// issued until now. Both are marked by default, because many issuers write no `sid` into access tokens;
-/// see [`mark_session_alone`](Self::mark_session_alone).
+/// `sub` or `sid`, and no `nonce`. It marks the session (`sid`), and the subject (`sub`) with the tokens that
+/// were issued until the `iat` of the logout token: a logout that comes late does not end a login that was
+/// made in between. Both are marked by default, because many issuers write no `sid` into access tokens; see
+/// [`mark_session_alone`](Self::mark_session_alone).
 ///
 /// | answer | meaning |
 /// |---|---|
@@ -161,11 +162,8 @@ impl Inner {
 
     fn marks(&self, claims: &Registered) -> Vec<RevocationMark> {
         let issuer = claims.issuer().unwrap_or_default();
-        let expiry = self.receiver.expiry();
-        // `iat` is later if the clock of the issuer is ahead. The `iat` of access tokens is of that clock.
-        let issued_at = claims.issued_at().map(NumericDate::to_system_time);
-        let until = self.receiver.now();
-        let until = issued_at.map_or(until, |issued_at| issued_at.max(until));
+        // The `iat` of access tokens is of the same clock.
+        let (until, expiry) = self.receiver.times(claims);
         let session = claims.session_id();
         let is_alone = session.is_some() && self.receiver.settings.marks_session_alone;
         let subject = claims.subject().filter(|_| !is_alone);

@@ -22,6 +22,7 @@ use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::response::FullBody;
 use crate::revocation::{RevocationMark, RevocationWriter};
 use crate::telemetry::{self, LineBudget};
+use crate::token::registered::Registered;
 
 /// The settings of a service.
 #[derive(Clone)]
@@ -58,13 +59,29 @@ impl Settings {
             max_token_lifetime: Duration::from_secs(24 * 3_600),
             marks_session_alone: false,
         }
+        .checked()
+    }
+
+    /// Reports an issuer that was added last and has no keys to verify anything with.
+    pub(super) fn checked(self) -> Self {
+        let last = self.issuers.last().filter(|issuer| !issuer.has_keys);
+        if let Some(TrustedIssuer { issuer, .. }) = last {
+            telemetry::settings_rejected(&format!(
+                "issuer {issuer} has no keys to verify its notices (`typ` {}) with; see `TrustedIssuer::new`",
+                self.kind.typ
+            ));
+        }
+        self
     }
 }
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
-            .field("issuers", &self.issuers)
+            .field(
+                "issuers",
+                &self.issuers.iter().map(|it| &it.issuer).collect::<Vec<_>>(),
+            )
             .field("max_body", &self.max_body)
             .field("max_token_lifetime", &self.max_token_lifetime)
             .field("marks_session_alone", &self.marks_session_alone)
@@ -86,10 +103,14 @@ impl Receiver {
         self.settings.clock.now()
     }
 
-    /// The time until which a mark is kept: then all tokens of today have expired.
-    pub(super) fn expiry(&self) -> SystemTime {
-        let now = NumericDate::from(self.now());
-        now.plus(self.settings.max_token_lifetime).to_system_time()
+    /// The `iat` of a notice, and the time until which its marks are kept: then all tokens that were issued
+    /// until then have expired. Nothing depends on when the notice comes, so it may come late or again.
+    pub(super) fn times(&self, claims: &Registered) -> (SystemTime, SystemTime) {
+        // Every statement has an `iat`.
+        let issued_at = claims.issued_at();
+        let issued_at = issued_at.unwrap_or_else(|| NumericDate::from(self.now()));
+        let end = issued_at.plus(self.settings.max_token_lifetime);
+        (issued_at.to_system_time(), end.to_system_time())
     }
 
     pub(super) async fn verify(&self, token: &[u8]) -> Result<Statement, Rejection> {
@@ -333,11 +354,13 @@ macro_rules! receiver {
             /// Trusts a further issuer, with its own keys and its own audience.
             #[must_use]
             pub fn trust(self, issuer: crate::policy::trusted_issuer::TrustedIssuer) -> Self {
-                self.set(|settings| settings.issuers.push(issuer))
+                let mut settings = self.0.receiver.settings.clone();
+                settings.issuers.push(issuer);
+                Self(std::sync::Arc::new(self.0.with(settings.checked())))
             }
 
             /// The maximum lifetime of the access tokens that the marks are for. A mark is kept for this
-            /// time. Default: 24 hours.
+            /// time from `iat` of the notice on. Default: 24 hours.
             ///
             /// If access tokens live longer, set their lifetime: a mark that is forgotten too early
             /// makes a revoked token valid again. A shorter time saves memory only.

@@ -7,7 +7,6 @@ use http::{HeaderValue, Response, StatusCode};
 
 use crate::attest::statement::StatementKind;
 use crate::claims::SubjectId;
-use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::issuer::Issuer;
@@ -36,9 +35,11 @@ use crate::token::registered::Registered;
 /// | `tokens-revoked` (OAuth) | the subject |
 /// | any other | none: it is acknowledged and ignored |
 ///
-/// A mark for a subject applies to the tokens that were issued until the `iat` of the event. So it does not
-/// matter whether an event comes twice, late, or in another order. `account-enabled` needs no mark: a token
-/// that was issued before the account was disabled stays revoked, and a later token is accepted.
+/// A mark for a subject applies to the tokens that were issued until the `iat` of the event, and every mark
+/// is kept for [`max_token_lifetime`](Self::max_token_lifetime) from then on. So it does not matter whether an
+/// event comes twice, late, or in another order, and no `jti` is remembered: a token without `exp` that somebody
+/// sends again stores the marks that it has stored before, with the same end. `account-enabled` needs no mark: a
+/// token that was issued before the account was disabled stays revoked, and a later token is accepted.
 ///
 /// The subject of an event is its member `subject`, or the claim `sub_id` ([RFC 9493]). The formats
 /// `iss_sub`, `opaque` (the id of a session, as in `sid`) and `complex` with `user` and `session` are
@@ -162,9 +163,7 @@ impl Inner {
     /// The marks of all events. An error means that nothing is marked.
     fn marks(&self, claims: &Registered) -> Result<Vec<RevocationMark>, Rejection> {
         let transmitter = claims.issuer().unwrap_or_default();
-        let until = claims.issued_at().map(NumericDate::to_system_time);
-        let until = until.unwrap_or_else(|| self.receiver.now());
-        let expiry = self.receiver.expiry();
+        let (until, expiry) = self.receiver.times(claims);
         let mut marks = Vec::new();
         for target in subjects::targets(claims)? {
             let named = target.subject.as_ref().map(|(issuer, _)| &**issuer);
