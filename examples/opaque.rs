@@ -9,11 +9,11 @@
 //!
 //! ```text
 //! curl -i -H "Authorization: Bearer $JWT" http://127.0.0.1:3000/me
-//! # 200 alice, the issuer was asked 0 times
+//! # 200 alice, questions to the issuer: 0
 //! curl -i -H "Authorization: Bearer $OPAQUE" http://127.0.0.1:3000/me
-//! # 200 alice, the issuer was asked 1 times
+//! # 200 alice, questions to the issuer: 1
 //! curl -i -H "Authorization: Bearer $OPAQUE" http://127.0.0.1:3000/me
-//! # 200 alice, the issuer was asked 1 times
+//! # 200 alice, questions to the issuer: 1
 //! curl -i -H "Authorization: Bearer of-nobody" http://127.0.0.1:3000/me
 //! # 401 Bearer realm="api", error="invalid_token"
 //! curl -i -X POST -H "Authorization: Bearer $OPAQUE" http://127.0.0.1:3000/sign-out
@@ -40,7 +40,7 @@ use tower_jwt_auth::{Audience, Claims, Issuer, JwtAuth, KeyStore};
 /// A handler sees claims, and not how the token was proved.
 async fn me(State((introspection, _)): State<Parts>, user: Claims) -> String {
     let (subject, asked) = (user.subject().unwrap_or("-"), introspection.status().asked);
-    format!("{subject}, the issuer was asked {asked} times\n")
+    format!("{subject}, questions to the issuer: {asked}\n")
 }
 
 async fn sign_out(State((_, denylist)): State<Parts>, user: Claims) -> Done {

@@ -26,6 +26,7 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -70,8 +71,20 @@ async fn instance(
         .with_state(denylist))
 }
 
+/// A Redis that was started for the example. It leaves nothing behind.
+struct Server {
+    process: Child,
+    socket: PathBuf,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
 /// A client for a Redis, and the process that was started for it.
-async fn redis() -> Result<(redis::Client, Option<Child>), support::Failure> {
+async fn redis() -> Result<(redis::Client, Option<Server>), support::Failure> {
     if let Ok(url) = std::env::var("REDIS_URL") {
         return Ok((redis::Client::open(url)?, None));
     }
@@ -81,13 +94,17 @@ async fn redis() -> Result<(redis::Client, Option<Child>), support::Failure> {
         .args(["--port", "0", "--save", "", "--unixsocket"])
         .arg(&socket);
     let server = server.stdout(Stdio::null()).kill_on_drop(true).spawn();
-    let mut server = server.map_err(|error| {
+    let process = server.map_err(|error| {
         format!("no `redis-server` can be started: {error}. Install one, or set REDIS_URL")
     })?;
+    let mut server = Server {
+        process,
+        socket: socket.clone(),
+    };
     let client = redis::Client::open(format!("redis+unix://{}", socket.display()))?;
     while client.get_multiplexed_async_connection().await.is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        if let Some(status) = server.try_wait()? {
+        if let Some(status) = server.process.try_wait()? {
             return Err(format!("redis-server has ended: {status}").into());
         }
     }

@@ -117,7 +117,11 @@ impl fmt::Display for IntrospectionStatus {
             Some(since) => write!(f, "circuit breaker open for {} s", ago(since).as_secs())?,
         }
         let (asking, asked) = (self.asking, self.asked);
-        write!(f, ", asked {asked} times, asking {asking} now")?;
+        match asked {
+            1 => f.write_str(", asked once")?,
+            _ => write!(f, ", asked {asked} times")?,
+        }
+        write!(f, ", asking {asking} now")?;
         if let Some(rate) = self.hit_rate() {
             write!(f, ", hit rate {:.1} %", rate * 100.0)?;
         }

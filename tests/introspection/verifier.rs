@@ -749,7 +749,7 @@ async fn the_status_shows_an_outage_and_the_hit_rate() {
     assert_eq!(status.hit_rate(), Some(0.75));
     assert_eq!(
         status.to_string(),
-        "introspection at https://as.example/introspect: healthy, asked 1 times, asking 0 now, hit rate 75.0 %"
+        "introspection at https://as.example/introspect: healthy, asked once, asking 0 now, hit rate 75.0 %"
     );
     world.network.is_down();
     for at in 0..5 {

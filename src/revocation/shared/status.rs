@@ -49,7 +49,8 @@ pub struct RedisFailure {
 
 impl fmt::Display for RedisStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} marks, ", self.source, self.marks)?;
+        let marks = if self.marks == 1 { "mark" } else { "marks" };
+        write!(f, "{}: {} {marks}, ", self.source, self.marks)?;
         match self.lag {
             None => f.write_str("not loaded yet")?,
             Some(lag) => write!(f, "lag {:.1} s", lag.as_secs_f64())?,
