@@ -8,6 +8,9 @@
     reason = "a bench that cannot be set up has to stop"
 )]
 
+#[path = "../src/revocation/status_list/packed.rs"]
+mod packed;
+
 use std::future::ready;
 
 use aws_lc_rs::rand::fill;
@@ -22,6 +25,8 @@ use tokio::runtime::Runtime;
 use tower_jwt_auth::Claims;
 use tower_jwt_auth::revocation::{Revocation, RevocationCheck, StatusLists};
 use tower_jwt_auth::test::TestIssuer;
+
+use packed::Packed;
 
 fn main() {
     divan::main();
@@ -57,6 +62,48 @@ fn further_token_of_a_million(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| lists.check(black_box(&claims)));
 }
 
+/// The bare look-up of a status at a place that changes, without the check around it.
+#[divan::bench(sample_count = 1_000, sample_size = 10_000)]
+fn bare_look_up_in_a_million(bencher: Bencher<'_, '_>) {
+    let mut statuses = vec![0; 125_000];
+    fill(&mut statuses).unwrap();
+    let packed = Packed::new(1, statuses).unwrap();
+    assert_eq!(packed.size(), 125_000);
+    let mut index = 0_u64;
+    bencher.bench_local(|| {
+        // A walk over all places in no order.
+        index = (index + 618_034) % 1_000_000;
+        packed.get(black_box(index))
+    });
+}
+
+/// A request with a cached token of that list, and with one that names no list.
+#[divan::bench(args = [true, false])]
+fn cached_token(bencher: Bencher<'_, '_>, names_a_list: bool) {
+    let (runtime, issuer, list) = setting();
+    let _inside = runtime.enter();
+    let status = json!({ "status_list": { "idx": ACTIVE, "uri": LIST } });
+    let token = issuer.token();
+    let token = match names_a_list {
+        true => token.claim("status", status).mint(),
+        false => token.mint(),
+    };
+    let verifier = issuer.auth().revocation(lists(&issuer, &list)).verifier();
+    for _ in 0..2 {
+        runtime.block_on(verifier.verify(&token)).unwrap();
+    }
+    bencher.bench_local(|| verifier.verify_now(black_box(&token)).unwrap());
+}
+
+/// The same without status lists.
+#[divan::bench]
+fn cached_token_without_a_check(bencher: Bencher<'_, '_>) {
+    let (_, issuer, _) = setting();
+    let (token, verifier) = (issuer.token().mint(), issuer.auth().verifier());
+    verifier.verify_now(&token).unwrap();
+    bencher.bench_local(|| verifier.verify_now(black_box(&token)).unwrap());
+}
+
 /// The same for a token that names no list.
 #[divan::bench]
 fn token_without_a_list(bencher: Bencher<'_, '_>) {
@@ -74,6 +121,9 @@ fn setting() -> (Runtime, TestIssuer, Vec<u8>) {
     let issuer = TestIssuer::new();
     let mut statuses = vec![0; 125_000];
     fill(&mut statuses).unwrap();
+    if let Some(first) = statuses.first_mut() {
+        *first = 0;
+    }
     let statuses = URL_SAFE_NO_PAD.encode(compress_to_vec_zlib(&statuses, 6));
     let list = issuer.token().header("typ", "statuslist+jwt").subject(LIST);
     let list = list.claim("status_list", json!({ "bits": 1, "lst": statuses }));
@@ -87,7 +137,7 @@ fn lists(issuer: &TestIssuer, list: &[u8]) -> StatusLists {
         ready(Ok(response.body(list.clone()).unwrap()))
     };
     let prefix = "https://as.example/lists/";
-    let lists = StatusLists::new(fetch).issuer(issuer.issuer(), issuer.keys(), [prefix]);
+    let lists = StatusLists::new(fetch).issuer(issuer.issuer(), issuer.keys(), prefix);
     lists.unwrap()
 }
 
@@ -97,4 +147,6 @@ fn claims(issuer: &TestIssuer) -> Claims {
     issuer.auth().verifier().verify_now(&token).unwrap()
 }
 
+/// The place of a token that is surely not revoked.
+const ACTIVE: u64 = 3;
 const LIST: &str = "https://as.example/lists/1";

@@ -30,6 +30,11 @@ impl ActiveAt {
         Self(AtomicU64::new(NEVER))
     }
 
+    /// Whether the token was found active at any epoch.
+    pub(crate) fn is_known(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != NEVER
+    }
+
     /// Whether this is the epoch. Never so for 0.
     pub(crate) fn is(&self, epoch: u64) -> bool {
         epoch != NEVER && self.0.load(Ordering::Relaxed) == epoch

@@ -928,6 +928,53 @@ fn a_cached_token_is_checked_again_only_when_something_has_changed() {
     assert_eq!(check.calls(), 9);
 }
 
+/// A check that counts the calls of each function.
+#[derive(Clone, Default)]
+struct Calls([Arc<AtomicUsize>; 3]);
+
+impl Calls {
+    fn call(&self, function: usize) {
+        self.0[function].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn so_far(&self) -> [usize; 3] {
+        [0, 1, 2].map(|at| self.0[at].load(Ordering::Relaxed))
+    }
+}
+
+impl Revocation for Calls {
+    fn check(&self, _: &Claims) -> RevocationCheck {
+        self.call(0);
+        RevocationCheck::Ready(Ok(RevocationStatus::Active))
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        self.call(1);
+        Some(7)
+    }
+
+    fn epoch_and_check(&self, _: &Claims) -> (Option<u64>, RevocationCheck) {
+        self.call(2);
+        (
+            Some(7),
+            RevocationCheck::Ready(Ok(RevocationStatus::Active)),
+        )
+    }
+}
+
+#[test]
+fn a_new_token_asks_for_its_check_and_its_epoch_in_one_call() {
+    let fixture = Fixture::new();
+    let calls = Calls::default();
+    let auth = fixture.auth().revocation(calls.clone()).cache(some_cache());
+    let verifier = auth.verifier();
+    let token = fixture.token().mint();
+    assert!(verifier.verify_now(&token).is_ok());
+    assert_eq!(calls.so_far(), [0, 0, 1]);
+    assert!(verifier.verify_now(&token).is_ok());
+    assert_eq!(calls.so_far(), [0, 1, 1], "a hit compares the number");
+}
+
 #[test]
 fn a_check_without_an_epoch_is_asked_every_time_and_so_are_those_beside_it() {
     let fixture = Fixture::new();

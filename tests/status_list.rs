@@ -12,6 +12,7 @@
 mod network;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -22,11 +23,12 @@ use miniz_oxide::deflate::compress_to_vec_zlib;
 use serde_json::{Value, json};
 use tokio::time::advance;
 use tower_jwt_auth::RejectionKind::{RevocationUnavailable, Revoked, Suspended};
+use tower_jwt_auth::cache::TokenCache;
 use tower_jwt_auth::fetch::{Fetch, FetchError};
 use tower_jwt_auth::keys::RemoteKeys;
-use tower_jwt_auth::revocation::{RevocationStatus, StatusLists};
+use tower_jwt_auth::revocation::{Revocation, RevocationCheck, RevocationStatus, StatusLists};
 use tower_jwt_auth::test::{FixedClock, TestIssuer, TestToken};
-use tower_jwt_auth::{ConfigError, Issuer, JwtAuth, KeyStore, RejectionKind, Verifier};
+use tower_jwt_auth::{Claims, ConfigError, Issuer, JwtAuth, KeyStore, RejectionKind, Verifier};
 
 use network::{JWKS, Network, settle};
 
@@ -522,6 +524,271 @@ async fn a_list_is_not_used_after_its_end() {
     assert_eq!(api.verdict(&world.token(0)).await, None);
 }
 
+/// Status lists that count how often a token is looked up.
+#[derive(Clone)]
+struct Counted(StatusLists, Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(lists: StatusLists) -> Self {
+        Self(lists, Arc::default())
+    }
+
+    /// The look-ups since the last call.
+    fn taken(&self) -> usize {
+        self.1.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Revocation for Counted {
+    fn check(&self, token: &Claims) -> RevocationCheck {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.check(token)
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        self.0.epoch()
+    }
+}
+
+/// An API that surely has a cache of tokens.
+fn cached(world: &World, lists: &Counted) -> Api {
+    let auth: JwtAuth = world.issuer.auth().revocation(lists.clone());
+    Api(auth.cache(TokenCache::default().max_tokens(100)).verifier())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cached_token_is_looked_up_again_only_when_a_list_has_changed() {
+    let world = World::new();
+    let lists = Counted::new(world.lists());
+    let api = cached(&world, &lists);
+    let tokens = [world.token(0), world.issuer.token().mint()];
+    let look_ups = async |rounds: usize| {
+        for token in tokens.iter().cycle().take(rounds * tokens.len()) {
+            assert_eq!(api.verdict(token).await, None);
+        }
+        settle().await;
+        lists.taken()
+    };
+    let begin = lists.0.epoch().unwrap();
+    // The list came with the first look-up of its own token, so that one is not the last.
+    look_ups(2).await;
+    assert_eq!(look_ups(5).await, 0);
+    let loaded = lists.0.epoch().unwrap();
+    assert!(loaded > begin);
+    advance(Duration::from_secs(479)).await;
+    assert_eq!((look_ups(5).await, world.network.count()), (0, 1));
+    // The time of the next load is a change, and so is the new list.
+    advance(Duration::from_secs(2)).await;
+    assert!((2..=4).contains(&look_ups(5).await));
+    assert_eq!(world.network.count(), 2);
+    look_ups(1).await;
+    assert_eq!(look_ups(5).await, 0);
+    let loaded_again = lists.0.epoch().unwrap();
+    assert!(loaded_again > loaded);
+    // Nobody asks, and the list ends.
+    world.network.is_down();
+    advance(Duration::from_secs(599)).await;
+    assert_eq!(api.verdict(&tokens[0]).await, None);
+    settle().await;
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(api.verdict(&tokens[0]).await, Some(RevocationUnavailable));
+    assert_eq!(api.verdict(&tokens[1]).await, None, "it names no list");
+    assert!(lists.0.epoch().unwrap() > loaded_again);
+    world.publishes(&world.list(2, &[1]));
+    advance(Duration::from_secs(60)).await;
+    assert_eq!(api.verdict(&tokens[0]).await, Some(Revoked));
+}
+
+/// TSL-8.3-3: by the clock that `exp` is compared with, which a test sets.
+#[tokio::test(start_paused = true)]
+async fn a_cached_token_whose_list_has_expired_is_looked_up_again() {
+    let world = World::new();
+    let token = world.token(0);
+    let lists = Counted::new(world.lists());
+    let api = cached(&world, &lists);
+    world.publishes(&world.list(2, FOUR).claim("exp", NOW + 10));
+    for _ in 0..3 {
+        assert_eq!(api.verdict(&token).await, None);
+    }
+    lists.taken();
+    // Twin: the leeway is not over.
+    world.clock.advance(Duration::from_secs(69));
+    assert_eq!(api.verdict(&token).await, None);
+    assert_eq!(lists.taken(), 0);
+    let before = lists.0.epoch().unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    assert!(lists.0.epoch().unwrap() > before);
+    // The list that comes now has expired too.
+    assert_eq!(api.verdict(&token).await, Some(RevocationUnavailable));
+    // What has ended does not come back with a clock that is set back.
+    world.clock.set(NOW + 69);
+    assert_eq!(api.verdict(&token).await, Some(RevocationUnavailable));
+    world.publishes(&world.list(2, FOUR).claim("exp", NOW + 20).claim("ttl", 600));
+    advance(Duration::from_secs(1)).await;
+    for _ in 0..3 {
+        assert_eq!(api.verdict(&token).await, None);
+    }
+    // A list without `exp` beside it does not hide the end.
+    let other = "https://as.example/lists/2";
+    world.publishes(&world.list(2, FOUR).subject(other));
+    assert_eq!(api.verdict(&world.token_in(other, 0).mint()).await, None);
+    world.clock.set(NOW + 79);
+    assert_eq!(api.verdict(&token).await, None);
+    world.clock.set(NOW + 80);
+    assert_eq!(api.verdict(&token).await, Some(RevocationUnavailable));
+    assert_eq!(api.verdict(&world.token_in(other, 0).mint()).await, None);
+}
+
+/// A token that is accepted without its list is looked up for each request.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_accepted_without_its_list_has_no_epoch() {
+    let world = World::new();
+    let lists = Counted::new(world.lists().insecure_accept_unavailable());
+    let api = cached(&world, &lists);
+    world.network.is_down();
+    for _ in 0..3 {
+        assert_eq!(api.verdict(&world.token(1)).await, None);
+    }
+    assert_eq!((lists.0.epoch(), lists.taken()), (None, 3));
+    world.publishes(&world.list(2, FOUR));
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(api.verdict(&world.token(1)).await, Some(Revoked));
+}
+
+/// The refresh of a list that is in use is tried again, although no request looks anything up.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_could_not_be_fetched_again_is_tried_again() {
+    let world = World::new();
+    let lists = Counted::new(world.lists());
+    let api = cached(&world, &lists);
+    let token = world.token(0);
+    assert_eq!(api.verdict(&token).await, None);
+    world.network.is_down();
+    advance(Duration::from_secs(480)).await;
+    let mut counts = Vec::new();
+    for _ in 0..8 {
+        for _ in 0..3 {
+            assert_eq!(api.verdict(&token).await, None);
+            settle().await;
+        }
+        counts.push(world.network.count());
+        advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(counts, [2, 3, 3, 4, 4, 4, 4, 5], "pauses of 1, 2 and 4 s");
+    assert!(lists.taken() < 20);
+    world.publishes(&world.list(2, &[1]));
+    advance(Duration::from_secs(8)).await;
+    assert_eq!(api.verdict(&token).await, None);
+    settle().await;
+    assert_eq!(api.verdict(&token).await, Some(Revoked));
+    // At the end of a list its next load does not wait for a pause.
+    let world = World::new();
+    let (api, token) = (world.api(world.lists()), world.token(0));
+    assert_eq!(api.verdict(&token).await, None);
+    world.network.is_down();
+    advance(Duration::from_secs(480)).await;
+    for _ in 480..599 {
+        assert_eq!(api.verdict(&token).await, None);
+        settle().await;
+        advance(Duration::from_secs(1)).await;
+    }
+    world.publishes(&world.list(2, FOUR));
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(api.verdict(&token).await, None);
+}
+
+/// A cache in between, or a host that was restored from a backup, may serve an older list.
+#[tokio::test(start_paused = true)]
+async fn an_older_list_does_not_replace_a_newer_one_before_its_end() {
+    for (age, is_replaced) in [(1, false), (0, true), (-1, true)] {
+        let world = World::new();
+        let iat = |age: i64| NOW.saturating_add_signed(-age);
+        let api = world.api(world.lists());
+        let (active, revoked) = (world.token(0), world.token(1));
+        let ok = async |is_active: bool| {
+            let verdict = api.verdict(&revoked).await;
+            assert_eq!(verdict, (!is_active).then_some(Revoked), "{age}");
+            assert_eq!(api.verdict(&active).await, None, "{age}");
+        };
+        ok(false).await;
+        world.publishes(&world.list(2, &[0]).claim("iat", iat(age)));
+        advance(Duration::from_secs(481)).await;
+        ok(false).await;
+        settle().await;
+        ok(is_replaced).await;
+        if is_replaced {
+            continue;
+        }
+        // It is asked again and again, and never used.
+        for _ in 0..11 {
+            advance(Duration::from_secs(10)).await;
+            ok(false).await;
+            settle().await;
+        }
+        assert!(world.network.count() >= 5);
+        // The newer one ends: the host may have gone back for good.
+        advance(Duration::from_secs(10)).await;
+        ok(true).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifetime_without_end_is_no_panic() {
+    let world = World::new();
+    let second = Duration::from_secs(1);
+    let api = world.api(world.lists().lifetime_within(second, Duration::MAX));
+    world.publishes(
+        &world
+            .list(2, FOUR)
+            .claim("ttl", 1e300)
+            .claim("exp", NOW + 10),
+    );
+    assert_eq!(api.verdict(&world.token(0)).await, None);
+    advance(Duration::from_secs(3_600)).await;
+    assert_eq!(api.verdict(&world.token(0)).await, None);
+    world.clock.advance(Duration::from_secs(70));
+    assert_eq!(
+        api.verdict(&world.token(0)).await,
+        Some(RevocationUnavailable)
+    );
+}
+
+#[test]
+fn a_prefix_may_be_written_in_each_usual_form() {
+    let add = || {
+        let lists = StatusLists::new(Network::new(|_| Err(FetchError::new("down"))));
+        (
+            lists,
+            Issuer::new("https://as.example").unwrap(),
+            KeyStore::pending(),
+        )
+    };
+    const ARRAY: &[&str; 1] = &[PREFIX];
+    let several = || vec![PREFIX.to_owned()];
+    let of = |(lists, issuer, keys): (StatusLists, Issuer, KeyStore)| {
+        [
+            lists.clone().issuer(issuer.clone(), keys.clone(), PREFIX),
+            lists
+                .clone()
+                .issuer(issuer.clone(), keys.clone(), &several()[0]),
+            lists
+                .clone()
+                .issuer(issuer.clone(), keys.clone(), several().remove(0)),
+            lists
+                .clone()
+                .issuer(issuer.clone(), keys.clone(), [PREFIX, "https://b.example/"]),
+            lists.clone().issuer(issuer.clone(), keys.clone(), ARRAY),
+            lists
+                .clone()
+                .issuer(issuer.clone(), keys.clone(), several()),
+            lists.issuer(issuer, keys, &several()[..]),
+        ]
+    };
+    assert!(of(add()).iter().all(Result::is_ok));
+    let (lists, issuer, keys) = add();
+    assert!(lists.issuer(issuer, keys, "https://as.example").is_err());
+}
+
 /// TSL-8.3-5
 #[tokio::test(start_paused = true)]
 async fn a_list_that_cannot_be_had_is_503_unless_chosen_otherwise() {
@@ -747,7 +1014,7 @@ fn a_prefix_is_a_url_with_a_path() {
     let add = |prefixes: &[&str]| {
         let lists = StatusLists::new(Network::new(|_| Err(FetchError::new("down"))));
         let issuer = Issuer::new("https://as.example").unwrap();
-        lists.issuer(issuer, KeyStore::pending(), prefixes.iter().copied())
+        lists.issuer(issuer, KeyStore::pending(), prefixes)
     };
     for prefix in [
         "https://as.example/",

@@ -1421,6 +1421,49 @@ mod notices {
         send(&events, "text/plain", token.mint()).await;
     }
 
+    /// Without keys, no notice of this issuer is ever accepted.
+    #[cfg(feature = "introspection")]
+    #[test]
+    fn an_issuer_without_keys_is_reported_when_the_service_is_made() {
+        use tower_jwt_auth::introspection::{ClientAuth, Introspection};
+        use tower_jwt_auth::{Audience, TrustedIssuer};
+
+        let made = || async {
+            let issuer = TestIssuer::new();
+            let auth = ClientAuth::secret_basic("api", "a-secret-of-the-client").unwrap();
+            let fetch = |_: Request<Vec<u8>>, _: usize| {
+                ready(Err(tower_jwt_auth::fetch::FetchError::new("down")))
+            };
+            let endpoint = "https://as.example/introspect";
+            let introspection = Introspection::at_with(endpoint, auth, fetch).unwrap();
+            let audience = Audience::new("calendar-web").unwrap();
+            let without = || {
+                TrustedIssuer::introspected(
+                    issuer.issuer(),
+                    audience.clone(),
+                    introspection.clone(),
+                )
+            };
+            // The setters say nothing more.
+            let service = BackChannelLogout::new(without(), Denylist::default());
+            drop(service.max_body(1).mark_session_alone());
+            let service = SecurityEvents::new(issuer.trusted(), Denylist::default());
+            drop(service.trust(without()).max_body(1));
+        };
+        let told = events(made);
+        let told: Vec<_> = told
+            .iter()
+            .filter(|event| event.name == "jwt_settings_rejected")
+            .map(|event| event.fields["reason"].clone())
+            .collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(
+            told[0].contains("has no keys") && told[0].contains("logout+jwt"),
+            "{told:?}"
+        );
+        assert!(told[1].contains("secevent+jwt"), "{told:?}");
+    }
+
     #[test]
     fn what_issuers_report_is_documented_too() {
         let told = events(everything);
@@ -1463,7 +1506,7 @@ mod status_lists {
 
     const LIST: &str = "https://as.example/lists/good";
 
-    /// A list that is fetched, one that is not, and one from elsewhere.
+    /// A list that is fetched, one that is not, one from elsewhere, and places that cannot be found.
     async fn everything() {
         let clock = FixedClock::at(1_700_000_000);
         let issuer = TestIssuer::new().with_clock(clock.clone());
@@ -1483,12 +1526,14 @@ mod status_lists {
             .issuer(issuer.issuer(), issuer.keys(), [prefix])
             .unwrap();
         let verifier = issuer.auth().revocation(lists).verifier();
-        for (uri, is_good) in [
-            (LIST, true),
-            ("https://as.example/lists/bad", false),
-            ("https://evil.example/lists/1", false),
+        for (uri, index, is_good) in [
+            (LIST, json!(1), true),
+            ("https://as.example/lists/bad", json!(1), false),
+            ("https://evil.example/lists/1", json!(1), false),
+            (LIST, json!("1"), false),
+            (LIST, json!(16), false),
         ] {
-            let status = json!({ "status_list": { "idx": 1, "uri": uri } });
+            let status = json!({ "status_list": { "idx": index, "uri": uri } });
             let token = issuer.token().claim("status", status).mint();
             assert_eq!(verifier.verify(&token).await.is_ok(), is_good);
         }
@@ -1507,6 +1552,22 @@ mod status_lists {
         assert_eq!(
             (field(&fields, "list"), field(&fields, "bytes")),
             (LIST, "2")
+        );
+        let unusable = told.iter();
+        let unusable = unusable.filter(|event| event.name == "jwt_status_list_reference_unusable");
+        let reasons: Vec<_> = unusable
+            .map(|event| {
+                assert_eq!(event.level, Level::WARN);
+                event.fields["reason"].clone()
+            })
+            .collect();
+        assert_eq!(
+            reasons,
+            [
+                "the list is behind no prefix of the issuer",
+                "the reference is malformed",
+                "the index is beyond the list"
+            ]
         );
 
         let general = [

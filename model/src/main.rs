@@ -223,8 +223,9 @@ impl Revocation {
     /// One request, as the verifier decides it.
     fn accepts(&self) -> bool {
         let is_acknowledged = self.is_acknowledged.load(Ordering::Acquire);
-        let epoch = 1 + self.epoch.get();
-        let accepts = self.active_at.is(epoch) || {
+        let known = self.active_at.is_known().then(|| 1 + self.epoch.get());
+        let accepts = known.is_some_and(|epoch| self.active_at.is(epoch)) || {
+            let epoch = 1 + self.epoch.get();
             let is_active = self.mark.load().is_none();
             if is_active {
                 self.active_at.note(epoch);

@@ -36,6 +36,11 @@ impl Basis {
         &self.attestation
     }
 
+    /// Whether the token was ever found not to be revoked.
+    pub(crate) fn was_active(&self) -> bool {
+        self.active_at.is_known()
+    }
+
     /// Whether the token was found not to be revoked at this epoch.
     pub(crate) fn is_active_at(&self, epoch: u64) -> bool {
         self.active_at.is(epoch)

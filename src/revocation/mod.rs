@@ -28,7 +28,7 @@ pub use mark::{RevocationMark, RevocationTarget, RevocationWriter, RevokeError, 
 #[cfg(feature = "redis")]
 pub use shared::{RedisDenylist, RedisFailure, RedisSettings, RedisStatus};
 #[cfg(feature = "status-list")]
-pub use status_list::StatusLists;
+pub use status_list::{StatusLists, UrlPrefixes};
 
 /// Checks whether a verified token was revoked after it was issued, for instance because the user
 /// logged out, a device was stolen or an account was closed.
@@ -75,6 +75,16 @@ pub trait Revocation: Send + Sync + 'static {
     /// stored under the new number.
     fn epoch(&self) -> Option<u64> {
         None
+    }
+
+    /// Returns [`epoch`](Self::epoch), and then starts the [`check`](Self::check). The verifier calls it for
+    /// a token that has to be checked. Default: calls both.
+    ///
+    /// Implement it if both need the same thing, for instance the time. The number must be that of before the
+    /// check.
+    fn epoch_and_check(&self, token: &Claims) -> (Option<u64>, RevocationCheck) {
+        let epoch = self.epoch();
+        (epoch, self.check(token))
     }
 }
 

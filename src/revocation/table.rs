@@ -157,8 +157,8 @@ impl Table {
 
 /// The part for a hash.
 fn part(parts: &[ArcSwapOption<Part>], hash: u64) -> Option<&ArcSwapOption<Part>> {
-    let at = hash.checked_rem(u64::try_from(parts.len()).ok()?)?;
-    parts.get(usize::try_from(at).ok()?)
+    let at = usize::try_from(hash & PART_OF_HASH).ok()?;
+    parts.get(at)
 }
 
 /// The index of a target, or the index at which it would be inserted.
@@ -176,6 +176,8 @@ fn some_unless_empty(part: Part) -> Option<Arc<Part>> {
 
 /// The number of parts of a table. A change copies one of them.
 pub(super) const PARTS: usize = 4096;
+/// The bits of a hash that say which part it belongs to.
+const PART_OF_HASH: u64 = 4095;
 
 #[cfg(test)]
 mod tests {

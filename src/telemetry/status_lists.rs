@@ -29,8 +29,8 @@ pub(crate) fn status_list_failed(reason: &impl fmt::Display, is_first: bool) {
     count!("jwt_auth_status_list_failures_total");
 }
 
-/// Reports a token whose list may not be fetched. At most 10 times in 10 s of each thread.
-pub(crate) fn status_list_foreign(issuer: &str) {
+/// Reports a token whose place in a list cannot be found out. At most 10 times in 10 s of each thread.
+pub(crate) fn status_list_unusable_reference(issuer: &str, reason: &'static str) {
     thread_local! {
         static LINES_LEFT: LineBudget = LineBudget::default();
     }
@@ -39,9 +39,10 @@ pub(crate) fn status_list_foreign(issuer: &str) {
     if let Ok(Some(suppressed)) = LINES_LEFT.try_with(|budget| budget.spend(now)) {
         event!(
             warn,
-            "jwt_status_list_foreign",
-            "a token names a status list that is behind no prefix of its issuer",
+            "jwt_status_list_reference_unusable",
+            "a token is rejected, because its place in a status list cannot be found out",
             issuer = issuer,
+            reason = reason,
             suppressed = suppressed
         );
     }

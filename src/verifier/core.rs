@@ -78,11 +78,20 @@ impl Core {
 
     /// One number for the state of all revocation checks; `None` if one of them has none.
     pub(super) fn epoch(&self) -> Option<u64> {
-        let mut checks = self.settings.revocations.iter();
-        // No epoch ever goes back, so the sum is a new number whenever one of them changes.
-        checks.try_fold(1_u64, |sum, check| Some(sum.wrapping_add(check.epoch()?)))
+        let checks = self.settings.revocations.iter();
+        let mut epochs = checks.map(|check| check.epoch());
+        epochs.try_fold(NO_EPOCHS, |sum, epoch| Some(add_epoch(sum, epoch?)))
     }
 }
+
+/// The sum of the epochs of several checks. No epoch ever falls, so the sum is a new number whenever one of
+/// them changes.
+pub(super) fn add_epoch(sum: u64, epoch: u64) -> u64 {
+    sum.wrapping_add(epoch)
+}
+
+/// The sum of no epochs. 0 stands for a token that was not checked.
+pub(super) const NO_EPOCHS: u64 = 1;
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

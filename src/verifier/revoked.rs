@@ -9,7 +9,7 @@ use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::policy::{Trust, validate};
 use crate::revocation::{RevocationCheck, RevocationError, RevocationFuture, RevocationStatus};
-use crate::verifier::core::Core;
+use crate::verifier::core::{Core, NO_EPOCHS, add_epoch};
 
 /// The result of the revocation checks that is known at once.
 pub(super) enum Standing {
@@ -41,14 +41,21 @@ pub(super) fn standing_of(
     if checks.is_empty() {
         return Ok(Standing::Active(claims));
     }
-    // Read before the checks: a mark that is set in the meantime belongs to a later epoch.
-    let epoch = core.epoch();
-    if epoch.is_some_and(|epoch| claims.basis().is_active_at(epoch)) {
+    let basis = claims.basis();
+    // The epoch of a token that is new says nothing, and may cost a look at the clock.
+    let known = basis.was_active().then(|| core.epoch()).flatten();
+    if known.is_some_and(|epoch| basis.is_active_at(epoch)) {
         return Ok(Standing::Active(claims));
     }
+    let mut epoch = Some(NO_EPOCHS);
     let (mut pending, mut failed, mut is_suspended) = (Vec::new(), None, false);
     for check in checks {
-        match check.check(&claims) {
+        // The epoch is that of before the check: a mark that is set in the meantime belongs to a later one.
+        let (of_check, result) = check.epoch_and_check(&claims);
+        epoch = epoch
+            .zip(of_check)
+            .map(|(sum, epoch)| add_epoch(sum, epoch));
+        match result {
             RevocationCheck::Ready(Ok(status)) => is_suspended |= is_suspension(status)?,
             RevocationCheck::Ready(Err(error)) => failed = Some(error),
             RevocationCheck::Pending(future) => pending.push(future),

@@ -4,6 +4,7 @@ mod answers;
 mod entry;
 mod follow;
 mod near;
+mod order;
 mod server;
 mod settings;
 mod status;
@@ -141,14 +142,21 @@ impl<C: Connect> Shared<C> {
         self.write(mark.target, Wish::Add(marks)).await.map(drop)
     }
 
-    fn check(&self, token: &Claims) -> RevocationCheck {
+    /// The number of changes before the check, and the check. The clock is read once.
+    fn epoch_and_check(&self, token: &Claims) -> (Option<u64>, RevocationCheck) {
         // First, so that the lists are not read before the time at which they were found current.
         let relied_on = self.near.relied_on();
-        RevocationCheck::Ready(match self.near.lists.status(token) {
+        let epoch = relied_on.is_ok().then(|| self.near.lists.epoch());
+        let result = match self.near.lists.status(token) {
             // That is final. All else may have changed since the copy was current.
             RevocationStatus::Revoked => Ok(RevocationStatus::Revoked),
             status => relied_on.map(|()| status),
-        })
+        };
+        (epoch, RevocationCheck::Ready(result))
+    }
+
+    fn check(&self, token: &Claims) -> RevocationCheck {
+        self.epoch_and_check(token).1
     }
 }
 
@@ -338,12 +346,12 @@ impl RedisDenylist {
     }
 }
 
-/// Prints the address, the namespace and the number of marks, but no password.
+/// Prints the number of marks, and whether they are relied on. [`RedisDenylist::status`] has the address.
 impl fmt::Debug for RedisDenylist {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisDenylist")
-            .field("source", &self.0.near.progress().source)
             .field("marks", &self.0.near.len())
+            .field("is_ready", &self.is_ready())
             .finish_non_exhaustive()
     }
 }
@@ -355,6 +363,10 @@ impl Revocation for RedisDenylist {
 
     fn epoch(&self) -> Option<u64> {
         self.0.near.epoch()
+    }
+
+    fn epoch_and_check(&self, token: &Claims) -> (Option<u64>, RevocationCheck) {
+        self.0.epoch_and_check(token)
     }
 }
 

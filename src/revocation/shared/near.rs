@@ -1,6 +1,6 @@
 //! [`Near`]: the copy of the store in the memory of this process.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::revocation::lists::Lists;
 use crate::revocation::marks::Marks;
 use crate::revocation::shared::entry::{Entry, Row, target_text};
+use crate::revocation::shared::order::Order;
 use crate::revocation::shared::status::Progress;
 use crate::revocation::shared::store::{Beat, Change, Head, Outcome, StoreError, Wish, Written};
 use crate::revocation::{RevocationError, RevocationTarget};
@@ -32,42 +33,6 @@ pub(super) struct Near {
     current_until: AtomicU64,
     order: Mutex<Order>,
     progress: Mutex<Progress>,
-}
-
-/// What the order of the changes depends on. Its lock is held during a change of the lists.
-#[derive(Default)]
-struct Order {
-    /// The last change that was applied in the order of the log.
-    position: Option<Head>,
-    /// Changes of this process that are ahead of the position: the number of each target.
-    own: HashMap<Box<str>, Head>,
-    /// The store that has all marks of this copy, and the greatest number that is known of it.
-    home: Option<Head>,
-}
-
-impl Order {
-    fn knows(&mut self, id: &str, number: u64) {
-        if let Some(home) = self.home.as_mut().filter(|home| *home.id == *id) {
-            home.number = home.number.max(number);
-        }
-    }
-
-    /// The changes of this process after the head belong to what is known of the store.
-    fn set_home(&mut self, head: &Head) {
-        let own = self.own.values().filter(|own| own.id == head.id);
-        let number = own.map(|own| own.number).chain([head.number]).max();
-        self.home = Some(Head {
-            id: head.id.clone(),
-            number: number.unwrap_or(head.number),
-        });
-    }
-
-    /// Whether this process has changed the target after this head. Numbers of two stores cannot be
-    /// compared.
-    fn is_ahead(&self, target: &str, head: &Head) -> bool {
-        let own = self.own.get(target);
-        own.is_some_and(|own| own.id == head.id && own.number > head.number)
-    }
 }
 
 /// How the copy stands to a store.
@@ -175,28 +140,37 @@ impl Near {
         let now = self.clock.now();
         let mut order = self.order();
         let mut has_changed = false;
-        let mut is_whole = true;
+        let mut result = Ok(true);
         for entry in entries {
-            let Some(position) = &mut order.position else {
-                is_whole = false;
+            let Some(position) = &order.position else {
+                result = Ok(false);
                 break;
             };
             let is_next = position.number.checked_add(1) == Some(entry.number);
             if *position.id != *entry.store || !is_next {
                 order.position = None;
-                is_whole = false;
+                result = Ok(false);
                 break;
             }
-            position.number = entry.number;
-            let head = position.clone();
-            order.knows(&head.id, head.number);
+            let head = Head {
+                id: entry.store,
+                number: entry.number,
+            };
             if let Some((target, marks)) = self.readable(entry.row) {
-                has_changed |= self.put(&mut order, &target, marks, &head, now);
+                match self.put(&mut order, &target, marks, &head, now) {
+                    Ok(is_new) => has_changed |= is_new,
+                    // The position stays before it.
+                    Err(full) => {
+                        result = Err(full);
+                        break;
+                    }
+                }
             }
+            order.knows(&head.id, head.number);
+            order.position = Some(head);
         }
         self.changed_if(has_changed, order);
-        self.check_size()?;
-        Ok(is_whole)
+        result
     }
 
     /// Begins to read all rows of a store. Returns the suspensions that the store must confirm.
@@ -236,6 +210,7 @@ impl Near {
         let now = self.clock.now();
         let mut order = self.order();
         let mut has_changed = false;
+        let mut result = Ok(());
         for row in rows {
             let Some((target, mut marks)) = self.readable(row) else {
                 continue;
@@ -249,10 +224,16 @@ impl Near {
                 let known = self.known(&target);
                 marks.suspension = known.suspension;
             }
-            has_changed |= self.put(&mut order, &target, marks, head, now);
+            match self.put(&mut order, &target, marks, head, now) {
+                Ok(is_new) => has_changed |= is_new,
+                Err(full) => {
+                    result = Err(full);
+                    break;
+                }
+            }
         }
         self.changed_if(has_changed, order);
-        self.check_size()
+        result
     }
 
     /// Notes that all rows of a store were read.
@@ -353,7 +334,12 @@ impl Near {
 
     // Helpers.
 
-    /// Adds the marks of a target, as they were after this change. The lock is held.
+    /// Adds the marks of a target, as they were after this change. Returns whether that has changed anything.
+    /// The lock is held.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for another target. Then nothing is changed.
     fn put(
         &self,
         order: &mut Order,
@@ -361,8 +347,11 @@ impl Near {
         marks: Marks,
         head: &Head,
         now: SystemTime,
-    ) -> bool {
+    ) -> Result<bool, StoreError> {
         let known = self.known(target);
+        if known.end().is_none() && marks.end().is_some_and(|end| end > now) {
+            self.make_room(now)?;
+        }
         let mut new = known.with_revocation(marks.revocation);
         let is_ahead = (!order.own.is_empty())
             .then(|| target_text(target))
@@ -378,11 +367,11 @@ impl Near {
             new.suspension = marks.suspension;
         }
         if new == known || (known.end().is_none() && new.end().is_none_or(|end| end <= now)) {
-            return false;
+            return Ok(false);
         }
         let (table, name) = self.lists.table(target);
         table.put(target.issuer(), name, new);
-        true
+        Ok(true)
     }
 
     /// Returns `false` if there is no suspension. The lock is held.
@@ -405,17 +394,18 @@ impl Near {
         drop(order);
     }
 
-    fn check_size(&self) -> Result<(), StoreError> {
-        if self.len() > self.limit {
-            self.forget_ended();
+    /// Marks of this process need none: the store has a capacity for these.
+    fn make_room(&self, now: SystemTime) -> Result<(), StoreError> {
+        if self.len() >= self.limit {
+            self.lists.forget_ended(now);
         }
-        if self.len() > self.limit {
-            return Err(StoreError(format!(
-                "the store has more than {} marks, ten times the capacity",
-                self.limit
-            )));
+        if self.len() < self.limit {
+            return Ok(());
         }
-        Ok(())
+        Err(StoreError(format!(
+            "the store has more marks than the {} that this instance can keep",
+            self.limit
+        )))
     }
 
     fn readable(&self, row: Row) -> Option<(RevocationTarget, Marks)> {

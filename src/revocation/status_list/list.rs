@@ -1,4 +1,4 @@
-//! [`ListToken`]: the payload of a status list token, and its list as packed bits.
+//! [`ListToken`]: the payload of a status list token.
 
 use std::time::Duration;
 
@@ -7,65 +7,16 @@ use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
 use crate::clock::NumericDate;
 use crate::json::{self, Raw};
-
-/// The statuses of many tokens.
-pub(crate) struct StatusList {
-    /// The number of bits of a status: 1, 2, 4 or 8.
-    bits: u8,
-    /// The logarithm of the number of statuses in a byte.
-    per_byte: u32,
-    bytes: Box<[u8]>,
-}
+use crate::revocation::status_list::packed::Packed;
 
 /// The claims of a status list token.
 pub(crate) struct ListToken {
-    pub(crate) list: StatusList,
+    pub(crate) list: Packed,
     pub(crate) subject: String,
     pub(crate) issuer: Option<String>,
     pub(crate) issued_at: NumericDate,
     pub(crate) expires_at: Option<NumericDate>,
     pub(crate) ttl: Option<Duration>,
-}
-
-impl StatusList {
-    /// The status at this index, which is packed from the least significant bit on. `None` beyond the end
-    /// of the list.
-    pub(crate) fn get(&self, index: u64) -> Option<u8> {
-        let at = usize::try_from(index >> self.per_byte).ok()?;
-        let byte = *self.bytes.get(at)?;
-        let place = index & ((1 << self.per_byte) - 1);
-        let place = u8::try_from(place).ok()?;
-        let shifted = byte >> place.saturating_mul(self.bits);
-        Some(shifted & (u8::MAX >> 8_u8.saturating_sub(self.bits)))
-    }
-
-    /// The size of the list in memory in bytes.
-    pub(crate) fn size(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Reads the member `status_list`. The inflated list has at most `limit` bytes.
-    fn read(value: Raw<'_>, limit: usize) -> Result<Self, &'static str> {
-        let bits = value.member("bits").map(Raw::text);
-        let (bits, per_byte) = match bits {
-            Some("1") => (1, 3),
-            Some("2") => (2, 2),
-            Some("4") => (4, 1),
-            Some("8") => (8, 0),
-            _ => return Err("`bits` is not 1, 2, 4 or 8"),
-        };
-        let packed = value.member("lst").and_then(Raw::string);
-        let packed = packed.ok_or("`lst` is not a string")?;
-        let packed = URL_SAFE_NO_PAD.decode_to_vec(packed.as_bytes());
-        let packed = packed.map_err(|_| "`lst` is not base64url without padding")?;
-        let bytes = decompress_to_vec_zlib_with_limit(&packed, limit);
-        let bytes = bytes.map_err(|_| "`lst` does not inflate, or is too large")?;
-        Ok(Self {
-            bits,
-            per_byte,
-            bytes: bytes.into(),
-        })
-    }
 }
 
 impl ListToken {
@@ -101,9 +52,27 @@ impl ListToken {
             issued_at: issued_at.and_then(date).ok_or("`iat` is not a number")?,
             expires_at: optional(expires_at, date).ok_or("`exp` is not a number")?,
             ttl: optional(ttl, in_seconds).ok_or("`ttl` is not a positive number")?,
-            list: StatusList::read(list.ok_or("`status_list` is not an object")?, limit)?,
+            list: read_list(list.ok_or("`status_list` is not an object")?, limit)?,
         })
     }
+}
+
+/// Reads the member `status_list`. The inflated list has at most `limit` bytes.
+fn read_list(value: Raw<'_>, limit: usize) -> Result<Packed, &'static str> {
+    let bits = match value.member("bits").map(Raw::text) {
+        Some("1") => 1,
+        Some("2") => 2,
+        Some("4") => 4,
+        Some("8") => 8,
+        _ => return Err(BITS),
+    };
+    let packed = value.member("lst").and_then(Raw::string);
+    let packed = packed.ok_or("`lst` is not a string")?;
+    let packed = URL_SAFE_NO_PAD.decode_to_vec(packed.as_bytes());
+    let packed = packed.map_err(|_| "`lst` is not base64url without padding")?;
+    let bytes = decompress_to_vec_zlib_with_limit(&packed, limit);
+    let bytes = bytes.map_err(|_| "`lst` does not inflate, or is too large")?;
+    Packed::new(bits, bytes).ok_or(BITS)
 }
 
 /// The outer `None` means that the value is there and has the wrong type.
@@ -117,13 +86,15 @@ fn optional<'v, T>(
     }
 }
 
+const BITS: &str = "`bits` is not 1, 2, 4 or 8";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn list(bits: &str, lst: &str) -> Result<StatusList, &'static str> {
+    fn list(bits: &str, lst: &str) -> Result<Packed, &'static str> {
         let text = format!(r#"{{"bits":{bits},"lst":"{lst}"}}"#);
-        StatusList::read(Raw::of_accepted(&text, 0..text.len()), 1_000)
+        read_list(Raw::of_accepted(&text, 0..text.len()), 1_000)
     }
 
     /// TSL-4.1-1: the examples of the draft.

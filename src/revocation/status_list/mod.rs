@@ -1,6 +1,9 @@
 //! [`StatusLists`]: revocation by the status lists of an issuer.
 
+mod kept;
 pub(crate) mod list;
+mod packed;
+mod prefixes;
 pub(crate) mod reference;
 mod source;
 
@@ -19,8 +22,10 @@ use crate::fetch::freshness::Lifetimes;
 use crate::fetch::plain_http::PlainHttp;
 use crate::issuer::Issuer;
 use crate::keys::store::KeyStore;
+use crate::revocation::status_list::kept::Kept;
+pub use crate::revocation::status_list::prefixes::UrlPrefixes;
 use crate::revocation::status_list::reference::Reference;
-use crate::revocation::status_list::source::{Found, Kept, Settings, Source};
+use crate::revocation::status_list::source::{Found, Settings, Source};
 use crate::revocation::{Revocation, RevocationCheck, RevocationError, RevocationStatus};
 use crate::telemetry;
 
@@ -29,7 +34,8 @@ use crate::telemetry;
 ///
 /// One list has the statuses of many tokens, so one fetch serves all of them until its lifetime ends. A
 /// list is fetched when a token that is valid in every other respect names it, and again at 80 % of its
-/// lifetime. A request waits only for a list that is not there, up to 5 seconds.
+/// lifetime. A request waits only for a list that is not there, up to 5 seconds. A cached token is looked up
+/// again when a list was fetched or has ended.
 ///
 /// | status list | token |
 /// |---|---|
@@ -38,12 +44,13 @@ use crate::telemetry;
 /// | status 1 | [revoked](RevocationStatus::Revoked) |
 /// | status 2 | [suspended](RevocationStatus::Suspended) |
 /// | another status | revoked; see [`other_statuses`](Self::other_statuses) |
-/// | the reference is malformed, or the index is beyond the list | revoked |
-/// | the issuer is not added here, or the URL is behind none of its prefixes | revoked, with an event that says so |
+/// | the reference is malformed, or the index is beyond the list | revoked, with an event that says so |
+/// | the issuer is not added here, or the URL is behind none of its prefixes | the same |
 /// | the list cannot be fetched, is not valid, or has expired | 503; see [`insecure_accept_unavailable`](Self::insecure_accept_unavailable) |
 ///
 /// A list must have `typ` `statuslist+jwt`, a signature by one of the keys, `sub` equal to its URL, and
-/// `iat`. `iss` must be that of the tokens if it is present. Redirects are not followed.
+/// `iat`. `iss` must be that of the tokens if it is present. Redirects are not followed. A list with an
+/// earlier `iat` than the list in use is not used before that one has ended.
 ///
 /// Use it inside of a tokio runtime with timers. Clones share the lists.
 ///
@@ -59,7 +66,7 @@ use crate::telemetry;
 /// let lists = StatusLists::new(client).issuer(
 ///     issuer.clone(),
 ///     keys.clone(),
-///     ["https://login.example.com/statuslists/"],
+///     "https://login.example.com/statuslists/",
 /// )?;
 /// let auth = JwtAuth::new(issuer, Audience::new("calendar-api")?, keys).revocation(lists);
 /// # drop(auth);
@@ -106,20 +113,21 @@ impl StatusLists {
         }))
     }
 
-    /// Adds an issuer of tokens, the keys of its lists, and the prefixes of their URLs. A list is fetched
-    /// only if its URL begins with one of the prefixes and does not leave the folder of the prefix.
+    /// Adds an issuer of tokens, the keys of its lists, and the prefix of their URLs, or an array of several
+    /// prefixes. A list is fetched only if its URL begins with one of the prefixes and does not leave the
+    /// folder of the prefix.
     ///
     /// # Errors
     ///
     /// [`ConfigError::StatusList`] if there is no prefix, or if one is not an `https` URL (or `http` to a
     /// loopback address) that has a path.
-    pub fn issuer<'a>(
+    pub fn issuer(
         self,
         issuer: Issuer,
         keys: impl Into<KeyStore>,
-        prefixes: impl IntoIterator<Item = &'a str>,
+        prefixes: impl UrlPrefixes,
     ) -> Result<Self, ConfigError> {
-        let prefixes: Vec<_> = prefixes.into_iter().map(String::from).collect();
+        let prefixes = prefixes.into_prefixes();
         let unusable = |input: &str, reason: &str| ConfigError::StatusList {
             input: input.to_owned(),
             reason: reason.to_owned(),
@@ -180,6 +188,9 @@ impl StatusLists {
 
     /// The meaning of the statuses from 3 on, which an application may define. Default:
     /// [`RevocationStatus::Revoked`] for all of them.
+    ///
+    /// A status must always have the same meaning: a cached token is looked up again only when a list has
+    /// changed.
     #[must_use]
     pub fn other_statuses(
         self,
@@ -200,6 +211,9 @@ impl StatusLists {
     ///
     /// A revoked token is accepted while the list cannot be fetched, and whoever can prevent the fetch can
     /// use it. Replace the check with short lifetimes of the tokens.
+    ///
+    /// With this setting each request looks its token up again, so that it is not accepted any longer when
+    /// the list is there.
     #[must_use]
     pub fn insecure_accept_unavailable(self) -> Self {
         self.change(|inner| inner.accepts_unavailable = true)
@@ -221,12 +235,13 @@ impl StatusLists {
 }
 
 impl Inner {
-    fn status_in(&self, kept: &Kept, index: u64) -> RevocationStatus {
+    fn status_in(&self, source: &Source, kept: &Kept, index: u64) -> RevocationStatus {
         match kept.list.get(index) {
             Some(0) => RevocationStatus::Active,
-            None | Some(1) => RevocationStatus::Revoked,
+            Some(1) => RevocationStatus::Revoked,
             Some(2) => RevocationStatus::Suspended,
             Some(other) => (self.others)(other),
+            None => unusable(source.issuer.as_str(), "the index is beyond the list"),
         }
     }
 
@@ -239,13 +254,14 @@ impl Inner {
 
     async fn wait(
         &self,
+        source: &Source,
         mut landed: watch::Receiver<Option<Result<Arc<Kept>, Arc<str>>>>,
         index: u64,
     ) -> Result<RevocationStatus, RevocationError> {
         let landed = landed.wait_for(Option::is_some).await;
         let landed = landed.ok().and_then(|landed| landed.clone());
         match landed {
-            Some(Ok(kept)) => Ok(self.status_in(&kept, index)),
+            Some(Ok(kept)) => Ok(self.status_in(source, &kept, index)),
             Some(Err(reason)) => self.unavailable(&reason),
             None => self.unavailable("the load of a status list has ended"),
         }
@@ -255,28 +271,49 @@ impl Inner {
 impl Revocation for StatusLists {
     fn check(&self, token: &Claims) -> RevocationCheck {
         let inner = &self.0;
+        let revoked = |reason| RevocationCheck::Ready(Ok(unusable(token.issuer(), reason)));
         let reference = match Reference::of(token.registered()) {
             Ok(Some(reference)) => reference,
             Ok(None) => return RevocationCheck::Ready(Ok(RevocationStatus::Active)),
-            Err(_) => return RevocationCheck::Ready(Ok(RevocationStatus::Revoked)),
+            Err(_) => return revoked("the reference is malformed"),
         };
         let of_issuer = |source: &&Arc<Source>| source.issuer.as_str() == token.issuer();
         let mut sources = inner.sources.iter().filter(of_issuer);
         let Some(source) = sources.find(|source| source.has(&reference.uri)) else {
-            telemetry::status_list_foreign(token.issuer());
-            return RevocationCheck::Ready(Ok(RevocationStatus::Revoked));
+            return revoked("the list is behind no prefix of the issuer");
         };
         match source.find(&reference.uri, &inner.settings) {
             Found::Kept(kept) => {
-                RevocationCheck::Ready(Ok(inner.status_in(&kept, reference.index)))
+                let status = inner.status_in(source, &kept, reference.index);
+                RevocationCheck::Ready(Ok(status))
             }
             Found::Failed(reason) => RevocationCheck::Ready(inner.unavailable(&reason)),
             Found::Loading(landed) => {
-                let (inner, index) = (Arc::clone(inner), reference.index);
-                RevocationCheck::Pending(Box::pin(async move { inner.wait(landed, index).await }))
+                let (inner, source) = (Arc::clone(inner), Arc::clone(source));
+                let index = reference.index;
+                let waiting = async move { inner.wait(&source, landed, index).await };
+                RevocationCheck::Pending(Box::pin(waiting))
             }
         }
     }
+
+    fn epoch(&self) -> Option<u64> {
+        // What is accepted because a list is not there must be looked up again.
+        if self.0.accepts_unavailable {
+            return None;
+        }
+        let clock = &self.0.settings.clock;
+        let mut sources = self.0.sources.iter();
+        sources.try_fold(0_u64, |sum, source| {
+            Some(sum.wrapping_add(source.lists.epoch(clock)?))
+        })
+    }
+}
+
+/// A token whose place in a list cannot be found out is rejected. Only the event has the reason.
+fn unusable(issuer: &str, reason: &'static str) -> RevocationStatus {
+    telemetry::status_list_unusable_reference(issuer, reason);
+    RevocationStatus::Revoked
 }
 
 impl fmt::Debug for StatusLists {

@@ -1,11 +1,9 @@
 //! [`Source`]: the lists of one issuer, which are fetched when a token names them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response};
 use tokio::runtime::Handle;
@@ -24,7 +22,8 @@ use crate::keys::store::KeyStore;
 use crate::policy::rules::Rules;
 use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::policy::{Policy, Trust};
-use crate::revocation::status_list::list::{ListToken, StatusList};
+use crate::revocation::status_list::kept::{Kept, KeptLists, Room};
+use crate::revocation::status_list::list::ListToken;
 use crate::revocation::status_list::reference::is_behind;
 use crate::telemetry;
 use crate::token::document::{AttestedDocument, Document};
@@ -48,21 +47,9 @@ pub(super) struct Source {
     /// With one trust: the keys of the lists.
     policy: Policy,
     headers: KnownHeaders,
-    /// The beginning of the times in [`Kept::used`].
-    start: Instant,
-    lists: ArcSwap<HashMap<Arc<str>, Arc<Kept>>>,
+    pub(super) lists: KeptLists,
     /// Taken if a list is not there, and once for each load.
     flights: Mutex<HashMap<Arc<str>, Flight>>,
-}
-
-/// A list, and how long it is used.
-pub(super) struct Kept {
-    pub(super) list: StatusList,
-    refresh_at: Instant,
-    fresh_until: Instant,
-    expires_at: Option<NumericDate>,
-    /// The second of the last use.
-    used: AtomicU64,
 }
 
 /// A load that is running, or that has failed lately.
@@ -94,8 +81,7 @@ impl Source {
             prefixes,
             policy: Policy::new(&[trusted], &Rules::default()),
             headers: KnownHeaders::default(),
-            start: Instant::now(),
-            lists: ArcSwap::default(),
+            lists: KeptLists::new(),
             flights: Mutex::default(),
         }
     }
@@ -108,38 +94,40 @@ impl Source {
 
     /// The list at this URL, without a lock if it is there. Starts a load if that is needed.
     pub(super) fn find(self: &Arc<Self>, uri: &str, settings: &Arc<Settings>) -> Found {
-        let now = Instant::now();
-        let clock_now = NumericDate::now(&settings.clock);
-        let lists = self.lists.load();
-        if let Some(kept) = lists.get(uri).filter(|kept| kept.is_fresh(now, clock_now)) {
-            kept.used(now.saturating_duration_since(self.start));
-            if now >= kept.refresh_at {
-                // The list is still good, so nobody waits for the next one.
-                self.load(uri, settings, now);
-            }
-            return Found::Kept(Arc::clone(kept));
+        let now = self.lists.moment(&settings.clock);
+        let Some(kept) = self.lists.find(uri, now) else {
+            return self.load(uri, settings, None);
+        };
+        // The list is still good, so nobody waits for the next one.
+        if kept.begins_load(now)
+            && let Found::Failed(_) = self.load(uri, settings, Some(&kept))
+        {
+            self.lists.load_again(uri, FIRST_PAUSE, now);
         }
-        drop(lists);
-        self.load(uri, settings, now)
+        Found::Kept(kept)
     }
 
-    fn load(self: &Arc<Self>, uri: &str, settings: &Arc<Settings>, now: Instant) -> Found {
+    /// Starts a load, unless one is running. `old` is the list that it replaces.
+    fn load(
+        self: &Arc<Self>,
+        uri: &str,
+        settings: &Arc<Settings>,
+        old: Option<&Arc<Kept>>,
+    ) -> Found {
+        let now = Instant::now();
         let mut flights = self.flights();
         match flights.get(uri) {
-            Some(Flight::Running(landed)) if is_flying(landed) => {
-                return Found::Loading(landed.clone());
-            }
+            Some(Flight::Running(landed)) => return Found::Loading(landed.clone()),
             Some(Flight::Failed { until, reason, .. }) if now < *until => {
                 return Found::Failed(Arc::clone(reason));
             }
             _ => {}
         }
         // Another load may have landed since the list was looked for.
-        if let Some(kept) = self.lists.load().get(uri) {
-            let is_new = now < kept.refresh_at;
-            if is_new && kept.is_fresh(now, NumericDate::now(&settings.clock)) {
-                return Found::Kept(Arc::clone(kept));
-            }
+        let known = self.lists.find(uri, self.lists.moment(&settings.clock));
+        let is_old = |known: &Arc<Kept>| old.is_some_and(|old| Arc::ptr_eq(old, known));
+        if let Some(kept) = known.filter(|known| !is_old(known)) {
+            return Found::Kept(kept);
         }
         let Ok(runtime) = Handle::try_current() else {
             return Found::Failed("it can be fetched inside of a tokio runtime only".into());
@@ -157,47 +145,16 @@ impl Source {
             _ => FIRST_PAUSE,
         };
         drop(flights);
-        let (source, settings) = (Arc::clone(self), Arc::clone(settings));
-        runtime.spawn(async move { source.fly(&uri, &settings, pause, &sender).await });
-        Found::Loading(landed)
-    }
-
-    /// Loads a list, and tells all who wait for it.
-    async fn fly(
-        &self,
-        uri: &Arc<str>,
-        settings: &Settings,
-        pause: Duration,
-        sender: &watch::Sender<Landed>,
-    ) {
-        let mut landing = Landing {
-            source: self,
+        // Made here, so that a task that never begins has an end too.
+        let landing = Landing {
+            source: Arc::clone(self),
             uri,
+            settings: Arc::clone(settings),
+            sender,
             has_landed: false,
         };
-        let shown = ShownUrl(uri).to_string();
-        let fetched = timeout(LONGEST_LOAD, self.fetched(uri, settings)).await;
-        let fetched = fetched.unwrap_or_else(|_| Err("no answer in 5 s".into()));
-        let landed = match fetched.and_then(|kept| self.keep(uri, kept, settings)) {
-            Ok(kept) => {
-                telemetry::status_list_loaded(&shown, kept.list.size());
-                self.flights().remove(uri);
-                Ok(kept)
-            }
-            Err(reason) => {
-                let reason: Arc<str> = format!("status list {shown}: {reason}").into();
-                telemetry::status_list_failed(&&*reason, pause == FIRST_PAUSE);
-                let failed = Flight::Failed {
-                    until: Instant::now() + pause,
-                    pause,
-                    reason: Arc::clone(&reason),
-                };
-                self.flights().insert(Arc::clone(uri), failed);
-                Err(reason)
-            }
-        };
-        landing.has_landed = true;
-        sender.send_replace(Some(landed));
+        runtime.spawn(landing.fly(pause));
+        Found::Loading(landed)
     }
 
     async fn fetched(&self, uri: &str, settings: &Settings) -> Result<Kept, String> {
@@ -250,14 +207,8 @@ impl Source {
             Some(ttl) => ttl.clamp(shortest, longest),
             None => lifetimes.of(response.headers()),
         };
-        let now = Instant::now();
-        Ok(Kept {
-            list: token.list,
-            refresh_at: now + lifetime.mul_f64(REFRESH_AHEAD),
-            fresh_until: now + lifetime,
-            expires_at,
-            used: AtomicU64::new(now.saturating_duration_since(self.start).as_secs()),
-        })
+        let (list, issued_at) = (token.list, token.issued_at);
+        Ok(self.lists.kept(list, issued_at, expires_at, lifetime))
     }
 
     /// Verifies the signature, with the same machinery as that of a token.
@@ -289,34 +240,13 @@ impl Source {
         trust.ok_or_else(|| Rejection::of(RejectionKind::IssuerMismatch))
     }
 
-    /// Keeps a list. Others make room for it: those that are no longer fresh, and then those that were
-    /// not used for the longest time.
     fn keep(&self, uri: &Arc<str>, kept: Kept, settings: &Settings) -> Result<Arc<Kept>, String> {
-        let size = kept.list.size();
-        if size > settings.max_bytes {
-            return Err("it is larger than the memory for all lists".into());
-        }
-        let kept = Arc::new(kept);
-        // The lock of the flights orders the changes.
-        let _flights = self.flights();
-        let mut lists = HashMap::clone(&self.lists.load());
-        let (now, clock_now) = (Instant::now(), NumericDate::now(&settings.clock));
-        lists.retain(|other, kept| other != uri && kept.is_fresh(now, clock_now));
-        loop {
-            let bytes: usize = lists.values().map(|kept| kept.list.size()).sum();
-            let has_room = bytes.saturating_add(size) <= settings.max_bytes
-                && lists.len() < settings.max_lists.max(1);
-            let oldest = lists
-                .iter()
-                .min_by_key(|(_, kept)| kept.used.load(Ordering::Relaxed))
-                .map(|(uri, _)| Arc::clone(uri));
-            match oldest.filter(|_| !has_room) {
-                Some(oldest) => lists.remove(&oldest),
-                None => break,
-            };
-        }
-        lists.insert(Arc::clone(uri), Arc::clone(&kept));
-        self.lists.store(Arc::new(lists));
+        let room = Room {
+            lists: settings.max_lists,
+            bytes: settings.max_bytes,
+        };
+        let (kept, now) = (Arc::new(kept), self.lists.moment(&settings.clock));
+        self.lists.insert(uri, Arc::clone(&kept), &room, now)?;
         Ok(kept)
     }
 
@@ -325,45 +255,63 @@ impl Source {
     }
 }
 
-impl Kept {
-    fn is_fresh(&self, now: Instant, clock_now: NumericDate) -> bool {
-        now < self.fresh_until && self.expires_at.is_none_or(|end| clock_now < end)
-    }
-
-    /// Notes a use. At most once in a second, so that requests do not write all the time.
-    fn used(&self, since_start: Duration) {
-        let second = since_start.as_secs();
-        if self.used.load(Ordering::Relaxed) != second {
-            self.used.store(second, Ordering::Relaxed);
-        }
-    }
-}
-
 impl Flight {
     fn counts(&self, now: Instant) -> bool {
         match self {
-            Self::Running(landed) => is_flying(landed),
+            Self::Running(_) => true,
             Self::Failed { until, .. } => now < *until,
         }
     }
 }
 
-/// Whether the task of a flight exists. A runtime that has ended may have dropped it before it began.
-fn is_flying(landed: &watch::Receiver<Landed>) -> bool {
-    landed.has_changed().is_ok()
-}
-
-/// Ends a flight that does not land: its task was dropped, or has panicked.
-struct Landing<'f> {
-    source: &'f Source,
-    uri: &'f Arc<str>,
+/// A load that is running. Its end lets others begin, also if its task was dropped or has panicked.
+struct Landing {
+    source: Arc<Source>,
+    uri: Arc<str>,
+    settings: Arc<Settings>,
+    sender: watch::Sender<Landed>,
     has_landed: bool,
 }
 
-impl Drop for Landing<'_> {
+impl Landing {
+    /// Loads a list, and tells all who wait for it.
+    async fn fly(mut self, pause: Duration) {
+        let (source, uri, settings) = (&self.source, &self.uri, &self.settings);
+        let shown = ShownUrl(uri).to_string();
+        let fetched = timeout(LONGEST_LOAD, source.fetched(uri, settings)).await;
+        let fetched = fetched.unwrap_or_else(|_| Err("no answer in 5 s".into()));
+        let landed = match fetched.and_then(|kept| source.keep(uri, kept, settings)) {
+            Ok(kept) => {
+                telemetry::status_list_loaded(&shown, kept.list.size());
+                source.flights().remove(uri);
+                Ok(kept)
+            }
+            Err(reason) => {
+                let reason: Arc<str> = format!("status list {shown}: {reason}").into();
+                telemetry::status_list_failed(&&*reason, pause == FIRST_PAUSE);
+                // When the list that is in use ends, the next load does not wait.
+                let now = source.lists.moment(&settings.clock);
+                let is_in_use = source.lists.load_again(uri, pause, now);
+                let failed = Flight::Failed {
+                    until: Instant::now() + if is_in_use { Duration::ZERO } else { pause },
+                    pause,
+                    reason: Arc::clone(&reason),
+                };
+                source.flights().insert(Arc::clone(uri), failed);
+                Err(reason)
+            }
+        };
+        self.has_landed = true;
+        self.sender.send_replace(Some(landed));
+    }
+}
+
+impl Drop for Landing {
     fn drop(&mut self) {
         if !self.has_landed {
-            self.source.flights().remove(self.uri);
+            self.source.flights().remove(&self.uri);
+            let now = self.source.lists.moment(&self.settings.clock);
+            self.source.lists.load_again(&self.uri, FIRST_PAUSE, now);
         }
     }
 }
@@ -386,8 +334,6 @@ fn check_response(response: &Response<Vec<u8>>) -> Result<(), String> {
 }
 
 const MEDIA_TYPE: &str = "application/statuslist+jwt";
-/// The part of the lifetime after which a list is fetched again.
-const REFRESH_AHEAD: f64 = 0.8;
 /// The maximum time of a load, with its keys.
 const LONGEST_LOAD: Duration = Duration::from_secs(5);
 /// The time after a failure in which a list is not fetched. Doubled by each further one.
@@ -395,3 +341,50 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Maximum number of loads that run, or have failed lately.
 const MAX_FLIGHTS: usize = 64;
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::fetch::FetchError;
+    use crate::revocation::status_list::packed::Packed;
+
+    /// The lock of the loads is held by the test. A request that takes it never ends.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_takes_no_lock_while_a_list_is_fetched_again() {
+        let fetch = async |_: Request<Vec<u8>>, _: usize| {
+            std::future::pending::<Result<Response<Vec<u8>>, FetchError>>().await
+        };
+        let settings = Arc::new(Settings {
+            documents: Documents {
+                fetch: Arc::new(fetch),
+                timeout: Duration::from_secs(5),
+                max_body: 1_000,
+            },
+            lifetimes: Lifetimes::default(),
+            max_list: 1_000,
+            max_lists: 10,
+            max_bytes: 1_000,
+            clock: Arc::new(|| std::time::UNIX_EPOCH),
+        });
+        let issuer = Issuer::new("https://as.example").unwrap();
+        let prefixes = vec!["https://as.example/".to_owned()];
+        let source = Arc::new(Source::new(issuer, KeyStore::pending(), prefixes));
+        let uri: Arc<str> = "https://as.example/1".into();
+        let list = Packed::new(1, vec![0]).unwrap();
+        let lifetime = Duration::from_secs(100);
+        let kept = source.lists.kept(list, NumericDate(0.0), None, lifetime);
+        source.keep(&uri, kept, &settings).unwrap();
+        advance(Duration::from_secs(80)).await;
+        let is_there = || matches!(source.find(&uri, &settings), Found::Kept(_));
+        assert!(is_there(), "this request starts the load");
+        assert_eq!(source.flights().len(), 1);
+        let flights = source.flights();
+        for _ in 0..10 {
+            assert!(is_there());
+            assert!(source.lists.epoch(&settings.clock).is_some());
+        }
+        drop(flights);
+    }
+}

@@ -1,0 +1,41 @@
+//! [`Order`]: what is known of the order of changes.
+
+use std::collections::HashMap;
+
+use crate::revocation::shared::store::Head;
+
+/// What the order of the changes depends on. Its lock is held during a change of the lists.
+#[derive(Default)]
+pub(super) struct Order {
+    /// The last change that was applied in the order of the log.
+    pub(super) position: Option<Head>,
+    /// Changes of this process that are ahead of the position: the number of each target.
+    pub(super) own: HashMap<Box<str>, Head>,
+    /// The store that has all marks of this copy, and the greatest number that is known of it.
+    pub(super) home: Option<Head>,
+}
+
+impl Order {
+    pub(super) fn knows(&mut self, id: &str, number: u64) {
+        if let Some(home) = self.home.as_mut().filter(|home| *home.id == *id) {
+            home.number = home.number.max(number);
+        }
+    }
+
+    /// The changes of this process after the head belong to what is known of the store.
+    pub(super) fn set_home(&mut self, head: &Head) {
+        let own = self.own.values().filter(|own| own.id == head.id);
+        let number = own.map(|own| own.number).chain([head.number]).max();
+        self.home = Some(Head {
+            id: head.id.clone(),
+            number: number.unwrap_or(head.number),
+        });
+    }
+
+    /// Whether this process has changed the target after this head. Numbers of two stores cannot be
+    /// compared.
+    pub(super) fn is_ahead(&self, target: &str, head: &Head) -> bool {
+        let own = self.own.get(target);
+        own.is_some_and(|own| own.id == head.id && own.number > head.number)
+    }
+}
