@@ -11,11 +11,11 @@
 )]
 
 mod support {
+    pub(crate) mod certificates;
     pub(crate) mod faults;
 }
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -35,6 +35,7 @@ use tower_jwt_auth::keys::RemoteKeys;
 use tower_jwt_auth::test::{FixedClock, TestIssuer};
 use tower_jwt_auth::{Algorithm, JwtAuth, KeyStore, Verifier};
 
+use support::certificates::Certificate;
 use support::faults::{ENDLESS, Fault, FaultyIssuer, JWKS, METADATA, OPENID};
 
 /// What a load may take in these tests. Only the faults that hang take it.
@@ -873,7 +874,7 @@ async fn takes_no_proxy_from_the_environment() {
 /// RFC8414-6.1-1
 #[tokio::test]
 async fn believes_no_certificate_that_nobody_vouches_for() {
-    let Some(certificate) = Certificate::make("IP:127.0.0.1") else {
+    let Some(certificate) = Certificate::make("IP:127.0.0.1", "faults") else {
         return;
     };
     let tls = TlsFront::start(&certificate).await;
@@ -918,7 +919,7 @@ async fn believes_no_certificate_that_nobody_vouches_for() {
 /// RFC8414-6.1-1
 #[tokio::test]
 async fn believes_no_certificate_of_another_host() {
-    let Some(certificate) = Certificate::make("IP:127.0.0.2") else {
+    let Some(certificate) = Certificate::make("IP:127.0.0.2", "faults") else {
         return;
     };
     let tls = TlsFront::start(&certificate).await;
@@ -929,61 +930,7 @@ async fn believes_no_certificate_of_another_host() {
     assert_eq!(tls.issuer.requests(), 0, "nothing was asked of it");
 }
 
-/// A certificate that signs itself, for a host.
-struct Certificate {
-    directory: PathBuf,
-}
-
 impl Certificate {
-    /// `None` where there is no `openssl` command, unless it is required.
-    fn make(host: &str) -> Option<Self> {
-        let name = format!(
-            "faults-{}-{}",
-            std::process::id(),
-            host.replace([':', '.'], "-")
-        );
-        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::create_dir_all(&directory).unwrap();
-        let made = Self { directory };
-        std::fs::write(
-            made.path("request"),
-            format!(
-                "[req]\nprompt=no\ndistinguished_name=name\nx509_extensions=more\n\
-                 [name]\nCN=tests of tower-jwt-auth\n\
-                 [more]\nbasicConstraints=critical,CA:FALSE\nsubjectAltName={host}\n"
-            ),
-        )
-        .unwrap();
-        let mut openssl = Command::new("openssl");
-        openssl
-            .args(["req", "-x509", "-nodes", "-days", "2", "-newkey", "ec"])
-            .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
-            .arg("-config")
-            .arg(made.path("request"))
-            .arg("-keyout")
-            .arg(made.path("key"))
-            .arg("-out")
-            .arg(made.path("certificate"));
-        match openssl.output() {
-            Ok(output) => {
-                let text = String::from_utf8_lossy(&output.stderr);
-                assert!(output.status.success(), "openssl: {text}");
-                Some(made)
-            }
-            Err(error) => {
-                let required =
-                    std::env::var_os("TOWER_JWT_AUTH_REQUIRE").is_some_and(|it| it == "1");
-                assert!(!required, "the command `openssl` is required: {error}");
-                eprintln!("skipped: there is no command `openssl` to make a certificate with");
-                None
-            }
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-
     /// A client that believes it.
     fn client(&self) -> Client {
         let pem = std::fs::read(self.path("certificate")).unwrap();
@@ -997,12 +944,6 @@ impl Certificate {
         let key = PrivateKeyDer::from_pem_file(self.path("key")).unwrap();
         let config = ServerConfig::builder().with_no_client_auth();
         Arc::new(config.with_single_cert(vec![chain], key).unwrap()).into()
-    }
-}
-
-impl Drop for Certificate {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
