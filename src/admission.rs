@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::claims::Claims;
 use crate::error::rejection::Rejection;
 use crate::request;
-use crate::request::TokenSource;
+use crate::request::{CertificateSource, TlsSource, TokenSource};
 use crate::require;
 use crate::response::exchange::{Exchange, Maps};
 use crate::response::presentation::Presentation;
@@ -23,6 +23,10 @@ use crate::verifier::{Verdict, Verifier, Wait};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) source: TokenSource,
+    /// Where the certificate of a client is, for bound tokens.
+    pub(crate) certificates: Option<CertificateSource>,
+    /// How to tell whether a request came over TLS, if it must.
+    pub(crate) tls: Option<TlsSource>,
     pub(crate) presentation: Presentation,
     pub(crate) is_optional: bool,
     pub(crate) checks_preflights: bool,
@@ -46,16 +50,22 @@ pub(crate) enum Admission<C> {
 
 impl<C: DeserializeOwned + Send + Sync + 'static, R> Shared<C, R> {
     pub(crate) fn admit<B>(&self, request: &Request<B>) -> Result<Admission<C>, Rejection> {
-        if !self.settings.checks_preflights && is_preflight(request) {
+        let (core, settings) = (self.verifier.core(), &*self.settings);
+        if let Some(tls) = &settings.tls {
+            let came = request::require_tls(request, tls);
+            came.inspect_err(|rejection| core.report(rejection))?;
+        }
+        if !settings.checks_preflights && is_preflight(request) {
             return Ok(Admission::Preflight);
         }
-        let core = self.verifier.core();
-        match request::read(request, &self.settings.source, core.settings.max_token_size) {
+        let certificates = settings.certificates.as_ref();
+        let max_size = core.settings.max_token_size;
+        match request::read(request, &settings.source, max_size, certificates) {
             Ok(Some(presented)) => match self.verifier.start(presented)? {
                 Verdict::Accepted(claims) => Ok(Admission::Accepted(claims)),
                 Verdict::Waiting(wait, _) => Ok(Admission::Waiting(wait)),
             },
-            Ok(None) if self.settings.is_optional => Ok(Admission::Anonymous),
+            Ok(None) if settings.is_optional => Ok(Admission::Anonymous),
             Ok(None) => {
                 Err(request::missing(request)).inspect_err(|rejection| core.report(rejection))
             }
@@ -96,6 +106,8 @@ pub(crate) struct Finish<C, R> {
     exchange: Exchange,
     /// Whether the token may have come in the query.
     has_query: bool,
+    /// Whether the token is bound, so that the certificate of the client counts.
+    is_bound: bool,
 }
 
 impl<C: 'static, R> Finish<C, R> {
@@ -109,14 +121,16 @@ impl<C: 'static, R> Finish<C, R> {
             shared: Arc::clone(shared),
             exchange,
             has_query,
+            is_bound: false,
         }
     }
 
     /// Puts the claims into the extensions.
-    pub(crate) fn enrich<B>(&self, request: &mut Request<B>, claims: Claims<C>)
+    pub(crate) fn enrich<B>(&mut self, request: &mut Request<B>, claims: Claims<C>)
     where
         C: Send + Sync,
     {
+        self.is_bound = claims.is_bound();
         self.conceal(request);
         require::leave_claims(request.extensions_mut(), claims);
         self.prepare(request);
@@ -167,10 +181,23 @@ impl<C: 'static, R> Finish<C, R> {
             return Response::from_parts(head, body);
         }
         self.shared.mark(response.headers_mut());
+        if self.is_bound {
+            self.mark_certificate(response.headers_mut());
+        }
         if self.has_query && response.status().is_success() {
             make_private(response.headers_mut());
         }
         response
+    }
+}
+
+impl<C, R> Finish<C, R> {
+    /// Adds `Vary`: the field with the certificate on which the verdict depends (RFC 9440, section 2.4).
+    fn mark_certificate(&self, headers: &mut HeaderMap) {
+        let source = self.shared.settings.certificates.as_ref();
+        if let Some(name) = source.and_then(CertificateSource::field_name) {
+            headers.append(VARY, HeaderValue::from(name.clone()));
+        }
     }
 }
 

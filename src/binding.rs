@@ -4,26 +4,46 @@ use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::request::Presented;
 use crate::token::confirmation::Confirmation;
+use crate::token::registered::Registered;
 
 /// Checks what a token is bound to against what was presented with it.
 ///
-/// No kind of proof is checked yet, so every bound token is rejected. If it were accepted, it would
-/// be a bearer token for whoever has it.
-pub(crate) fn check(
-    confirmation: Option<Confirmation>,
-    presented: &Presented<'_>,
-) -> Result<(), Rejection> {
-    let Some(confirmation) = confirmation else {
+/// A token that is bound to a client certificate alone is accepted with that certificate (RFC 8705,
+/// section 3). Any other binding is rejected, because its proof is not checked yet. If such a token were
+/// accepted, it would be a bearer token for whoever has it.
+pub(crate) fn check(claims: &Registered, presented: &Presented<'_>) -> Result<(), Rejection> {
+    let Some(confirmation) = claims.confirmation() else {
         return Ok(());
     };
+    let Some(thumbprint) = claims.bound_certificate() else {
+        return Err(not_checked(confirmation, presented, ""));
+    };
+    let reason = match presented.certificate() {
+        None => {
+            let hint = " (see `JwtAuth::client_certificates`)";
+            return Err(not_checked(confirmation, presented, hint));
+        }
+        Some((Ok(certificate), _)) if certificate.has(&thumbprint) => return Ok(()),
+        Some((Ok(_), source)) => format!("the certificate is another one: {source}"),
+        Some((Err(flaw), source)) => format!("there is no certificate: {source} {flaw}"),
+    };
+    Err(mismatch(format!(
+        "token is bound to {confirmation}, and {reason}"
+    )))
+}
+
+fn not_checked(confirmation: Confirmation, presented: &Presented<'_>, hint: &str) -> Rejection {
     let scheme = presented.scheme().as_str();
     let how = match presented.proofs().next() {
         Some(_) => format!("with the scheme `{scheme}` and a DPoP proof"),
         None if presented.is_of_request() => format!("as a {scheme} token without a DPoP proof"),
         None => "without a request".to_owned(),
     };
-    Err(Rejection::because(
-        RejectionKind::BindingMismatch,
-        format!("token is bound to {confirmation}, and that is not checked here: it came {how}"),
+    mismatch(format!(
+        "token is bound to {confirmation}, and that is not checked here{hint}: it came {how}"
     ))
+}
+
+fn mismatch(reason: String) -> Rejection {
+    Rejection::because(RejectionKind::BindingMismatch, reason)
 }

@@ -98,7 +98,7 @@ where
                     Ok(claims) => {
                         let mut call = call.take();
                         if let (Some((_, request)), Some(finish)) =
-                            (call.as_deref_mut(), &this.finish)
+                            (call.as_deref_mut(), this.finish.as_mut())
                         {
                             finish.enrich(request, claims);
                         }

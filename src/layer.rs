@@ -17,7 +17,7 @@ use crate::keys::store::KeyStore;
 use crate::policy::Policy;
 use crate::policy::rules::{Rules, rule_setters};
 use crate::policy::trusted_issuer::TrustedIssuer;
-use crate::request::TokenSource;
+use crate::request::{CertificateSource, TlsSource, TokenSource};
 use crate::require::RequireLayer;
 use crate::response::challenge::Challenge;
 use crate::response::missing_layer::layer_created;
@@ -229,6 +229,36 @@ impl<C, R> JwtAuth<C, R> {
     /// Sets where a request may carry its token. Default: only the `Authorization` header.
     pub fn token_source(mut self, source: TokenSource) -> Self {
         self.settings_mut().source = source;
+        self
+    }
+
+    /// Sets where the certificate of a client comes from, and so accepts tokens that are bound to a client
+    /// certificate (`cnf.x5t#S256`, [RFC 8705]). Default: none, and such tokens are rejected.
+    ///
+    /// A bound token is accepted only in a request with its certificate, JWT or not, cached or not. With
+    /// another certificate, or with none, it is rejected with 401. A token that is not bound is a bearer
+    /// token and needs no certificate; [`require_bound_tokens`](Self::require_bound_tokens) rejects it. A
+    /// token that is bound to something else too is rejected, because no other proof is checked yet.
+    ///
+    /// If the certificate is in a header field, a response to a request with a bound token gets `Vary` with
+    /// the name of the field ([RFC 9440, section 2.4]).
+    ///
+    /// [RFC 8705]: https://www.rfc-editor.org/rfc/rfc8705
+    /// [RFC 9440, section 2.4]: https://www.rfc-editor.org/rfc/rfc9440#section-2.4
+    pub fn client_certificates(mut self, source: CertificateSource) -> Self {
+        self.settings_mut().certificates = Some(source);
+        self
+    }
+
+    /// Rejects each request that did not come over TLS, before its token is read: 403, with a challenge
+    /// that has the realm alone. Default: off, because most services leave TLS to a proxy that accepts
+    /// nothing else.
+    ///
+    /// This holds for requests without a token and for CORS preflights too. There is no redirect to
+    /// `https`, which would make clients send the token in clear first, each time. A token that came in
+    /// clear may have been read by others: let its client get a new one.
+    pub fn require_tls(mut self, source: TlsSource) -> Self {
+        self.settings_mut().tls = Some(source);
         self
     }
 

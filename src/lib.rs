@@ -52,6 +52,7 @@
 //! | read registered claims and your own claims | [`Claims`] |
 //! | change a setting, or know the reason for a default | [`JwtAuth`], [`policy`], [`guide::defaults`] |
 //! | accept tokens that are no JWTs | [`guide::opaque`] |
+//! | accept tokens that are bound to a client certificate | [`JwtAuth::client_certificates`], [`guide::recipes`] |
 //! | revoke a token before it expires | [`revocation`], [`guide::revocation`] |
 //! | take logouts and security events of an issuer, or its status lists | [`guide::revocation`] |
 //! | verify a token that comes without a request | [`Verifier`] |
@@ -60,18 +61,19 @@
 //!
 //! # The way of a request
 //!
-//! 1. The layer reads what the request presents: the token, and how it came.
+//! 1. The layer reads what the request presents: the token, and how it came. If TLS is
+//!    [required](JwtAuth::require_tls), a request without TLS ends here.
 //! 2. A token that is in the cache, and whose key is still in use, continues with step 7. If an issuer
 //!    [introspects](guide::opaque), a token that is no JWT is opaque: that issuer is asked about it, and its
 //!    answer takes the place of steps 3 to 5.
 //! 3. The token is parsed. A token that no signature could make valid is rejected: it is malformed,
-//!    for example, or expired, or for another audience. So is a token that is bound (`cnf`), because
-//!    no binding is checked yet.
+//!    for example, or expired, or for another audience. So is a token that is bound (`cnf`) to
+//!    something that the request does not prove.
 //! 4. The layer takes one snapshot of the issuer's keys. If the key is missing, the request can
 //!    wait up to 5 seconds until the keys are loaded again.
 //! 5. The signature is verified.
 //! 6. The claims are validated.
-//! 7. The revocation checks run.
+//! 7. The binding of the token is compared with what the request presents, and the revocation checks run.
 //! 8. The claims are put into the extensions of the request.
 //! 9. The requirement of the handler is compared with the scopes and roles that the token grants.
 //!

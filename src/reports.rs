@@ -165,6 +165,7 @@ fn is_of_request(kind: RejectionKind) -> bool {
     matches!(
         kind,
         RejectionKind::CrossSiteRequest
+            | RejectionKind::InsecureConnection
             | RejectionKind::InsufficientRole
             | RejectionKind::InsufficientScope
             | RejectionKind::IntrospectionUnavailable

@@ -53,7 +53,7 @@ where
             }
         };
         let exchange = Exchange::of(&request, R::READS_REQUEST);
-        let finish = Finish::new(shared, &request, exchange);
+        let mut finish = Finish::new(shared, &request, exchange);
         match admission {
             Admission::Accepted(claims) => {
                 finish.enrich(&mut request, claims);

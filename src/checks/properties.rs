@@ -76,15 +76,15 @@ proptest! {
         }).collect();
         let request = http::Request::get(format!("/?x=1&access_token={value}&y=%zz")).body(()).unwrap();
         let source = TokenSource::header().insecure_with_query();
-        let found = request::read(&request, &source, MaxTokenSize::default()).unwrap().unwrap();
+        let found = request::read(&request, &source, MaxTokenSize::default(), None).unwrap().unwrap();
         prop_assert_eq!(found.token(), token.as_bytes());
-        prop_assert!(request::read(&request, &TokenSource::header(), MaxTokenSize::default()).unwrap().is_none());
+        prop_assert!(request::read(&request, &TokenSource::header(), MaxTokenSize::default(), None).unwrap().is_none());
     }
 
     #[test]
     fn a_broken_percent_encoding_is_rejected(before in "[a-z]{0,5}", broken in "%([g-z!][0-9a-f]|[0-9a-f][g-z!]|[0-9a-f]?|\\+1|-1)", after in "(&[a-z]{0,5})?") {
         let request = http::Request::get(format!("/?access_token={before}{broken}{after}")).body(()).unwrap();
-        prop_assert!(request::read(&request, &TokenSource::header().insecure_with_query(), MaxTokenSize::default()).is_err());
+        prop_assert!(request::read(&request, &TokenSource::header().insecure_with_query(), MaxTokenSize::default(), None).is_err());
     }
 
     #[test]
@@ -93,12 +93,12 @@ proptest! {
         let source = TokenSource::header().with_cookie(cookie);
         let with = |line: String| http::Request::get("/").header("cookie", line).body(()).unwrap();
         let request = with(format!("{before}__Host-t={token}{after}"));
-        let found = request::read(&request, &source, MaxTokenSize::default()).unwrap().unwrap();
+        let found = request::read(&request, &source, MaxTokenSize::default(), None).unwrap().unwrap();
         prop_assert_eq!(found.token(), token.as_bytes());
         let twice = with(format!("{before}__Host-t={token}; __Host-t={token}{after}"));
-        prop_assert!(request::read(&twice, &source, MaxTokenSize::default()).is_err());
+        prop_assert!(request::read(&twice, &source, MaxTokenSize::default(), None).is_err());
         let other = with(format!("{before}__host-t={token}{after}"));
-        prop_assert!(request::read(&other, &source, MaxTokenSize::default()).unwrap().is_none());
+        prop_assert!(request::read(&other, &source, MaxTokenSize::default(), None).unwrap().is_none());
     }
 
     #[test]

@@ -95,11 +95,6 @@ impl Claims {
         Self::of_token(Arc::new(Token::new(validated, clock)))
     }
 
-    /// Whether the token is bound to something that must be proved.
-    pub(crate) fn is_bound(&self) -> bool {
-        self.token.is_bound()
-    }
-
     /// The basis of the verdict on the token.
     pub(crate) fn basis(&self) -> &Basis {
         self.token.basis()
@@ -144,6 +139,11 @@ impl Claims {
 }
 
 impl<C> Claims<C> {
+    /// Whether the token is bound to something that must be proved.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.token.is_bound()
+    }
+
     /// The issuer: `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {

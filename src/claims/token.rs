@@ -45,7 +45,7 @@ impl Token {
         }
     }
 
-    pub(super) fn is_bound(&self) -> bool {
+    pub(crate) fn is_bound(&self) -> bool {
         self.is_bound
     }
 

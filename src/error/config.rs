@@ -91,6 +91,11 @@ pub enum ConfigError {
         /// The size in bytes.
         input: usize,
     },
+    /// A network of proxies that is not of the form `address` or `address/prefix`.
+    Network {
+        /// The network.
+        input: String,
+    },
     /// A trusted origin that is not of the form `scheme://host[:port]`.
     Origin {
         /// The origin.
@@ -178,6 +183,10 @@ impl fmt::Display for ConfigError {
             Self::MaxTokenSize { input } => write!(
                 f,
                 "maximum token size of {input} bytes is not usable: expected 1 to 65536"
+            ),
+            Self::Network { input } => write!(
+                f,
+                "network {input:?} is not usable: expected an address, or the first address of a network and the length of its prefix, such as \"10.0.0.0/8\""
             ),
             Self::Origin { input } => write!(
                 f,

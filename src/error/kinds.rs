@@ -80,7 +80,8 @@ table! {
     BadSignature "bad_signature" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is invalid"
         "signature does not verify";
-    /// The token is bound to a key or certificate (`cnf`) and the binding was not proved.
+    /// The token is bound to a key or certificate (`cnf`) and the binding was not proved, or it is not bound
+    /// and must be.
     BindingMismatch "binding_mismatch" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is invalid"
         "binding of the token was not proved";
@@ -104,6 +105,10 @@ table! {
     Inactive "inactive" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is not active"
         "issuer says that the token is not active";
+    /// The request did not come over TLS.
+    InsecureConnection "insecure_connection" FORBIDDEN None PermissionDenied
+        "TLS is required"
+        "request did not come over TLS";
     /// The token does not have a role, or another right that is no scope.
     InsufficientRole "insufficient_role" FORBIDDEN INSUFFICIENT_SCOPE PermissionDenied
         "The access token lacks a required right"

@@ -71,6 +71,7 @@ pub(crate) struct Rules {
     pub(crate) types: Arc<[Box<str>]>,
     pub(crate) is_expiry_optional: bool,
     pub(crate) accepts_id_tokens: bool,
+    pub(crate) requires_binding: bool,
     pub(crate) requires_key_id: bool,
     pub(crate) scopes_from: Arc<[ClaimPointer]>,
     pub(crate) roles_from: Arc<[ClaimPointer]>,
@@ -95,6 +96,7 @@ impl Rules {
             types: set(self.types, &all.types),
             is_expiry_optional: self.is_expiry_optional || all.is_expiry_optional,
             accepts_id_tokens: self.accepts_id_tokens || all.accepts_id_tokens,
+            requires_binding: self.requires_binding || all.requires_binding,
             requires_key_id: self.requires_key_id || all.requires_key_id,
             scopes_from: set(self.scopes_from, &all.scopes_from),
             roles_from: set(self.roles_from, &all.roles_from),
@@ -244,6 +246,22 @@ macro_rules! rule_setters {
         pub fn require_key_id(mut self) -> Self {
             let rules = self.$rules();
             rules.requires_key_id = true;
+            self
+        }
+
+        /// Rejects tokens that are not bound to something that their caller has to prove: those without
+        /// `cnf` ([RFC 7800]). Default: such a token is accepted as a bearer token.
+        ///
+        /// A thief cannot use a bound token
+        /// ([RFC 9700, section 2.2.1](https://www.rfc-editor.org/rfc/rfc9700#section-2.2.1)). The binding
+        /// itself is always checked, with this setting and without it; see
+        /// [`client_certificates`](crate::JwtAuth::client_certificates). For single routes use
+        /// [`BoundToken`](crate::scope::BoundToken).
+        ///
+        /// [RFC 7800]: https://www.rfc-editor.org/rfc/rfc7800
+        pub fn require_bound_tokens(mut self) -> Self {
+            let rules = self.$rules();
+            rules.requires_binding = true;
             self
         }
 

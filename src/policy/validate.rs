@@ -116,7 +116,7 @@ pub(crate) fn validate_answer_for(
     }
     check_times(answer, &trust.rules, true, now)?;
     let subject = answer.subject();
-    let differs = if answer.confirmation().is_some() && jwt.confirmation().is_none() {
+    let differs = if answer.confirmation().is_some() && !answer.is_bound_like(jwt) {
         "cnf"
     } else if subject.is_some() && subject != jwt.subject() {
         "sub"
@@ -154,7 +154,19 @@ fn check(
     // RFC 7662, section 2.2: `exp` is optional in an answer. The answer itself is asked for again soon.
     let may_lack_expiry = is_answer || trust.rules.is_expiry_optional;
     check_times(claims, &trust.rules, may_lack_expiry, now)?;
-    check_required(claims, &trust.rules)
+    check_required(claims, &trust.rules)?;
+    check_bound(claims, &trust.rules)
+}
+
+/// Whether the token is bound, if it must be. The binding itself is checked for each request.
+fn check_bound(claims: &Registered, rules: &Rules) -> Result<(), Rejection> {
+    if rules.requires_binding && claims.confirmation().is_none() {
+        return Err(Rejection::because(
+            RejectionKind::BindingMismatch,
+            "token is not bound (it has no `cnf`), and `JwtAuth::require_bound_tokens` is set",
+        ));
+    }
+    Ok(())
 }
 
 /// The checks of a JWT that is no access token: all but those of its type, which the caller makes.

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Uri};
 
 use crate::bytes;
 use crate::error::config::ConfigError;
-use crate::request::presented::Head;
+use crate::request::head::Head;
 
 /// The sites that may make requests whose token is in a cookie or in a WebSocket subprotocol.
 ///

@@ -1,13 +1,19 @@
 //! What a request presents. The token is in the `Authorization` header or, if configured, in another
-//! header, a cookie, a WebSocket subprotocol or the query (RFC 6750, section 2).
+//! header, a cookie, a WebSocket subprotocol or the query (RFC 6750, section 2). A certificate of the
+//! client is that of its connection, or in a header field of a trusted proxy.
 
+mod certificate;
 mod conceal;
 mod credentials;
 mod csrf;
+mod fields;
+mod head;
+mod peer;
 mod places;
 mod presented;
 mod scheme;
 mod source;
+mod tls;
 
 use http::Request;
 
@@ -15,15 +21,18 @@ use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::token::limits::MaxTokenSize;
 
+pub use certificate::{CertificateSource, ClientCertificate};
 pub(crate) use conceal::conceal;
 pub(crate) use credentials::Credentials;
 pub use csrf::CsrfPolicy;
+use head::Head;
+pub use peer::{PeerAddress, TrustedProxies};
 use places::known_scheme;
 #[cfg(any(test, feature = "_fuzz"))]
 pub(crate) use places::parse_authorization;
-use presented::Head;
 pub(crate) use presented::{Kept, Presented};
 pub use source::{TokenCookie, TokenSource, TokenSubprotocol};
+pub use tls::{TlsConnection, TlsSource};
 
 /// Reads what a request presents. `None` if it has no token in a place and under a scheme that are
 /// accepted here.
@@ -31,10 +40,16 @@ pub(crate) fn read<'r, B>(
     request: &'r Request<B>,
     source: &TokenSource,
     max_size: MaxTokenSize,
+    certificates: Option<&'r CertificateSource>,
 ) -> Result<Option<Presented<'r>>, Rejection> {
     let head = Head::of(request);
     let credentials = credentials(head, source, max_size)?;
-    Ok(credentials.map(|credentials| Presented::new(credentials, head)))
+    Ok(credentials.map(|credentials| Presented::new(credentials, head, certificates)))
+}
+
+/// Rejects a request that came over a connection without TLS.
+pub(crate) fn require_tls<B>(request: &Request<B>, source: &TlsSource) -> Result<(), Rejection> {
+    source.check(&Head::of(request))
 }
 
 /// The rejection of a request for which [`read`] has found nothing.

@@ -185,7 +185,7 @@ pub(super) fn checked(credentials: Credentials<'_>) -> Result<Credentials<'_>, R
     credentials.flaw().map_or(Ok(credentials), Err)
 }
 
-fn decode_percent(text: &str) -> Option<Cow<'_, str>> {
+pub(super) fn decode_percent(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }

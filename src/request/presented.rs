@@ -1,8 +1,10 @@
 //! [`Presented`]: what a caller presents to show that a request is allowed.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
+use crate::request::certificate::{CertificateSource, ClientCertificate, Reading};
 use crate::request::credentials::Credentials;
+use crate::request::head::Head;
 use crate::request::scheme::Scheme;
 
 /// What a caller presents: the credentials, and the head of the request, in which a proof of
@@ -11,21 +13,18 @@ pub(crate) struct Presented<'r> {
     credentials: Credentials<'r>,
     /// `None` for a token that did not come with a request.
     head: Option<Head<'r>>,
-}
-
-/// The head of a request.
-#[derive(Clone, Copy)]
-pub(crate) struct Head<'r> {
-    pub(super) method: &'r Method,
-    pub(super) uri: &'r Uri,
-    pub(super) headers: &'r HeaderMap,
+    /// Where the certificate of the client is, if that is known.
+    certificates: Option<&'r CertificateSource>,
+    certificate: Reading,
 }
 
 /// What a caller presented, for the time that the verification waits: the credentials, and the
 /// parts of the head that a proof is checked with.
 pub(crate) struct Kept {
     credentials: Credentials<'static>,
-    head: Option<(Method, Uri, HeaderMap)>,
+    head: Option<(Method, Uri, HeaderMap, Extensions)>,
+    certificates: Option<CertificateSource>,
+    certificate: Reading,
 }
 
 impl<'r> Presented<'r> {
@@ -34,13 +33,21 @@ impl<'r> Presented<'r> {
         Self {
             credentials: Credentials::of_text(token),
             head: None,
+            certificates: None,
+            certificate: Reading::default(),
         }
     }
 
-    pub(super) fn new(credentials: Credentials<'r>, head: Head<'r>) -> Self {
+    pub(super) fn new(
+        credentials: Credentials<'r>,
+        head: Head<'r>,
+        certificates: Option<&'r CertificateSource>,
+    ) -> Self {
         Self {
             credentials,
             head: Some(head),
+            certificates,
+            certificate: Reading::default(),
         }
     }
 
@@ -67,26 +74,35 @@ impl<'r> Presented<'r> {
         head.flat_map(|head| head.headers.get_all(PROOF))
     }
 
+    /// The certificate of the client, and where it was looked for. Without a certificate there is the
+    /// reason. `None` if it is not known where certificates are.
+    pub(crate) fn certificate(
+        &self,
+    ) -> Option<(
+        Result<ClientCertificate, &'static str>,
+        &'r CertificateSource,
+    )> {
+        let (head, source) = (self.head?, self.certificates?);
+        Some((self.certificate.of(source, &head), source))
+    }
+
     /// Copies what later checks need.
     pub(crate) fn keep(self) -> Kept {
         let proofs = self.proofs().cloned();
         let headers = proofs.map(|proof| (HeaderName::from_static(PROOF), proof));
-        let headers = headers.collect();
+        let mut headers = headers.collect();
+        let mut extensions = Extensions::new();
+        if let (Some(head), Some(source)) = (&self.head, self.certificates) {
+            self.certificate
+                .keep(source, head, &mut headers, &mut extensions);
+        }
         Kept {
             credentials: self.credentials.into_owned(),
             head: self
                 .head
-                .map(|head| (head.method.clone(), head.uri.clone(), headers)),
-        }
-    }
-}
-
-impl<'r> Head<'r> {
-    pub(super) fn of<B>(request: &'r Request<B>) -> Self {
-        Self {
-            method: request.method(),
-            uri: request.uri(),
-            headers: request.headers(),
+                .map(|head| (head.method.clone(), head.uri.clone(), headers, extensions)),
+            certificates: self.certificates.cloned(),
+            certificate: self.certificate,
         }
     }
 }
@@ -96,11 +112,14 @@ impl Kept {
         let head = self.head.as_ref();
         Presented {
             credentials: self.credentials.borrowed(),
-            head: head.map(|(method, uri, headers)| Head {
+            head: head.map(|(method, uri, headers, extensions)| Head {
                 method,
                 uri,
                 headers,
+                extensions,
             }),
+            certificates: self.certificates.as_ref(),
+            certificate: self.certificate.clone(),
         }
     }
 }
@@ -110,6 +129,8 @@ const PROOF: &str = "dpop";
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
     use crate::request::{self, TokenSource};
     use crate::token::limits::MaxTokenSize;
@@ -127,7 +148,7 @@ mod tests {
                 request.headers_mut().append(PROOF, proof);
             }
             let source = TokenSource::header();
-            let read = request::read(&request, &source, MaxTokenSize::default());
+            let read = request::read(&request, &source, MaxTokenSize::default(), None);
             let kept = read.unwrap().unwrap().keep();
             drop(request);
 

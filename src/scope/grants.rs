@@ -42,6 +42,13 @@ impl<'a> Grants<'a> {
         self.0.is_client()
     }
 
+    /// Whether the token is bound to something that its caller has proved; see
+    /// [`BoundToken`](crate::scope::BoundToken).
+    #[must_use]
+    pub fn is_bound(self) -> bool {
+        self.0.is_bound()
+    }
+
     /// The issuer. If several issuers are trusted, compare it too: a subject, a client or another claim
     /// has a meaning only within its issuer.
     #[must_use]

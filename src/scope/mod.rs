@@ -104,8 +104,10 @@ impl<C> Claims<C> {
     /// # Errors
     ///
     /// [`InsufficientScope`] or [`InsufficientRole`] (403). If a scope is missing, the challenge names
-    /// all scopes that `R` needs. The sentence for the operator names everything that is missing.
+    /// all scopes that `R` needs. [`BindingMismatch`] (401) if the token has to be [bound](BoundToken). The
+    /// sentence for the operator names everything that is missing.
     ///
+    /// [`BindingMismatch`]: crate::RejectionKind::BindingMismatch
     /// [`InsufficientScope`]: crate::RejectionKind::InsufficientScope
     /// [`InsufficientRole`]: crate::RejectionKind::InsufficientRole
     pub fn authorize<R: Requirement>(&self) -> Result<(), Rejection> {
@@ -138,6 +140,40 @@ impl Requirement for ResourceOwner {
 
     fn describe() -> String {
         "a resource owner, not a client acting for itself".into()
+    }
+}
+
+/// Requires a token that is bound to something that its caller has proved, such as a
+/// [client certificate](crate::JwtAuth::client_certificates). A bearer token is rejected with 401 and
+/// `invalid_token`: a thief could use it.
+///
+/// [`require_bound_tokens`](crate::JwtAuth::require_bound_tokens) requires it of each token of a layer or
+/// of an issuer.
+///
+/// # Example: money moves with bound tokens alone
+///
+/// ```
+/// use axum::{Router, routing::post};
+/// use tower_jwt_auth::JwtAuth;
+/// use tower_jwt_auth::scope::BoundToken;
+///
+/// let payments: Router = Router::new()
+///     .route("/payments", post(async || "paid"))
+///     .route_layer(JwtAuth::require::<BoundToken>());
+/// ```
+pub struct BoundToken(PhantomData<()>);
+
+#[diagnostic::do_not_recommend]
+impl Requirement for BoundToken {
+    fn check(grants: Grants<'_>) -> Result<(), Shortfall> {
+        if grants.is_bound() {
+            return Ok(());
+        }
+        Err(Shortfall::unbound(Self::describe()))
+    }
+
+    fn describe() -> String {
+        "a bound token (`cnf`)".into()
     }
 }
 
@@ -285,6 +321,12 @@ macro_rules! printed {
 }
 
 printed!(AllOf<T> AnyOf<T> Scope<N> Role<N>);
+
+impl fmt::Debug for BoundToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BoundToken")
+    }
+}
 
 impl fmt::Debug for ResourceOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::bytes::is_scope;
 use crate::claims::names::NameSet;
+use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 
 /// What a token lacks to meet a [`Requirement`](crate::scope::Requirement).
@@ -45,6 +46,8 @@ pub struct Shortfall {
     /// For the operator.
     sentence: Cow<'static, str>,
     joined: Joined,
+    /// Whether another token is needed, and not more rights.
+    is_unbound: bool,
 }
 
 /// The word that joins the parts of a sentence. It decides where parentheses are needed.
@@ -73,6 +76,7 @@ impl Shortfall {
             scopes,
             sentence: sentence.into(),
             joined: Joined::Not,
+            is_unbound: false,
         }
     }
 
@@ -83,6 +87,15 @@ impl Shortfall {
             scopes: Vec::new(),
             sentence: description.into(),
             joined: Joined::Not,
+            is_unbound: false,
+        }
+    }
+
+    /// The token is not bound. The rejection is a 401.
+    pub(super) fn unbound(description: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            is_unbound: true,
+            ..Self::right(description)
         }
     }
 
@@ -104,6 +117,7 @@ impl Shortfall {
     /// Joins two shortfalls of which the token needs both.
     pub fn and(mut self, other: Self) -> Self {
         self.join(&other, Joined::ByAnd);
+        self.is_unbound |= other.is_unbound;
         for scope in other.scopes {
             if !self.scopes.contains(&scope) {
                 self.scopes.push(scope);
@@ -161,6 +175,11 @@ impl Shortfall {
 /// The rejection of a token with this shortfall.
 impl From<Shortfall> for Rejection {
     fn from(shortfall: Shortfall) -> Self {
+        if shortfall.is_unbound {
+            let needed = shortfall.sentence;
+            let reason = format!("token does not have what is required: {needed}");
+            return Self::because(RejectionKind::BindingMismatch, reason).unreported();
+        }
         let mut scopes = shortfall.scopes;
         scopes.retain(|scope| is_scope(scope));
         Self::rights(scopes, shortfall.sentence.into_owned()).unreported()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
+use crate::request::ClientCertificate;
 use crate::test::signer::Signer;
 
 /// Token of a [`TestIssuer`](super::TestIssuer), valid or invalid. [`mint`](Self::mint) returns its text.
@@ -90,6 +91,11 @@ impl TestToken {
     /// Sets `roles`.
     pub fn roles<'a>(self, roles: impl IntoIterator<Item = &'a str>) -> Self {
         self.claim("roles", roles.into_iter().collect::<Vec<_>>())
+    }
+
+    /// Binds the token to this client certificate: sets `cnf`, with its thumbprint as `x5t#S256`.
+    pub fn bound_to_certificate(self, certificate: ClientCertificate) -> Self {
+        self.claim("cnf", json!({"x5t#S256": certificate.thumbprint()}))
     }
 
     /// Sets a claim.

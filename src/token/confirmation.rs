@@ -50,6 +50,26 @@ impl Confirmation {
     pub(crate) fn names_a_proof_key(self) -> bool {
         !self.key.is_empty()
     }
+
+    /// The thumbprint of the client certificate, if the token is bound to a certificate and to nothing
+    /// else. `buffer` is that of the token.
+    pub(super) fn certificate_alone(self, buffer: &str) -> Option<[u8; 32]> {
+        if self.is_other || !self.key.is_empty() {
+            return None;
+        }
+        let text = self.certificate.present()?.text(buffer);
+        let digest = URL_SAFE_NO_PAD.decode_to_vec(text).ok()?;
+        digest.try_into().ok()
+    }
+
+    /// Whether two tokens are bound to the same things. Each is given with the buffer of its token.
+    pub(super) fn is_same(one: (Self, &str), other: (Self, &str)) -> bool {
+        let parts = |(binding, buffer): (Self, &'_ str)| {
+            let texts = [binding.key, binding.certificate].map(|span| span.text(buffer).to_owned());
+            (texts, binding.is_other)
+        };
+        parts(one) == parts(other)
+    }
 }
 
 /// Names what the token is bound to.

@@ -262,6 +262,22 @@ impl Registered {
         self.found.confirmation
     }
 
+    /// The thumbprint of the client certificate that the token is bound to, if it is bound to nothing else.
+    pub(crate) fn bound_certificate(&self) -> Option<[u8; 32]> {
+        self.confirmation()?.certificate_alone(&self.buffer)
+    }
+
+    /// Whether both are bound to the same things, or to nothing.
+    pub(crate) fn is_bound_like(&self, other: &Self) -> bool {
+        match (self.confirmation(), other.confirmation()) {
+            (None, None) => true,
+            (Some(own), Some(others)) => {
+                Confirmation::is_same((own, &self.buffer), (others, &other.buffer))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether `idtyp` or `gty` says that the client acts for itself.
     pub(crate) fn says_client(&self) -> bool {
         self.found.says_client

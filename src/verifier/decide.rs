@@ -175,7 +175,7 @@ fn decide_under(
         )?);
     }
     validate::reject_early(&unverified, trust, now)?;
-    binding::check(unverified.untrusted().confirmation(), presented)?;
+    binding::check(unverified.untrusted(), presented)?;
 
     let step = attest(unverified, trust, now, key_loads, &core.known_headers)?;
     let Proven {

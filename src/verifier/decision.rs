@@ -64,7 +64,7 @@ pub(super) fn last_checks(
     core: &Core,
 ) -> Result<Decision, Rejection> {
     if claims.is_bound() {
-        binding::check(claims.registered().confirmation(), presented)?;
+        binding::check(claims.registered(), presented)?;
     }
     standing_of(claims, trust, core).map(Decision::from)
 }

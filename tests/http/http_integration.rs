@@ -832,7 +832,7 @@ async fn a_grpc_rejection_is_trailers_only() {
         let headers = response.headers();
         assert_eq!(headers[CONTENT_TYPE], "application/grpc");
         let code = match kind {
-            CrossSiteRequest | InsufficientRole | InsufficientScope => "7",
+            CrossSiteRequest | InsecureConnection | InsufficientRole | InsufficientScope => "7",
             MissingLayer => "13",
             IntrospectionUnavailable | KeySourceUnavailable | RevocationUnavailable => "14",
             _ => "16",
@@ -912,7 +912,7 @@ async fn a_hidden_grpc_rejection_says_not_found_and_nothing_else() {
         .into_iter()
         .filter(|rejection| rejection.response.headers()["grpc-status"] == "5")
         .collect();
-    assert_eq!(hidden.len(), 3, "a scope, a role and another site");
+    assert_eq!(hidden.len(), 4, "a scope, a role, another site and no TLS");
     for RejectedRequest { response, .. } in hidden {
         assert_eq!(response.status(), StatusCode::OK);
         let mut names: Vec<_> = response.headers().keys().map(HeaderName::as_str).collect();

@@ -2,6 +2,8 @@
 
 #![cfg(feature = "test-util")]
 
+#[path = "../support/certificates.rs"]
+mod certificates;
 #[path = "../support/rejections.rs"]
 mod rejections;
 #[path = "../support/mod.rs"]
@@ -12,6 +14,7 @@ mod compare;
 mod extractors;
 mod grpc;
 mod http_integration;
+mod mutual_tls;
 mod neighbours;
 mod nested_layers;
 mod problem_details;

@@ -99,7 +99,7 @@ async fn a_base_gives_every_problem_a_type_with_one_title() {
             MissingCredentials => "authentication_required",
             MalformedRequest => "invalid_request",
             InsufficientRole | InsufficientScope => "insufficient_scope",
-            CrossSiteRequest => "forbidden",
+            CrossSiteRequest | InsecureConnection => "forbidden",
             IntrospectionUnavailable | KeySourceUnavailable | RevocationUnavailable => {
                 "temporarily_unavailable"
             }
@@ -159,7 +159,7 @@ async fn a_hidden_problem_is_that_of_any_resource_that_is_not_there() {
             assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         }
     }
-    assert_eq!(hidden, 2 * 3, "a scope, a role and another site");
+    assert_eq!(hidden, 2 * 4, "a scope, a role, another site and no TLS");
 }
 
 /// RFC9110-9.3.2-1

@@ -7,6 +7,7 @@ mod network;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bound;
 mod client;
 mod delays;
 mod histories;

@@ -15,6 +15,8 @@ mod rfc7515_parsing;
 mod rfc7518_algorithms;
 mod rfc7519_claims;
 mod rfc7800_confirmation;
+mod rfc8705_certificates;
 mod rfc8725_attacks;
 mod rfc9068_profile;
+mod rfc9700_proxies;
 mod vectors;

@@ -61,7 +61,7 @@ async fn every_kind_has_its_status_and_its_code() {
             MissingCredentials => (401, None),
             MalformedRequest => (400, Some("invalid_request")),
             InsufficientRole | InsufficientScope => (403, Some("insufficient_scope")),
-            CrossSiteRequest => (403, None),
+            CrossSiteRequest | InsecureConnection => (403, None),
             IntrospectionUnavailable | KeySourceUnavailable | RevocationUnavailable => (503, None),
             MissingLayer => (500, None),
             _ => (401, Some("invalid_token")),

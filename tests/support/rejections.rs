@@ -11,7 +11,7 @@ use std::convert::Infallible;
 
 use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_jwt_auth::request::{CsrfPolicy, TokenCookie, TokenSource};
+use tower_jwt_auth::request::{CsrfPolicy, TlsSource, TokenCookie, TokenSource};
 use tower_jwt_auth::response::RespondTo;
 use tower_jwt_auth::revocation::{RevocationCheck, RevocationError, RevocationStatus};
 use tower_jwt_auth::scope::AllOf;
@@ -156,6 +156,9 @@ fn cases() -> Vec<(RejectionKind, Option<JwtAuth>, Request<String>)> {
         .auth()
         .token_source(TokenSource::header().with_cookie(cookie));
     cases.push((CrossSiteRequest, Some(with_cookie), cross_site));
+
+    let over_tls = fixture.auth().require_tls(TlsSource::connection());
+    cases.push((InsecureConnection, Some(over_tls), get(&good().mint())));
 
     let pending = JwtAuth::new(
         Issuer::new(ISSUER).unwrap(),

@@ -68,7 +68,7 @@ pub fn request(parts: &[u8]) {
         (_, found) => found,
     };
     let in_query = in_query(request.uri().query().unwrap_or_default());
-    let read = request::read(&request, &source, MaxTokenSize::default());
+    let read = request::read(&request, &source, MaxTokenSize::default(), None);
     let read = read.map(|read| read.map(|presented| presented.credentials().clone()));
     let expected = one_of(in_header, one_of(in_query, in_cookie));
     confirm(read.and_then(checked), expected);
