@@ -22,8 +22,8 @@ pub(crate) struct Reports {
     is_out: Apart<AtomicBool>,
 }
 
-/// A value that each accepted request reads, in another cache line than those that rejected requests
-/// write.
+/// Puts a value that each accepted request reads into another cache line than the values that
+/// rejected requests write.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Apart<T>(T);
@@ -266,11 +266,11 @@ mod tests {
         for _ in 0..1_000 {
             assert_eq!(spend(RejectionKind::Expired, NOW + 9), None);
         }
-        // Another kind has lines of its own.
+        // Each kind has its own budget.
         assert_eq!(spend(RejectionKind::BadSignature, NOW), Some(0));
         assert_eq!(spend(RejectionKind::Expired, NOW + 10), Some(1_000));
         assert_eq!(spend(RejectionKind::Expired, NOW + 10), Some(0));
-        // A clock that is set back begins a window as well.
+        // If the clock is set back, a new window begins.
         assert_eq!(spend(RejectionKind::Expired, NOW - 3_600), Some(0));
     }
 

@@ -96,7 +96,8 @@ mod tests {
         let striped = Striped::new(String::from("value"));
         let here = Arc::clone(striped.here());
         assert_eq!(Arc::strong_count(striped.here()), 2);
-        // With so many threads one has another stripe, even while other tests start threads too.
+        // With this many threads, at least one uses another stripe, even if other tests start
+        // threads too.
         let there: Vec<_> = (0..2 * STRIPES)
             .map(|_| {
                 let copy = striped.clone();

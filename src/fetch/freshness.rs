@@ -270,7 +270,7 @@ mod tests {
                 vec![("content-encoding", "identity"), ("content-encoding", "br")],
                 Some("\"br\""),
             ),
-            // It is named rather than the type that the coded content has.
+            // The coding is named, and not the content type of the coded content.
             (
                 vec![("content-encoding", "gzip"), ("content-type", "text/html")],
                 Some("\"gzip\""),

@@ -489,8 +489,8 @@ mod tests {
         assert!(!contents.dead(Some("k1"), now).is_empty());
     }
 
-    /// A retirement that has not come yet is called off. A key that is dead comes back only from its
-    /// source, which it no longer hides.
+    /// `reinstate` cancels a retirement that has not come yet. A dead key comes back only if its
+    /// source still has it.
     #[test]
     fn a_reinstated_key_has_no_end() {
         let (now, later) = (NumericDate(1.0e9), NumericDate(1.1e9));
@@ -515,8 +515,8 @@ mod tests {
         }
     }
 
-    /// A key that retires in the set that the application gives still retires when the source
-    /// gives it again; the application vouches for each other one.
+    /// If the set of the application itself has a retiring key, its end still applies when the
+    /// source gives the key again. Every other key of the set is valid again.
     #[test]
     fn a_replaced_set_takes_back_no_end_that_it_has_itself() {
         let (now, end) = (NumericDate(1.0e9), NumericDate(1.1e9));

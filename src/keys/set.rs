@@ -87,7 +87,8 @@ pub(crate) struct Candidates<'s> {
 #[derive(Clone, Copy)]
 pub(crate) struct Candidate<'s> {
     pub(crate) key: &'s Key,
-    /// Whether the key has an end, at which it stops to verify although the set stays the same.
+    /// Whether the key has an end, after which it no longer verifies tokens although the set stays
+    /// the same.
     pub(crate) is_retiring: bool,
 }
 

@@ -41,7 +41,7 @@ pub struct KeyStatus {
     pub generation: u64,
     /// The ids of the keys that verify now.
     pub keys: Vec<KeyId>,
-    /// The keys among them that have an end, at which they stop to verify.
+    /// Those of the keys that have an end, from which they no longer verify tokens.
     pub retiring: Vec<RetiringKey>,
     /// The keys that were removed, or retired and have ended. Their tokens are rejected, even if the
     /// source still publishes the keys.

@@ -2,8 +2,8 @@
 
 /// The authentication scheme of credentials (RFC 9110, section 11.1). Case is ignored.
 ///
-/// A token in a place of its own, such as a cookie, has no scheme in the request. It is a bearer
-/// token: whoever has it can use it.
+/// A token in its own place, such as a cookie, has no scheme in the request. It is a bearer token:
+/// whoever has it can use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     /// RFC 6750, section 2.1.

@@ -85,7 +85,7 @@ mod tests {
         use Asker::{Guard, Handler, Method};
 
         for (asker, is_marked, has_layer, said) in [
-            // A mark by somebody else does not make a layer of it.
+            // A mark that something else has set does not prove that there is a layer.
             (
                 Handler,
                 Some(true),

@@ -404,7 +404,7 @@ mod tests {
         assert_eq!(ids.len(), 5);
         assert!(!ids.contains(&None));
 
-        // The twins: one that was given an id, and one that was given none.
+        // The twins: a token with a given id, and a token without one.
         let named = token.clone().claim("jti", "mine");
         for token in [named.mint(), named.mint()] {
             assert_eq!(id(&token).as_deref(), Some("mine"));
@@ -436,7 +436,7 @@ mod tests {
         assert_eq!(claims.issuer(), "https://login.example.com");
         assert_eq!(claims.audience().collect::<Vec<_>>(), ["calendar-api"]);
 
-        // The settings are those of the layer, its clock too.
+        // The settings of the layer apply, and so does its clock.
         let rejected = |token: String, expected| assert_eq!(kind(&token).unwrap_err(), expected);
         rejected(
             issuer.token().without("sub").mint(),
@@ -450,7 +450,7 @@ mod tests {
         clock.advance(Duration::from_secs(3_600));
         rejected(token, RejectionKind::Expired);
         assert!(kind(&issuer.token().mint()).is_ok());
-        // Nobody else gets in with these keys, and the other issuer keeps its own.
+        // The new keys do not verify tokens of another issuer, and the other issuer keeps its keys.
         rejected(
             issuer
                 .token()

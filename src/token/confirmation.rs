@@ -154,7 +154,7 @@ mod tests {
             r#"{"jkt":""}"#,
             r#"{"jkt":"DIGEST="}"#,
             r#"{"jkt":"DIGESTA"}"#,
-            // Stray bits in the last character.
+            // The unused bits of the last character are not zero.
             r#"{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4J"}"#,
             r#"{"jkt":"0ZcOCORZNYy+DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}"#,
             r#"{"x5t#S256":"d1970e08e459358cbe0d6a6aab7d2367"}"#,
@@ -165,7 +165,7 @@ mod tests {
         for claim in claims {
             assert_eq!(read(&claim), OTHER, "{claim}");
         }
-        // What is readable beside it is not enough.
+        // A binding that can be read does not make up for one that cannot.
         for claim in [
             r#"{"jkt":"DIGEST","x5t#S256":"x"}"#,
             r#"{"jwk":{},"jkt":"DIGEST"}"#,

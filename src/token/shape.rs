@@ -61,7 +61,7 @@ mod tests {
             r#"{"alg":"RS256"}"#,
             r#" { "typ":"JWT", "alg":null}"#,
             r#"{"\u0061lg":"none"}"#,
-            // Damaged, and still none of an endpoint's business.
+            // Damaged JWTs, which must not be sent to an endpoint.
             r#"{"alg":"RS256","alg":"RS256"}"#,
             r#"{"alg":"RS256""#,
             r#"{"typ""#,
@@ -69,14 +69,14 @@ mod tests {
             assert!(shape_of(header, ".e30.c2ln"), "{header}");
             assert!(shape_of(header, ".e30."), "{header}");
             assert!(shape_of(header, ".e30.not base64url"), "{header}");
-            // The twins: other numbers of parts.
+            // The twins: another number of parts.
             for rest in ["", ".e30", ".e30.a.b", ".a.b.c.d"] {
                 assert!(!shape_of(header, rest), "{header} {rest}");
             }
         }
         assert!(is_jwt(b"eyJhbGciOiJSUzI1NiJ9=.e30.c2ln", &[]));
         assert!(is_jwt(b"eyJhbGciOiJSUzI1NiJ9 .e30.c2ln", &[]));
-        // The twins with white space in the header.
+        // The twins: white space in the header.
         for header in [
             "{ \"alg\":1}",
             "{\n\"alg\":1}",

@@ -1,4 +1,4 @@
-//! When a verdict ends, and when its place is given back.
+//! When an entry expires, and when its place becomes free.
 
 use super::*;
 
@@ -62,7 +62,7 @@ fn a_late_request_does_not_set_the_generation_back() {
     assert_eq!(confirm(6), Some(7));
 }
 
-/// The claims of a person do not stay until somebody needs their place.
+/// Expired entries are freed by sweeps, even if no other token needs their places.
 #[test]
 fn entries_past_their_end_are_given_back_while_requests_come() {
     for entries in [3, 1_000, 10_000, 32_000] {
@@ -89,9 +89,10 @@ fn entries_past_their_end_are_given_back_while_requests_come() {
                 .get(token(number).as_bytes(), now, |_| Some(()))
                 .is_some()
         };
-        // Nobody asks for them, and nobody needs their place.
+        // The expired tokens are not looked up, and no new token needs their places.
         for second in 10..75 {
-            // One that is unknown, or one that was not asked for lately.
+            // Alternates between an unknown token and a known token that was not used within the
+            // last second.
             let is_known = second % 2 == 0;
             let number = if is_known { 1_000_000 } else { 2_000_000 };
             assert_eq!(request(number, at(second)), is_known);

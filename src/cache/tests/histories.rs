@@ -1,4 +1,4 @@
-//! Histories of several threads, and random ones.
+//! Several threads at the same time, and random histories.
 
 use super::*;
 
@@ -37,7 +37,7 @@ fn threads_find_the_value_of_their_token_or_none() {
 #[derive(Clone, Debug)]
 enum Step {
     Get(u32),
-    /// A number, the seconds until it ends, a weight.
+    /// The number of the token, its lifetime in seconds, its weight.
     Put(u32, u32, usize),
     Reject(u32),
     Wait(u32),
@@ -56,8 +56,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Whatever happens: what is found is what was put in last and still holds, and the bounds are
-    /// kept.
+    /// A look-up finds only the value that was stored last, and only while it is valid. The cache
+    /// never exceeds its limits.
     #[test]
     fn a_random_history_keeps_the_bounds_and_finds_only_what_holds(
         steps in steps(),

@@ -1,4 +1,4 @@
-//! What the cache finds, keeps and shows.
+//! Look-ups, and what the cache stores and prints.
 
 mod expiry;
 mod histories;
@@ -43,7 +43,7 @@ fn at(seconds: u32) -> NumericDate {
     NumericDate(NOW.0 + f64::from(seconds))
 }
 
-/// Characters that only this number gives.
+/// Characters that depend only on this number.
 fn characters(number: u32, length: usize) -> String {
     let mut state = u64::from(number).wrapping_add(1);
     let next = || {
@@ -81,7 +81,7 @@ const ROOMY: Limits = Limits {
     bytes: 64 << 20,
 };
 
-/// A cache that does the same each time.
+/// A cache with a fixed key, so that its behaviour is deterministic.
 fn cache_of<V: Grow>(limits: Limits) -> Cache<V> {
     let cache = Cache::new(limits);
     let inner = Inner {
@@ -181,7 +181,8 @@ fn keeps_no_text_of_a_token() {
     let place = key.place(token.as_bytes()).unwrap();
     let mut slots = table.bucket(place).unwrap().candidates(place.tag);
     let kept = slots.find_map(|(_, slot)| (*slot.load()).clone()).unwrap();
-    // Every field, so that a new one has to come past here: numbers, and the caller's value.
+    // Names every field, so that a new field has to be added here: all are numbers, except the
+    // value of the caller.
     let Entry {
         fingerprint:
             Fingerprint {
@@ -237,7 +238,7 @@ fn keeps_tokens_of_every_length_that_a_layer_takes() {
     }
 }
 
-/// The first random bytes of a process take long, so no request draws them.
+/// The first random bytes of a process take long, so `prepare` draws them before the first request.
 #[test]
 fn a_cache_that_is_prepared_has_its_key_and_its_table() {
     let cache = Cache::<u32>::new(ROOMY);
@@ -247,7 +248,7 @@ fn a_cache_that_is_prepared_has_its_key_and_its_table() {
     put(&cache, 1, NOW);
     assert!(std::ptr::eq(inner, cache.inner.get().unwrap()));
     assert_eq!(get(&cache, 1, NOW), Some(1));
-    // One that is off needs neither.
+    // A cache that is off needs neither.
     let off = Cache::<u32>::new(Limits {
         entries: 0,
         bytes: 1,
@@ -270,7 +271,7 @@ fn a_token_that_comes_again_is_still_in_use() {
     let cache = cache(1);
     put(&cache, 1, NOW);
     assert_eq!(get(&cache, 1, NOW), Some(1));
-    put(&cache, 1, at(1)); // its time limit was over, for instance
+    put(&cache, 1, at(1)); // for instance because its time limit had passed
     for _ in 0..2 {
         put(&cache, 2, at(2));
     }
@@ -335,16 +336,17 @@ fn what_a_value_comes_to_hold_is_counted_and_given_back() {
     assert_eq!(held(), 250);
     assert!(values[0].try_add(700) && !values[1].try_add(51) && values[1].try_add(50));
     assert_eq!(held(), 1_000);
-    // Something has to go for a third, and takes with it what it has come to hold.
+    // A third value evicts one of the two. The bytes that the evicted value has added are given
+    // back too.
     put(2);
     put(2);
     assert!(held() <= 1_000 && cache.get(token(2).as_bytes(), NOW, |_| Some(())).is_some());
-    // One that is removed.
+    // Removed entries.
     for number in 0..3 {
         cache.get(token(number).as_bytes(), NOW, |_| None::<()>);
     }
     assert_eq!(held(), 0);
-    // One that holds too much already.
+    // A value that is too large before it is stored.
     assert!(values[3].try_add(901));
     put(3);
     assert_eq!(held(), 0);

@@ -1,8 +1,8 @@
-//! Who gets a place.
+//! Which token gets a place.
 
 use super::*;
 
-/// What the cache holds, in order.
+/// The values in the cache, sorted.
 fn values(cache: &Cache<u32>) -> Vec<u32> {
     let inner = cache.inner.get();
     inner.map(|inner| inner.table.values()).unwrap_or_default()
@@ -72,7 +72,7 @@ fn good_tokens_that_are_used_once_drive_out_none_that_are_in_use() {
     for number in 1_000..20_000 {
         put(&cache, number, at(59));
     }
-    // These come again, and each time with others between.
+    // These tokens come ten times, each time with other tokens in between.
     for turn in 0..10 {
         for number in 20_000..20_400 {
             put(&cache, number, at(59));

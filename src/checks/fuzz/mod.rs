@@ -68,7 +68,8 @@ pub use request::{authorization, request};
 pub use status_list::status_list;
 pub use verdicts::verdicts;
 
-/// Answers of a Redis server, and single rows of a shared denylist: what is read is written the same.
+/// Responses of a Redis server, and single rows of a shared denylist. A row that was read is written
+/// in the same form again.
 #[cfg(feature = "redis")]
 pub fn redis_entry(bytes: &[u8]) {
     crate::revocation::shared::fuzz(bytes);
@@ -90,13 +91,13 @@ pub fn json(text: &[u8]) {
             let (ours, theirs) = (Value::Object(members), Value::Object(reference));
             assert!(is_same(&ours, &theirs), "{ours} is not {theirs}");
         }
-        // Its rounding overflows near the greatest number.
+        // The rounding of `serde_json` overflows near the greatest number.
         (Ok(()), Err(error)) => assert!(error.to_string().contains("out of range"), "{error}"),
         (Err(JsonError::Syntax(at)), reference) => {
             assert!(at <= text.len());
             assert!(reference.is_err(), "rejected at byte {at}: {text}");
         }
-        // This is stricter on purpose.
+        // The reader is stricter than `serde_json` on purpose.
         (Err(JsonError::Duplicate(_) | JsonError::Reserved | JsonError::TooLarge(_)), _) => {}
     }
 }
@@ -200,7 +201,7 @@ pub fn dates(bytes: &[u8]) {
     };
     let [first, second] = [first, second].map(|bytes| f64::from_le_bytes(*bytes));
     if first.is_nan() || second.is_nan() {
-        return; // a number that JSON cannot say
+        return; // JSON has no such number
     }
     let [early, late] = [first.min(second), first.max(second)].map(NumericDate);
     assert!(early.to_system_time() <= late.to_system_time());

@@ -60,7 +60,7 @@ pub fn security_event(bytes: &[u8]) {
     let events = events.expect("events are an object");
     assert!(!events.is_empty() && events.values().all(Value::is_object));
     assert!(found.len() <= events.len());
-    // Every name of a target is a string of a subject.
+    // Every name of a target is a text of the events or of `sub_id`.
     let mut texts = BTreeSet::new();
     events.values().for_each(|event| collect(event, &mut texts));
     reference

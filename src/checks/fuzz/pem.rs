@@ -24,7 +24,7 @@ pub fn pem(bytes: &[u8]) {
         ] {
             read(seen).confirm(Key::from_pem(algorithm, armored(label, bytes).as_bytes()));
         }
-        // A certificate with a good key has a good format.
+        // A key that is good alone is good in a certificate too.
         if let Seen::Key(material) = spki(bytes) {
             let certificate = around(bytes);
             read(Seen::Key(material)).confirm(Key::from_der(algorithm, &certificate));

@@ -20,7 +20,7 @@ pub fn status_list(bytes: &[u8]) {
     };
     assert!(token.list.size() <= LIMIT);
     let Ok(payload) = serde_json::from_str::<Map<String, Value>>(text) else {
-        return; // a number that is out of range there
+        return; // `serde_json` rejects a number that is out of range
     };
     assert_eq!(
         payload.get("sub").and_then(Value::as_str),

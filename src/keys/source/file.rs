@@ -122,7 +122,8 @@ impl KeyFile {
             timeout: READ_TIMEOUT,
             refresh_at: 1.0 / LIFETIME,
             backoff: (SETTLED.max(self.source.every / 5), self.source.every),
-            // A file that is gone is an accident: whoever removes a key writes the file without it.
+            // A missing file does not withdraw its keys. Whoever removes a key writes the file
+            // without it.
             keep_stale: FAR,
             cooldown: self.source.every,
             overlap: self.overlap,

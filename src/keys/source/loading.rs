@@ -271,7 +271,8 @@ mod tests {
     use crate::keys::source::load::Start;
     use crate::keys::source::refresh::Refresher;
 
-    /// Gives its key once, and then the slow answer that nothing is new.
+    /// Returns its key at the first load. Later loads are slow, and say that the keys have not
+    /// changed.
     struct Slow {
         has_given: bool,
         pause: Duration,
@@ -320,7 +321,8 @@ mod tests {
         Refresher::start(source, schedule, Start::Empty, Arc::new(SystemClock)).unwrap()
     }
 
-    /// That nothing is new is no answer for a store whose keys have come to their end meanwhile.
+    /// If the keys were given up during a load, "not changed" is not enough: the key set is loaded
+    /// again.
     #[tokio::test(start_paused = true)]
     async fn keys_that_end_during_a_load_are_loaded_whole() {
         let keys = store(15);
@@ -330,7 +332,7 @@ mod tests {
             sleep_until(begin + Duration::from_secs(until)).await;
             assert_eq!(keys.is_ready(), expected, "after {until} s");
         }
-        // A quicker one finds them alive.
+        // A faster load ends before the keys do.
         let keys = store(5);
         let generation = keys.generation();
         for _ in 0..60 {
@@ -353,7 +355,8 @@ mod tests {
         }
     }
 
-    /// Succeeds as the plan says, which it repeats at its end, and notes when it was asked.
+    /// Loads succeed or fail as planned; the last entry of the plan repeats. Notes the time of each
+    /// load.
     struct Planned {
         plan: Vec<bool>,
         asked: Arc<Mutex<Vec<Instant>>>,
@@ -383,13 +386,13 @@ mod tests {
         fn forget(&mut self) {}
     }
 
-    /// The pause after a failure begins with it, however long ago another one was.
+    /// The pause after a failure starts with that failure, even if there was an earlier failure.
     #[tokio::test(start_paused = true)]
     async fn a_success_ends_the_pause_of_the_failure_before_it() {
         for (plan, at_least) in [
-            // The next failure is the first one again.
+            // After a success the next failure counts as the first.
             (vec![false, true, false], 21 + 36),
-            // The twin: what is asked for meanwhile makes the pause of the first no longer.
+            // The twin: loads that requests cause do not extend the pause of the first failure.
             (vec![false, false, false], 36),
         ] {
             let asked = Arc::new(Mutex::new(Vec::new()));

@@ -478,7 +478,8 @@ mod tests {
                 "{text}"
             );
         }
-        // Neither garbage, nor both alphabets, nor a pass phrase, nor what is too short when decoded.
+        // Rejects garbage, a mix of both alphabets, a pass phrase, and a secret that is too short
+        // when decoded.
         let phrase = STANDARD_NO_PAD.encode_to_string("a-string-secret-at-least-256-bits-long");
         let mixed = format!("{}-", &standard[..43]);
         for bad in [
@@ -514,7 +515,7 @@ mod tests {
         }
     }
 
-    /// Files of the kernel say that they are empty, and are longer when they are read.
+    /// Files of the kernel report a length of 0, and have content when they are read.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_file_that_is_longer_than_it_says_is_read_whole() {
@@ -529,7 +530,7 @@ mod tests {
         for longest in [0, 1, whole.len() - 1] {
             assert!(read(longest).is_none(), "{longest}");
         }
-        // This one cannot be read at its start.
+        // Reading this file fails at its start.
         assert!(read_regular_file(Path::new("/proc/self/mem"), MAX_FILE).is_err());
     }
 }

@@ -95,8 +95,8 @@ async fn has_passed(deadline: Instant, ticks: Option<watch::Receiver<()>>) {
 pub(crate) struct Ticker {
     ticks: watch::Sender<()>,
     is_running: Mutex<bool>,
-    /// The timers that the runtime may have. While it stands still, it does not free those of requests that
-    /// have gone.
+    /// The permits for timers of the runtime. While the runtime stands still, it does not free the
+    /// timers of cancelled requests.
     timers: Arc<Semaphore>,
 }
 
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// Its tasks stay in its memory, also those of requests that have gone.
+    /// The runtime keeps the tasks of timers in memory, even after their requests were cancelled.
     #[test]
     fn a_runtime_that_stands_still_gets_a_bounded_number_of_timers() {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
@@ -193,7 +193,7 @@ mod tests {
             drop(waits.end_by(finished.subscribe(), Instant::now()));
         }
         assert_eq!(runtime.metrics().num_alive_tasks(), TIMERS_MAX);
-        // They are freed once it runs, and a wait has a timer again.
+        // The timers are freed when the runtime runs. Then a wait gets a timer again.
         runtime.block_on(tokio::task::yield_now());
         let end = waits.end_by(finished.subscribe(), Instant::now());
         assert!(!runtime.block_on(end));

@@ -373,7 +373,7 @@ impl Judgement {
             self.fault(RejectionKind::WrongType);
         }
         if typ.as_deref() == Some("at+jwt") {
-            return; // it says what it is
+            return; // the type is explicit
         }
         let text = |name| parts.claim(name).and_then(Node::text);
         let is_there = |name: &&str| parts.claim(name).is_some();
