@@ -1,5 +1,5 @@
-//! How often a request makes the allocator work, and what it leaves behind: the same on every
-//! machine, so it shows at once when the hot path gets longer.
+//! The number of allocations of a request, and the memory that it leaves behind. Both are the same
+//! on every machine, so a longer hot path shows at once.
 #![cfg(feature = "test-util")]
 #![allow(
     clippy::indexing_slicing,
@@ -52,7 +52,7 @@ struct User {
     permissions: Vec<String>,
 }
 
-/// Allocations that the layer adds to requests with these tokens, the most of all.
+/// The maximum number of allocations that the layer adds to a request with one of these tokens.
 fn count<C>(auth: &JwtAuth<C>, tokens: &[String], status: u16) -> usize
 where
     C: serde::de::DeserializeOwned + Send + Sync + 'static,
@@ -75,13 +75,14 @@ where
         assert_eq!(response.status(), status);
         count
     });
-    // What is made once, for the first request, does not count.
+    // Allocations that are made once, for the first request, do not count.
     counts.next();
     counts.max().unwrap()
 }
 
-/// Allocations of a request for a router that is called directly, which wraps its routes anew for
-/// each request, beyond those of an `Extension` layer in the place of ours.
+/// The number of allocations of a request to a router that is called directly and wraps its routes
+/// again for each request. Subtracts those of an `Extension` layer in place of the layer under
+/// test.
 #[cfg(feature = "axum")]
 fn count_in_router<C>(auth: &JwtAuth<C>, token: &str) -> usize
 where
@@ -112,7 +113,8 @@ where
     with_auth - count(routes().layer(Extension(std::sync::Arc::new(7))))
 }
 
-/// Allocations of the first request for a route that is wrapped when that request comes.
+/// The number of allocations of the first request to a route that is wrapped when that request
+/// arrives.
 #[cfg(feature = "axum")]
 fn count_of_the_first_request(auth: JwtAuth) -> usize {
     use axum::{Router, body::Body, routing::get};
@@ -131,7 +133,8 @@ fn count_of_the_first_request(auth: JwtAuth) -> usize {
     count
 }
 
-/// Bytes that the layer asks for while it answers a request with this `Authorization` with 400.
+/// The number of bytes that the layer allocates while it rejects a request with this
+/// `Authorization` with 400.
 fn bytes_of(auth: &JwtAuth, authorization: &str) -> usize {
     let mut service = auth.layer(Hello);
     let mut context = Context::from_waker(Waker::noop());
@@ -147,7 +150,7 @@ fn bytes_of(auth: &JwtAuth, authorization: &str) -> usize {
     bytes
 }
 
-/// Bytes that each of these tokens leaves behind in the cache.
+/// The number of bytes that each of these tokens leaves behind in the cache.
 fn kept(auth: &JwtAuth, tokens: &[String]) -> usize {
     let verifier = auth.verifier();
     let (first, rest) = tokens.split_first().unwrap();
@@ -160,7 +163,7 @@ fn kept(auth: &JwtAuth, tokens: &[String]) -> usize {
     (change.bytes_allocated - change.bytes_deallocated) / rest.len()
 }
 
-/// One test, as the counts are those of the whole process.
+/// A single test, because the counts are those of the whole process.
 #[test]
 fn a_request_costs_few_allocations() {
     let issuer = TestIssuer::new();
@@ -182,12 +185,13 @@ fn a_request_costs_few_allocations() {
         let auth = JwtAuth::new(issuer.issuer(), issuer.audience(), issuer.keys());
         auth.cache(TokenCache::default()).claims::<NoClaims>()
     };
-    // The first request of a process draws no random key: that was done when the router was built.
+    // The first request of a process does not draw the random key, because the router drew it when
+    // it was built.
     #[cfg(feature = "axum")]
     {
         let first = count_of_the_first_request(auth());
         assert_eq!(first, count_of_the_first_request(auth()));
-        // It makes the table, which a cache that is off does without.
+        // The first request allocates the table. A cache that is off has none.
         let off = auth().cache(TokenCache::off());
         assert!(first > count_of_the_first_request(off));
     }
@@ -195,7 +199,7 @@ fn a_request_costs_few_allocations() {
     assert_eq!(count(&auth(), &repeated, 200), 3);
     // The claims in two types.
     assert_eq!(count(&auth().claims::<User>(), &repeated, 200), 4);
-    // A service is wrapped for the price of a reference count.
+    // Wrapping a service only increments a reference count.
     let wrapping = auth();
     drop(wrapping.layer(Hello));
     let region = Region::new(ALLOCATOR);
@@ -203,33 +207,35 @@ fn a_request_costs_few_allocations() {
         black_box(wrapping.clone().layer(Hello));
     }
     assert_eq!(region.change().allocations, 0);
-    // Nothing but the second entry: routers wrap their routes for each request.
+    // Routers wrap their routes again for each request. That costs nothing but the claims in a
+    // second type.
     #[cfg(feature = "axum")]
     {
         assert_eq!(count_in_router(&auth(), &repeated[0]), 0);
         assert_eq!(count_in_router(&auth().claims::<User>(), &repeated[0]), 1);
     }
-    // A token that is read: its claims, and then those of an own type with their strings.
+    // A token that is not in the cache: its claims, and with an own type its strings too.
     let off = auth().cache(TokenCache::off());
     assert_eq!(count(&off, &fresh, 200), 7);
     assert_eq!(count(&off.claims::<User>(), &fresh, 200), 15);
-    // The entry in the cache too.
+    // One more allocation for the entry in the cache.
     assert_eq!(count(&auth(), &fresh, 200), 8);
-    // No token, and what is none: the rejection that rides along, and the label of the metric. The
-    // headers of the response take the place of those of the request, if it has any.
+    // A request without a token, or with a malformed one: the rejection in the extensions and the
+    // label of the metric. The response uses the header map of the request again, if the request
+    // has one.
     let rejected = if cfg!(feature = "metrics") { 4 } else { 3 };
     assert_eq!(count(&auth(), &vec![String::new(); 8], 401), rejected + 2);
     assert_eq!(count(&auth(), &vec!["a!".to_owned(); 8], 400), rejected);
-    // So does a long text that is no token: nothing of it is copied or decoded.
+    // The same for a long text that is no token: nothing of it is copied or decoded.
     assert_eq!(count(&auth(), &vec!["x".repeat(1_400); 8], 401), rejected);
-    // LIMIT-D1: nor of one that is too long, under whatever scheme.
+    // LIMIT-D1: a credential that is too long is not copied or decoded either, under any scheme.
     for scheme in ["Bearer", "Basic", "Negotiate"] {
         for text in ["a".repeat(1 << 20), fresh[0].repeat(1_000)] {
             let bytes = bytes_of(&auth(), &format!("{scheme} {text}"));
             assert!(bytes < 4_096, "{scheme}: {bytes} for {}", text.len());
         }
     }
-    // What a remembered token leaves behind: its payload, and for the rest as little as now.
+    // A cached token leaves behind its payload and at most 680 bytes more.
     let kept = kept(&auth(), &fresh);
     let payload = fresh[0].split('.').nth(1).map_or(0, str::len) * 3 / 4;
     assert!(

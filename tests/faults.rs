@@ -1,8 +1,8 @@
-//! Keys from an issuer on a real socket that fails in every way that issuers do: what becomes of a
-//! good, an unknown and a forged token before, during and after, how often the issuer is asked, and
-//! what an operator gets to read.
+//! Keys from an issuer on a real socket, with every kind of failure: the verdicts on good, unknown
+//! and forged tokens before, during and after the failure, the number of requests to the issuer,
+//! and what the operator reads.
 //!
-//! `tests/keys/remote.rs` has the schedule, with a clock that tests can move; this is the wire.
+//! The schedule of the loads is tested in `tests/keys/remote.rs`, where tests set the clock.
 #![cfg(all(feature = "reqwest", feature = "test-util"))]
 #![allow(
     clippy::expect_used,
@@ -38,15 +38,15 @@ use tower_jwt_auth::{Algorithm, JwtAuth, KeyStore, Verifier};
 use support::certificates::Certificate;
 use support::faults::{ENDLESS, Fault, FaultyIssuer, JWKS, METADATA, OPENID};
 
-/// What a load may take in these tests. Only the faults that hang take it.
+/// The timeout of a load in these tests. Only faults that hang use it up.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Which documents the fault is in.
+/// The documents that have the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// The key set, at a URL that is known.
+    /// The key set, at a URL that the configuration names.
     KeySet,
-    /// The metadata, in both of their places.
+    /// The metadata, at both URLs.
     Metadata,
 }
 
@@ -66,25 +66,25 @@ impl Place {
         keys.unwrap()
     }
 
-    /// Requests of a load that fails.
+    /// The number of requests of a load that fails.
     fn failing_requests(self, fault: Fault) -> usize {
-        // Either both places of the metadata, or the key set.
+        // Either both URLs of the metadata, or the key set.
         let places = self.paths().len();
         match fault {
             Fault::Refused => 0,
-            // A connection without an answer is tried again once.
+            // A request on a connection that closes without a response is sent once more.
             Fault::Closed | Fault::Reset => 2 * places,
             _ => places,
         }
     }
 
-    /// Where the fault is, as the operator reads it.
+    /// The URL of the fault, as the operator reads it.
     fn names(self, issuer: &FaultyIssuer) -> String {
         issuer.url(self.paths().first().unwrap())
     }
 }
 
-/// The keys with a patience that is short where it is used up.
+/// Sets a short timeout for faults that hang.
 fn patient(keys: RemoteKeys, fault: Fault) -> RemoteKeys {
     if hangs(fault) {
         keys.timeout(PATIENCE)
@@ -97,12 +97,12 @@ fn hangs(fault: Fault) -> bool {
     matches!(fault, Fault::Drip | Fault::HalfSilent | Fault::Silent)
 }
 
-/// Whether the issuer has said when it wants to be asked again.
+/// Whether the response has `Retry-After`.
 fn asks_for_a_pause(fault: Fault) -> bool {
     matches!(fault, Fault::Answer { headers, .. } if headers.contains("Retry-After"))
 }
 
-/// The verifier of an API, and tokens to show to it.
+/// The verifier of an API, and tokens for it.
 struct Api {
     verifier: Verifier,
     good: String,
@@ -119,7 +119,8 @@ impl Api {
         }
     }
 
-    /// Why a token is rejected, if it is. A rejection for want of keys is 503, any other 401.
+    /// The kind of the rejection, or `None` for an accepted token. Asserts 503 if keys are missing,
+    /// and 401 otherwise.
     async fn rejection(&self, token: &str) -> Option<RejectionKind> {
         let rejection = self.verifier.verify(token).await.err()?;
         let expected = match rejection.kind() {
@@ -130,7 +131,7 @@ impl Api {
         Some(rejection.kind())
     }
 
-    /// The same without waiting.
+    /// Same as [`rejection`](Self::rejection), without waiting.
     fn rejection_now(&self, token: &str) -> Option<RejectionKind> {
         Some(self.verifier.verify_now(token).err()?.kind())
     }
@@ -150,7 +151,7 @@ impl Api {
     }
 }
 
-/// What is asked of a store for its faults: it is right before, right during, and heals.
+/// A store keeps its verdicts during a fault, and recovers after it.
 async fn is_outlived(fault: Fault, reason: &str) {
     let place = Place::KeySet;
     let mut issuer = FaultyIssuer::start().await;
@@ -172,13 +173,13 @@ async fn is_outlived(fault: Fault, reason: &str) {
             issuer.has_been_asked(before + 1).await;
         }
         assert_eq!(api.rejection_now(&api.good), None, "while it loads");
-        // The load may bring the key of it, once it is known to run.
+        // Once the load is known to run, it may bring the key of the forged token.
         let expected = match place.failing_requests(fault) {
             0 => BadSignature,
             _ => KeySourceUnavailable,
         };
         assert_eq!(api.rejection_now(&api.forged), Some(expected));
-        // There was no wait for the load, for it goes on.
+        // `verify_now` does not wait for the load, which is still running.
         assert!(!hangs(fault) || keys.status().failing.is_none());
     });
     let status = keys.status();
@@ -198,8 +199,8 @@ async fn is_outlived(fault: Fault, reason: &str) {
     let rotated = issuer.signer.token().mint();
     assert_eq!(api.rejection(&rotated).await, Some(KeySourceUnavailable));
 
-    // The reload, and one for each of the two key ids. A machine that was too slow for this sees
-    // the first retries of its own accord, a second and more apart.
+    // One load for the reload, and one for each of the two key ids. On a slow machine the scheduled
+    // retries also count. They are at least a second apart.
     let loads = if asks_for_a_pause(fault) { 1 } else { 3 };
     let retries = usize::try_from(since.elapsed().as_millis() / 900).unwrap();
     let each = place.failing_requests(fault);
@@ -222,7 +223,8 @@ async fn is_outlived(fault: Fault, reason: &str) {
         None,
         "the key that came meanwhile"
     );
-    // What there was to be asked for by tokens is spent, unless the issuer wanted to be left alone.
+    // The allowance for loads that tokens cause is used up, unless the issuer has sent
+    // `Retry-After`.
     let (loads, unknown) = if asks_for_a_pause(fault) {
         (2, UnknownKey)
     } else {
@@ -237,8 +239,8 @@ async fn is_outlived(fault: Fault, reason: &str) {
     assert_eq!(issuer.strayed(), 0, "nobody else was asked");
 }
 
-/// What is asked of the start: the eager one says what is wrong, the lazy one waits until it is
-/// over.
+/// At the start, `connect` returns the fault as an error, and `connect_lazy` recovers when the
+/// fault is over.
 async fn is_told_at_the_start(place: Place, fault: Fault, reason: &str) {
     let mut issuer = FaultyIssuer::start().await;
     issuer.fails(place.paths(), fault).await;
@@ -277,8 +279,8 @@ async fn is_told_at_the_start(place: Place, fault: Fault, reason: &str) {
     assert_eq!(issuer.strayed(), 0, "nobody else was asked");
 }
 
-/// For each fault a module with its tests. Faults of the metadata show at the start alone: where
-/// the keys are is remembered.
+/// Makes a module with tests for each fault. Faults of the metadata are tested at the start only,
+/// because the URL of the key set is remembered.
 macro_rules! faults {
     (Place::KeySet; $($name:ident: $fault:expr => $reason:expr;)*) => {
         $(mod $name {
@@ -418,7 +420,7 @@ mod metadata {
     }
 }
 
-/// The keys of a good start.
+/// The store of an issuer without a fault.
 async fn connect(issuer: &FaultyIssuer) -> KeyStore {
     Place::KeySet.keys(issuer).connect().await.unwrap()
 }
@@ -431,13 +433,13 @@ async fn takes_a_bounded_part_of_what_has_no_end() {
         issuer.fails(&[JWKS], fault).await;
         Place::KeySet.keys(&issuer).connect().await.unwrap_err();
         issuer.all_closed().await;
-        // The limit, and what the two ends of a connection hold back on their own.
+        // The limit of the body, and what both ends of the connection buffer.
         let taken = issuer.bytes_taken();
         assert!(taken < ENDLESS / 5, "{fault:?}: {taken} bytes");
     }
 }
 
-/// The twins of the faults: what looks odd, and is good HTTP with good keys.
+/// The twins of the faults: unusual responses that are valid HTTP with good keys.
 #[tokio::test]
 async fn takes_odd_answers_that_are_good() {
     for fault in [
@@ -467,8 +469,8 @@ async fn takes_odd_answers_that_are_good() {
     }
 }
 
-/// A connection that the issuer has closed meanwhile is no outage, and neither is one that it
-/// closes at the next request.
+/// It is not an outage if the issuer has closed an idle connection, or closes it at the next
+/// request.
 #[tokio::test]
 async fn a_connection_that_is_closed_without_an_answer_is_tried_again_once() {
     for fault in [Fault::ClosedIfUsed, Fault::Closed] {
@@ -479,7 +481,7 @@ async fn a_connection_that_is_closed_without_an_answer_is_tried_again_once() {
         let failing = keys.status().failing.map(|failing| failing.reason);
         let is_tried_in_vain = matches!(fault, Fault::Closed);
         assert_eq!(failing.is_some(), is_tried_in_vain, "{failing:?}");
-        // The start, the old connection, a new one.
+        // The first load, the request on the old connection, and the one on a new connection.
         assert_eq!(issuer.requests(), 3, "{fault:?}");
         assert_eq!(issuer.connections(), 2, "{fault:?}");
     }
@@ -496,7 +498,7 @@ async fn remembers_which_place_has_the_metadata() {
     keys.reload().await;
     assert_eq!(issuer.paths(), [METADATA, OPENID, JWKS, JWKS]);
 
-    // After a failure it is asked again, at the place that has had it.
+    // After a failure the metadata are fetched again, first from the URL that had them.
     issuer.fails(&[JWKS], Fault::status("410 Gone")).await;
     keys.reload().await;
     keys.reload().await;
@@ -507,7 +509,7 @@ async fn remembers_which_place_has_the_metadata() {
     assert!(keys.status().failing.is_none());
 }
 
-/// RFC8414-5-1: a place that hangs does not keep the other one from being asked.
+/// RFC8414-5-1: if one URL hangs, the other one is still asked.
 #[tokio::test]
 async fn a_place_that_hangs_does_not_hide_the_other() {
     let mut issuer = FaultyIssuer::start().await;
@@ -517,7 +519,7 @@ async fn a_place_that_hangs_does_not_hide_the_other() {
     assert_eq!(issuer.paths(), [METADATA, OPENID, JWKS]);
 }
 
-/// No content coding is asked for.
+/// Requests accept no content coding.
 #[tokio::test]
 async fn asks_for_a_plain_body() {
     let issuer = FaultyIssuer::start().await;
@@ -527,8 +529,8 @@ async fn asks_for_a_plain_body() {
     }
 }
 
-/// Keys that flap: each fetch gives another set. A token is accepted while its key is published,
-/// and never for any other reason.
+/// Every load returns another key set. A token is accepted while its key is published, and at no
+/// other time.
 #[tokio::test]
 async fn follows_keys_that_flap() {
     let issuer = FaultyIssuer::start().await;
@@ -539,7 +541,7 @@ async fn follows_keys_that_flap() {
     let api = Api::new(&issuer, &keys);
     let of_other = other.token().header("kid", "key-9").mint();
     for round in 0..10 {
-        // The set of the one, then that of the other.
+        // First the set of the one key, then that of the other.
         assert_eq!(api.rejection_now(&api.good), None, "round {round}");
         keys.reload().await;
         assert_eq!(keys.generation(), 2 * round + 1);
@@ -548,7 +550,7 @@ async fn follows_keys_that_flap() {
     }
     assert_eq!(issuer.requests(), 21);
 
-    // The same when the tokens cause the fetches.
+    // The same when tokens cause the loads.
     assert_eq!(api.rejection(&of_other).await, None);
     assert_eq!(api.rejection(&api.good).await, None);
     assert_eq!(issuer.requests(), 23);
@@ -576,7 +578,7 @@ async fn a_clock_that_jumps_changes_the_verdicts_on_tokens_and_nothing_about_key
         assert_eq!(rejection(&later), None, "at {jump}");
         let status = keys.status();
         assert_eq!(status.freshness, Freshness::Fresh, "at {jump}");
-        // 80 % of ten minutes, more or less.
+        // 80 % of ten minutes, give or take a few percent.
         let pause = seconds_to(status.next_refresh, jump);
         assert!((400..=510).contains(&pause), "at {jump}: {pause} s");
         assert_eq!(issuer.requests(), 1, "keys age by the time that passes");
@@ -586,7 +588,7 @@ async fn a_clock_that_jumps_changes_the_verdicts_on_tokens_and_nothing_about_key
         assert_eq!(rejection(&first), None, "back again from {jump}");
     }
 
-    // And they are fetched again as ever.
+    // A load works at any time of the clock.
     clock.set(0);
     issuer.signer.rotate();
     keys.reload().await;
@@ -594,7 +596,7 @@ async fn a_clock_that_jumps_changes_the_verdicts_on_tokens_and_nothing_about_key
     assert_eq!(issuer.requests(), 2);
 }
 
-/// From one time to another.
+/// The number of seconds from `now` to another time.
 fn seconds_to(then: Option<SystemTime>, now: u64) -> u64 {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
     then.expect("a time").duration_since(now).unwrap().as_secs()
@@ -631,7 +633,7 @@ async fn a_client_of_ones_own_must_not_follow_redirects() {
             let failing = keys.status().failing.expect("the load has failed").reason;
             assert!(failing.contains(reason), "{failing}");
             assert_eq!(issuer.strayed() > 0, strayed, "{place:?}: {reason}");
-            // Whoever stands there has keys, which are not believed.
+            // The other server has keys, and they are not trusted.
             let api = Api::new(&issuer, &keys);
             let token = issuer.stranger.token().mint();
             assert_eq!(api.rejection(&token).await, Some(KeySourceUnavailable));
@@ -668,7 +670,7 @@ async fn asks_over_the_wire_whether_there_is_something_new() {
     let api = Api::new(&issuer, &keys);
     assert_eq!(api.rejection_now(&api.good), None);
 
-    // The twin: another tag, another set.
+    // The twin: another `ETag` comes with another set.
     issuer.signer.rotate();
     issuer.also_sends("ETag: \"2\"\r\n");
     keys.reload().await;
@@ -676,7 +678,7 @@ async fn asks_over_the_wire_whether_there_is_something_new() {
     let rotated = issuer.signer.token().mint();
     assert_eq!(api.rejection_now(&rotated), None);
 
-    // And no tag, no condition.
+    // Without an `ETag` the next request is not conditional.
     issuer.also_sends("");
     keys.reload().await;
     keys.reload().await;
@@ -694,7 +696,7 @@ async fn keeps_to_the_pause_that_the_issuer_asks_for() {
     for (fault, shortest, longest) in [
         (retry_after("Retry-After: 300\r\n"), 290, 300),
         (retry_after("Retry-After: 99999999999\r\n"), 590, 600),
-        // The twins: nothing asked for, or nothing that could be meant.
+        // The twins: an absent header, and values that are not valid.
         (retry_after(""), 0, 2),
         (retry_after("Retry-After: soon\r\n"), 0, 2),
         (retry_after("Retry-After: -300\r\n"), 0, 2),
@@ -742,7 +744,7 @@ async fn finds_the_second_form_of_metadata_when_the_first_fails() {
         issuer.fails(&[METADATA], fault).await;
         let keys = Place::Metadata.keys(&issuer).connect().await.unwrap();
         let mut paths = issuer.paths();
-        // A connection without an answer is tried again.
+        // A request on a connection that closes without a response is sent once more.
         paths.dedup();
         assert_eq!(paths, [METADATA, OPENID, JWKS], "{fault:?}");
         assert_eq!(issuer.strayed(), 0, "{fault:?}");
@@ -754,7 +756,7 @@ async fn finds_the_second_form_of_metadata_when_the_first_fails() {
         );
     }
 
-    // Neither: both are named, each with its reason.
+    // If both URLs fail, the error names both, each with its reason.
     let mut issuer = FaultyIssuer::start().await;
     issuer
         .fails(&[METADATA], Fault::status("404 Not Found"))
@@ -776,8 +778,8 @@ async fn finds_the_second_form_of_metadata_when_the_first_fails() {
     }
 }
 
-/// DISC-D1: an issuer that says that it signs with HS256 does not make a secret of its public key,
-/// and widens nothing.
+/// DISC-D1: if the metadata of an issuer list HS256, its public key is not used as a secret, and no
+/// other algorithm is allowed.
 #[tokio::test]
 async fn algorithms_that_metadata_list_allow_nothing() {
     let issuer = FaultyIssuer::start().await;
@@ -810,7 +812,8 @@ async fn algorithms_that_metadata_list_allow_nothing() {
     let rejection = api.rejection(&unsigned).await;
     assert_eq!(rejection, Some(RejectionKind::AlgorithmNotAllowed));
 
-    // RS256 is good for whoever takes every key, and not for whoever takes ES256 alone.
+    // A token with RS256 is accepted if all algorithms of the keys are allowed, and rejected if
+    // only ES256 is.
     let other = rsa.token().header("kid", "key-9").mint();
     assert_eq!(api.rejection(&other).await, None);
     let narrow = JwtAuth::new(rsa.issuer(), rsa.audience(), &keys)
@@ -845,7 +848,7 @@ async fn sends_neither_cookies_nor_credentials() {
 async fn takes_no_proxy_from_the_environment() {
     const INSIDE: &str = "TOWER_JWT_AUTH_TEST_WITH_PROXY";
     if std::env::var_os(INSIDE).is_none() {
-        // A process cannot safely change its environment, but it can make that of another one.
+        // A test cannot safely change the environment of its own process, so it starts another one.
         let mut process = Command::new(std::env::current_exe().unwrap());
         process.args(["--exact", "takes_no_proxy_from_the_environment"]);
         process.env(INSIDE, "1").env_remove("REQUEST_METHOD");
@@ -863,7 +866,7 @@ async fn takes_no_proxy_from_the_environment() {
     }
     let issuer = FaultyIssuer::start().await;
     assert!(connect(&issuer).await.is_ready());
-    // The twin: a client that takes the proxy, which is not there.
+    // The twin: a client that uses the proxy of the environment fails, because no proxy is there.
     let client = Client::builder().redirect(Policy::none()).build().unwrap();
     let keys = RemoteKeys::jwks(&issuer.url(JWKS), client).unwrap();
     let error = keys.connect().await.unwrap_err().to_string();
@@ -905,7 +908,7 @@ async fn believes_no_certificate_that_nobody_vouches_for() {
     let api = Api::new(&tls.issuer, &keys);
     assert_eq!(api.rejection(&api.good).await, Some(KeySourceUnavailable));
 
-    // The twin: the user vouches for it.
+    // The twin: a client of the user that trusts the certificate.
     let keys = RemoteKeys::discover(&name, certificate.client()).unwrap();
     let keys = keys.connect().await.unwrap();
     let api = Api::new(&tls.issuer, &keys);
@@ -931,7 +934,7 @@ async fn believes_no_certificate_of_another_host() {
 }
 
 impl Certificate {
-    /// A client that believes it.
+    /// A client that trusts this certificate.
     fn client(&self) -> Client {
         let pem = std::fs::read(self.path("certificate")).unwrap();
         let certificate = reqwest::Certificate::from_pem(&pem).unwrap();
@@ -974,7 +977,7 @@ async fn relay(listener: TcpListener, tls: TlsAcceptor, issuer: SocketAddr) {
         let (stream, _) = listener.accept().await.unwrap();
         let tls = tls.clone();
         tokio::spawn(async move {
-            // A client that does not like the certificate goes away here.
+            // A client that does not trust the certificate closes the connection here.
             let Ok(mut outside) = tls.accept(stream).await else {
                 return;
             };
@@ -984,7 +987,7 @@ async fn relay(listener: TcpListener, tls: TlsAcceptor, issuer: SocketAddr) {
     }
 }
 
-/// Stores come and go over one client that stays: nothing is left of them.
+/// Many stores that use one client are created and dropped. Neither tasks nor connections remain.
 #[tokio::test]
 async fn thousands_of_stores_leave_neither_tasks_nor_connections() {
     let mut issuer = FaultyIssuer::start().await;
@@ -994,7 +997,7 @@ async fn thousands_of_stores_leave_neither_tasks_nor_connections() {
             .num_alive_tasks()
     };
     let before = tasks();
-    // It keeps no connections of its own.
+    // The client keeps no idle connections.
     let client = Client::builder().redirect(Policy::none()).no_proxy();
     let client = client.pool_max_idle_per_host(0).build().unwrap();
     let keys = || RemoteKeys::jwks(&issuer.url(JWKS), client.clone()).unwrap();
@@ -1010,11 +1013,11 @@ async fn thousands_of_stores_leave_neither_tasks_nor_connections() {
     issuer.fails(&[JWKS], Fault::Silent).await;
     let keys = || {
         let keys = RemoteKeys::jwks(&issuer.url(JWKS), client.clone()).unwrap();
-        // No end but that of the store.
+        // The load ends only when its store is dropped.
         keys.timeout(Duration::from_secs(600))
     };
     for _ in 0..20 {
-        // Dropped in the middle of a fetch.
+        // The store is dropped during a load.
         let asked = issuer.requests();
         let hanging: Vec<_> = (0..50).map(|_| keys().connect_lazy().unwrap()).collect();
         issuer.has_been_asked(asked + hanging.len()).await;
@@ -1029,8 +1032,8 @@ async fn thousands_of_stores_leave_neither_tasks_nor_connections() {
     assert!(issuer.connections() >= 2_000, "{}", issuer.connections());
 }
 
-/// The client that is implemented here sends what it is told to, and no request twice that the
-/// server may have acted on.
+/// The client of this crate sends method and body as they are. It does not repeat a request that
+/// the server may have processed.
 #[tokio::test]
 async fn a_request_reaches_the_server_with_its_method_and_body_and_a_post_does_so_once() {
     let (address, asked) = recorder().await;
@@ -1061,19 +1064,19 @@ async fn a_request_reaches_the_server_with_its_method_and_body_and_a_post_does_s
     assert!(requests[0].ends_with("\r\n\r\n"));
     assert!(!requests[0].contains("content-length"), "{}", requests[0]);
 
-    // A redirect is an answer like any other, and nobody follows it.
+    // A redirect is returned as a response, and not followed.
     let answer = fetch("POST", "/moved", "token=abc").await.unwrap();
     assert_eq!(answer.status(), 307);
     assert_eq!(take().len(), 1);
 
-    // The connection is closed without an answer.
+    // The server closes the connection without a response.
     for (method, body, times) in [("POST", "token=abc", 1), ("GET", "", 2)] {
         assert!(fetch(method, "/closed", body).await.is_err(), "{method}");
         assert_eq!(take().len(), times, "{method}");
     }
 }
 
-/// A server that notes each request: it answers `{}`, except to two paths.
+/// A server that notes each request. It responds with `{}`, except at two paths.
 async fn recorder() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, asked) = (listener.local_addr().unwrap(), Arc::default());

@@ -1,5 +1,4 @@
-//! Every function of the fuzzer over its seeds and over mutations of them: its work in small, on
-//! every run and on every toolchain.
+//! Runs every function of the fuzzer over its seeds and over mutations of them, on every toolchain.
 
 #![cfg(all(
     feature = "_fuzz",
@@ -55,7 +54,7 @@ fn the_seeds_of_the_verifier_are_tokens_that_it_accepts() {
     }
 }
 
-/// Other cases on every run: `TOWER_JWT_AUTH_SEED` repeats those of one.
+/// Every run has other cases. `TOWER_JWT_AUTH_SEED` repeats the cases of one run.
 #[test]
 fn made_tokens_get_the_verdict_of_the_model() {
     let seed = fresh_seed();
@@ -77,7 +76,7 @@ fn fresh_seed() -> u64 {
     }
 }
 
-/// Runs a function over its seeds, then over changed ones.
+/// Runs a function over its seeds, and then over mutations of them.
 fn smoke(name: &str, function: fn(&[u8])) {
     let mut files: Vec<_> = std::fs::read_dir(fuzz_folder().join("seeds").join(name))
         .unwrap()
@@ -103,11 +102,11 @@ fn smoke(name: &str, function: fn(&[u8])) {
     }
 }
 
-/// One change of the kinds that a fuzzer makes.
+/// One mutation, of the kinds that a fuzzer uses.
 fn mutate(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], words: &[Vec<u8>], random: &mut Random) {
     let at = random.below(bytes.len() + 1);
     match random.below(40) {
-        // Up to the limits of size, and a little beyond.
+        // Lengths up to the limits of size, and slightly beyond.
         0 => {
             let end = at + random.below((bytes.len() - at).min(40) + 1);
             let piece = bytes[at..end].to_vec();
@@ -129,7 +128,7 @@ fn mutate(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], words: &[Vec<u8>], random: &mu
             bytes.drain(at..end);
         }
         27..=32 => {
-            // A piece of another seed, or of the same one a second time.
+            // Inserts a part of another seed, or of the same seed.
             let donor = &seeds[random.below(seeds.len())];
             let start = random.below(donor.len() + 1);
             let end = (start + random.below(24)).min(donor.len());
@@ -167,7 +166,7 @@ fn dictionary() -> Vec<Vec<u8>> {
     words.collect()
 }
 
-/// A generator of numbers that gives the same ones on every run (xorshift64*).
+/// A generator of pseudo-random numbers (xorshift64*), the same on every run.
 struct Random(u64);
 
 impl Random {
@@ -193,5 +192,5 @@ fn fuzz_folder() -> PathBuf {
 
 const MUTATIONS: usize = 2_000;
 const CASES: usize = 4_000;
-/// Longer than a credential may be.
+/// Longer than the maximum length of a credential.
 const LONGEST: usize = 17 * 1024;

@@ -1,4 +1,4 @@
-//! The cache of verified tokens: it changes what a verdict costs, and no verdict.
+//! The cache of verified tokens makes verdicts cheaper, and changes none of them.
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -31,7 +31,7 @@ use tower_jwt_auth::{
     Verifier,
 };
 
-/// An issuer with one key, a store with it, and a clock for both.
+/// An issuer with one key, a store with this key, and a clock for both.
 struct Fixture {
     clock: FixedClock,
     issuer: TestIssuer,
@@ -68,7 +68,7 @@ impl Fixture {
         self.issuer.token().expires_in(Duration::from_secs(900))
     }
 
-    /// To this many seconds and milliseconds after [`START`].
+    /// Sets the clock to this many seconds and milliseconds after [`START`].
     fn at(&self, seconds: u64, milliseconds: u64) {
         self.clock.set(START + seconds);
         self.clock.advance(Duration::from_millis(milliseconds));
@@ -79,8 +79,8 @@ fn rejection(verifier: &Verifier, token: &str) -> Option<RejectionKind> {
     verifier.verify_now(token).err().map(|error| error.kind())
 }
 
-/// Whether the token was remembered, which shows in own claims that are there already; or why it
-/// is rejected.
+/// Whether the token came from the cache, which shows in own claims that were read before. An error
+/// is the reason of a rejection.
 fn is_recalled(verifier: &Verifier, token: &str) -> Result<bool, RejectionKind> {
     let verdict = verifier.verify_now(token);
     verdict
@@ -109,7 +109,7 @@ fn a_repeated_token_gives_the_same_claims_which_are_read_once_for_each_type() {
         assert_eq!(again.scopes().to_string(), "a b");
     }
     assert_eq!(READ.get(), 1);
-    // Another type, another token.
+    // Another own type, and another token.
     let own = verifier.clone().claims::<Own>();
     let level = own.verify_now(&token).unwrap();
     assert!(std::ptr::eq(&*level, &*own.verify_now(&token).unwrap()));
@@ -180,7 +180,7 @@ fn a_verifier_that_remembers_a_token_prints_nothing_of_it() {
     assert!(printed.contains("https://api.example"));
 }
 
-// Its time.
+// Times.
 
 #[test]
 fn a_remembered_token_ends_with_its_time() {
@@ -218,7 +218,7 @@ fn rules_about_age_end_a_remembered_token_too() {
     fixture.at(100, 1);
     assert_eq!(rejection(&verifier, &token), Some(Expired));
 
-    // A token without `iat` lives too long while its end is too far away.
+    // A token without `iat` is over the maximum lifetime until its end is close enough.
     let fixture = Fixture::new();
     let auth = fixture.auth().leeway(Leeway::ZERO);
     let verifier = auth.max_lifetime(Duration::from_secs(900)).verifier();
@@ -261,7 +261,7 @@ fn a_verdict_is_believed_for_as_long_as_was_said_and_no_longer() {
         assert_eq!(is_recalled(&verifier, &token), ANEW);
         fixture.at(seconds - 1, 999);
         assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
-        // A use makes it no longer.
+        // Using the entry does not extend its time.
         fixture.at(seconds, 0);
         assert_eq!(is_recalled(&verifier, &token), ANEW);
         assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
@@ -281,7 +281,7 @@ fn a_verdict_is_believed_for_as_long_as_was_said_and_no_longer() {
     assert_eq!(rejection(&long, &token), Some(Expired));
 }
 
-// Its key.
+// Keys.
 
 /// STORE-D4
 #[test]
@@ -318,7 +318,7 @@ fn a_remembered_token_dies_with_its_key_at_the_next_request() {
         Err(BadSignature),
         "the id alone is not the key"
     );
-    // The twins: the key stays, beside others, in another set, and with the id of another one.
+    // The twins: the key stays, next to other keys, in another set, or next to a key with its id.
     assert_eq!(after(&|_| {}), REMEMBERED);
     assert_eq!(after(&|keys| assert!(!keys.remove("other"))), REMEMBERED);
     assert_eq!(
@@ -346,7 +346,7 @@ fn a_remembered_token_dies_when_its_key_retires_and_not_before() {
     assert_eq!(is_recalled(&verifier, &token), ANEW);
     assert!(fixture.keys.retire("key-1", Duration::from_secs(100)));
     assert_eq!(is_recalled(&verifier, &before), ANEW);
-    // Other changes of the set are no reason to forget the end.
+    // Other changes of the set do not cancel the end of the key.
     fixture.keys.rotate(secret(1).key().with_key_id("other"));
     assert_eq!(is_recalled(&verifier, &after), ANEW);
     for (seconds, milliseconds) in [(0, 0), (50, 0), (99, 999)] {
@@ -359,13 +359,13 @@ fn a_remembered_token_dies_when_its_key_retires_and_not_before() {
     for token in [&token, &before, &after] {
         assert_eq!(rejection(&verifier, token), Some(UnknownKey));
     }
-    // Rotated in once more, the key counts again.
+    // After the key is added again, it verifies tokens again.
     fixture.keys.rotate(fixture.issuer.key());
     assert_eq!(is_recalled(&verifier, &token), ANEW);
     assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
 }
 
-/// The key that is tried for a token without an id is one of the first eight of the set.
+/// A token without a key id is tried with the first eight keys of the set.
 #[test]
 fn a_remembered_token_that_names_no_key_dies_when_its_key_is_not_tried_any_more() {
     let fixture = Fixture::new();
@@ -422,7 +422,7 @@ mod remote {
 
     use super::*;
 
-    /// The key set as an issuer publishes it; `None` in an outage.
+    /// The key set of an issuer. `None` during an outage.
     #[derive(Clone)]
     struct Published(Arc<Mutex<Option<String>>>);
 
@@ -460,7 +460,7 @@ mod remote {
             .verifier()
     }
 
-    /// The verdict after whatever it waits for.
+    /// The verdict after all waits.
     async fn rejected_at_last(verifier: &Verifier, token: &str) -> Option<RejectionKind> {
         verifier.verify(token).await.err().map(|error| error.kind())
     }
@@ -478,7 +478,7 @@ mod remote {
         published.becomes(None);
         keys.reload().await;
         assert_eq!(is_recalled(&verifier, &token), REMEMBERED);
-        // Another key beside it, then instead of it.
+        // Another key beside it, then in place of it.
         let beside = other.issuer.jwk().to_string().replace("key-1", "key-2");
         let both = format!(r#"{{"keys":[{beside},{}]}}"#, fixture.issuer.jwk());
         published.becomes(Some(both));
@@ -488,7 +488,7 @@ mod remote {
         published.becomes(Some(format!(r#"{{"keys":[{beside}]}}"#)));
         keys.reload().await;
         assert_eq!(rejected_at_last(&verifier, &token).await, Some(UnknownKey));
-        // Somebody else's key under the id.
+        // The key of another issuer under the same id.
         published.becomes(Some(fixture.issuer.jwks()));
         keys.reload().await;
         assert_eq!(rejected_at_last(&verifier, &token).await, None);
@@ -522,7 +522,7 @@ mod remote {
     }
 }
 
-// The policy.
+// Policies.
 
 /// RFC9700-2.3-1
 #[test]
@@ -560,7 +560,8 @@ fn layers_that_share_a_store_share_no_verdict() {
         ),
     ] {
         for strict_is_first in [true, false] {
-            // Each as a layer of its own, and both made of one that has been in use.
+            // Two separate layers, and then two layers that were derived from one that has verified
+            // tokens.
             let (strict, lax) = (strict.clone().cache(usual()), lax.clone().cache(usual()));
             let (strict, lax) = (strict.verifier(), lax.verifier());
             if strict_is_first {
@@ -574,7 +575,7 @@ fn layers_that_share_a_store_share_no_verdict() {
     }
 }
 
-/// A layer that has verified tokens already is another one after a setting.
+/// A setting that is changed after a layer has verified tokens gives a layer with an empty cache.
 #[test]
 fn a_later_setting_forgets_what_was_accepted_before() {
     let fixture = Fixture::new();
@@ -608,8 +609,8 @@ fn a_later_setting_forgets_what_was_accepted_before() {
             after(&|auth| auth.algorithms([Algorithm::ES256]), &good),
             Some(AlgorithmNotAllowed)
         );
-        // A second trust in the same issuer, with other keys of the same generation, or for another
-        // API, takes nothing from the first.
+        // Another trust in the same issuer has other keys of the same generation, or another
+        // audience. It accepts no token because the first trust has accepted it.
         assert_eq!(
             after(
                 &|auth| auth.trust(TrustedIssuer::new(
@@ -659,7 +660,7 @@ fn issuers_of_one_layer_end_apart() {
     assert!(ours.keys.remove("key-1"));
     assert_eq!(rejection(&verifier, &tokens[0]), Some(UnknownKey));
     assert_eq!(is_recalled(&verifier, &tokens[1]), REMEMBERED);
-    // The key of the one is not the key of the other, though the id is the same.
+    // The two issuers have different keys under the same id.
     assert!(theirs.keys.remove("key-1"));
     theirs.keys.rotate(ours.issuer.key());
     assert_eq!(rejection(&verifier, &tokens[1]), Some(BadSignature));
@@ -708,7 +709,7 @@ fn a_token_whose_revocation_is_taken_back_counts_again_and_an_outage_is_none() {
         assert_eq!(rejection(&verifier, &token), Some(RevocationUnavailable));
         checks.break_down(false);
     }
-    // One that was revoked when it came first is remembered no less.
+    // A token that was revoked when it first came is accepted once the revocation is taken back.
     let token = fixture.token().claim("jti", "2").mint();
     checks.toggle("2");
     assert_eq!(rejection(&verifier, &token), Some(Revoked));
@@ -745,7 +746,7 @@ fn no_other_text_is_taken_for_a_remembered_token() {
     }
 }
 
-/// RFC4648-3.5-1: the last character of a signature has bits that count for nothing.
+/// RFC4648-3.5-1: some bits of the last character of a signature are unused.
 #[test]
 fn a_remembered_token_has_one_spelling() {
     for (algorithm, spare) in [
@@ -784,8 +785,8 @@ fn a_flood_of_forged_tokens_is_rejected_and_drives_nothing_out() {
     let (signing_input, signature) = good.rsplit_once('.').unwrap();
     assert_eq!(is_recalled(&verifier, &good), ANEW);
     for number in 0..300_u32 {
-        // The remembered claims under other signatures, some of which end alike; then claims of
-        // their own.
+        // The claims of the cached token under other signatures, some with the same end; then other
+        // claims.
         let guess = guess(number);
         let (front, end) = (&guess[..35], &signature[35..]);
         for guess in [&guess, &format!("{front}{end}")] {
@@ -799,7 +800,7 @@ fn a_flood_of_forged_tokens_is_rejected_and_drives_nothing_out() {
         assert_eq!(rejection(&verifier, &forged.mint()), Some(BadSignature));
     }
     assert_eq!(is_recalled(&verifier, &good), REMEMBERED);
-    // Good ones that are used once do not either.
+    // Valid tokens that are used once do not evict it either.
     for number in 0..100 {
         let other = fixture.token().claim("jti", format!("once-{number}"));
         assert_eq!(rejection(&verifier, &other.mint()), None);
@@ -807,7 +808,7 @@ fn a_flood_of_forged_tokens_is_rejected_and_drives_nothing_out() {
     assert_eq!(is_recalled(&verifier, &good), REMEMBERED);
 }
 
-/// 43 characters, as the signature of HS256 has them.
+/// 43 characters, the length of an HS256 signature.
 fn guess(number: u32) -> String {
     let mut text: String = (0..42)
         .map(|at| {
@@ -855,8 +856,8 @@ fn a_cache_of_any_size_gives_the_same_verdicts() {
 
 // Threads.
 
-/// STORE-D4: what starts after a key is gone, and ends before it is back, is rejected; tokens of
-/// the key that stays are accepted all the while.
+/// STORE-D4: a verification that starts after a key was removed, and ends before the key is back,
+/// rejects the token. Tokens of the other key are accepted all the time.
 #[test]
 fn no_thread_accepts_a_token_after_its_key_was_removed() {
     const TURNS: u64 = 100;
@@ -872,8 +873,8 @@ fn no_thread_accepts_a_token_after_its_key_was_removed() {
     let key = fixture.issuer.key();
     let other = secret(2).key();
 
-    // What is certain: in states 1, 2 and 3 of 4 the key is there, gone, and another one has its
-    // id. In state 0 it is about to change.
+    // State modulo 4: in 1 the key is in the store, in 2 it is removed, in 3 another key has its
+    // id. In 0 a change is being made, so no verdict is certain.
     let state = AtomicU64::new(1);
     let compared = AtomicU64::new(0);
     let expected = [None, None, Some(UnknownKey), Some(BadSignature)];
@@ -899,7 +900,7 @@ fn no_thread_accepts_a_token_after_its_key_was_removed() {
                 })
             })
             .collect();
-        // Some threads look while the state is certain, or have failed.
+        // Waits until some threads have verified in this state, or a thread has failed.
         let look = |certain: u64| {
             let before = compared.load(Ordering::SeqCst);
             state.store(certain, Ordering::SeqCst);

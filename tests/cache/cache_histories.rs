@@ -1,4 +1,4 @@
-//! The cache of verified tokens against none at all, under random histories.
+//! Random histories with the cache of verified tokens and without it.
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -35,8 +35,8 @@ use tower_jwt_auth::{
     Verifier,
 };
 
-/// Any history of requests, clock steps, key changes and revocations, with caches of several
-/// sizes and without one, over the same stores: nobody can tell one from another.
+/// Any history of requests, clock steps, key changes and revocations gives the same verdicts
+/// without a cache and with caches of several sizes, over the same stores.
 #[test]
 fn no_history_of_requests_shows_whether_there_is_a_cache() {
     let config = ProptestConfig {
@@ -60,7 +60,8 @@ fn no_history_of_requests_shows_whether_there_is_a_cache() {
     if let Err(failure) = outcome {
         panic!("{failure}");
     }
-    // The histories are worth something: tokens were recalled, and ended in every way.
+    // Makes sure that the histories are useful: tokens came from the cache, and were rejected later
+    // for every reason.
     let tally = tally.into_inner();
     assert!(tally.recalled > u64::from(CASES) * 20, "{tally:?}");
     assert!(
@@ -84,7 +85,7 @@ fn no_history_of_requests_shows_whether_there_is_a_cache() {
 const CASES: u32 = 64;
 const SEED: u64 = 4_242;
 
-/// How often what has happened, over all histories.
+/// What happened in all histories, counted.
 #[derive(Debug, Default)]
 struct Tally {
     recalled: u64,
@@ -99,42 +100,42 @@ struct Tally {
 enum Step {
     /// A policy and a token.
     Verify(Index, Index),
-    /// The same as the last time.
+    /// The same policy and token as the last time.
     Again,
     /// All tokens under all policies.
     Sweep,
     Clock(Moment, i64),
     Keys(usize, Change),
-    /// A change, and requests on either side of it and of its end.
+    /// A change, with requests before and after it, and before and after its end.
     Around(usize, Change),
     Toggle(Index),
     RevokeSubject(usize),
     Outage(bool),
 }
 
-/// Where the clock is set to, give or take milliseconds.
+/// The time to which the clock is set. Some milliseconds are added or subtracted.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// The next one after now at which some verdict changes by the times of its token.
+    /// The next time at which a time of a token changes a verdict.
     Next,
     Previous,
     Any(Index),
-    /// The end of a retirement or of a time limit, the newest first.
+    /// The end of a retirement or of a maximum age. 0 is the newest.
     Noted(usize),
     Now,
 }
 
-/// A change of a store; the numbers are places in the pool.
+/// A change of a store. The numbers are indices into the pool.
 #[derive(Clone, Debug)]
 enum Change {
     Rotate(usize),
-    /// An id and milliseconds.
+    /// The index of an id, and the time in milliseconds.
     Retire(usize, u64),
     Remove(usize),
     Replace(Vec<usize>),
-    /// The text of a set: good or not.
+    /// The text of a key set, valid or not.
     Text(bool),
-    /// Eight other keys in front of this one.
+    /// Eight other keys before this one.
     Crowd(usize),
     Save,
     Restore,
@@ -181,13 +182,13 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Keys and tokens of all histories, made once.
+/// The keys and tokens of all histories, made once.
 struct Pool {
     keys: Vec<Key>,
     crowd: Vec<Key>,
     jwks: String,
     tokens: Vec<Minted>,
-    /// Milliseconds after the epoch at which some verdict changes by itself.
+    /// The times at which a time of a token changes a verdict, in milliseconds since the epoch.
     moments: Vec<u64>,
 }
 
@@ -210,7 +211,7 @@ static POOL: LazyLock<Pool> = LazyLock::new(|| {
         m2.key().with_key_id("c"),
         edwards.key().with_key_id("e"),
         rsa_key_for("RS256").with_key_id("r"),
-        // The same key for something else, the same id for another key.
+        // The same key for another algorithm, and other keys under the same ids.
         rsa_key_for("PS256").with_key_id("r"),
         m1.key().with_key_id("a"),
         m0.key().with_key_id("b"),
@@ -225,7 +226,7 @@ static POOL: LazyLock<Pool> = LazyLock::new(|| {
     let jwks = json!({ "keys": [jwk(&edwards, "e"), jwk(&rsa, "r")] }).to_string();
 
     let at = |seconds: f64| json!(f64::from(u32::try_from(START).unwrap()) + seconds);
-    // Times as `iat`, `nbf` and `exp`; not a number: left out.
+    // Values of `iat`, `nbf` and `exp`. NaN means that the claim is left out.
     const NO: f64 = f64::NAN;
     let times = [
         [0.0, NO, 300.0],
@@ -270,10 +271,10 @@ static POOL: LazyLock<Pool> = LazyLock::new(|| {
         timed(other(&edwards, "e"), times[1]),
         timed(of(&rsa, "r"), times[1]),
         timed(of(&rsa, "r"), times[2]),
-        // For both APIs, with a role, and for a person of another name.
+        // A token for both APIs, and a token with own claims for another subject.
         of(&m0, "a").claim("aud", json!(["https://api.example", OTHER])),
         of(&m0, "a").claim("level", 3).subject("subject-0"),
-        // Good but for one thing.
+        // Tokens with one defect.
         of(&m0, "a").claim("level", "high"),
         of(&m0, "a").header("typ", "JWT"),
         of(&m0, "a").audience(OTHER),
@@ -290,8 +291,8 @@ static POOL: LazyLock<Pool> = LazyLock::new(|| {
             id: number.to_string(),
         })
         .collect();
-    // Almost the first one: another signature that ends alike, and its signature under the claims
-    // of somebody whose name is as long.
+    // Forgeries of the first token: the same claims under another signature with the same end, and
+    // its signature under other claims of the same length.
     let (signing_input, signature) = tokens[0].text.rsplit_once('.').unwrap();
     let first = if signature.starts_with('A') { "B" } else { "A" };
     let mallory = of(&m0, "a").claim("jti", "0").subject("subject-9");
@@ -307,7 +308,8 @@ static POOL: LazyLock<Pool> = LazyLock::new(|| {
         id: "0".into(),
     }));
 
-    // Where each time counts, with each leeway, and with the greatest age and lifetime.
+    // The times at which a claim begins or ends to matter, with each leeway and with the maximum
+    // age and lifetime.
     let begins = times
         .iter()
         .flat_map(|[iat, nbf, exp]| [*iat, *nbf, exp - 3_600.0]);
@@ -358,7 +360,7 @@ fn policy(number: usize, auth: JwtAuth) -> JwtAuth {
     }
 }
 
-/// One layer without a cache, and the same with several.
+/// One policy, in layers without a cache and with several caches.
 struct Layers {
     plain: Verifier,
     cached: Vec<Verifier>,
@@ -474,7 +476,8 @@ impl World {
             Step::RevokeSubject(number) => {
                 let subject = SubjectId::new("https://as.example", &format!("subject-{number}"));
                 let until = fixture_time() + Duration::from_secs(10_000);
-                // Those of subject 1 that were issued before the start, or at no known time.
+                // Revokes the tokens of the subject that were issued before the start, or have no
+                // `iat`.
                 let at = fixture_time() - Duration::from_secs(1);
                 self.denied.revoke_subject(subject, at, until).unwrap();
             }
@@ -493,7 +496,7 @@ impl World {
             Moment::Now => None,
         };
         let moment = moment.copied().unwrap_or(now).saturating_add_signed(by);
-        // Two hours to either side are enough.
+        // The clock stays within two hours of the start.
         let start = START * 1_000;
         let moment = moment.clamp(start - 7_200_000, start + 7_200_000);
         self.now.store(moment, Ordering::Relaxed);
@@ -521,7 +524,7 @@ impl World {
             }
             Change::Text(is_good) => {
                 let text = if *is_good { POOL.jwks.as_str() } else { "{}" };
-                // Also rejected where all its keys are dead.
+                // A valid text is also rejected if all its keys are dead.
                 assert!(store.replace_jwks(text.as_bytes()).is_ok() <= *is_good);
             }
             Change::Crowd(at) => {
@@ -546,7 +549,7 @@ impl World {
         Ok(())
     }
 
-    /// Asks every verifier of a policy, which all have to say the same.
+    /// Asks all verifiers of a policy. All must give the same verdict.
     fn verify(
         &mut self,
         (at, number): (usize, usize),
@@ -584,18 +587,18 @@ impl World {
         Ok(())
     }
 
-    /// A verdict of now may be believed until then.
+    /// Notes the time at which the verdict leaves the cache, because of the maximum age.
     fn note_limit(&mut self, seconds: u64) {
         let moment = self.now() + seconds * 1_000;
         if !self.noted.contains(&moment) {
-            // Behind the retirements, which are rarer.
+            // Inserts it behind the last retirements, which are rarer.
             let before = self.noted.len().saturating_sub(2);
             self.noted.insert(before, moment);
         }
     }
 }
 
-/// What a verifier says of a token: issuer, subject, id, and own claims; or why not.
+/// The verdict of a verifier: issuer, subject, id and own claims, or the kind of the rejection.
 type Said = Result<(String, String, String, Result<Option<u8>, RejectionKind>), RejectionKind>;
 
 fn said(verifier: &Verifier, token: &str, recalled: &mut u64) -> Said {

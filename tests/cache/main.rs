@@ -1,4 +1,4 @@
-//! Verified tokens that are remembered.
+//! The cache of verified tokens.
 
 #![cfg(feature = "test-util")]
 
