@@ -1,4 +1,4 @@
-//! Scopes and roles: where they come from, what grants what, and how a rejection says what is
+//! Scopes and roles: their sources, what grants which right, and how a rejection names what is
 //! missing (RFC 6749, section 3.3; RFC 6750, section 3.1).
 
 #![cfg(all(feature = "test-util", feature = "axum", feature = "tracing"))]
@@ -63,7 +63,7 @@ fn challenge(response: &Response<Body>) -> ReadChallenge {
     challenges.into_iter().next().unwrap()
 }
 
-/// The two ways to guard a route: an argument of the handler, and a layer around the route.
+/// Two ways to guard a route: an argument of the handler, and a layer around the route.
 fn guarded<R: Requirement>() -> [Router; 2] {
     let argument = get(async |_: RequireScope<R>| "in");
     let around = get(async || "in").route_layer(JwtAuth::require::<R>());
@@ -147,7 +147,7 @@ fn sloppy_spacing_and_repetition_in_scopes_do_no_harm() {
     assert_eq!(claims.scopes().to_string(), "a b");
 }
 
-/// A set never prints as one of another size.
+/// A set of names never prints like a set of another size.
 #[test]
 fn a_name_with_a_space_does_not_print_as_two() {
     let fixture = Fixture::new();
@@ -160,7 +160,7 @@ fn a_name_with_a_space_does_not_print_as_two() {
         claims.roles().to_string(),
         r#""Global Admin" staff Gruppe-Ä "x\ny""#
     );
-    // One word of it grants nothing.
+    // A word of the name grants nothing.
     assert!(!claims.has_scope("a") && !claims.has_scope("b"));
 }
 
@@ -323,8 +323,8 @@ async fn a_handler_that_needs_more_than_an_anonymous_request_asks_for_a_token() 
     }
 }
 
-/// AUTHZ-D5: an optional requirement is none for a request without a token, and a whole one for a
-/// request with one.
+/// AUTHZ-D5: an optional requirement does not apply to a request without a token. It applies in
+/// full to a request with one.
 #[tokio::test]
 async fn an_optional_requirement_still_binds_a_request_with_a_token() {
     let fixture = Fixture::new();
@@ -348,7 +348,7 @@ async fn a_missing_role_names_no_scope() {
         let app = route.layer(fixture.auth());
         let granted = call(app.clone(), Some(&token().roles(["admin"]))).await;
         assert_eq!(granted.status(), 200);
-        // Neither another role nor a scope of that name will do.
+        // Another role is not enough, and neither is a scope of the same name.
         for token in [
             token(),
             token().roles(["Admin", "administrator"]),
@@ -363,7 +363,7 @@ async fn a_missing_role_names_no_scope() {
     }
 }
 
-/// AUTHZ-D6: a client that asked for the scopes that it has would come back with the same token.
+/// AUTHZ-D6: a client that asked for scopes that it already has would get the same token again.
 #[test]
 fn a_missing_role_beside_a_granted_scope_names_no_scope() {
     type Rule = AllOf<(Read, Admin)>;
@@ -375,7 +375,7 @@ fn a_missing_role_beside_a_granted_scope_names_no_scope() {
     assert_eq!(rejected.required_scopes(), ["calendar:read"]);
 }
 
-/// A rule of one's own is a requirement like the others.
+/// A requirement of the application is used like the others.
 #[test]
 fn a_rule_of_ones_own_looks_at_what_the_token_grants() {
     struct Narrow;
@@ -405,7 +405,7 @@ fn a_rule_of_ones_own_looks_at_what_the_token_grants() {
     }
 }
 
-/// What an API does whose issuer sends no `aud`.
+/// For an API whose issuer sends no `aud`.
 #[test]
 fn a_rule_of_ones_own_can_name_the_client() {
     struct OurApp;
@@ -433,7 +433,7 @@ fn a_rule_of_ones_own_can_name_the_client() {
     }
 }
 
-/// What a rule of one's own is made of: whose token it is, for whom, and what any claim says.
+/// A requirement of the application can use the subject, the client, the audience and any claim.
 #[test]
 fn a_rule_of_ones_own_can_ask_for_any_claim() {
     struct OurPipelines;
@@ -511,7 +511,7 @@ fn a_text_that_is_no_pointer_finds_nothing() {
     assert!(decide::<Found<3>>(&token().claim("", 1)).is_ok());
 }
 
-/// One rejection carries everything that is missing.
+/// One rejection names everything that is missing.
 #[test]
 fn one_rejection_says_all_that_is_missing() {
     struct Fresh;
@@ -562,7 +562,7 @@ fn one_rejection_says_all_that_is_missing() {
     assert_eq!(rejected.kind(), RejectionKind::InsufficientRole);
     assert!(rejected.required_scopes().is_empty());
 
-    // Of alternatives the first is asked for, and the operator reads of all.
+    // For alternatives the challenge names the first, and the sentence for the operator names all.
     type Choice = AnyOf<(AllOf<(Both, Admin)>, scope!("root"))>;
     let rejected = decide::<Choice>(&token().scope("calendar:write")).unwrap_err();
     assert_eq!(rejected.required_scopes(), both);
@@ -574,7 +574,7 @@ fn one_rejection_says_all_that_is_missing() {
     assert!(decide::<Choice>(&token().scope("root")).is_ok());
 }
 
-/// What only the application knows looks like a rejection of the layer, and is reported once.
+/// A rejection of the application looks like a rejection of the layer, and is reported once.
 #[tokio::test]
 async fn a_rejection_of_the_application_looks_like_one_of_the_layer() {
     let scopes = ScopeSet::parse("files:read files:write").unwrap();
@@ -669,14 +669,14 @@ async fn a_rejection_of_the_application_looks_like_one_of_the_layer() {
             text.contains(reason) && text.contains(kind.as_str()),
             "{text}"
         );
-        // Where nobody knows whether the token may be used, it was not the token that was rejected.
+        // A 503 is not reported as a rejection of the token.
         let is_of_token = text.contains("jwt_rejected: token rejected");
         assert_eq!(is_of_token, status == 401, "{text}");
     }
 }
 
-/// The layer outside knows what the request asks for, whatever form the application gave its
-/// rejection.
+/// The layer outside chooses the form that the request asks for, whatever form the application
+/// chose.
 #[tokio::test]
 async fn a_rejection_of_the_application_has_the_form_that_the_request_asks_for() {
     let handlers = [
@@ -698,7 +698,7 @@ async fn a_rejection_of_the_application_has_the_form_that_the_request_asks_for()
     }
 }
 
-/// A client that is asked for scopes that it has would be back with the same token.
+/// A client that asked for scopes that it already has would get the same token again.
 #[test]
 fn a_rule_that_names_a_granted_scope_asks_for_none() {
     struct Odd;
@@ -718,7 +718,7 @@ fn a_rule_that_names_a_granted_scope_asks_for_none() {
     }
 }
 
-/// RFC6750-3-4: scopes of a configuration file.
+/// RFC6750-3-4: scopes from a configuration file.
 #[test]
 fn a_text_that_is_no_scope_is_a_configuration_error() {
     for bad in [
@@ -767,7 +767,7 @@ fn scopes_of_the_configuration_authorize_as_others_do() {
     assert!(any.to_string().contains("calendar:write"), "{any}");
 }
 
-/// A layer can hide what exists from those who may not see it.
+/// A layer can answer 404 to requests without the right.
 #[tokio::test]
 async fn a_forbidden_route_can_look_like_none() {
     let fixture = Fixture::new();
@@ -781,7 +781,7 @@ async fn a_forbidden_route_can_look_like_none() {
     }
 }
 
-// What providers send.
+// The claims that providers send.
 
 /// Scopes and roles of a token with these claims, in a layer for the audience `calendar`.
 fn grants(adjust: impl Fn(JwtAuth) -> JwtAuth, claims: Value) -> (Vec<String>, Vec<String>) {
@@ -870,8 +870,8 @@ fn grants_of_keycloak_are_read_and_other_clients_roles_left_out() {
     );
 }
 
-/// What decides is read strictly: a value of another shape does not grant nothing in silence. What
-/// is no source of roles here may have any shape.
+/// Claims that grant roles are read strictly: another shape rejects the token, and does not
+/// silently grant nothing. A claim that is not read for roles may have any shape.
 #[test]
 fn roles_of_another_shape_reject_the_token_where_they_are_read() {
     let rejected = |adjust: fn(JwtAuth) -> JwtAuth, claims: &Value| {
@@ -925,7 +925,7 @@ fn roles_of_another_shape_reject_the_token_where_they_are_read() {
             assert!(grants(adjust, claims(none.clone())).1.is_empty());
         }
     }
-    // What is around them is an object.
+    // The value around the roles must be an object.
     for bad in [json!("admin"), json!(["admin"]), json!(5)] {
         rejected(|auth| auth, &json!({"realm_access": bad}));
         rejected(|auth| auth, &json!({"resource_access": bad}));
@@ -953,7 +953,7 @@ fn a_claim_that_is_no_source_of_roles_may_have_any_shape() {
         "authorization": {"permissions": [{"rsid": "1"}]},
     });
     assert_grants(foreign, &[], &[]);
-    // Nor do the usual claims matter where another one is named.
+    // If the configuration names another claim, the usual claims may have any shape.
     let claims = json!({
         "own": ["editor"],
         "roles": [{"id": "1", "key": "admin"}],
@@ -974,7 +974,7 @@ fn a_claim_that_is_no_source_of_roles_may_have_any_shape() {
     assert_eq!((scopes, roles), (vec!["a".into()], vec!["editor".into()]));
 }
 
-/// RFC9068-2.2.3.1-1: an API that has two names has the roles of both clients.
+/// RFC9068-2.2.3.1-1: an API with two audiences gets the roles of both clients.
 #[test]
 fn roles_of_each_client_that_the_audience_names_are_read() {
     let fixture = Fixture::new();
@@ -1006,7 +1006,7 @@ fn grants_of_cognito_are_read() {
     );
 }
 
-/// RFC9068-2.2.3-1: where both are there, the registered claim counts.
+/// RFC9068-2.2.3-1: if both claims are present, the registered claim is used.
 #[test]
 fn scope_goes_before_scp() {
     assert_grants(json!({"scope": "a", "scp": ["b"]}), &["a"], &[]);
@@ -1022,7 +1022,7 @@ fn a_role_of_one_claim_is_not_repeated_by_another() {
     );
 }
 
-/// RFC9068-2.2.3-1: the escape hatch.
+/// RFC9068-2.2.3-1: the configuration can name any claim.
 #[test]
 fn scopes_and_roles_can_come_from_any_claim() {
     let pointer = |text| ClaimPointer::new(text).unwrap();
@@ -1043,7 +1043,7 @@ fn scopes_and_roles_can_come_from_any_claim() {
     );
     assert_eq!(scopes, ["a", "b", "tilde"]);
     assert_eq!(roles, ["editor", "staff"]);
-    // What is not there grants nothing, and the usual claims do not step in.
+    // If the named claim is absent, it grants nothing, and the usual claims are not read either.
     let (scopes, roles) = grants(
         |auth| {
             auth.scopes_from(pointer("/ext/none"))
@@ -1070,7 +1070,7 @@ fn a_claim_pointer_is_a_json_pointer() {
     }
 }
 
-/// Words of a configuration file, in the form that each of them has there.
+/// Types that a configuration file can contain, each in its text form.
 #[test]
 fn configuration_files_hold_issuers_audiences_scopes_and_pointers() {
     #[derive(Debug, PartialEq, serde::Deserialize, serde::Serialize)]
@@ -1125,12 +1125,12 @@ fn configuration_files_hold_issuers_audiences_scopes_and_pointers() {
     ] {
         assert!(with(name, bad.clone()).is_err(), "{name}: {bad}");
     }
-    // What is insecure is written in code alone.
+    // An insecure setting cannot come from a configuration file.
     assert!(serde_json::to_value(Audience::insecure_any()).is_err());
     assert_eq!(Audience::insecure_any().to_string(), "any");
 }
 
-/// What a `main` prints that returns the error is a sentence.
+/// A `main` that returns the error prints a sentence.
 #[test]
 fn a_configuration_error_reads_the_same_for_debugging() {
     let error = Issuer::new("").unwrap_err();

@@ -1,5 +1,5 @@
-//! The facts that `src/guide/compare.md` states of `jsonwebtoken`, tried on the version in use, and
-//! the same input here.
+//! Tests the statements of `src/guide/compare.md` about `jsonwebtoken`, with the version in
+//! `Cargo.lock`, and gives the same input to this crate.
 #![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -15,7 +15,7 @@ use tower_jwt_auth::{Key, RejectionKind};
 
 const SECRET: &[u8] = b"\x8f\x01\xc4\x55\x1d\xe2\x90\x3a\x77\xb8\x09\xf6\x42\xad\x6c\x13\xd8\x5e\x2b\xf1\x84\x3f\xca\x66\x0d\x97\x71\xbe\x25\xe9\x58\xa3";
 
-/// An issuer at the present time, which `jsonwebtoken` reads by itself.
+/// An issuer that uses the clock of the system, because `jsonwebtoken` does.
 fn issuer() -> TestIssuer {
     TestIssuer::with_secret(tower_jwt_auth::Algorithm::HS256, SECRET)
 }
@@ -70,7 +70,7 @@ fn they_accept_what_the_standards_reject() {
 
 #[test]
 fn they_take_short_secrets() {
-    // Nothing there looks at the length of a secret.
+    // `jsonwebtoken` does not check the length of a secret.
     let token = jsonwebtoken::encode(
         &jsonwebtoken::Header::default(),
         &serde_json::json!({ "aud": AUDIENCE, "exp": 4_000_000_000_u64 }),
@@ -102,14 +102,15 @@ fn a_token_that_expires_now_is_expired_here() {
     assert_eq!(rejected.kind(), RejectionKind::Expired);
 }
 
-/// They read the clock of the system, so the second may end between minting and judging: then again.
+/// `jsonwebtoken` reads the clock of the system. If the second ends between minting and verifying,
+/// the test tries again.
 #[test]
 fn they_accept_a_token_that_expires_now() {
     let is_accepted = (0..1_000).any(|_| theirs(&issuer().token().expires_in(Duration::ZERO)));
     assert!(is_accepted, "the guide is out of date");
 }
 
-/// Each row of the second table names the test that holds it.
+/// Each row of the second table names the test that proves it.
 #[test]
 fn every_property_has_its_test() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

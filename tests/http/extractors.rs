@@ -1,4 +1,4 @@
-//! Handlers of axum that say in their signature what they need.
+//! Axum handlers whose arguments say what they need.
 
 #![cfg(all(feature = "axum", feature = "test-util"))]
 #![allow(
@@ -92,7 +92,7 @@ async fn get_path(app: &Router, path: &str, token: Option<&str>) -> Answer {
     call(app, request(Method::GET, path, token)).await
 }
 
-/// A router with one route, inside of the fixture's layer.
+/// A router with one route, inside the layer of the fixture.
 fn app<H: axum::handler::Handler<T, ()>, T: 'static>(fixture: &Fixture, handler: H) -> Router {
     Router::new().route("/", get(handler)).layer(fixture.auth())
 }
@@ -147,7 +147,7 @@ async fn a_handler_takes_own_claims_whatever_the_type_of_the_layer() {
         route().layer(fixture.auth().claims::<Tenant>()),
         route().layer(fixture.auth().claims::<serde_json::Map<String, Value>>()),
     ] {
-        // A second request for the same token gets the same.
+        // A second request with the same token gets the same claims.
         for _ in 0..2 {
             let answer = get_path(&app, "/", Some(&good)).await;
             assert_eq!(
@@ -335,7 +335,7 @@ async fn a_guard_on_routes_decides_as_the_argument_does() {
         ("/both", &none, 403),
         ("/both", &reader, 403),
         ("/both", &admin, 200),
-        // A guard on routes leaves what is no route alone.
+        // A guard on the routes does not apply to an unknown path.
         ("/nowhere", &reader, 404),
     ] {
         assert_eq!(
@@ -404,7 +404,7 @@ async fn a_missing_layer_is_500_without_a_word() {
 #[tokio::test]
 async fn a_layer_inside_of_the_routes_it_should_protect_is_a_missing_layer() {
     let fixture = Fixture::new();
-    // `layer` wraps the routes that are there already.
+    // `layer` wraps only the routes that were added before.
     let app = Router::new()
         .route("/before", get(async |_: Claims| "in"))
         .layer(fixture.auth())
@@ -416,7 +416,7 @@ async fn a_layer_inside_of_the_routes_it_should_protect_is_a_missing_layer() {
 
 #[tokio::test]
 async fn a_missing_layer_tells_the_operator_what_the_cause_may_be() {
-    /// Makes a new request with the headers of the old one alone.
+    /// Makes a new request with only the headers of the old one.
     async fn renew(request: Request<Body>, next: Next) -> Response {
         let (old, body) = request.into_parts();
         let mut new = Request::new(body);
@@ -454,7 +454,7 @@ async fn a_missing_layer_tells_the_operator_what_the_cause_may_be() {
     assert_eq!(get_path(&right, "/", token).await.status, 200);
 }
 
-/// Body that counts how often it is asked for more.
+/// A body that counts how often it is polled.
 struct Counting(Arc<AtomicUsize>);
 
 impl hyper::body::Body for Counting {
@@ -517,7 +517,8 @@ async fn authorization_is_decided_before_the_body_is_read() {
     assert_eq!(post("/own", Some(&lacking)).await, rejected(401));
 }
 
-/// RFC6750-3-2: extractors know nothing of the layer, and it changes their answers.
+/// RFC6750-3-2: extractors do not know the settings of the layer, so the layer replaces their
+/// responses.
 #[tokio::test]
 async fn rejections_of_extractors_follow_the_settings_of_the_layer() {
     let fixture = Fixture::new();
@@ -545,7 +546,8 @@ async fn rejections_of_extractors_follow_the_settings_of_the_layer() {
     };
     let token = fixture.token().mint();
     let app = routes().layer(settings(fixture.auth()).respond_with(ProblemDetails::new()));
-    // A router that is itself a service sets the length of the empty body; it must not stay.
+    // A router that is a service itself sets the length of the empty body. That length must not
+    // stay.
     let nested = Router::new()
         .nest_service("/n", routes())
         .layer(settings(fixture.auth()).respond_with(ProblemDetails::new()));
@@ -596,14 +598,15 @@ async fn rejections_of_extractors_follow_the_settings_of_the_layer() {
         assert_eq!(answer.headers[CACHE_CONTROL], "no-store", "{path}");
     }
     assert_eq!(get_path(&hiding, "/own", Some(&token)).await.status, 401);
-    // The same routes under a plain layer.
+    // The same routes inside a layer without these settings.
     let plain = routes().layer(fixture.auth());
     let answer = get_path(&plain, "/argument", Some(&token)).await;
     assert_eq!(answer.parameter("realm").as_deref(), Some("api"));
     assert_eq!(answer.body, "");
 }
 
-/// A service that sets the length, as a router at the top does, would cut the problem short.
+/// A router that is the inner service sets the length of its empty body. The body of the problem is
+/// longer.
 #[tokio::test]
 async fn a_problem_around_a_whole_router_has_its_own_length() {
     let fixture = Fixture::new();
@@ -669,7 +672,7 @@ async fn an_optional_layer_lets_a_handler_see_who_is_there_if_anybody() {
         ("/who", Some(&other), 200, "de"),
         ("/reads", None, 200, "nobody"),
         ("/reads", Some(&reader), 200, "reader"),
-        // A token that is there must be enough.
+        // A token that is present must have the scope.
         ("/reads", Some(&other), 403, ""),
         ("/must", None, 401, ""),
         ("/must", Some(&other), 200, "in"),
@@ -689,7 +692,7 @@ async fn an_optional_layer_lets_a_handler_see_who_is_there_if_anybody() {
             assert_eq!(answer.code(), None, "{path}");
         }
     }
-    // A bad one is never taken for none.
+    // An invalid token is never treated as a missing one.
     let bad = [
         fixture.token().expired().mint(),
         fixture.token().tampered().mint(),
@@ -702,7 +705,7 @@ async fn an_optional_layer_lets_a_handler_see_who_is_there_if_anybody() {
             assert_eq!(answer.code().as_deref(), Some("invalid_token"));
         }
     }
-    // Where claims do not fit, that is an error, and not nobody.
+    // Claims that do not fit the type are an error, and not a missing token.
     let misfit = fixture.token().claim("locale", 7).mint();
     assert_eq!(get_path(&app, "/who", Some(&misfit)).await.status, 401);
 }
@@ -835,7 +838,7 @@ async fn of_two_layers_the_inner_one_speaks_for_its_routes() {
         ("/inner", None, 401, "outer"),
         ("/outer", Some(&lacking), 403, "outer"),
         ("/inner", Some(&lacking), 403, "inner"),
-        // The inner layer does not trust everybody whom the outer one does.
+        // The inner layer does not accept every token that the outer one does.
         ("/inner", Some(&of_partner), 401, "inner"),
     ] {
         let answer = get_path(&app, path, token.map(String::as_str)).await;
@@ -868,7 +871,7 @@ async fn a_strict_layer_within_an_optional_one_is_strict() {
     assert_eq!(get_path(&app, "/strict", None).await.status, 401);
     assert_eq!(get_path(&app, "/strict", Some(&token)).await.body, "true");
 
-    // And an optional one within a strict one opens nothing.
+    // A strict layer inside an optional one stays strict.
     let app = Router::new()
         .route(
             "/",
@@ -880,8 +883,8 @@ async fn a_strict_layer_within_an_optional_one_is_strict() {
     assert_eq!(get_path(&app, "/", Some(&token)).await.body, "true");
 }
 
-/// With two tokens in one request and a layer for each, own claims are those of the token whose
-/// scopes are looked at.
+/// If one request has two tokens and each layer verifies one, own claims come from the token whose
+/// scopes are checked.
 #[tokio::test]
 async fn own_claims_belong_to_the_token_that_was_authorized() {
     async fn who(user: RequireScope<calendar::Write, User>, general: Claims) -> String {
@@ -936,7 +939,7 @@ async fn a_rejection_that_a_handler_returns_is_answered_like_others() {
     );
 }
 
-/// FETCH-3.3-D1: what the guide says of a preflight that no CORS layer outside has answered.
+/// FETCH-3.3-D1: what the guide says about a preflight that no CORS layer outside has answered.
 #[tokio::test]
 async fn a_preflight_comes_to_what_answers_options() {
     let fixture = Fixture::new();
@@ -977,11 +980,11 @@ async fn a_preflight_comes_to_what_answers_options() {
             let found = ask(&lenient, path, token, true).await;
             assert_eq!(found, (status, body.to_owned()), "{path}");
         }
-        // A header that nobody has verified.
+        // The header of a preflight is not verified.
         let found = ask(&lenient, "/proxy", token, true).await;
         assert_eq!(found, (200, token.is_some().to_string()));
     }
-    // The twins: `OPTIONS` that is no preflight, and a layer that asks preflights for a token.
+    // The twins: an `OPTIONS` request that is no preflight, and a layer that checks preflights too.
     let strict = app.layer(fixture.auth().check_preflights());
     for (app, is_preflight) in [(&lenient, false), (&strict, true)] {
         for path in ["/get", "/claims", "/may", "/proxy", "/nowhere"] {
@@ -999,7 +1002,7 @@ async fn a_preflight_comes_to_what_answers_options() {
     }
 }
 
-/// GRPC-1, GRPC-2: a rejection on an axum route that answers gRPC.
+/// GRPC-1, GRPC-2: a rejection by an axum route for a gRPC request.
 #[tokio::test]
 async fn rejections_of_extractors_are_grpc_where_the_request_is() {
     let fixture = Fixture::new();
@@ -1029,7 +1032,7 @@ async fn rejections_of_extractors_are_grpc_where_the_request_is() {
     }
 }
 
-/// RFC9110-15.5.2-1: outside of every layer a rejection still has its challenge.
+/// RFC9110-15.5.2-1: without a layer a rejection has a challenge too.
 #[test]
 fn a_rejection_is_a_response_by_itself() {
     let fixture = Fixture::new();

@@ -1,4 +1,5 @@
-//! gRPC as clients see it: a tonic client and server, and a client of plain HTTP/2, over loopback.
+//! gRPC as clients see it: a tonic client, a tonic server and a client for plain HTTP/2, on a
+//! loopback address.
 
 #![cfg(all(feature = "grpc", feature = "test-util"))]
 #![allow(
@@ -44,7 +45,7 @@ struct Own {
     tenant: String,
 }
 
-/// Answers to those who may ask, and `NOT_FOUND` to a tenant of another name than the service's.
+/// A service that answers tokens with the scope. A name of another tenant gets `NOT_FOUND`.
 struct Guarded;
 
 #[tonic::async_trait]
@@ -82,7 +83,7 @@ fn serving() -> HealthCheckResponse {
     }
 }
 
-/// A server on loopback, ended with the test.
+/// A server on a loopback address, which ends with the test.
 struct Running {
     address: SocketAddr,
     server: JoinHandle<()>,
@@ -124,7 +125,7 @@ impl Running {
         answer.map(Response::into_inner)
     }
 
-    /// The outcome of a streaming call: how many messages came.
+    /// The number of messages of a streaming call.
     async fn watch(&self, authorization: Option<&str>) -> Result<usize, Status> {
         let call = call(authorization, "");
         let mut messages = self.client().await.watch(call).await?.into_inner();
@@ -136,7 +137,7 @@ impl Running {
         Ok(count)
     }
 
-    /// One HTTP/2 request, without anything that knows gRPC.
+    /// Sends one HTTP/2 request without a gRPC library.
     async fn raw(&self, headers: &[(&str, &str)]) -> HttpResponse<Incoming> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) =
@@ -149,7 +150,7 @@ impl Running {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        // A message of no bytes, in a frame of five.
+        // An empty message, in a frame of five bytes.
         let body = Full::new(Bytes::from_static(&[0; 5]));
         sender
             .send_request(request.body(body).unwrap())
@@ -190,7 +191,7 @@ fn challenge(status: &Status) -> ReadChallenge {
     read_challenge(lines[0].to_str().unwrap())
 }
 
-/// GRPC-2: the accepted twin of what follows.
+/// GRPC-2: the accepted twin of the tests below.
 #[tokio::test]
 async fn a_granted_call_is_answered() {
     let fixture = Fixture::new();
@@ -200,7 +201,7 @@ async fn a_granted_call_is_answered() {
     assert_eq!(answer.status(), ServingStatus::Serving);
     assert_eq!(server.watch(Some(&caller)).await.unwrap(), 3);
 
-    // Own claims, deserialized where the method asks for them.
+    // Own claims are deserialized when the method asks for them.
     let mut client = server.client().await;
     let own = client.check(call(Some(&caller), "acme")).await;
     assert!(own.is_ok(), "{own:?}");
@@ -286,7 +287,7 @@ async fn a_call_without_the_scope_is_denied_and_told_which_one() {
     }
 }
 
-/// GRPC-2, GRPC-5: a guard between layer and service answers as a method does.
+/// GRPC-2, GRPC-5: a guard between layer and service answers like a method.
 #[tokio::test]
 async fn a_guard_around_the_server_denies_in_the_layers_name() {
     let fixture = Fixture::new();
@@ -312,7 +313,7 @@ async fn a_guard_around_the_server_denies_in_the_layers_name() {
     assert_eq!(challenge.parameter("scope"), Some("health:read"));
 }
 
-/// GRPC-2, GRPC-5: what is down on our side is not held against the token.
+/// GRPC-2, GRPC-5: an outage on our side is not a fault of the token.
 #[tokio::test]
 async fn a_call_that_cannot_be_decided_is_unavailable() {
     let fixture = Fixture::new();
@@ -336,13 +337,13 @@ async fn a_call_that_cannot_be_decided_is_unavailable() {
         }
     }
 
-    // The keys come, and the same server serves.
+    // Once there are keys, the same server accepts the token.
     keys.rotate(signer.key().with_key_id("k1"));
     assert!(waiting_for_keys.check(Some(&caller)).await.is_ok());
 }
 
-/// GRPC-2, GRPC-5: an optional layer lets calls without a token through; a method that needs
-/// claims still rejects them.
+/// GRPC-2, GRPC-5: an optional layer passes on calls without a token. A method that needs claims
+/// still rejects them.
 #[tokio::test]
 async fn an_anonymous_call_is_rejected_by_the_method_that_needs_claims() {
     let fixture = Fixture::new();
@@ -358,7 +359,7 @@ async fn an_anonymous_call_is_rejected_by_the_method_that_needs_claims() {
     );
 }
 
-/// GRPC-2: own claims that do not fit are the token's fault, in the method as in the layer.
+/// GRPC-2: own claims that do not fit are a fault of the token, in the method as in the layer.
 #[tokio::test]
 async fn own_claims_that_do_not_fit_are_rejected() {
     let fixture = Fixture::new();
@@ -372,7 +373,7 @@ async fn own_claims_that_do_not_fit_are_rejected() {
     assert_eq!(challenge.parameter("error"), Some("invalid_token"));
 }
 
-/// GRPC-2: no layer is the operator's mistake, and the client learns nothing of it.
+/// GRPC-2: a missing layer is a mistake of the operator, and the client learns nothing about it.
 #[tokio::test]
 async fn a_server_without_the_layer_fails_internally() {
     let fixture = Fixture::new();
@@ -384,7 +385,7 @@ async fn a_server_without_the_layer_fails_internally() {
     assert!(status.metadata().get("www-authenticate").is_none());
 }
 
-/// GRPC-3: never HTTP 400 or 401, which clients would translate by a table of their own.
+/// GRPC-3: never HTTP 400 or 401, because clients map these to gRPC codes by a table of their own.
 #[tokio::test]
 async fn a_malformed_header_is_unauthenticated_with_http_200() {
     let fixture = Fixture::new();
@@ -403,7 +404,7 @@ async fn a_malformed_header_is_unauthenticated_with_http_200() {
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["grpc-status"], "16");
     }
-    // Two of them.
+    // Two `Authorization` headers.
     let good = alice(&fixture, "health:read");
     let twice = [
         content_type,
@@ -413,7 +414,7 @@ async fn a_malformed_header_is_unauthenticated_with_http_200() {
     let response = server.raw(&twice).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["grpc-status"], "16");
-    // The twin: once.
+    // The twin: one of them.
     let response = server.raw(&twice[..2]).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers().get("grpc-status"), None);
@@ -421,7 +422,8 @@ async fn a_malformed_header_is_unauthenticated_with_http_200() {
     assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
 }
 
-/// GRPC-1, GRPC-5: one HEADERS frame with END_STREAM; a status, a challenge and nothing behind.
+/// GRPC-1, GRPC-5: one HEADERS frame with END_STREAM, which has a status and one challenge. Nothing
+/// follows.
 #[tokio::test]
 async fn a_rejection_is_one_frame_of_headers() {
     let fixture = Fixture::new();
@@ -432,14 +434,14 @@ async fn a_rejection_is_one_frame_of_headers() {
         ("application/grpc+proto", None, "16"),
         ("application/grpc;charset=utf-8", None, "16"),
         ("application/grpc", Some("Bearer not-a-token"), "16"),
-        // By the method, not by the layer.
+        // Rejected by the method, and not by the layer.
         ("application/grpc", Some(watcher.as_str()), "7"),
     ] {
         let mut headers = vec![("content-type", content_type)];
         headers.extend(authorization.map(|value| ("authorization", value)));
         let response = server.raw(&headers).await;
         assert_eq!(response.status(), StatusCode::OK);
-        // hyper has the whole stream once the head is there, only if END_STREAM stood on it.
+        // hyper knows that the stream has ended after the head only if the head had END_STREAM.
         assert!(response.body().is_end_stream(), "{headers:?}");
         assert_eq!(response.headers()["grpc-status"], grpc_status);
         assert!(
@@ -455,7 +457,7 @@ async fn a_rejection_is_one_frame_of_headers() {
         assert!(collected.to_bytes().is_empty());
     }
 
-    // The twin: an answer has a message and trailers.
+    // The twin: a successful response has a message and trailers.
     let reader = alice(&fixture, "health:read");
     let headers = [
         ("content-type", "application/grpc"),
@@ -468,7 +470,7 @@ async fn a_rejection_is_one_frame_of_headers() {
     assert!(!collected.to_bytes().is_empty());
 }
 
-/// GRPC-1: what only begins like gRPC is plain HTTP.
+/// GRPC-1: a content type that only begins like that of gRPC is plain HTTP.
 #[tokio::test]
 async fn other_content_types_are_answered_in_http() {
     let fixture = Fixture::new();
@@ -481,7 +483,7 @@ async fn other_content_types_are_answered_in_http() {
     }
 }
 
-/// One port for axum and tonic: an unknown path is no empty page.
+/// axum and tonic on one port: an unknown path gets 404, and not an empty page.
 #[tokio::test]
 async fn axum_and_tonic_share_a_layer() {
     use axum::{Router, body::Body, routing::get};
@@ -500,7 +502,7 @@ async fn axum_and_tonic_share_a_layer() {
         if let Some(value) = authorization {
             request = request.header(AUTHORIZATION, value);
         }
-        // A message of no bytes, in a frame of five.
+        // An empty message, in a frame of five bytes.
         let body = if method == "POST" {
             Body::from(vec![0; 5])
         } else {
@@ -531,7 +533,7 @@ async fn axum_and_tonic_share_a_layer() {
     );
     assert_eq!(ask(&app, "GET", "/me", None).await, is(401, None));
     assert_eq!(ask(&app, "POST", check, None).await, is(200, Some("16")));
-    // An unknown path, and an unknown service.
+    // An unknown path, and an unknown gRPC service.
     assert_eq!(
         ask(&app, "GET", "/nowhere", Some(&reader)).await,
         is(404, None)
@@ -541,7 +543,7 @@ async fn axum_and_tonic_share_a_layer() {
         is(404, None)
     );
     assert_eq!(ask(&app, "GET", "/nowhere", None).await, is(401, None));
-    // Why the guide takes the fallback of tonic away.
+    // This is why the guide removes the fallback of tonic.
     let with_fallback = rest().merge(grpc()).layer(auth(&fixture));
     assert_eq!(
         ask(&with_fallback, "GET", "/nowhere", Some(&reader)).await,
@@ -549,7 +551,7 @@ async fn axum_and_tonic_share_a_layer() {
     );
 }
 
-/// The answer of the layer alone, to a request of this content type.
+/// The response of the layer alone to a request with these headers.
 async fn through_the_layer(auth: JwtAuth, headers: &[(&str, &str)]) -> HttpResponse<String> {
     let inner = service_fn(async |_: HttpRequest<String>| {
         Ok::<_, std::convert::Infallible>(HttpResponse::new("hello".to_owned()))
@@ -562,8 +564,8 @@ async fn through_the_layer(auth: JwtAuth, headers: &[(&str, &str)]) -> HttpRespo
     auth.layer(inner).oneshot(request).await.unwrap()
 }
 
-/// GRPC-1: a call is a POST. A `GET` with the content type of a call could be kept by a cache as a
-/// page that is there, so it gets an answer of HTTP, as every other method does.
+/// GRPC-1: a gRPC call is a POST. A cache could store the response to a `GET` with the content type
+/// of gRPC, so `GET` and every other method get an HTTP response.
 #[tokio::test]
 async fn what_is_not_posted_is_no_call() {
     let fixture = Fixture::new();
@@ -619,7 +621,7 @@ async fn what_is_not_posted_is_no_call() {
                         .map(HeaderValue::as_bytes),
                     is_call.then_some(grpc.as_bytes())
                 );
-                // Whatever it is, no cache keeps it.
+                // No cache stores the response, whatever its form.
                 assert_eq!(
                     response.headers()["cache-control"],
                     "no-store",
@@ -630,7 +632,7 @@ async fn what_is_not_posted_is_no_call() {
     }
 }
 
-/// A rejection that the application makes of a rejection is kept by no cache either.
+/// The response that an application makes of a rejection has `no-store` too.
 #[test]
 fn every_rejection_says_no_store() {
     let fixture = Fixture::new();
@@ -727,7 +729,7 @@ async fn status_and_message_are_encoded_as_grpc_asks() {
     );
 }
 
-/// GRPC-2: a rejection that the user's own code turns into an answer is the same everywhere.
+/// GRPC-2: a rejection that the application turns into a response is the same in HTTP and gRPC.
 #[test]
 fn http_and_grpc_tell_the_same_of_a_rejection() {
     let fixture = Fixture::new();
@@ -798,7 +800,7 @@ fn http_and_grpc_tell_the_same_of_a_rejection() {
     }
 }
 
-/// A method rejects in the name of the layer, and the operator reads of it once.
+/// The status of a method has the challenge of the layer, and the rejection is reported once.
 #[cfg(feature = "tracing")]
 #[test]
 fn a_rejection_of_a_method_is_told_to_the_caller_and_reported_once() {

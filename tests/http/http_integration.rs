@@ -1,5 +1,5 @@
-//! The layer among what else HTTP and Tower have: HEAD, CORS, `Expect`, trailers, upgrades,
-//! readiness, gRPC, and logs that nobody has to keep secret.
+//! The layer together with other parts of HTTP and Tower: HEAD, CORS, `Expect`, trailers, upgrades,
+//! readiness, gRPC. Also that logs contain no secret.
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -38,7 +38,7 @@ use tower_jwt_auth::response::{EXPOSED_HEADERS, ProblemDetails};
 use tower_jwt_auth::revocation::RevocationStatus;
 use tower_jwt_auth::{Claims, JwtAuth, KeyStore, Rejection, RejectionKind};
 
-/// Serves HTTP/1.1 and HTTP/2 on a port of the loopback interface.
+/// Serves HTTP/1.1 and HTTP/2 on a loopback address.
 async fn serve<S>(service: S) -> SocketAddr
 where
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible>,
@@ -52,7 +52,7 @@ where
             let service = TowerToHyperService::new(service.clone());
             tokio::spawn(async move {
                 let server = auto::Builder::new(TokioExecutor::new());
-                // A client that goes away early is no matter of these tests.
+                // It does not matter if a client closes the connection early.
                 let _ = server
                     .serve_connection_with_upgrades(TokioIo::new(stream), service)
                     .await;
@@ -62,7 +62,7 @@ where
     address
 }
 
-/// A service that answers with what it was sent, behind the layer.
+/// A service behind the layer that returns the body of the request.
 fn echo<R>(
     auth: JwtAuth<tower_jwt_auth::NoClaims, R>,
 ) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
@@ -91,7 +91,7 @@ where
     sender
 }
 
-/// Sends these bytes, and gives all that comes until the server closes.
+/// Sends these bytes, and returns all that the server sends until it closes the connection.
 async fn exchange(address: SocketAddr, bytes: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes.as_bytes()).await.unwrap();
@@ -109,7 +109,7 @@ fn bearer(token: &str) -> HeaderValue {
 async fn a_rejection_of_head_has_the_fields_of_get_and_no_content() {
     let with = async |method: Method| {
         let change = |request: &mut Request<String>| *request.method_mut() = method.clone();
-        // HEAD is a safe method, which another site may use.
+        // HEAD is a safe method, so it is accepted from another site.
         rejections_but(&[RejectionKind::CrossSiteRequest], |auth| auth, change).await
     };
     let to_get = with(Method::GET).await;
@@ -178,7 +178,7 @@ async fn a_preflight_reaches_cors_on_either_side_of_the_layer() {
         assert!(!headers.contains_key(WWW_AUTHENTICATE));
         assert_ne!(response.body(), "handler");
     }
-    // Switched off, it is a request like any other.
+    // With preflights checked, it is a request like any other.
     let strict = auth.check_preflights();
     let response = strict
         .layer(cors().layer(inner))
@@ -221,7 +221,7 @@ async fn nothing_but_a_true_preflight_is_let_through_and_it_has_no_claims() {
         assert_eq!(response.status(), StatusCode::OK);
         assert!(seen.requests()[0].extensions.get::<Claims>().is_none());
     }
-    // A guard inside lets nothing pass that has no claims.
+    // A guard inside rejects a request without claims.
     let inner = service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::default()));
     let guarded = JwtAuth::require::<tower_jwt_auth::scope!("a")>().layer(inner);
     let response: Response<String> = auth.layer(guarded).oneshot(preflight()).await.unwrap();
@@ -264,7 +264,7 @@ async fn a_page_of_another_origin_can_read_a_rejection() {
         "www-authenticate,retry-after,dpop-nonce"
     );
     assert_eq!(challenges(response.headers()).len(), 1);
-    // An outage says when to come back, and the page may read that.
+    // During an outage `Retry-After` is set, and the page can read it.
     let pending = JwtAuth::new(
         Fixture::new().signer("k1").issuer(),
         Fixture::new().signer("k1").audience(),
@@ -283,14 +283,14 @@ async fn a_page_of_another_origin_can_read_a_rejection() {
         .unwrap();
     assert!(exposed.contains("retry-after"), "{exposed}");
 
-    // Why CORS belongs outside: inside, it never sees a rejection.
+    // This is why CORS belongs outside: inside, it does not see rejections.
     let service = auth.layer(cors().layer(inner));
     let response: Response<String> = service.oneshot(cross_origin()).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert!(!response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
 }
 
-/// Body that counts how often it is asked.
+/// A body that counts how often it is polled.
 struct Counting(Arc<AtomicUsize>);
 
 impl Body for Counting {
@@ -470,7 +470,7 @@ async fn an_upgrade_goes_through_once_the_token_is_verified() {
         format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: reverse\r\n\r\n")
     };
     let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
-    // A browser cannot set a header on a WebSocket.
+    // A browser cannot set a header for a WebSocket.
     let good = head(&format!("/?access_token={}", fixture.token().mint()));
     stream.write_all(good.as_bytes()).await.unwrap();
     let mut line = String::new();
@@ -495,7 +495,7 @@ async fn an_upgrade_goes_through_once_the_token_is_verified() {
 
 type Mock = tower_test::mock::Mock<Request<String>, Response<String>>;
 
-/// TOWER-D1: the mock panics where it is called before it was ready.
+/// TOWER-D1: the mock panics if it is called before it is ready.
 #[tokio::test]
 async fn the_service_that_was_ready_is_the_one_that_is_called() {
     let fixture = Fixture::new();
@@ -522,7 +522,7 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
         let (response, ()) = tokio::join!(service.call(get(&token)), answer);
         assert_eq!(response.unwrap().body(), "answer");
 
-        // One request was allowed, and it is spent.
+        // One request was allowed, and it was made.
         assert!(service.poll_ready().is_pending());
     }
 }
@@ -581,7 +581,7 @@ async fn a_dropped_request_leaves_everything_as_it_was() {
         let mut first = pin!(service.clone().oneshot(get(&token)));
         let mut context = Context::from_waker(Waker::noop());
         assert!(first.as_mut().poll(&mut context).is_pending());
-        // Keys change while it waits.
+        // The keys change during the wait.
         assert!(fixture.keys.remove("h1"));
         assert!(first.as_mut().poll(&mut context).is_pending());
     }
@@ -650,13 +650,13 @@ async fn credentials_can_be_taken_off_the_request() {
         assert!(!request.headers.contains_key(AUTHORIZATION));
         assert!(request.extensions.get::<Claims>().is_some());
     }
-    // What was no token of ours is not ours to take.
+    // Credentials that are not a token for this layer are not removed.
     let optional = fixture.auth().optional().remove_credentials();
     let (_, seen) = send(&optional, get_with("Basic dTpw")).await;
     assert_eq!(seen.requests()[0].headers[AUTHORIZATION], "Basic dTpw");
 }
 
-/// Asserts that no twelve bytes of the credential stand in the text.
+/// Asserts that the text contains no twelve consecutive bytes of the credential.
 #[track_caller]
 fn assert_leaks_nothing(text: &str, credential: &str) {
     for window in credential.as_bytes().windows(12) {
@@ -694,7 +694,7 @@ async fn what_can_be_printed_has_no_token() {
     assert!(future.await.unwrap().status().is_success());
 }
 
-/// The credentials that the rejected requests had, in all places.
+/// All credentials of the rejected requests.
 fn credentials_of(rejections: &[RejectedRequest]) -> Vec<String> {
     let headers = rejections.iter().flat_map(|rejection| {
         [AUTHORIZATION, COOKIE].map(|name| rejection.request.headers().get(name))
@@ -714,8 +714,7 @@ mod logs {
 
     use super::*;
 
-    /// What is logged down to this level while all ways of a request are gone, and the
-    /// credentials of these requests.
+    /// The log at this level for every kind of request, and the credentials of these requests.
     async fn log_of_all_paths(level: LevelFilter) -> (String, Vec<String>) {
         let log = Log::down_to(level);
         let all = rejections(|auth| auth, |_| ()).await;
@@ -809,7 +808,7 @@ fn grpc_type(value: &'static str) -> impl Fn(&mut Request<String>) {
     }
 }
 
-/// What a client makes of `grpc-message`.
+/// Decodes `grpc-message`, as a client does.
 fn decode_percent(text: &str) -> String {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap().as_bytes().to_vec();

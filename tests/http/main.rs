@@ -1,4 +1,4 @@
-//! The layer in servers: axum, tonic, plain Tower, and what stands beside it.
+//! The layer in servers: axum, tonic, plain Tower, and beside other crates.
 
 #![cfg(feature = "test-util")]
 

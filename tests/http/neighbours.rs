@@ -1,4 +1,4 @@
-//! Faults that other crates of this kind have had, each as the test that would have found it.
+//! Faults that other crates of this kind have had, each with a test that would have found it.
 
 #![cfg(all(feature = "test-util", feature = "axum"))]
 #![allow(
@@ -28,7 +28,7 @@ use tower_jwt_auth::{
     TrustedIssuer, Verifier, role, scope,
 };
 
-/// A configured check is made only where its claim is there and has the type that was thought of.
+/// Fault: a configured check runs only if the claim is present and has the expected type.
 #[tokio::test]
 async fn issuer_and_audience_are_checked_also_where_they_are_absent_or_odd() {
     let fixture = Fixture::new();
@@ -57,12 +57,12 @@ async fn issuer_and_audience_are_checked_also_where_they_are_absent_or_odd() {
         let good = fixture.token().claim(name, right).mint();
         assert_eq!(send(&auth, get(&good)).await.0.status(), 200);
     }
-    // An issuer has one name; an array of them is not the issuer twice.
+    // An issuer has one name, so an array of names is not an issuer.
     let list = fixture.token().claim("iss", json!([ISSUER]));
     fixture.rejects(&list.mint(), RejectionKind::InvalidClaim);
 }
 
-/// What the client sends is never the server's failure.
+/// Fault: invalid input of a client is answered as a failure of the server.
 #[tokio::test]
 async fn a_malformed_token_is_the_clients_error() {
     let fixture = Fixture::new();
@@ -99,7 +99,7 @@ async fn a_malformed_token_is_the_clients_error() {
             "{credential}"
         );
     }
-    // Around the token, it is the request that is malformed.
+    // If the credential itself is malformed, the request is malformed.
     for authorization in [
         &b"Bearer"[..],
         b"Bearer ",
@@ -118,7 +118,7 @@ async fn a_malformed_token_is_the_clients_error() {
     assert_eq!(send(&auth, get(&good)).await.0.status(), 200);
 }
 
-/// A provider adds a key of a new kind, and every token of every other key is rejected.
+/// Fault: a provider adds a key of an unknown type, and all tokens of the other keys are rejected.
 #[test]
 fn one_odd_key_does_not_take_down_the_set() {
     let issuer = TestIssuer::new();
@@ -148,7 +148,7 @@ fn one_odd_key_does_not_take_down_the_set() {
     }
 }
 
-/// The first guard takes the claims out of the request, and the second finds none.
+/// Fault: the first guard removes the claims from the request, and the second guard finds none.
 #[tokio::test]
 async fn several_guards_and_the_handler_see_the_same_claims() {
     type Both = scope!("a" & "b");
@@ -191,7 +191,8 @@ async fn several_guards_and_the_handler_see_the_same_claims() {
     assert_eq!(call(token.mint()).await, 403);
 }
 
-/// Parameters with spaces between them are one parameter with a strange value to a client.
+/// Fault: parameters are separated by spaces, so a client reads them as one parameter with a
+/// strange value.
 #[tokio::test]
 async fn challenge_parameters_have_commas_between_them() {
     let fixture = Fixture::new();
@@ -203,7 +204,7 @@ async fn challenge_parameters_have_commas_between_them() {
     let response = fixture.auth().layer(guarded).oneshot(request).await;
     let response = response.unwrap();
     assert_eq!(response.status(), 403);
-    // The reader rejects a line without commas.
+    // The reader rejects a challenge without commas.
     let challenges = challenges(response.headers());
     let names: Vec<_> = challenges[0]
         .parameters
@@ -215,7 +216,7 @@ async fn challenge_parameters_have_commas_between_them() {
     assert_eq!(line.matches(", ").count(), 3, "{line}");
 }
 
-/// An error code for a client that has only not signed in yet makes it throw its session away.
+/// Fault: an error code for a client that has not signed in yet, which makes it drop its session.
 #[tokio::test]
 async fn a_request_without_credentials_is_no_error() {
     let fixture = Fixture::new();
@@ -235,7 +236,7 @@ async fn a_request_without_credentials_is_no_error() {
     assert_eq!(challenges[0].parameter("error"), Some("invalid_token"));
 }
 
-/// RFC 9110, section 11.1: a scheme has no case.
+/// RFC 9110, section 11.1: the case of a scheme does not matter.
 #[tokio::test]
 async fn the_scheme_is_compared_without_case() {
     let fixture = Fixture::new();
@@ -256,7 +257,7 @@ async fn the_scheme_is_compared_without_case() {
     }
 }
 
-/// RFC 7515, section 4.1.11: what is critical and not understood is a reason to reject.
+/// RFC 7515, section 4.1.11: a critical parameter that is not understood rejects the token.
 #[test]
 fn a_critical_extension_is_rejected() {
     let fixture = Fixture::new();
@@ -276,12 +277,13 @@ fn a_critical_extension_is_rejected() {
             .header("exp", 1);
         fixture.rejects(&token.mint(), RejectionKind::UnsupportedCritical);
     }
-    // The same parameter without `crit` may be ignored.
+    // The same parameter may be ignored if it is not in `crit`.
     let token = fixture.token().header("http://example.com/unknown", true);
     fixture.accepts(&token.mint());
 }
 
-/// All keys in one map by their id: then whoever controls one issuer speaks for all.
+/// Fault: all keys are in one map by their id, so whoever controls one issuer can issue tokens for
+/// all.
 #[test]
 fn a_key_of_the_same_id_verifies_its_own_issuers_tokens_alone() {
     let fixture = Fixture::new();
@@ -293,7 +295,7 @@ fn a_key_of_the_same_id_verifies_its_own_issuers_tokens_alone() {
         evil.audience(),
         evil.keys(),
     ));
-    // Evil names its key as the other issuer does.
+    // The other issuer uses the same key id.
     evil.keys()
         .replace(KeySet::from(evil.key().with_key_id("k1")));
     let verifier = auth.verifier();
@@ -303,17 +305,17 @@ fn a_key_of_the_same_id_verifies_its_own_issuers_tokens_alone() {
     let forged = own.clone().issuer(ISSUER);
     let rejected = verifier.verify_now(&forged.mint()).unwrap_err();
     assert_eq!(rejected.kind(), RejectionKind::BadSignature);
-    // Nor does a token without an id go through the keys of everybody.
+    // A token without a key id is not tried with the keys of other issuers.
     let forged = forged.without_header("kid");
     let rejected = verifier.verify_now(&forged.mint()).unwrap_err();
     assert_eq!(rejected.kind(), RejectionKind::BadSignature);
-    // Nor is an issuer known by a key id.
+    // A key id does not identify an issuer.
     let forged = fixture.token().issuer("https://evil.example");
     let rejected = verifier.verify_now(&forged.mint()).unwrap_err();
     assert_eq!(rejected.kind(), RejectionKind::BadSignature);
 }
 
-/// Member names with which a client speaks to the JSON library behind the claims type.
+/// Fault: member names with a private meaning for the JSON library reach the claims type.
 #[test]
 fn private_member_names_of_the_json_library_are_rejected() {
     let fixture = Fixture::new();
@@ -341,8 +343,8 @@ fn private_member_names_of_the_json_library_are_rejected() {
     assert!(KeySet::from_jwks(jwks).is_err());
 }
 
-/// Some issuers drop the leading zeros of a coordinate, once in 128 keys. Such a key is not one
-/// (RFC 7518, section 6.2.1.2), and no reason to lose the others.
+/// Some issuers omit the leading zeros of a coordinate, which concerns one key in 128. Such a key
+/// is not valid (RFC 7518, section 6.2.1.2), but the other keys of the set are used.
 #[test]
 fn an_ec_key_that_lost_its_leading_zeros_is_skipped_and_the_set_lives() {
     let full: Value =
@@ -357,7 +359,8 @@ fn an_ec_key_that_lost_its_leading_zeros_is_skipped_and_the_set_lives() {
         let auth = JwtAuth::new(issuer.unwrap(), audience.unwrap(), set.clone());
         (set, auth.clock(fixture.clock.clone()).verifier())
     };
-    // 32 bytes are 43 digits, of which the first holds the upper six bits of the zero byte.
+    // 32 bytes are 43 digits. The first digit holds the upper six bits of the first byte, which is
+    // zero.
     let x = full["x"].as_str().unwrap();
     assert!(x.len() == 43 && x.starts_with('A'));
     let (set, whole) = verifier(&full);
@@ -385,7 +388,7 @@ fn without_first_byte(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(&bytes[1..])
 }
 
-/// Times that are read together, and given up together when one of them is missing.
+/// Fault: times are read together, so a missing one disables the checks of the others.
 #[test]
 fn the_expiry_counts_also_where_the_other_times_are_missing() {
     let fixture = Fixture::new();
@@ -398,7 +401,7 @@ fn the_expiry_counts_also_where_the_other_times_are_missing() {
     fixture.rejects(&early.mint(), RejectionKind::NotYetValid);
 }
 
-/// A recursive reader has an end to its stack.
+/// Fault: a recursive reader overflows its stack.
 #[test]
 fn deep_nesting_is_rejected_before_it_costs_a_stack() {
     let fixture = Fixture::new();
@@ -411,7 +414,7 @@ fn deep_nesting_is_rejected_before_it_costs_a_stack() {
         fixture.token().raw_claims(claims).mint()
     };
     for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
-        // As own claims too, which another reader reads.
+        // Own claims are read by another reader.
         let shallow = claims(&nested(open, close, 20));
         let own = fixture.accepts(&shallow).deserialize::<Value>().unwrap();
         assert!(own["x"].is_array() || own["x"].is_object());
@@ -425,14 +428,15 @@ fn deep_nesting_is_rejected_before_it_costs_a_stack() {
         );
         let token = fixture.token().raw_header(header).mint();
         fixture.rejects(&token, RejectionKind::MalformedToken);
-        // A key set is not bounded by the size of a header.
+        // The size limit of a header does not apply to a key set.
         let jwks = format!(r#"{{"keys":{}}}"#, nested(open, close, 100_000));
         assert!(KeySet::from_jwks(jwks.as_bytes()).is_err());
     }
     fixture.rejects(&claims(&"[".repeat(5_000)), RejectionKind::MalformedToken);
 }
 
-/// A gRPC client that gets HTTP 400 reports INTERNAL, and one that gets 401 has lost the reason.
+/// Fault: a gRPC client that gets HTTP 400 reports INTERNAL, and after HTTP 401 it does not know
+/// the reason.
 #[tokio::test]
 async fn grpc_calls_are_rejected_in_grpcs_own_words() {
     let fixture = Fixture::new();
@@ -465,13 +469,12 @@ async fn grpc_calls_are_rejected_in_grpcs_own_words() {
     let (response, seen) = send(&fixture.auth(), request).await;
     assert_eq!(seen.count(), 1);
     assert!(!response.headers().contains_key("grpc-status"));
-    // The same request without gRPC is HTTP's.
+    // The same request without gRPC gets an HTTP response.
     let (response, _) = send(&fixture.auth(), get_with("Bearer a b")).await;
     assert_eq!(response.status(), 400);
 }
 
-/// A service for one request at a time, which panics where it is called without being asked
-/// whether it is ready.
+/// A service for one request at a time, which panics if it is called before it was polled ready.
 fn one_at_a_time() -> ConcurrencyLimit<
     impl Service<
         Request<String>,
@@ -484,7 +487,7 @@ fn one_at_a_time() -> ConcurrencyLimit<
     ConcurrencyLimit::new(inner, 1)
 }
 
-/// The inner service is cloned and the clone called, which nobody has asked whether it is ready.
+/// Fault: the inner service is cloned, and the clone is called, which was not polled ready.
 #[tokio::test]
 async fn the_service_that_is_called_is_the_one_that_was_ready() {
     let fixture = Fixture::new();
@@ -499,7 +502,7 @@ async fn the_service_that_is_called_is_the_one_that_was_ready() {
     }
 }
 
-/// A request that has to wait first takes no place meanwhile.
+/// A request that waits for its verification holds no permit.
 #[test]
 fn a_request_that_waits_leaves_its_place_to_others_and_asks_again() {
     for (standing, expected) in [
@@ -524,7 +527,7 @@ fn a_request_that_waits_leaves_its_place_to_others_and_asks_again() {
             let mut response = Box::pin(service.call(get(&fixture.token().mint())));
             let mut context = Context::from_waker(Waker::noop());
             assert!(response.as_mut().poll(&mut context).is_pending());
-            // The place is free while the request waits.
+            // The permit is free while the request waits.
             assert!(is_ready(&mut service.clone()));
             answer.send(standing).unwrap();
             let Poll::Ready(response) = response.as_mut().poll(&mut context) else {
@@ -536,7 +539,7 @@ fn a_request_that_waits_leaves_its_place_to_others_and_asks_again() {
     }
 }
 
-/// A client that goes away while its request waits leaves no place taken.
+/// If a client closes the connection during the wait, no permit stays taken.
 #[test]
 fn a_request_that_is_given_up_while_it_waits_takes_no_place() {
     let fixture = Fixture::new();
@@ -553,14 +556,14 @@ fn a_request_that_is_given_up_while_it_waits_takes_no_place() {
     assert!(!poll_ready(&mut service.clone(), &mut context));
 }
 
-/// Two promises of an answer: what is sent, and what is waited for.
+/// Two answers: the senders, and the receivers that the check waits for.
 #[expect(clippy::type_complexity, reason = "both halves of the same thing")]
 fn oneshots() -> (
     Vec<oneshot::Sender<RevocationStatus>>,
     Arc<Mutex<Vec<oneshot::Receiver<RevocationStatus>>>>,
 ) {
     let (first, second) = (oneshot::channel(), oneshot::channel());
-    // Taken from the end, so the first one stands last.
+    // Receivers are taken from the end, so the first one is last.
     let receivers = vec![second.1, first.1];
     (vec![first.0, second.0], Arc::new(Mutex::new(receivers)))
 }
@@ -572,7 +575,7 @@ fn poll_ready<S: Service<Request<String>, Error = Infallible>>(
     service.poll_ready(context).is_ready()
 }
 
-/// A store that has never had keys answers for itself, and a token that is bad anyway is bad.
+/// A store that never had keys gives 503, except for a token that is invalid whatever the keys are.
 #[tokio::test]
 async fn an_outage_of_the_keys_is_not_the_clients_error() {
     let fixture = Fixture::new();

@@ -1,5 +1,5 @@
-//! Two layers around one service, each with a policy of its own. What the service sees is the
-//! verdict of the layer next to it, and nothing that the other one has left behind.
+//! Two layers around one service, each with its own policy. The service sees the verdict of the
+//! inner layer, and nothing of the outer one.
 
 #![cfg(all(feature = "axum", feature = "grpc", feature = "test-util"))]
 #![allow(
@@ -41,7 +41,7 @@ struct Staff {
 
 type Admin = role!("admin");
 
-/// The issuer of the layer outside: anybody can become a customer.
+/// The issuer of the outer layer, where anybody can become a customer.
 fn customers(fixture: &Fixture) -> TestIssuer {
     TestIssuer::new()
         .named("https://customers.example")
@@ -53,7 +53,7 @@ fn cookie() -> TokenSource {
     TokenSource::header().with_cookie(cookie)
 }
 
-/// Routes that look for claims in every way there is, and answer with what they found.
+/// Routes that read claims in every possible way, and answer with what they found.
 fn routes() -> Router {
     fn named<C>(claims: Option<&Claims<C>>) -> String {
         claims.map_or("nobody".into(), |claims| {
@@ -141,7 +141,7 @@ async fn answer(app: &Router, request: Request<Body>) -> (u16, String) {
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
-/// What the routes answer where nobody is there.
+/// The answers of the routes if there are no claims.
 const NOBODY: [(&str, u16, &str); 13] = [
     ("/must", 401, ""),
     ("/user", 401, ""),
@@ -158,8 +158,8 @@ const NOBODY: [(&str, u16, &str); 13] = [
     ("/request", 200, "nobody"),
 ];
 
-/// What they answer to somebody of the staff. An extension of another type is there if the layer
-/// inside was asked for it.
+/// The answers of the routes to a token of the staff. An extension of another type is present if
+/// the inner layer has that type.
 const STAFF: [(&str, &str); 11] = [
     ("/must", "staff"),
     ("/user", "staff de"),
@@ -182,7 +182,7 @@ where
     routes().layer(inner).layer(outer)
 }
 
-/// Every pair of own claims that two layers can be asked for.
+/// Every pair of own claims types of two layers.
 fn pairs(outer: &JwtAuth, inner: &JwtAuth) -> Vec<Router> {
     let (outer, inner) = (|| outer.clone(), || inner.clone());
     vec![
@@ -232,7 +232,7 @@ async fn an_optional_layer_inside_does_not_vouch_for_the_claims_of_one_outside()
         }
     }
 
-    // The twin: somebody whom the layer inside knows.
+    // The twin: a token that the inner layer accepts.
     for outer in [by_header.clone(), by_header.optional()] {
         for app in pairs(&outer, &inner_cookie) {
             for (path, expected) in STAFF {
@@ -240,7 +240,7 @@ async fn an_optional_layer_inside_does_not_vouch_for_the_claims_of_one_outside()
                     if header.is_none()
                         && answer(&app, request(Method::GET, path, None, None)).await.0 == 401
                     {
-                        continue; // the layer outside is not optional
+                        continue; // the outer layer is not optional
                     }
                     let request = request(Method::GET, path, header, Some(&staff));
                     assert_eq!(
@@ -254,7 +254,7 @@ async fn an_optional_layer_inside_does_not_vouch_for_the_claims_of_one_outside()
     }
 }
 
-/// A claims type that only the layer outside was asked for shows that layer's token nowhere.
+/// A claims type that only the outer layer has does not show the token of that layer.
 #[tokio::test]
 async fn no_type_of_claims_shows_the_token_of_the_layer_outside() {
     let fixture = Fixture::new();
@@ -287,7 +287,7 @@ fn preflight(path: &str, header: Option<&str>) -> Request<Body> {
     request
 }
 
-/// FETCH-3.3-D1: whichever layer lets a preflight through, nobody is behind it.
+/// FETCH-3.3-D1: a preflight has no claims, whichever layer passes it on.
 #[tokio::test]
 async fn a_preflight_through_two_layers_has_no_claims() {
     let fixture = Fixture::new();
@@ -308,7 +308,7 @@ async fn a_preflight_through_two_layers_has_no_claims() {
             }
         }
     }
-    // The other way round, the verdict of the layer inside counts.
+    // In the reverse order the verdict of the inner layer counts.
     let app = around(outer, inner.check_preflights());
     for (path, body) in [
         ("/must", "staff"),
@@ -326,8 +326,9 @@ async fn a_preflight_through_two_layers_has_no_claims() {
     assert_eq!(answer(&app, preflight("/may", None)).await.0, 401);
 }
 
-/// That a layer outside has let a request through without a token says nothing once one inside has
-/// verified one: who takes its claims away gets none, and not an anonymous request.
+/// The mark that the outer layer sets for a request without a token ends when the inner layer
+/// verifies a token. If a middleware then removes the claims, the layer counts as missing, and the
+/// request does not count as anonymous.
 #[tokio::test]
 async fn a_mark_of_the_layer_outside_goes_with_the_verdict_of_the_one_inside() {
     let fixture = Fixture::new();
@@ -347,7 +348,7 @@ async fn a_mark_of_the_layer_outside_goes_with_the_verdict_of_the_one_inside() {
     }
 }
 
-/// What a tonic method says that asks for claims, and for a role.
+/// The results of a tonic method that asks for claims, and for a role.
 async fn tonic_says<L, S>(
     layers: L,
     request: Request<String>,
@@ -389,7 +390,7 @@ fn call(header: Option<&str>) -> Request<String> {
     call.body(String::new()).unwrap()
 }
 
-/// GRPC-5: in tonic's extensions as in axum's, with the challenge of the layer inside.
+/// GRPC-5: the same in the extensions of tonic, with the challenge of the inner layer.
 #[tokio::test]
 async fn a_method_of_tonic_believes_the_layer_inside() {
     let realm = |name: &str| Challenge::new(name).unwrap();
@@ -417,7 +418,8 @@ async fn a_method_of_tonic_believes_the_layer_inside() {
     rejected(claims, "inner");
     rejected(role, "inner");
 
-    // Something between the two has made another kind of request of it.
+    // A middleware between the two layers has changed the content type, so it is no gRPC request
+    // for the inner layer.
     let translated = ServiceBuilder::new()
         .layer(outer)
         .map_request(|mut request: Request<String>| {
@@ -428,7 +430,7 @@ async fn a_method_of_tonic_believes_the_layer_inside() {
     let (claims, _) = tonic_says(translated, call(Some(&customer))).await;
     rejected(claims, "api");
 
-    // The twin.
+    // The twin: an accepted token.
     let (claims, role) = tonic_says(ServiceBuilder::new().layer(inner), call(Some(&staff))).await;
     assert_eq!(
         (claims.unwrap(), role.unwrap()),

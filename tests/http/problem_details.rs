@@ -1,4 +1,4 @@
-//! Bodies of rejections: problem details (RFC 9457), and those of a closure.
+//! Bodies of rejections: problem details (RFC 9457), and bodies of closures.
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -23,7 +23,7 @@ use tower_jwt_auth::response::{ProblemDetails, RequestHead, WithRequest};
 use tower_jwt_auth::test::TestToken;
 use tower_jwt_auth::{JwtAuth, Rejection, RejectionKind, scope};
 
-/// All rejections that a responder is asked for: where the layer is missing, so is the responder.
+/// All rejections that call the responder. A missing layer has no responder.
 async fn problems(
     problem: ProblemDetails,
     adjust: impl Fn(&mut Request<String>),
@@ -33,7 +33,7 @@ async fn problems(
     rejections
 }
 
-/// The members of a body, which is an object with each of them once.
+/// The members of a body, which must be an object without duplicates.
 fn members(body: &str) -> serde_json::Map<String, Value> {
     let value: Value = serde_json::from_str(body).unwrap();
     let members = value.as_object().unwrap().clone();
@@ -64,7 +64,7 @@ async fn every_rejection_is_a_problem_whose_members_agree_with_the_response() {
             rejection.oauth_error().map(Value::from).as_ref()
         );
 
-        // What the challenge says of the error, the body says too.
+        // The body has the error of the challenge.
         let challenge = challenges(response.headers()).pop();
         let said = |name: &str| {
             let challenge = challenge.as_ref()?;
@@ -136,7 +136,7 @@ async fn a_problem_changes_nothing_but_body_and_content_type() {
     }
 }
 
-/// RFC9110-15.5.4-1: a problem that is to be hidden does not tell itself.
+/// RFC9110-15.5.4-1: the body of a hidden rejection does not show the reason.
 #[tokio::test]
 async fn a_hidden_problem_is_that_of_any_resource_that_is_not_there() {
     let mut hidden = 0;
@@ -168,7 +168,8 @@ async fn a_problem_has_no_content_for_head_and_the_same_fields() {
     let with = async |method: Method| {
         let change = |request: &mut Request<String>| *request.method_mut() = method.clone();
         let layer = |auth: JwtAuth| auth.respond_with(ProblemDetails::new());
-        // A request of another site is rejected for its unsafe method, and HEAD is safe.
+        // The rejection of a request from another site depends on its unsafe method, and HEAD is
+        // safe.
         rejections_but(&[RejectionKind::CrossSiteRequest], layer, change).await
     };
     let (to_head, to_get) = (with(Method::HEAD).await, with(Method::GET).await);
@@ -187,7 +188,7 @@ async fn a_problem_has_no_content_for_head_and_the_same_fields() {
     }
 }
 
-/// GRPC-1: its answer to a rejection has no body, whatever the responder.
+/// GRPC-1: the gRPC response to a rejection has no body, with any responder.
 #[tokio::test]
 async fn a_grpc_rejection_has_no_problem() {
     let grpc = |request: &mut Request<String>| {
@@ -208,7 +209,7 @@ async fn a_closure_answers_with_a_body_of_its_own() {
     let count = Arc::clone(&calls);
     let respond = move |rejection: &Rejection, head: &mut Parts| {
         count.fetch_add(1, Ordering::Relaxed);
-        // Status, challenge and the rejection stand in the head already.
+        // The head has status, challenge and rejection already.
         assert_eq!(head.status, rejection.status());
         assert_eq!(head.headers[CACHE_CONTROL], "no-store");
         assert!(head.extensions.get::<Rejection>().is_some());
@@ -237,7 +238,7 @@ async fn a_closure_answers_with_a_body_of_its_own() {
     assert_eq!(response.body(), "The access token expired.");
     assert_eq!(calls.load(Ordering::Relaxed), 2);
 
-    // For what is let through nobody is asked.
+    // The responder is not called for an accepted request.
     let (response, _) = send(&auth, get(&fixture.token().mint())).await;
     assert_eq!(response.body(), "hello");
     assert_eq!(calls.load(Ordering::Relaxed), 2);
@@ -252,12 +253,12 @@ async fn a_closure_answers_with_a_body_of_its_own() {
     }
 }
 
-/// A function will do as well.
+/// A function can be a responder too.
 fn auth_responder(rejection: &Rejection, _: &mut Parts) -> String {
     rejection.kind().as_str().to_owned()
 }
 
-/// A responder sees the same of the request wherever it was rejected.
+/// A responder sees the same head of the request, whatever rejected the request.
 #[tokio::test]
 async fn a_responder_can_see_the_head_of_the_request() {
     fn respond(rejection: &Rejection, request: &RequestHead, head: &mut Parts) -> String {

@@ -1,5 +1,5 @@
-//! What Tower asks of a middleware: readiness, backpressure, errors, cancellation, and types that
-//! fit where services go.
+//! The contract of Tower for a middleware: readiness, backpressure, errors, cancellation, and the
+//! bounds of types.
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -40,7 +40,7 @@ type Mock = mock::Mock<Request<String>, Response<String>>;
 type Inner = Handle<Request<String>, Response<String>>;
 type Answer = Result<RevocationStatus, RevocationError>;
 
-/// A layer around a mock, as a caller holds it.
+/// A layer around a mock service.
 fn mocked(auth: JwtAuth) -> (Spawn<JwtAuthService<Mock, NoClaims, EmptyBody>>, Inner) {
     mock::spawn_layer(auth)
 }
@@ -49,7 +49,7 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// What a future has that is ready.
+/// The output of a future that is ready.
 #[track_caller]
 fn done<F: Future>(future: F) -> F::Output {
     match poll(pin!(future)) {
@@ -58,12 +58,12 @@ fn done<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// A revocation check whose answers come when the test gives them.
+/// A revocation check that the test answers.
 #[derive(Clone, Default)]
 struct Gate(Arc<Mutex<Vec<oneshot::Sender<Answer>>>>);
 
 impl Gate {
-    /// The way to answer the oldest check that was not answered yet.
+    /// The sender for the oldest check that was not answered yet.
     fn next(&self) -> oneshot::Sender<Answer> {
         self.0.lock().unwrap().remove(0)
     }
@@ -87,8 +87,8 @@ impl Revocation for Gate {
     }
 }
 
-/// A service that insists on what Tower promises it: a clone of it is not ready, it is called only
-/// after it was polled ready, and once for each time.
+/// A service that checks the contract of Tower: a clone is not ready, a call needs a `poll_ready`
+/// before it, and each `poll_ready` allows one call.
 #[derive(Default)]
 struct Strict {
     is_ready: bool,
@@ -199,7 +199,7 @@ fn errors_of_the_inner_service_pass_through() {
     }
 }
 
-/// TOWER-D1: the accepted twin is in every other test of this file.
+/// TOWER-D1: the accepted twin is in all other tests of this file.
 #[test]
 fn a_rejected_request_never_reaches_the_inner_service() {
     let fixture = Fixture::new();
@@ -262,7 +262,7 @@ fn calls_the_service_that_was_polled_ready() {
     ] {
         let inner = Strict::default();
         let calls = inner.calls();
-        // The second round goes to what the first left behind.
+        // The second call uses the service that stayed after the first one.
         let mut service = auth.layer(inner);
         for round in 1..=2 {
             make_ready::<_, String>(&mut service);
@@ -295,12 +295,12 @@ fn calls_the_service_that_was_polled_ready_after_a_wait_too() {
     assert!(poll(response.as_mut()).is_pending());
     assert_eq!(calls.load(Ordering::Relaxed), 0, "nobody has answered yet");
 
-    // Meanwhile the service is asked for readiness and called again.
+    // During the wait the service is polled ready and called again.
     make_ready::<_, String>(&mut service);
     let mut second = pin!(service.call(get(&fixture.token().mint())));
     assert!(poll(second.as_mut()).is_pending());
 
-    // The answers come in the other order.
+    // The checks are answered in the reverse order.
     let first_answer = gate.next();
     gate.answer(Ok(RevocationStatus::Active));
     match poll(second) {
@@ -316,7 +316,7 @@ fn calls_the_service_that_was_polled_ready_after_a_wait_too() {
     assert_eq!(calls.load(Ordering::Relaxed), 1);
 }
 
-/// TOWER-D1: a token that is accepted at once costs no clone of the service inside.
+/// TOWER-D1: a token that is accepted at once causes no clone of the inner service.
 #[test]
 fn an_accepted_request_clones_no_service() {
     #[derive(Default)]
@@ -352,7 +352,7 @@ fn an_accepted_request_clones_no_service() {
         (get(&token), 200, 0),
         (get(&token), 200, 0),
         (get_bare(), 200, 0),
-        // A rejection gives back what the ready service held.
+        // A rejection releases what the ready service held.
         (get("not-a-token"), 401, 1),
     ] {
         make_ready::<_, String>(&mut service);
@@ -371,7 +371,7 @@ fn a_caller_that_does_not_ask_for_readiness_is_not_covered_up() {
     drop(service.call(get(&fixture.token().mint())));
 }
 
-/// TOWER-D1: who is rejected must not keep what a limit inside shares out.
+/// TOWER-D1: a rejected request must not keep a permit of a limit inside.
 #[test]
 fn a_rejection_gives_back_what_the_ready_service_held() {
     let fixture = Fixture::new();
@@ -393,7 +393,7 @@ fn a_rejection_gives_back_what_the_ready_service_held() {
         let response = done(rejected.call(request)).unwrap();
         assert_eq!(response.status(), status);
 
-        // `rejected` lives on, as a connection does that a client keeps open.
+        // The service `rejected` still exists, as that of a connection that a client keeps open.
         make_ready::<_, String>(&mut other);
         let response = done(other.call(get(&token("write")))).unwrap();
         assert_eq!(response.status(), StatusCode::OK);
@@ -401,8 +401,8 @@ fn a_rejection_gives_back_what_the_ready_service_held() {
     }
 }
 
-/// TOWER-D1: who waits for a verdict must not keep what a limit inside shares out, either; and asks
-/// for it again when it goes on.
+/// TOWER-D1: a request that waits for its verification must not keep a permit of a limit inside. It
+/// takes a permit again when it continues.
 #[test]
 fn a_wait_gives_back_what_the_ready_service_held() {
     let fixture = Fixture::new();
@@ -419,12 +419,12 @@ fn a_wait_gives_back_what_the_ready_service_held() {
     let mut response = Box::pin(waiting.call(get(&token)));
     assert!(poll(response.as_mut()).is_pending());
 
-    // The permit is free while the first waits, whose caller keeps it.
+    // The permit is free while the first request waits, although its service still exists.
     make_ready::<_, String>(&mut other);
     let other_response = other.call(get(&token));
     assert_eq!(calls.load(Ordering::Relaxed), 1);
 
-    // The verdict is there, the permit is not: the first waits for that.
+    // The verification has ended, but the permit is taken, so the first request waits for it.
     gate.answer(Ok(RevocationStatus::Active));
     assert!(poll(response.as_mut()).is_pending());
     assert_eq!(calls.load(Ordering::Relaxed), 1);
@@ -436,7 +436,7 @@ fn a_wait_gives_back_what_the_ready_service_held() {
     assert_eq!(calls.load(Ordering::Relaxed), 2);
     drop(response);
 
-    // A rejection after a wait takes no permit at all.
+    // A rejection after a wait takes no permit.
     make_ready::<_, String>(&mut waiting);
     let mut response = pin!(waiting.call(get(&token)));
     assert!(poll(response.as_mut()).is_pending());
@@ -466,13 +466,13 @@ fn an_error_of_readiness_after_a_wait_is_the_callers() {
     }
 }
 
-/// TOWER-D2: at every state that a request can be dropped in, the same service serves the next.
+/// TOWER-D2: a request can be dropped in any state, and the same service serves the next request.
 #[tokio::test]
 async fn a_request_can_be_dropped_at_any_time() {
     let fixture = Fixture::new();
     let gate = Gate::default();
     let token = fixture.token().mint();
-    // The only permit is gone for good if a dropped request keeps it.
+    // If a dropped request kept the only permit, it would never be free again.
     let (mut waiting, mut inner) = mock::spawn_with(|mock: Mock| {
         ServiceBuilder::new()
             .layer(fixture.auth().revocation(gate.clone()))
@@ -504,7 +504,7 @@ async fn a_request_can_be_dropped_at_any_time() {
         "the check is dropped with its request"
     );
 
-    // Answered, and not polled since.
+    // The check was answered, and the future was not polled again.
     become_ready(&mut waiting);
     let mut response = Box::pin(waiting.call(get(&token)));
     assert!(poll(response.as_mut()).is_pending());
@@ -519,7 +519,7 @@ async fn a_request_can_be_dropped_at_any_time() {
     assert!(poll(response.as_mut()).is_ready());
     drop(response);
 
-    // In the inner service.
+    // Waiting for the inner service.
     become_ready(&mut waiting);
     let mut response = Box::pin(waiting.call(get(&token)));
     gate.answer(Ok(RevocationStatus::Active));
@@ -530,7 +530,7 @@ async fn a_request_can_be_dropped_at_any_time() {
     drop(response);
     reply.send_response(Response::new("to nobody".to_owned()));
 
-    // The next request is served as if nothing had been.
+    // The next request is served normally.
     become_ready(&mut waiting);
     let mut response = pin!(waiting.call(get(&token)));
     gate.answer(Ok(RevocationStatus::Active));
@@ -544,8 +544,8 @@ async fn a_request_can_be_dropped_at_any_time() {
     assert_eq!(gate.asked(), 0);
 }
 
-/// TOWER-D2: a verdict belongs to the keys of its request; a change of keys meanwhile neither
-/// waits for it nor is undone by it.
+/// TOWER-D2: the keys can change while a request waits. The change does not wait for the request,
+/// and a dropped request does not undo it.
 #[test]
 fn keys_change_while_a_dropped_request_was_waiting() {
     let fixture = Fixture::new();
@@ -600,7 +600,7 @@ fn a_verification_without_http_can_be_dropped_too() {
 async fn a_timeout_outside_ends_a_wait_and_harms_no_other_request() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
-    // The first check never comes to an end.
+    // The first check never ends.
     let asked = Arc::new(AtomicUsize::new(0));
     let check = move |_: Claims| {
         let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
@@ -674,7 +674,8 @@ async fn works_between_the_layers_of_tower() {
     assert_eq!(statuses(shedding, &token).await, expected);
 }
 
-/// TOWER-D1: backpressure of a limit reaches the caller, and what is rejected does not use it up.
+/// TOWER-D1: the backpressure of a limit inside reaches the caller, and rejected requests hold no
+/// permit.
 #[test]
 fn a_limit_inside_holds_back_and_lets_go() {
     let fixture = Fixture::new();
@@ -733,7 +734,7 @@ async fn a_guard_inside_answers_in_the_layers_name() {
     assert_eq!(granted.status(), StatusCode::OK);
 }
 
-/// TOWER-D1: a guard that stands where no layer has been cannot let anybody through.
+/// TOWER-D1: a guard outside of every layer accepts no request.
 #[test]
 fn a_guard_outside_lets_nobody_through() {
     let fixture = Fixture::new();
@@ -769,7 +770,7 @@ fn a_guard_forwards_readiness_and_errors() {
     ));
 }
 
-/// The body of a request is passed on and never looked at: it needs to be nothing in particular.
+/// The body of a request is passed on unread, so its type needs no bounds.
 #[test]
 fn bodies_of_requests_need_no_bounds() {
     struct Odd(Rc<Cell<u8>>);
@@ -788,10 +789,10 @@ fn bodies_of_requests_need_no_bounds() {
     assert_eq!(cell.get(), 7);
 }
 
-/// A body of a response needs a default only where the responder makes one from it.
+/// The body type of responses needs `Default` only if the responder requires it.
 #[test]
 fn bodies_of_responses_need_what_the_responder_needs() {
-    /// What a proxy or a tracing layer answers with: nobody else can make one.
+    /// The body type of a proxy or of a tracing layer, which has no default.
     #[derive(Debug, PartialEq)]
     enum Proxied {
         Hello,
@@ -834,12 +835,12 @@ fn bodies_of_responses_need_what_the_responder_needs() {
     let rejected = answer(head());
     assert_eq!(*rejected.body(), Proxied::Text(""));
     assert_eq!(rejected.headers()["content-type"], "text/plain");
-    // A call is answered with headers alone.
+    // A gRPC rejection has headers only.
     let rejected = answer(post("application/grpc"));
     assert_eq!(*rejected.body(), Proxied::Text(""));
     assert_eq!(rejected.headers()["content-type"], "application/grpc");
 
-    // A guard too, whose response the layer outside makes anew.
+    // The same for a guard, whose response the outer layer replaces.
     let guard = JwtAuth::require::<scope!("write")>().respond_with(pair);
     let guarded = auth.layer(guard.layer(hello()));
     let write = fixture.token().scope("write").mint();
@@ -867,7 +868,7 @@ fn bodies_of_responses_need_what_the_responder_needs() {
     }
 }
 
-/// Around a layer of `tower-http` that gives responses a body of its own.
+/// Inside there is a layer of `tower-http` with its own body type.
 #[tokio::test]
 async fn a_body_that_nobody_can_make_is_mapped() {
     use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
@@ -901,7 +902,7 @@ async fn a_body_that_nobody_can_make_is_mapped() {
     );
 }
 
-/// Layers go into routers, services into connections, futures onto the threads of a runtime.
+/// A layer is stored in a router, a service in a connection, and a future in a task of a runtime.
 #[test]
 fn types_fit_where_services_go() {
     fn shared<T: Clone + Send + Sync + 'static>() {}
@@ -923,7 +924,7 @@ fn types_fit_where_services_go() {
     shared::<Claims<Own>>();
     shared::<Rejection>();
 
-    // What the inner service cannot, the middleware does not pretend to.
+    // If the inner service is not `Send`, the middleware is not `Send` either.
     #[derive(Clone)]
     struct Local(Rc<()>);
     fn built<T>(_: T) {}
