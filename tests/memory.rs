@@ -1,5 +1,5 @@
-//! The bytes that a cache may hold are those that it holds: counted by the allocator, whatever the
-//! tokens say and whatever is asked of their claims.
+//! A cache holds no more bytes than its limit, as counted by the allocator, for all kinds of tokens
+//! and uses of their claims.
 
 #![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
@@ -31,7 +31,8 @@ struct User {
 
 type All = Map<String, Value>;
 
-/// Bytes that stay when these tokens were sent several times, and `ask` was asked of each.
+/// The number of bytes that stay allocated after these tokens were sent several times, and `ask`
+/// was called for each.
 fn held<C>(issuer: &TestIssuer, tokens: &[String], ask: impl Fn(&Claims<C>)) -> usize
 where
     C: DeserializeOwned + Send + Sync + 'static,
@@ -62,7 +63,7 @@ fn ask_all<C: Send + Sync + 'static>(claims: &Claims<C>) {
     claims.deserialize::<User>().unwrap();
 }
 
-/// Bytes that the first token of a layer makes the allocator give.
+/// The number of bytes that the first token of a layer allocates.
 fn first(issuer: &TestIssuer) -> usize {
     let verifier = issuer.auth().cache(usual()).verifier();
     let token = issuer.token().mint();
@@ -76,8 +77,8 @@ fn usual() -> TokenCache {
     cache.max_age(Duration::from_secs(300))
 }
 
-/// Bytes of a list with one subject of each of 1 000 issuers, and of the same list when the
-/// suspensions of all of them were lifted.
+/// The number of bytes of a list with one suspended subject of each of 1 000 issuers, and of the
+/// same list after all suspensions were lifted.
 fn marked() -> (usize, usize) {
     let end = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
     let marks: Vec<_> = (0..1_000)
@@ -100,8 +101,8 @@ fn marked() -> (usize, usize) {
     (marked, held())
 }
 
-/// Bytes that the first 100 and then 10 000 invented tokens hold, while the endpoint that is asked about
-/// them does not answer.
+/// The number of bytes that the first 100 and then all 10 000 invented tokens hold, while the endpoint
+/// does not answer.
 #[cfg(feature = "introspection")]
 fn held_by_a_storm() -> [usize; 2] {
     use tower_jwt_auth::introspection::{ClientAuth, Introspection};
@@ -129,7 +130,7 @@ fn held_by_a_storm() -> [usize; 2] {
     })
 }
 
-/// One test, as the counts are those of the whole process.
+/// A single test, because the counts are those of the whole process.
 #[test]
 fn a_cache_holds_no_more_bytes_than_it_may_and_makes_its_table_before_the_first_token() {
     #[cfg(feature = "introspection")]
@@ -141,10 +142,10 @@ fn a_cache_holds_no_more_bytes_than_it_may_and_makes_its_table_before_the_first_
     }
     let (marked, lifted) = marked();
     assert!(marked < 4_000_000, "{marked}");
-    // The parts of one table, which do not depend on the number of marks and issuers.
+    // The parts of one table, whose size does not depend on the number of marks and issuers.
     assert!(lifted < 40_000, "{lifted}");
     let issuer = TestIssuer::new();
-    // Neither the table of 32 kB nor the key of 64 kB is among them.
+    // The table of 32 kB and the key of 64 kB were allocated before.
     assert!(first(&issuer) < 8_000, "{}", first(&issuer));
     let tokens = |count: usize, shape: &dyn Fn(TestToken) -> TestToken| -> Vec<String> {
         let token = |number: usize| {
@@ -175,7 +176,7 @@ fn a_cache_holds_no_more_bytes_than_it_may_and_makes_its_table_before_the_first_
         let members = (0..300).map(|number| (format!("{number:x}"), json!(1)));
         token.claim("members", Value::Object(members.collect()))
     });
-    // Little is beside the books: one token is verified at any time.
+    // Little memory is not counted by the cache, because one token is verified at a time.
     let bound = LIMIT + LIMIT / 16;
     for (name, tokens) in [
         ("plain", &plain),
@@ -196,7 +197,7 @@ fn a_cache_holds_no_more_bytes_than_it_may_and_makes_its_table_before_the_first_
             assert!(bytes <= bound, "{name}, {asked}: {bytes}");
         }
     }
-    // The twin: what is counted is there. Most of the limit serves ordinary tokens.
+    // The twin: the counted bytes are really used. Most of the limit serves ordinary tokens.
     let bytes = held::<NoClaims>(&issuer, &plain, ask_nothing);
     assert!(bytes > LIMIT / 3, "{bytes}");
     let bytes = held::<User>(&issuer, &plain, ask_nothing);

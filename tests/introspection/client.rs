@@ -1,4 +1,4 @@
-//! What the endpoint is sent, and what its answers mean for whoever presented the token.
+//! The requests to the introspection endpoint, and the verdicts on its answers.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -33,7 +33,7 @@ fn with_status(status: u16, body: &str) -> Response<Vec<u8>> {
     response
 }
 
-/// A layer that asks this network in this way.
+/// A layer that uses this network and authenticates in this way.
 fn asking(network: &Network, auth: ClientAuth) -> JwtAuth {
     let introspection = Introspection::at_with(ENDPOINT, auth, network.clone()).unwrap();
     JwtAuth::introspected(issuer(), audience(), introspection).clock(|| at(NOW))
@@ -49,7 +49,8 @@ fn header(request: &Request<Vec<u8>>, name: http::HeaderName) -> Option<String> 
     Some(value.to_str().unwrap().to_owned())
 }
 
-/// RFC7662-2.1-1, RFC7662-2.1-2: each method, with the twin that the server does not know.
+/// RFC7662-2.1-1, RFC7662-2.1-2: each method of authentication, with a twin whose credentials the
+/// server rejects.
 #[tokio::test(start_paused = true)]
 async fn every_method_reaches_the_endpoint() {
     let key = include_bytes!("../data/keys/private.sec1.pem");
@@ -123,7 +124,8 @@ async fn a_secret_is_replaced_while_requests_run() {
     assert!(verifier.verify(TOKEN).await.is_ok());
 }
 
-/// RFC7662-2.3-1: the caller hears of an outage, and the operator why, loudly and once.
+/// RFC7662-2.3-1: the caller sees an outage. The operator sees the reason once, at a level that is
+/// on by default.
 #[tokio::test(start_paused = true)]
 async fn a_rejection_of_this_service_is_loud_and_not_the_callers_fault() {
     for (status, body, sentence) in [
@@ -178,7 +180,7 @@ async fn a_rejection_of_this_service_is_loud_and_not_the_callers_fault() {
     }
 }
 
-/// RFC7662-4-2: at the most talkative level, with a client that quotes what it sent in its errors.
+/// RFC7662-4-2: at the most detailed level, with a client whose errors quote the request.
 #[tokio::test(start_paused = true)]
 async fn nothing_secret_gets_into_the_log() {
     let secret = "S3cret-of-this-service";
@@ -229,7 +231,7 @@ async fn nothing_secret_gets_into_the_log() {
     }
 }
 
-/// A signed answer of this issuer.
+/// An answer with a signature of this issuer.
 fn answer_of(test: &TestIssuer, claims: serde_json::Value) -> String {
     let token = test.token().header("typ", "token-introspection+jwt");
     token.raw_claims(claims.to_string()).mint()
@@ -313,7 +315,7 @@ async fn a_signed_answer_is_accepted_and_no_other() {
     }
 }
 
-/// RFC9701-8.1-1: with its own `typ` and with one that says nothing.
+/// RFC9701-8.1-1: with its own `typ`, and with a `typ` that does not tell the kind.
 #[tokio::test(start_paused = true)]
 async fn a_signed_answer_is_no_access_token() {
     let test = TestIssuer::new().named(ISSUER).for_audience(AUDIENCE);
@@ -386,7 +388,7 @@ async fn a_binding_in_an_answer_holds_as_in_a_token() {
     }
 }
 
-/// The endpoint is found in the metadata when the first token comes, and again after a failure.
+/// The endpoint is looked up in the metadata when the first token comes, and again after a failure.
 #[tokio::test(start_paused = true)]
 async fn the_endpoint_of_the_metadata_is_asked() {
     let network = Network::new(|request| {

@@ -1,4 +1,4 @@
-//! What holds while the issuer is asked and time passes, and what a single token can do to all others.
+//! Time that passes while the issuer is asked, and the effect of one token on all others.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -17,7 +17,7 @@ use crate::support::{ISSUER, NOW, get, send};
 use crate::verifier::{both, test_issuer};
 use crate::world::{CLIENT_SECRET, ENDPOINT, TOKEN, World, active, at, audience, issuer, kind};
 
-/// The verdict on a token whose issuer takes its time, while so many seconds pass by the clock.
+/// The verdict on a token, if so many seconds of the clock pass before the issuer answers.
 async fn verdict_after(
     world: &World,
     verifier: &Verifier,
@@ -37,7 +37,7 @@ async fn verdict_after(
 
 #[tokio::test(start_paused = true)]
 async fn an_old_answer_that_ends_during_the_question_does_not_count() {
-    // Its own end, and the `exp` of the token.
+    // The answer ends after its own time, or at the `exp` of the token.
     for (exp, last) in [(NOW + 3_600, 89.0), (NOW + 40, 39.0)] {
         for (passing, expected) in [(0.9, None), (1.0, Some(IntrospectionUnavailable))] {
             let world =
@@ -72,8 +72,8 @@ async fn a_jwt_that_expires_during_the_question_is_rejected() {
     }
 }
 
-/// The time of an answer begins with the question: the issuer may have revoked the token right after it
-/// wrote the answer.
+/// The time of an answer starts with the question, because the issuer may have revoked the token
+/// right after it wrote the answer.
 #[tokio::test(start_paused = true)]
 async fn a_late_answer_counts_no_longer_than_an_early_one() {
     for jwts in [false, true] {
@@ -115,14 +115,14 @@ async fn an_answer_does_not_count_before_it_was_given() {
         let token = if jwts { &*jwt } else { TOKEN };
         verifier.verify(token).await.unwrap();
         verifier.verify_now(token).unwrap();
-        // The clock is set back, so nobody knows how old the answer is.
+        // The clock is set back, so the age of the answer is unknown.
         world.clock.set(NOW - 600);
         world.says_inactive();
         assert_eq!(kind(&verifier.verify(token).await), Some(Inactive));
     }
 }
 
-/// Or else a client could make this service fetch the metadata for each of its texts.
+/// Otherwise a client could make this service fetch the metadata for each of its texts.
 #[tokio::test(start_paused = true)]
 async fn a_text_that_the_endpoint_does_not_take_causes_no_search_for_the_endpoint() {
     for (status, is_down, searches) in [
@@ -161,7 +161,8 @@ async fn a_text_that_the_endpoint_does_not_take_causes_no_search_for_the_endpoin
     }
 }
 
-/// An endpoint that fails for each second token is told once in a while, and not for each token.
+/// If the endpoint fails for every second token, that is reported once in a while, and not for each
+/// token.
 #[tokio::test(start_paused = true)]
 async fn failures_that_come_and_go_do_not_fill_the_log() {
     let log = Log::down_to(LevelFilter::DEBUG);
@@ -190,8 +191,8 @@ async fn failures_that_come_and_go_do_not_fill_the_log() {
     assert_eq!((lines("WARN"), lines("DEBUG")), (2, 49));
 }
 
-/// An issuer that is trusted with keys and, for other tokens, without: an outage there is not the fault of
-/// the token, whatever the keys say.
+/// If one issuer is trusted with keys and also without keys, an outage of its endpoint is not a
+/// fault of the token, whatever the keys say.
 #[tokio::test(start_paused = true)]
 async fn an_outage_beside_keys_of_the_same_issuer_is_an_outage() {
     let world = World::with(Introspection::introspect_jwts);
@@ -210,7 +211,7 @@ async fn an_outage_beside_keys_of_the_same_issuer_is_an_outage() {
     assert!(!world.introspection.is_ready());
     let verdict = verifier.verify(&jwt).await;
     assert_eq!(kind(&verdict), Some(IntrospectionUnavailable));
-    // The twin: the keys verify it.
+    // The twin: one of the keys verifies the token.
     verifier.verify(&test.token().mint()).await.unwrap();
 }
 

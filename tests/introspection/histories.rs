@@ -1,5 +1,5 @@
-//! Random histories of requests, answers, marks, times and outages: a layer that remembers answers gives the
-//! verdicts of one that asks each time, with the answer that may still count.
+//! Random histories of requests, answers, marks, times and outages. A layer that remembers answers
+//! gives the same verdicts as a layer that asks each time, with the answer that still counts.
 
 #![allow(
     clippy::indexing_slicing,
@@ -60,7 +60,7 @@ fn no_history_shows_more_of_the_cache_than_the_time_of_an_answer() {
     if let Err(failure) = outcome {
         panic!("{failure}");
     }
-    // The histories are worth something.
+    // Makes sure that the histories are useful.
     let tally = tally.into_inner();
     assert!(tally.remembered > u64::from(CASES) * 5, "{tally:?}");
     assert!(tally.differs > u64::from(CASES), "{tally:?}");
@@ -81,14 +81,14 @@ fn no_history_shows_more_of_the_cache_than_the_time_of_an_answer() {
 const CASES: u32 = 48;
 const SEED: u64 = 7_662;
 const TOKENS: usize = 4;
-/// The last token is a JWT, which must be active too.
+/// The index of the last token, which is a JWT that must be active too.
 const JWT: usize = TOKENS - 1;
 
 #[derive(Debug, Default)]
 struct Tally {
-    /// Verdicts without a question.
+    /// Verdicts without a question to the endpoint.
     remembered: u64,
-    /// Verdicts that the endpoint would no longer have given.
+    /// Verdicts that the endpoint would not give any more.
     differs: u64,
     /// Rejections of tokens that were accepted before.
     ended: HashMap<RejectionKind, u64>,
@@ -112,18 +112,18 @@ enum Step {
     Outage(bool),
     Revoke(usize),
     Suspend(bool),
-    /// A mark that names nothing here: it raises the epoch and nothing else.
+    /// A mark for another token. It only raises the epoch.
     Elsewhere(u64),
-    /// The secret is replaced at the server, and here or not.
+    /// The secret is replaced at the server. `true`: here too.
     Secret(bool),
     RemoveKey,
 }
 
-/// What the endpoint says of a token.
+/// What the endpoint says about a token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Says {
     Active,
-    /// Active, with an end in seconds from now.
+    /// Active until this number of seconds from now.
     Until(i64),
     From(i64),
     ForAnother,
@@ -151,7 +151,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the endpoint knows.
+/// The state of the endpoint.
 struct Server {
     texts: Vec<String>,
     tokens: Vec<String>,
@@ -159,7 +159,7 @@ struct Server {
     secret: u32,
 }
 
-/// What is known of a token.
+/// What the layer has learned about a token.
 #[derive(Clone)]
 struct Known {
     text: String,
@@ -234,7 +234,7 @@ impl World {
             }
             Step::Outage(is_down) => {
                 self.server.lock().unwrap().is_down = is_down;
-                // The endpoint is asked again at once.
+                // After this time the endpoint is asked again at once.
                 tokio::time::sleep(Duration::from_secs(31)).await;
             }
             Step::Revoke(token) => {
@@ -264,7 +264,7 @@ impl World {
                 tokio::time::sleep(Duration::from_secs(31)).await;
             }
             Step::RemoveKey => {
-                // Rarely, because it is final.
+                // Not early, because it is final.
                 if self.now > 150.0 {
                     self.keys.remove(self.issuer.key().id().as_str());
                 }
@@ -294,7 +294,7 @@ impl World {
         };
         let known = self.known[token].clone();
         let known = known.as_ref().filter(counts);
-        // The verdict of a layer that knows nothing, with the answer that counts.
+        // The verdict of a layer that remembers nothing, with the answer that counts.
         let current = self.server.lock().unwrap().texts[token].clone();
         let works = !self.server.lock().unwrap().is_down && self.is_ours_known;
         let (text, is_answered) = match known {
@@ -331,7 +331,8 @@ impl World {
         Ok(())
     }
 
-    /// What a layer remembers of an answer: without the marks, which are asked for each time.
+    /// What a layer remembers of an answer. Marks are not part of it, because they are checked for
+    /// each request.
     async fn learned(&self, text: String, name: &str) -> Option<Known> {
         let network = answering(&self.server, Some(Some(text.clone())));
         let unmarked = layer(
@@ -381,7 +382,7 @@ fn layer(
         .cache(small_cache())
 }
 
-/// The endpoint: by what the server knows, or with one answer for all, or with none.
+/// An endpoint that answers from the state of the server, always with one answer, or not at all.
 fn answering(server: &Arc<Mutex<Server>>, fixed: Option<Option<String>>) -> Network {
     let server = Arc::clone(server);
     Network::new(move |request| {

@@ -1,4 +1,4 @@
-//! Opaque tokens: their issuer is asked about each of them (RFC 7662).
+//! Opaque tokens, about which their issuer is asked (RFC 7662).
 
 #![cfg(all(feature = "introspection", feature = "test-util"))]
 

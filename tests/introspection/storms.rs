@@ -1,4 +1,5 @@
-//! Many requests at a time, an endpoint that hangs or fails, and clients that go away.
+//! Many requests at the same time, an endpoint that hangs or fails, and clients that close their
+//! connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::network::{settle, status_only};
 use crate::support::{get, send, small_cache};
 use crate::world::{TOKEN, World, active, kind};
 
-/// INTRO-D1: the questions about one token are one.
+/// INTRO-D1: many requests with one token cause one question.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_first_requests_with_one_token_are_one_question() {
     let world = World::new();
@@ -30,7 +31,7 @@ async fn a_hundred_first_requests_with_one_token_are_one_question() {
         assert_eq!(request.await.unwrap(), StatusCode::OK);
     }
     assert_eq!(world.network.count(), 1);
-    // The twin: as many tokens are as many questions, up to the maximum.
+    // The twin: other tokens cause one question each, up to the maximum.
     let requests: Vec<_> = (0..64)
         .map(|at| {
             let auth = auth.clone();
@@ -62,7 +63,7 @@ async fn a_client_that_goes_away_takes_no_question_with_it() {
     verifier.verify_now(TOKEN).unwrap();
     assert_eq!(world.network.count(), 1);
 
-    // Nobody waits, and the verdict is there all the same.
+    // The request is dropped, and its question still ends with a verdict.
     {
         let mut gone = std::pin::pin!(verifier.verify("another"));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -103,7 +104,7 @@ async fn ten_thousand_junk_tokens_at_a_hung_endpoint_touch_no_known_token() {
         assert_eq!(send(&auth, get(token)).await.0.status(), StatusCode::OK);
     }
     assert_eq!(send(&both, get(&jwt)).await.0.status(), StatusCode::OK);
-    // An honest token that is not known yet: told within the bound that nobody can say.
+    // A valid token that is not known yet gets 503 within the time limit.
     let (honest, _) = send(&auth, get("honest")).await;
     assert_eq!(honest.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(honest.headers().contains_key("retry-after"));
@@ -144,7 +145,7 @@ async fn a_flood_of_inactive_tokens_evicts_no_active_one() {
         );
     }
     verifier.verify_now(TOKEN).unwrap();
-    // Each one costs one question, however often it comes soon after.
+    // Each token causes one question, however often it comes in a short time.
     let asked = world.network.count();
     for _ in 0..10 {
         assert_eq!(kind(&verifier.verify("junk-5999").await), Some(Inactive));
@@ -177,7 +178,7 @@ async fn an_endpoint_that_fails_is_left_alone_and_probed() {
         assert_eq!((status, after), (503, Some(pause.to_string())));
         assert_eq!(world.network.count(), asked);
         tokio::time::sleep(Duration::from_secs(pause)).await;
-        // One question of many is asked, and a probe.
+        // Of many requests, one is asked for, and a probe is sent.
         let probes: Vec<_> = (0..10)
             .map(|at| {
                 let auth = auth.clone();

@@ -1,4 +1,4 @@
-//! Which tokens are asked for, how the answers are judged, and how long they count.
+//! Which tokens are asked for, how answers are judged, and how long they count.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -78,7 +78,7 @@ async fn rfc7662_4_1_a_cached_answer_never_outlives_exp() {
     world.advance(1.9);
     verifier.verify(TOKEN).await.unwrap();
     assert_eq!(world.network.count(), 1);
-    // The leeway would accept it still, and the issuer knows better.
+    // The leeway would still accept the token, but the issuer decides.
     world.advance(0.1);
     world.says_inactive();
     assert_eq!(kind(&verifier.verify(TOKEN).await), Some(Inactive));
@@ -116,7 +116,7 @@ async fn the_times_of_both_caches_can_be_set_and_be_zero() {
     assert_eq!(kind(&verifier.verify(TOKEN).await), Some(Inactive));
     assert_eq!(world.network.count(), 4);
 
-    // The twin: without a cache of tokens every request asks.
+    // The twin: without the cache of tokens, every request causes a question.
     let world = World::new();
     let verifier = world.auth().cache(TokenCache::off()).verifier();
     verifier.verify(TOKEN).await.unwrap();
@@ -147,8 +147,8 @@ async fn rfc7662_2_2_2_inactive_is_401_for_5_seconds_and_nothing_else_is_read() 
     assert_eq!((response.status(), seen.count()), (StatusCode::OK, 1));
 }
 
-/// Each of these answers is a fault of the endpoint or of this service: 503 and never 401, also while a
-/// known token is used, and no longer when the endpoint is well.
+/// Each of these answers is a fault of the endpoint or of this service, so it gives 503 and never
+/// 401, and does so only while it lasts. A token whose answer is known is still accepted.
 #[tokio::test(start_paused = true)]
 async fn rfc7662_2_2_1_and_2_3_1_a_bad_answer_is_503_and_ends_with_it() {
     let text = |text: &str| json(text.to_owned());
@@ -261,7 +261,8 @@ async fn rfc7662_2_2_d1_an_answer_meets_the_same_checks_as_a_payload() {
     ] {
         let world = World::new();
         let answer = active_text(members.clone());
-        // Removed members only: `null` itself is a case of `cnf`.
+        // A member that is `null` is left out of the answer. `null` itself is tested below, for
+        // `cnf`.
         world.network.answers(move |_| Ok(json(answer.clone())));
         let verdict = world.verifier().verify(TOKEN).await;
         assert_eq!(kind(&verdict), expected, "{members}: {verdict:?}");
@@ -307,7 +308,8 @@ async fn a_rejected_answer_is_known_for_a_moment_too() {
         assert_eq!(kind(&verdict), Some(AudienceMismatch));
     }
     assert_eq!(world.network.count(), 1);
-    // The twin: one that may become valid at any time is asked for again.
+    // The twin: a token that is not valid yet is asked for again, because it may become valid at
+    // any time.
     world
         .network
         .answers(|_| Ok(active(json!({"nbf": NOW + 61}))));
@@ -348,7 +350,7 @@ async fn an_answer_without_exp_counts_as_long_as_every_answer() {
     world.advance(0.1);
     let claims = verifier.verify(TOKEN).await.unwrap();
     assert_eq!(world.network.count(), 2);
-    // It is revoked for good, as it has no end.
+    // The token has no end, so its revocation is permanent.
     let denylist = Denylist::with_capacity(1).with_clock(world.clock.clone());
     denylist.revoke(&claims).unwrap();
     let verifier = world.auth().revocation(denylist).verifier();
@@ -370,7 +372,7 @@ async fn a_token_without_jti_is_identified_by_its_digest_and_can_be_revoked_at_o
     assert_eq!(kind(&verifier.verify_now(TOKEN)), Some(Revoked));
     // The twin: another token of the same subject.
     verifier.verify("another").await.unwrap();
-    // By hand, on another instance.
+    // The revocation of the token on another instance.
     let other = world.auth().revocation(denylist.clone()).verifier();
     assert_eq!(kind(&other.verify(TOKEN).await), Some(Revoked));
     denylist
@@ -456,7 +458,7 @@ async fn intro_d2_jwts_are_judged_here_and_everything_else_there() {
         assert_eq!(kind(&verifier.verify(&token).await), Some(expected));
     }
     assert_eq!(world.network.count(), 0);
-    // The twins: other shapes.
+    // The twins: tokens of other shapes.
     for token in [TOKEN, "v4.local.c2ln", "eyJhIjoxfQ.e30.c2ln"] {
         verifier.verify(token).await.unwrap();
     }
@@ -568,7 +570,7 @@ async fn a_token_is_shown_to_one_issuer_by_its_prefix() {
     assert_eq!((one.count(), other.count()), (1, 1));
     assert_eq!(kind(&verifier.verify("xat_1").await), Some(MalformedToken));
     assert_eq!((one.count(), other.count()), (1, 1));
-    // An outage of one touches nothing of the other.
+    // An outage of one issuer does not affect the other.
     one.is_down();
     assert_eq!(
         kind(&verifier.verify("oat_2").await),
@@ -617,7 +619,7 @@ async fn an_old_answer_counts_during_an_outage_only_if_that_is_said_and_never_af
         let verdict = verifier.verify(TOKEN).await;
         let expected = (stale == 0).then_some(IntrospectionUnavailable);
         assert_eq!(kind(&verdict), expected);
-        // Whether the question fails, or is not asked any more.
+        // Whether the question fails, or none is asked any more.
         for _ in 0..7 {
             assert_eq!(kind(&verifier.verify(TOKEN).await), expected);
         }
@@ -669,7 +671,7 @@ async fn an_old_answer_is_dead_after_a_newer_one_that_says_no() {
         world.network.is_down();
         let verdict = verifier.verify(token).await;
         assert_eq!(kind(&verdict), Some(IntrospectionUnavailable));
-        // The twin: active again.
+        // The twin: the token is active again.
         world
             .network
             .answers(|_| Ok(active(json!({"sub": "subject-1"}))));
@@ -786,7 +788,7 @@ fn without_a_runtime_a_token_is_503_and_nothing_panics() {
     assert!(reason.contains("no tokio runtime"), "{reason}");
 }
 
-/// A layer that was made in a runtime serves requests that another executor polls.
+/// A layer that was created in a runtime serves requests that another executor polls.
 #[test]
 fn any_executor_can_poll_a_request_while_the_runtime_lives_and_after_it_has_ended() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -853,7 +855,7 @@ async fn the_test_kit_mints_opaque_tokens_and_answers_for_them() {
         .verifier();
     assert_eq!(kind(&fresh.verify(&token).await), Some(Inactive));
 
-    // In place of the issuer of production, with its settings.
+    // The test issuer takes the place of the issuer of production, with its settings.
     let world = World::with(|introspection| introspection.prefix("oat_").introspect_jwts());
     let (issuer, auth) = TestIssuer::in_place_of(world.auth());
     let verifier = auth.verifier();
@@ -887,7 +889,7 @@ async fn nothing_that_is_printed_has_a_token_or_a_secret() {
     }
 }
 
-/// What an operator reads of an outage, and nothing of a token in it.
+/// The operator reads about an outage, and sees no token.
 #[cfg(feature = "tracing")]
 #[tokio::test(start_paused = true)]
 async fn rfc7662_4_2_the_log_tells_an_outage_and_shows_no_token() {

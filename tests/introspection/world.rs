@@ -1,4 +1,4 @@
-//! A layer, and the endpoint that it asks.
+//! A layer and the introspection endpoint that it asks.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -13,11 +13,11 @@ use tower_jwt_auth::{Audience, Claims, Issuer, JwtAuth, Rejection, RejectionKind
 use crate::network::{Network, json};
 use crate::support::{AUDIENCE, ISSUER, NOW, small_cache};
 
-/// The endpoint.
+/// The URL of the endpoint.
 pub(crate) const ENDPOINT: &str = "https://as.example/introspect";
 pub(crate) const TOKEN: &str = "2YotnFZFEjr1zCsicMWpAA";
 
-/// One introspecting issuer.
+/// An issuer with an introspection endpoint.
 pub(crate) struct World {
     pub(crate) clock: FixedClock,
     pub(crate) network: Network,
@@ -25,7 +25,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Every token is active.
+    /// An endpoint for which every token is active.
     pub(crate) fn new() -> Self {
         let network = Network::new(|_| Ok(active(json!({}))));
         Self {
@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// With these settings.
+    /// The same with these settings.
     pub(crate) fn with(set: impl FnOnce(Introspection) -> Introspection) -> Self {
         let world = Self::new();
         let introspection = set(world.introspection.clone());
@@ -56,7 +56,7 @@ impl World {
         self.auth().verifier()
     }
 
-    /// The endpoint says this of every token.
+    /// Makes the endpoint give this answer about every token.
     pub(crate) fn says(&self, members: Value) {
         self.network.answers(move |_| Ok(json(members.to_string())));
     }
@@ -83,8 +83,8 @@ pub(crate) fn introspection(network: &Network) -> Introspection {
     Introspection::at_with(ENDPOINT, auth, network.clone()).unwrap()
 }
 
-/// An answer for an active token of this API, with these members in place of the usual ones. `null` removes
-/// one.
+/// An answer about an active token for this API, with these members added or replaced. `null`
+/// removes a member.
 pub(crate) fn active(members: Value) -> Response<Vec<u8>> {
     json(active_text(members))
 }
@@ -106,7 +106,7 @@ pub(crate) fn active_text(members: Value) -> String {
     answer.to_string()
 }
 
-/// The token that a question asks for.
+/// The token in a request to the endpoint.
 pub(crate) fn asked_for(request: &Request<Vec<u8>>) -> String {
     let body = std::str::from_utf8(request.body()).unwrap();
     let mut members = body.split('&').filter_map(|member| member.split_once('='));

@@ -1,5 +1,5 @@
-//! What the application decided about keys that it fetches: a key that it removed or retired stays
-//! dead whatever its issuer publishes, and one that it added stays.
+//! Decisions of the application about fetched keys. A removed or retired key stays dead whatever
+//! its issuer publishes. An added key stays in use.
 #![cfg(all(feature = "remote", feature = "test-util"))]
 #![allow(
     clippy::unwrap_used,
@@ -24,21 +24,21 @@ use tower_jwt_auth::{Algorithm, JwtAuth, Key, KeyStore, Rejection, RejectionKind
 
 const NOW: u64 = 1_700_000_000;
 
-/// An issuer, what it publishes at the moment, and a service that follows it.
+/// An issuer, the key set that it publishes, and a service that fetches it.
 struct World {
     issuer: TestIssuer,
     clock: FixedClock,
-    /// `None` while the issuer is down.
+    /// `None` during an outage.
     published: Arc<Mutex<Option<String>>>,
     asked: Arc<AtomicUsize>,
     keys: KeyStore,
     verifier: Verifier,
-    /// A token of `key-1` that names it `key-9`.
+    /// A token that is signed with `key-1` and names `key-9`.
     renamed: String,
 }
 
 impl World {
-    /// With the keys `key-1` and `key-2`, and a token of each.
+    /// An issuer with the keys `key-1` and `key-2`, and a token of each.
     async fn new() -> (Self, [String; 2]) {
         let clock = FixedClock::at(NOW);
         let issuer = TestIssuer::new().with_clock(clock.clone());
@@ -102,7 +102,7 @@ impl World {
     }
 }
 
-/// 304 where the client has just that text.
+/// The response: 304 if the client has this text already.
 fn answer_of(request: &Request<Vec<u8>>, jwks: String) -> Response<Vec<u8>> {
     let mut hasher = DefaultHasher::new();
     jwks.hash(&mut hasher);
@@ -152,7 +152,7 @@ async fn a_removed_key_stays_dead_whatever_its_issuer_publishes() {
     }
     assert_eq!(world.asked(), asked, "its tokens cause no load");
 
-    // By 304, by the same text in another order, by more keys.
+    // After 304, after the same keys in another text, and after more keys.
     world.keys.reload().await;
     assert_eq!(world.verdict(&old).await, DEAD);
     let generation = world.keys.generation();
@@ -180,7 +180,8 @@ async fn a_removed_key_stays_dead_whatever_its_issuer_publishes() {
     let said = world.said(&old).await.unwrap_err().to_string();
     assert_eq!(said, r#"key "key-1" was removed by the application"#);
 
-    // Over hours of refreshes, and in an outage: it is no fault of ours, but of the token.
+    // After hours of refreshes, and during an outage. It is a fault of the token, so the answer is
+    // never 503.
     for _ in 0..10 {
         advance(Duration::from_secs(600)).await;
         sleep(Duration::from_secs(1)).await;
@@ -203,7 +204,7 @@ async fn a_removed_key_stays_dead_under_another_id() {
     assert_eq!(world.verdict(&old).await, DEAD);
     assert_eq!(world.verdict(&new).await, Ok(()));
     assert_eq!(world.asked(), asked);
-    // The id is free for another key.
+    // Another key can use the id.
     world.publish(unnamed(&world.issuer.jwks(), "key-2", "key-1"));
     world.keys.reload().await;
     let other = world.issuer.token().header("kid", "key-1").mint();
@@ -215,7 +216,7 @@ async fn a_removed_key_stays_dead_under_another_id() {
 async fn a_retired_key_stays_dead_after_its_end() {
     let (world, [old, new]) = World::new().await;
     assert!(world.keys.retire("key-1", Duration::from_secs(100)));
-    // A refresh does not take the end away, be it the same set or another one.
+    // A refresh does not cancel the end, with the same set or with another one.
     world.keys.reload().await;
     world.issuer.rotate();
     world.publish(world.issuer.jwks());
@@ -266,7 +267,7 @@ async fn a_dead_key_counts_again_when_the_application_says_so() {
     world.keys.replace(set);
     assert_eq!(world.verdict(&old).await, Ok(()));
 
-    // Not so the text of the issuer.
+    // `replace_jwks` does not make the key valid again, because the text comes from the issuer.
     assert!(world.keys.remove("key-1"));
     world
         .keys
@@ -317,7 +318,7 @@ async fn a_key_of_the_application_stays_beside_those_that_are_fetched() {
         "the same keys are no change"
     );
 
-    // The issuer is gone for days: its keys are given up, and that of the application is not.
+    // After days without the issuer its keys are given up. The key of the application stays.
     *world.published.lock().unwrap() = None;
     for _ in 0..30 {
         advance(Duration::from_secs(3_600)).await;
@@ -332,7 +333,7 @@ async fn a_key_of_the_application_stays_beside_those_that_are_fetched() {
     assert!(world.verdict(&own).await.is_err());
 }
 
-/// What the application puts in the place of fetched keys is not as old as those are.
+/// A set that the application gives in place of fetched keys does not have their age.
 #[tokio::test(start_paused = true)]
 async fn a_set_that_the_application_gave_in_an_outage_outlasts_the_fetched_keys() {
     let (world, [old, new]) = World::new().await;
@@ -349,7 +350,7 @@ async fn a_set_that_the_application_gave_in_an_outage_outlasts_the_fetched_keys(
         Err(RejectionKind::KeySourceUnavailable),
         "the issuer may have it"
     );
-    // The source is back, with what it had, and then with something else.
+    // The source is back, first with the same set as before, and then with another one.
     world.publish(world.issuer.jwks());
     sleep(Duration::from_secs(600)).await;
     assert_eq!(world.verdict(&old).await, DEAD);
@@ -357,13 +358,14 @@ async fn a_set_that_the_application_gave_in_an_outage_outlasts_the_fetched_keys(
     world.publish(world.issuer.jwks());
     sleep(Duration::from_secs(600)).await;
     assert_eq!(world.verdict(&old).await, Ok(()));
-    // What was fetched ends as ever.
+    // The fetched set is given up at its usual time.
     *world.published.lock().unwrap() = None;
     sleep(Duration::from_secs(40 * 3_600)).await;
     assert!(!world.keys.is_ready());
 }
 
-/// Whether the source has something else shows in its keys, not in how it says that it has not.
+/// A set counts as another one if it has other keys, and not if only the text or the status
+/// differs.
 #[tokio::test(start_paused = true)]
 async fn a_replaced_set_counts_until_the_source_has_another_one_and_not_only_another_text() {
     let (world, [old, new]) = World::new().await;
@@ -384,7 +386,7 @@ async fn a_replaced_set_counts_until_the_source_has_another_one_and_not_only_ano
     }
 }
 
-/// The id of a dead key is free: the issuer may put another key under it at any time.
+/// The id of a dead key is free: the issuer may use it for another key at any time.
 #[tokio::test(start_paused = true)]
 async fn a_new_key_under_the_id_of_a_dead_one_is_found_at_once() {
     for is_retired in [false, true] {
@@ -395,7 +397,8 @@ async fn a_new_key_under_the_id_of_a_dead_one_is_found_at_once() {
         } else {
             assert!(world.keys.remove("key-1"));
         }
-        // The set has the dead key no more, or still has it beside the new one.
+        // If the key is retired, the new set lacks it. Otherwise the set has it, next to the new
+        // key.
         let next = TestIssuer::new().with_clock(world.clock.clone());
         let next_key: Value = serde_json::from_str(&next.jwk().to_string()).unwrap();
         let mut set: Value = serde_json::from_str(&world.issuer.jwks()).unwrap();
@@ -420,7 +423,8 @@ async fn a_new_key_under_the_id_of_a_dead_one_is_found_at_once() {
     }
 }
 
-/// JWKS-D1: what names a dead key and is not of it has the allowance of any other unknown key.
+/// JWKS-D1: a token that names a dead key and was not signed with it uses the same allowance as a
+/// token with an unknown key id.
 #[tokio::test(start_paused = true)]
 async fn tokens_that_name_a_dead_key_cause_no_storm() {
     let (world, [old, new]) = World::new().await;
@@ -434,14 +438,15 @@ async fn tokens_that_name_a_dead_key_cause_no_storm() {
     }
     assert_eq!(verdicts[0], RejectionKind::UnknownKey, "it was looked for");
     assert!(world.asked() - asked <= 2, "{}", world.asked() - asked);
-    // Nor is anything taken from the tokens of others.
+    // New keys are still found.
     world.issuer.rotate();
     world.publish(world.issuer.jwks());
     assert_eq!(world.verdict(&token(&world.issuer)).await, Ok(()));
     assert_eq!(world.verdict(&new).await, Ok(()));
     assert_eq!(world.verdict(&old).await, DEAD);
 
-    // In an outage nobody can say that there is no such key; of the dead one it is known.
+    // During an outage it is not known whether another key has the id. That the dead key is dead is
+    // known.
     *world.published.lock().unwrap() = None;
     world.keys.reload().await;
     let unavailable = Err(RejectionKind::KeySourceUnavailable);
@@ -449,7 +454,7 @@ async fn tokens_that_name_a_dead_key_cause_no_storm() {
     assert_eq!(world.verdict(&old).await, DEAD);
 }
 
-/// JWKS-D2: also without an id, and when the issuer has been away for so long that no key is left.
+/// JWKS-D2: also without a key id, and after an outage so long that all keys were given up.
 #[tokio::test(start_paused = true)]
 async fn a_token_of_a_dead_key_is_a_bad_one_in_an_outage_whatever_it_names() {
     let (world, _) = World::new().await;
@@ -484,7 +489,7 @@ async fn a_token_of_a_dead_key_is_a_bad_one_in_an_outage_whatever_it_names() {
     }
 }
 
-/// What is dead is the key, and an id is only a name of it.
+/// The key is dead, and not only one of its ids.
 #[tokio::test(start_paused = true)]
 async fn a_removed_or_retired_key_is_dead_under_each_of_its_ids() {
     let clock = FixedClock::at(NOW);

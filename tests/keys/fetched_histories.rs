@@ -1,7 +1,7 @@
-//! Random histories of a store whose keys are fetched: what the issuer publishes and how it answers,
-//! time, tokens, and what the application does. Whatever comes together, the promises hold.
+//! Random histories of a store whose keys are fetched: what the issuer publishes and how it
+//! answers, time, tokens, and changes of the application. The promises hold in every combination.
 //!
-//! The seed is a new one for each run. It is printed, and `TOWER_JWT_AUTH_SEED` sets it.
+//! Each run has a new seed, which it prints. `TOWER_JWT_AUTH_SEED` sets the seed.
 #![cfg(all(feature = "remote", feature = "test-util"))]
 #![allow(
     clippy::unwrap_used,
@@ -38,7 +38,7 @@ const KEEP_STALE: Duration = Duration::from_secs(3_600);
 const LONGEST_WAIT: Duration = Duration::from_millis(5_100);
 const START: u64 = 1_700_000_000;
 
-/// A key is a signer, by its place, and the place of the id under which it is known.
+/// The index of a signer, and the index of the id under which its key is known.
 type Named = (usize, usize);
 
 #[derive(Clone, Debug)]
@@ -47,29 +47,29 @@ enum Step {
     Behave(Behaviour),
     Pass(u64),
     Show(Named, bool),
-    /// So many tokens with invented ids, at once.
+    /// Sends this number of tokens with invented ids at the same time.
     Invent(usize),
     Remove(usize),
     Retire(usize, u64),
     Rotate(usize),
     Reinstate(usize),
     Replace(Vec<Named>),
-    /// By the text of a key set, for whose keys the application does not vouch.
+    /// Replaces the set by the text of a key set. Its keys that are dead stay dead.
     ReplaceText(Vec<Named>),
-    /// Replaces the set by what it is.
+    /// Replaces the set by the current one.
     Restore,
-    /// Removes whatever has this id.
+    /// Removes the keys with this id.
     RemoveId(usize),
     Reload,
 }
 
-/// How the issuer answers.
+/// How the issuer responds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Behaviour {
     Good,
-    /// With an `ETag`, and 304 where it is shown.
+    /// With an `ETag`, and with 304 if the request has that tag.
     Tagged,
-    /// Good, after three seconds.
+    /// A good response after three seconds.
     Slow,
     Hanging,
     Html,
@@ -117,11 +117,11 @@ struct Signer {
     issuer: TestIssuer,
     thumbprint: String,
     jwk: String,
-    /// By the place of the id, good and forged.
+    /// For each id: a good token and a forged one.
     tokens: Vec<[String; 2]>,
 }
 
-/// Made once: tokens live longer than any history.
+/// Made once, because the tokens live longer than any history.
 static POOL: LazyLock<Vec<Signer>> = LazyLock::new(|| {
     let signer = |_| {
         let issuer = TestIssuer::with_algorithm(Algorithm::EdDSA);
@@ -167,15 +167,16 @@ struct World {
     plain: Verifier,
     published: Vec<Named>,
     behaviour: Behaviour,
-    /// When the newest request came that was answered well.
+    /// The time of the newest request that got a good response.
     answered: Arc<Mutex<Option<Instant>>>,
-    /// When the application has ended the key of a signer, in seconds of the clock.
+    /// The time at which the application ended the key of a signer, in seconds of the clock.
     dead_at: HashMap<usize, Duration>,
     own: Vec<usize>,
-    /// Of the set that the application gave last.
+    /// The signers in the last set of the application.
     given: Vec<usize>,
     begin: Instant,
-    /// What may be asked of the issuer beside what time and tokens cause.
+    /// The number of requests to the issuer that are allowed in addition to those that time and
+    /// tokens cause.
     causes: usize,
     invented: usize,
 }
@@ -218,7 +219,7 @@ impl World {
         self.begin.elapsed()
     }
 
-    /// Lets the clock of the application show what the runtime's does.
+    /// Sets the clock of the application to the time of the runtime.
     fn synchronize(&self) {
         self.clock.set(START);
         self.clock.advance(self.now());
@@ -259,7 +260,7 @@ impl World {
                 self.behave(behaviour);
             }
             Step::Pass(seconds) => {
-                // In parts, so that the task does at its time what is due.
+                // In steps, so that the task runs at its times.
                 for _ in 0..10 {
                     advance(Duration::from_millis(seconds * 100)).await;
                     self.synchronize();
@@ -303,7 +304,7 @@ impl World {
                 let was_dead = self.is_dead(signer);
                 if self.keys.reinstate(&POOL[signer].thumbprint) {
                     self.dead_at.remove(&signer);
-                    // A dead key comes back from its source alone.
+                    // A dead key comes back only from its source.
                     self.own.retain(|own| *own != signer || !was_dead);
                 }
             }
@@ -391,7 +392,8 @@ impl World {
         for verdict in [&first, &cached, &last] {
             verdict.clone().or_else(Verdict::or_failure)?;
         }
-        // Cache on equals cache off, where nothing has changed meanwhile.
+        // The verdict is the same with and without the cache, unless the keys have changed
+        // meanwhile.
         if self.keys.generation() == generation && first.is_ok() == last.is_ok() {
             prop_assert_eq!(first.is_ok(), cached.is_ok(), "{:?} {:?}", first, cached);
         }
@@ -402,7 +404,8 @@ impl World {
                     prop_assert!(!is_forged, "a forged token");
                     prop_assert!(!was_dead, "the key is dead");
                     prop_assert!(self.is_held(signer) || self.is_dead(signer), "no such key");
-                    // By what the issuer has said in time, or the application.
+                    // The key is known from a response that is not too old, or from the
+                    // application.
                     let answered = *self.answered.lock().unwrap();
                     let is_late = answered.is_none_or(|at| {
                         at.elapsed() > LIFETIME + KEEP_STALE + Duration::from_secs(10)
@@ -418,16 +421,16 @@ impl World {
                         matches!(kind, BadSignature | KeySourceUnavailable | UnknownKey),
                         "{kind:?}"
                     );
-                    // What an issuer that cannot be asked may have.
+                    // During an outage the issuer may have a key for this token.
                     let may_be_good = !is_forged && !was_dead && !self.is_dead(signer);
                     let is_down = !self.behaviour.is_reachable();
                     let was_answered_long_ago =
                         answered.is_none_or(|at| at.elapsed() > Duration::from_secs(31));
-                    // A load that ran already may have come to a good end meanwhile.
+                    // A load that was running already may have succeeded meanwhile.
                     let was_asked = self.keys.status().loads != before.loads;
                     let nobody_could_ask =
                         !was_asked && (was_failing || is_unknown && was_answered_long_ago);
-                    // The id of a dead key is answered by the application.
+                    // A token that names a dead key may be rejected without a load.
                     let is_free = !self.keys.status().to_string().contains("dead key");
                     if may_be_good && is_down && nobody_could_ask && is_free {
                         prop_assert_eq!(*kind, KeySourceUnavailable, "a key that may be there");
@@ -438,9 +441,10 @@ impl World {
         Ok(())
     }
 
-    /// In the end the issuer answers, and everything is as it says.
+    /// At the end the issuer responds again, and the verdicts follow its key set.
     async fn ends_well(&mut self) -> Result<(), TestCaseError> {
-        // A set that the application gave counts until the source has another one.
+        // A set of the application is used until the source has another one, so the source gets
+        // another set first.
         let published = self.published.clone();
         let is_first = published == [(0, 0)];
         for keys in [vec![(usize::from(is_first), 0)], published] {
@@ -480,7 +484,7 @@ impl World {
 #[derive(Clone, Debug, PartialEq)]
 enum Verdict {
     Rejected(RejectionKind),
-    /// Not a verdict at all, but a broken promise.
+    /// A broken promise in place of a verdict.
     Failure(String),
 }
 
@@ -501,7 +505,7 @@ fn prop_assert_that(holds: bool, reason: impl FnOnce() -> String) -> Result<(), 
     }
 }
 
-/// Makes the network answer so.
+/// Sets the response of the network.
 fn answer(
     network: &Network,
     behaviour: Behaviour,
@@ -569,6 +573,6 @@ fn no_history_of_an_issuer_breaks_a_promise() {
     if let Err(failure) = outcome {
         panic!("TOWER_JWT_AUTH_SEED={seed}: {failure}");
     }
-    // The histories are worth something.
+    // Makes sure that the histories are useful.
     assert!(accepted.get() > CASES, "{}", accepted.get());
 }

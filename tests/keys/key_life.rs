@@ -1,6 +1,6 @@
-//! The life of keys that are loaded: who is told what about a key that is not there, how long
-//! anybody waits, and what becomes of the keys when loading ends for good. The time is tokio's
-//! paused one where nothing else is said.
+//! The life of keys that are loaded: the verdicts on tokens whose key is missing, the maximum time
+//! of a wait, and the end of loading. The time is the paused time of tokio unless a test says
+//! otherwise.
 #![cfg(all(feature = "remote", feature = "test-util", feature = "watch"))]
 #![allow(
     clippy::unwrap_used,
@@ -43,7 +43,7 @@ async fn connect(network: &Network) -> KeyStore {
     remote(network).connect().await.unwrap()
 }
 
-/// Why a token is rejected, if it is.
+/// The kind of the rejection, or `None` for an accepted token.
 async fn rejection(verifier: &Verifier, token: &str) -> Option<RejectionKind> {
     let rejection = verifier.verify(token).await.err()?;
     let expected = match rejection.kind() {
@@ -54,7 +54,7 @@ async fn rejection(verifier: &Verifier, token: &str) -> Option<RejectionKind> {
     Some(rejection.kind())
 }
 
-/// A token that names a key that nobody has.
+/// A token with a key id that no key has.
 fn invented(issuer: &TestIssuer, id: impl std::fmt::Display) -> String {
     issuer
         .token()
@@ -62,7 +62,7 @@ fn invented(issuer: &TestIssuer, id: impl std::fmt::Display) -> String {
         .mint()
 }
 
-/// Another issuer of the same name, whose key has the same id.
+/// An issuer with the same name and another key under the same id.
 fn successor() -> TestIssuer {
     TestIssuer::new()
 }
@@ -128,7 +128,7 @@ mod outage {
             }
             assert_eq!(rejection(&verifier, &good).await, None);
             assert!(keys.is_ready());
-            // From then on the issuer is asked for news only, as before.
+            // From then on requests are conditional, as before.
             keys.reload().await;
             assert!(network.was_asked_for_news());
         }
@@ -154,7 +154,7 @@ mod outage {
         assert_eq!(keys.generation(), 0);
     }
 
-    /// RFC9111-4.2.3-1: the lifetime counts from the request, however late the answer comes.
+    /// RFC9111-4.2.3-1: the lifetime counts from the request, however late the response comes.
     #[tokio::test(start_paused = true)]
     async fn keys_that_come_when_they_are_too_old_are_not_used() {
         let issuer = TestIssuer::new();
@@ -169,7 +169,7 @@ mod outage {
         });
         settle().await;
         network.answers_after(None);
-        // The process is suspended for more than a day, and its issuer hangs from then on.
+        // The process is suspended for more than a day, and after that the issuer hangs.
         advance(25 * HOUR).await;
         running.await.unwrap();
         for _ in 0..40 {
@@ -181,7 +181,7 @@ mod outage {
             advance(HOUR).await;
             settle().await;
         }
-        // The twin: one that is late, and not too late.
+        // The twin: a response that is late, but not too late.
         network.answers_after(Some(3 * SECOND));
         keys.reload().await;
         assert_eq!(rejection(&verifier, &good).await, None);
@@ -202,8 +202,8 @@ mod outage {
         );
     }
 
-    /// The store does not have a set that came too late. That nothing is new since then would keep
-    /// keys that the issuer has withdrawn.
+    /// A set that came too late was not stored. With its validators the issuer would answer "not
+    /// modified", and keys that it has withdrawn would stay.
     #[tokio::test(start_paused = true)]
     async fn the_validators_of_a_set_that_came_too_late_are_not_shown() {
         let (old, new) = (TestIssuer::new(), successor());
@@ -267,7 +267,7 @@ mod outage {
         assert!(brief().connect().await.is_ok());
     }
 
-    /// JWKS-D2, KEYSRC-D1: each token that may be of a new key of the issuer's.
+    /// JWKS-D2, KEYSRC-D1: every token that a new key of the issuer may have signed.
     #[tokio::test(start_paused = true)]
     async fn what_an_unreachable_issuer_may_have_signed_is_never_a_bad_token() {
         let (issuer, next) = (TestIssuer::new(), successor());
@@ -290,7 +290,8 @@ mod outage {
             let rejected = rejection(&verifier, token).await;
             assert_eq!(rejected, Some(KeySourceUnavailable), "{name}");
         }
-        // What no key of the issuer's can have signed stays bad, and what is known stays good.
+        // A token that no key of the issuer can have signed is rejected with 401, and a token of a
+        // known key is accepted.
         let secret = hopeless.token().mint();
         assert_eq!(
             rejection(&verifier, &secret).await,
@@ -380,7 +381,8 @@ mod allowance {
         assert_eq!(network.count(), 3);
     }
 
-    /// Who guesses all the time is at most a reason to try again.
+    /// A client that guesses the id all the time delays the new key, and never makes its tokens
+    /// invalid.
     #[tokio::test(start_paused = true)]
     async fn a_key_id_that_is_guessed_all_the_time_is_never_a_bad_one() {
         let issuer = TestIssuer::new();
@@ -457,7 +459,7 @@ mod allowance {
             issuer.rotate();
             assert_eq!(rejection(&verifier, &issuer.token().mint()).await, None);
         }
-        // One in thirty seconds, for as long as it goes on.
+        // One load in 30 s, for as long as the flood lasts.
         let before = network.count();
         for at in 0..600 {
             let forged = issuer.token().subject(&format!("{at}")).tampered().mint();
@@ -504,7 +506,7 @@ mod patience {
         (rejection(verifier, token).await, start.elapsed())
     }
 
-    /// JWKS-D2: a load that runs already, and one behind it, are one wait.
+    /// JWKS-D2: one deadline covers a running load and the load after it.
     #[tokio::test(start_paused = true)]
     async fn a_request_waits_five_seconds_at_most_whatever_for() {
         let issuer = TestIssuer::new();
@@ -527,7 +529,7 @@ mod patience {
             keys.reload().await;
             advance(Duration::from_secs(120)).await;
         }
-        // Two loads that are quick enough are both waited for.
+        // If two loads are fast enough, the request waits for both.
         network.answers_after(Some(2 * SECOND));
         let running = tokio::spawn({
             let keys = keys.clone();
@@ -571,7 +573,7 @@ mod patience {
         let (rejected, waited) = timed(&verifier, &good).await;
         assert_eq!(rejected, Some(KeySourceUnavailable));
         assert!(waited <= Duration::from_millis(5_050), "{waited:?}");
-        // From then on it is known to fail: also while it is tried again.
+        // After that the load is known to fail, also while it is tried again.
         settle().await;
         for _ in 0..20 {
             let (rejected, waited) = timed(&verifier, &good).await;
@@ -608,7 +610,7 @@ mod patience {
                     }
                 };
                 let verifier = issuer.auth().revocation(check).verifier();
-                // Until the end of the leeway of a minute.
+                // The leeway of a minute ends during the wait.
                 let token = issuer.token().expires_in(Duration::ZERO).mint();
                 if cached {
                     assert_eq!(rejection(&verifier, &token).await, None);
@@ -640,7 +642,7 @@ mod runtimes {
         }
     }
 
-    /// An executor that knows nothing of tokio.
+    /// An executor that knows nothing about tokio.
     fn block_on<F: Future>(future: F) -> F::Output {
         let mut future = pin!(future);
         let waker = Waker::from(Arc::new(Parked(std::thread::current())));
@@ -666,7 +668,7 @@ mod runtimes {
         let (cached, other) = (token().mint(), token().subject("other").mint());
         paused().block_on(async {
             assert_eq!(rejection(&verifier, &cached).await, None);
-            // At once, and for everybody to see.
+            // The status says so at once.
             let status = keys.status();
             let reason = status.failing.unwrap().reason;
             assert!(reason.contains("its tokio runtime has ended"), "{reason}");
@@ -696,13 +698,13 @@ mod runtimes {
             }
             assert!(!keys.is_ready());
             assert_eq!(keys.status().freshness, Freshness::Missing);
-            // What the application says counts.
+            // Keys of the application are used.
             keys.replace(issuer.keys().snapshot().unwrap());
             assert_eq!(rejection(&verifier, &cached).await, None);
         });
     }
 
-    /// The cache is asked first, so it has to know how long the keys live too.
+    /// The cache is asked before the store, so an entry must not outlive the keys.
     #[test]
     fn a_cached_token_outlives_the_keys_of_an_ended_runtime_by_nothing() {
         let clock = FixedClock::at(1_700_000_000);
@@ -743,13 +745,13 @@ mod runtimes {
         assert_eq!(rejected, Some(UnknownKey));
         issuer.rotate();
         assert_eq!(block_on(rejection(&verifier, &issuer.token().mint())), None);
-        // On a runtime without timers too.
+        // A runtime without timers works too.
         let bare = Builder::new_current_thread().build().unwrap();
         let rejected = bare.block_on(rejection(&verifier, &invented(&issuer, 2)));
         assert_eq!(rejected, Some(UnknownKey));
         block_on(keys.reload());
 
-        // Its runtime ends while somebody waits.
+        // The runtime of the keys ends during a wait.
         network.answers_after(None);
         let waiting = std::thread::spawn({
             let (verifier, token) = (verifier.clone(), invented(&issuer, 3));
@@ -762,7 +764,7 @@ mod runtimes {
         assert_eq!(waiting.join().unwrap(), Some(KeySourceUnavailable));
     }
 
-    /// A runtime of one thread that nobody drives is alive, and its timers stand still.
+    /// A single-threaded runtime that nobody drives still exists, but its timers stand still.
     #[test]
     fn nobody_waits_without_end_for_a_runtime_that_stands_still() {
         let issuer = TestIssuer::new();
@@ -775,7 +777,7 @@ mod runtimes {
         let unknown = |at: u32| invented(&issuer, at);
         let late = Some(KeySourceUnavailable);
         assert_eq!(block_on(rejection(&verifier, &unknown(1))), late);
-        // Inside of it, on another runtime, and for all who wait.
+        // Inside of that runtime, in another runtime, and for several requests.
         {
             let _inside = runtime.enter();
             assert_eq!(block_on(rejection(&verifier, &unknown(2))), late);
@@ -792,7 +794,7 @@ mod runtimes {
         assert_eq!(both, (late, late));
         block_on(keys.reload());
         assert_eq!(network.count(), 1);
-        // It moves on, and so does everything.
+        // When the runtime runs again, new keys are loaded.
         issuer.rotate();
         let next = issuer.token().mint();
         assert_eq!(runtime.block_on(rejection(verifier, &next)), None);
@@ -820,7 +822,7 @@ mod runtimes {
             assert!(error.contains("has no timers"), "{error}");
         }
         assert_eq!(network.count(), 0);
-        // Outside of any it is said that there is none.
+        // Outside of a runtime the error says that there is none.
         let outside = block_on(remote(&network).connect());
         assert!(matches!(outside, Err(ConfigError::KeySource { .. })));
         let timed = paused();
@@ -860,7 +862,7 @@ mod runtimes {
         assert!(reason.contains("has ended"), "{reason}");
     }
 
-    /// As with an issuer: the id of a secret that was removed is free for the next one.
+    /// As with an issuer: the id of a removed secret is free for the next one.
     #[tokio::test(start_paused = true)]
     async fn a_new_key_in_a_file_under_the_id_of_a_dead_one_is_found_at_once() {
         let directory = Directory::new("reused");

@@ -1,5 +1,5 @@
-//! Keys and key sets: what is read, what is skipped or rejected and why, and which key verifies
-//! which token (RFC 7517, RFC 7518 section 6, RFC 7638, RFC 8037).
+//! Keys and key sets: which keys are read, skipped or rejected, with the reasons, and which key
+//! verifies which token (RFC 7517, RFC 7518 section 6, RFC 7638, RFC 8037).
 
 #![cfg(all(feature = "test-util", feature = "pem"))]
 #![allow(
@@ -37,7 +37,7 @@ fn verdict(keys: impl Into<KeyStore>, token: &str) -> Result<(), RejectionKind> 
     })
 }
 
-/// An issuer with a fresh key and the time of the fixture.
+/// An issuer with a new key and the clock of the fixture.
 fn issuer(algorithm: Algorithm) -> TestIssuer {
     TestIssuer::with_algorithm(algorithm).with_clock(FixedClock::at(NOW))
 }
@@ -47,7 +47,7 @@ fn set_of(keys: impl IntoIterator<Item = Value>) -> Result<KeySet, ConfigError> 
     KeySet::from_jwks(json!({ "keys": keys }).to_string().as_bytes())
 }
 
-/// A JSON object with some members of another value; `null` takes a member out.
+/// A JSON object with other values for some members. `null` removes a member.
 fn with(mut jwk: Value, changes: Value) -> Value {
     let members = jwk.as_object_mut().unwrap();
     for (name, value) in changes.as_object().unwrap() {
@@ -60,7 +60,7 @@ fn with(mut jwk: Value, changes: Value) -> Value {
     jwk
 }
 
-/// The reason for which a key is skipped, while a good one beside it stays usable.
+/// Asserts that the key is skipped while a good key next to it is used, and returns the reason.
 #[track_caller]
 fn skipped(jwk: Value) -> KeyError {
     let set = set_of([jwk.clone(), good()]).unwrap();
@@ -177,7 +177,7 @@ fn old_keys_still_verify_after_a_text_that_is_no_key_set() {
     assert_eq!(verdict(&store, &token), Err(RejectionKind::UnknownKey));
 }
 
-/// An operator finds the key by its place, which counts the good ones too.
+/// The position of a skipped key also counts the good keys.
 #[test]
 fn skipped_keys_have_the_place_that_they_have_in_the_text() {
     let odd = |id: &str| json!({"kty": "AKP", "kid": id});
@@ -188,7 +188,7 @@ fn skipped_keys_have_the_place_that_they_have_in_the_text() {
     assert_eq!(ids, [Some("one"), None, Some("four")]);
 }
 
-/// Whoever asks why a token is rejected is told what is wrong with its key.
+/// The reason of a rejection says what is wrong with the key of the token.
 #[test]
 fn the_token_of_a_skipped_key_says_why() {
     let issuer = issuer(Algorithm::ES256);
@@ -202,7 +202,7 @@ fn the_token_of_a_skipped_key_says_why() {
         said.contains("\"key-1\"") && said.contains("does not fit"),
         "{said}"
     );
-    // The twin: an id that the set does not have.
+    // The twin: a key id that is not in the set.
     let unknown = issuer.token().header("kid", "other").mint();
     let said = verifier.verify_now(&unknown).unwrap_err().to_string();
     assert!(!said.contains("does not fit"), "{said}");
@@ -281,8 +281,7 @@ fn the_key_type_is_required_and_case_sensitive() {
     ));
 }
 
-/// RFC7517-9.2-1: a secret in a set that is meant to be public is a disaster or an attack, and
-/// never a key.
+/// RFC7517-9.2-1: a secret in a public set is never used as a key. It is a mistake or an attack.
 #[test]
 fn a_symmetric_key_in_a_key_set_is_skipped() {
     let random: Vec<u8> = (0..32).map(|at: u8| at.wrapping_mul(83) ^ 0xa5).collect();
@@ -328,7 +327,7 @@ fn a_token_of_a_leaked_private_key_is_rejected() {
     assert_eq!(verdict(leaked, &token), Err(RejectionKind::UnknownKey));
 }
 
-// What a key is for.
+// The use of a key.
 
 /// RFC7517-4.2-1
 #[test]
@@ -393,8 +392,8 @@ fn key_operations_must_allow_to_verify() {
     assert!(matches!(skipped(contradiction), KeyError::Usage { .. }));
 }
 
-/// Libraries write members that they have no value for as null, or empty. `with` takes a member
-/// away for null, so these are written as text.
+/// Some libraries write an absent member as null or empty. `with` removes a member that is null, so
+/// these members are written as text.
 #[test]
 fn members_that_say_nothing_count_as_absent() {
     let key = |jwk: Value, member: &str| {
@@ -410,7 +409,7 @@ fn members_that_say_nothing_count_as_absent() {
             assert_eq!(found.id().as_str(), found.thumbprint(), "{member}");
         }
     }
-    // What says something still counts.
+    // A member with a value counts.
     for member in [
         r#""d":"AQAB""#,
         r#""oth":[{"r":"AQAB"}]"#,
@@ -427,7 +426,7 @@ fn members_that_say_nothing_count_as_absent() {
     }
 }
 
-/// A key without an id of its own verifies tokens that name none, or an empty one.
+/// A key with an empty id verifies tokens with an empty id or none.
 #[test]
 fn an_empty_key_id_is_none() {
     let signer = issuer(Algorithm::ES256);
@@ -442,7 +441,7 @@ fn an_empty_key_id_is_none() {
     }
 }
 
-/// The hint is for who forgot an id, be it that of one key alone.
+/// The hint is for an operator who forgot an id, even of a single key.
 #[test]
 fn an_unknown_key_id_comes_with_a_hint_if_some_key_has_none() {
     let signer = issuer(Algorithm::ES256);
@@ -461,7 +460,7 @@ fn an_unknown_key_id_comes_with_a_hint_if_some_key_has_none() {
     }
 }
 
-/// There is one reading of a padded member, and whoever publishes the key decides what it is.
+/// A padded member has only one meaning, and whoever publishes a key decides what it is.
 #[test]
 fn padding_in_a_public_key_is_harmless() {
     let padded = |jwk: Value, name: &str| {
@@ -522,7 +521,8 @@ fn the_algorithm_of_a_key_binds_it() {
         let jwk = with(signer.jwk(), json!({"alg": alg.clone()}));
         assert_eq!(verdict(set_of([jwk]).unwrap(), &token), expected, "{alg}");
     }
-    // The configuration frees a key without an algorithm, and not one that is bound.
+    // The configuration can allow other algorithms for a key without `alg`, but not for a key with
+    // `alg`.
     for (alg, expected) in [(Value::Null, true), (json!("RS256"), false)] {
         let jwk = with(signer.jwk(), json!({"alg": alg}));
         let auth = auth(set_of([jwk]).unwrap()).algorithms([Algorithm::RS512]);
@@ -581,7 +581,7 @@ fn ec_coordinates_have_the_full_length_and_lie_on_the_curve() {
             expected: "a point on its curve"
         }
     );
-    // The point at infinity has no coordinates; zeros and the field's size stand in for it.
+    // The point at infinity has no coordinates. Zeros and the field prime are tried in their place.
     let prime = "ffffffff00000001000000000000000000000000ffffffffffffffffffffffff";
     let prime: Vec<u8> = (0..32)
         .map(|at| u8::from_str_radix(&prime[2 * at..2 * at + 2], 16).unwrap())
@@ -696,7 +696,7 @@ fn key_material_is_strict_base64url() {
         x.replace('_', "/"),
         format!("{x}\n"),
         format!(" {x}"),
-        x.replace("Ro", "Rp"), // stray bits
+        x.replace("Ro", "Rp"), // unused bits that are not zero
     ] {
         let reason = skipped(with(good(), json!({"x": bad.clone(), "kid": "bad"})));
         assert!(
@@ -743,7 +743,7 @@ fn secrets_have_the_length_of_their_hash() {
     ));
 }
 
-/// The reason of a start that fails is all that an operator sees.
+/// The operator sees the error of a failed start and nothing else.
 #[cfg(feature = "pem")]
 #[test]
 fn a_key_that_cannot_be_used_says_which_could_be_and_how_to_make_one() {
@@ -790,7 +790,7 @@ fn secrets_that_somebody_thought_up_are_rejected() {
         "secretsecretsecretsecretsecretsecret",
         "00000000000000000000000000000000",
         "passwordpasswordpasswordpassword",
-        // Of the pages and templates that everybody begins with.
+        // From tutorials and templates.
         "a-string-secret-at-least-256-bits-long",
         "super-secret-jwt-token-with-at-least-32-characters-long",
         "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970",
@@ -798,7 +798,7 @@ fn secrets_that_somebody_thought_up_are_rejected() {
         "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
         "5791628bb0b13ce0c676dfde280ba245",
         "THIS IS USED TO SIGN AND VERIFY JWT TOKENS, REPLACE IT",
-        // English.
+        // English text.
         "thisisasecretkeythatshouldbechanged",
         "It was the best of times, it was the worst of times",
     ] {
@@ -813,7 +813,7 @@ fn secrets_that_somebody_thought_up_are_rejected() {
             "{rejected}"
         );
         assert!(Key::insecure_from_chosen_secret(Algorithm::HS256, chosen.as_bytes()).is_ok());
-        // In every form: a JWK, a file, base64 and hexadecimal digits.
+        // In every format: JWK, file, base64 and hexadecimal digits.
         let jwk = json!({"kty": "oct", "k": encode(chosen)}).to_string();
         let hexadecimal: String = chosen.bytes().map(|byte| format!("{byte:02x}")).collect();
         for rejected in [
@@ -847,7 +847,7 @@ fn secrets_that_somebody_thought_up_are_rejected() {
     assert!(Key::from_jwk(jwk.as_bytes()).is_ok());
 }
 
-// Which key verifies which token.
+// Which key verifies a token.
 
 /// RFC7517-4.5-1
 #[test]
@@ -874,7 +874,7 @@ fn each_token_is_verified_by_the_key_that_it_names() {
             "{id}"
         );
     }
-    // An empty id names none.
+    // An empty key id names no key.
     assert_eq!(verdict(set(), &token(&one, "")), Ok(()));
 }
 
@@ -902,7 +902,7 @@ fn a_key_id_that_nobody_has_is_never_tried_with_the_other_keys() {
     fixture.accepts(&fixture.token().mint());
     let token = fixture.token().header("kid", "zzz").mint();
     fixture.rejects(&token, RejectionKind::UnknownKey);
-    // Not even with a key that came without an id.
+    // A key without an id is not tried either.
     let nameless = issuer(Algorithm::ES256);
     let set = || set_of([with(nameless.jwk(), json!({"kid": null}))]).unwrap();
     assert_eq!(
@@ -923,7 +923,7 @@ fn a_token_without_a_key_id_is_tried_with_the_keys_of_its_algorithm() {
     for signer in &signers {
         let token = signer.token().without_header("kid").mint();
         assert_eq!(verdict(set(), &token), Ok(()));
-        // The same can be switched off.
+        // The configuration can reject such tokens.
         let strict = auth(set()).require_key_id();
         let rejected = strict.verifier().verify_now(&token).unwrap_err();
         assert_eq!(rejected.kind(), RejectionKind::UnknownKey);
@@ -967,7 +967,7 @@ fn an_issuers_keys_verify_its_own_tokens_alone() {
     for good in [a.token().mint(), b.token().mint()] {
         assert!(verifier.verify_now(&good).is_ok());
     }
-    // Both keys are called `key-1`.
+    // Both keys have the id `key-1`.
     let forged = a.token().issuer("https://b.example").mint();
     let rejected = verifier.verify_now(&forged).unwrap_err();
     assert_eq!(rejected.kind(), RejectionKind::BadSignature);
@@ -1006,7 +1006,8 @@ fn the_thumbprints_of_ec_and_okp_keys_are_those_of_the_standards() {
     );
 }
 
-/// A plain hash of a secret could be tried against a word list, so that of RFC 7638 is not used.
+/// A plain hash of a secret could be compared with a word list, so the thumbprint of RFC 7638 is
+/// not used.
 #[test]
 fn the_thumbprint_of_a_secret_does_not_disclose_it() {
     let secret: Vec<u8> = (0..32).map(|at: u8| at.wrapping_mul(83) ^ 0xa5).collect();
@@ -1035,7 +1036,7 @@ macro_rules! data {
     };
 }
 
-/// The bytes inside of the one block of a PEM text.
+/// The content of the only block of a PEM text.
 fn der(pem: &str) -> Vec<u8> {
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     STANDARD.decode(body).unwrap()
@@ -1080,7 +1081,7 @@ fn every_form_of_a_public_key_verifies_the_token_of_its_private_half() {
             }
             assert!(KeyStore::from_pem(algorithm, form.as_bytes()).is_ok());
         }
-        // A key of the same kind that is not the token's.
+        // Another key of the same kind.
         let stranger = issuer(algorithm).key();
         let nameless = KeySet::from(stranger);
         assert_eq!(
@@ -1091,7 +1092,7 @@ fn every_form_of_a_public_key_verifies_the_token_of_its_private_half() {
     }
 }
 
-/// RFC 7468, section 5.2: text around the block is commentary.
+/// RFC 7468, section 5.2: text around the block is ignored.
 #[test]
 fn text_around_a_pem_block_and_other_line_ends_are_accepted() {
     let plain = data!("p256.spki.pem");
@@ -1176,7 +1177,7 @@ fn pem_keys_that_cannot_be_used_are_rejected_with_the_reason() {
         reason(Algorithm::ES256, &request),
         KeyError::Unsupported { .. }
     ));
-    // The bytes of one form under the label of another.
+    // The content of one format under the label of another.
     let mislabelled = data!("rsa.spki.pem").replace("PUBLIC", "RSA PUBLIC");
     assert!(matches!(
         reason(Algorithm::RS256, &mislabelled),
@@ -1203,8 +1204,8 @@ fn pem_keys_that_cannot_be_used_are_rejected_with_the_reason() {
     }
 }
 
-/// RFC7517-9.2-1: a private key has no place where tokens are verified, and taking its public half
-/// would hide that it lies there.
+/// RFC7517-9.2-1: a private key does not belong where tokens are verified. Using its public half
+/// would hide the mistake.
 #[test]
 fn private_keys_in_pem_are_rejected() {
     use aws_lc_rs::encoding::AsDer;
@@ -1229,7 +1230,7 @@ fn private_keys_in_pem_are_rejected() {
             );
         }
     }
-    // A private key under the label of a public one, and both forms of it without a label.
+    // A private key under the label of a public one, and both forms of it in DER.
     let disguised = pem::encode(&pem::Pem::new("PUBLIC KEY", &pkcs8[..]));
     assert!(Key::from_pem(Algorithm::RS256, disguised.as_bytes()).is_err());
     let pkcs1 = &pkcs8[26..];
@@ -1238,7 +1239,7 @@ fn private_keys_in_pem_are_rejected() {
     }
 }
 
-// What is printed.
+// Printed text.
 
 /// RFC7517-9.2-1
 #[test]
@@ -1274,7 +1275,7 @@ fn nothing_that_is_printed_has_key_material() {
         let escaped = format!("{:?}", String::from_utf8_lossy(&secret[..8]));
         assert!(!printed.contains(escaped.trim_matches('"')), "{printed}");
     }
-    // What is printed is still of use.
+    // The printed text is still useful.
     let printed = format!("{store:?}");
     assert!(printed.contains("hmac") && printed.contains("HS256"));
 }
@@ -1298,7 +1299,7 @@ fn a_named_use_is_accepted_in_text_where_it_is_asked_for() {
         let verifier = auth.clock(FixedClock::at(NOW)).verifier();
         assert!(verifier.verify_now(&token).is_ok());
     }
-    // Whatever is said, a key for encryption verifies nothing.
+    // A key for encryption never verifies, whatever is configured.
     let key = with(key, json!({"use": "enc"})).to_string();
     let format = KeyFormat::jwk().accept_use("enc");
     assert!(format.read(key.as_bytes()).is_err());
@@ -1319,7 +1320,7 @@ fn key_ids_and_algorithms_are_words_that_configuration_can_hold() {
     };
     assert_eq!(settings, expected);
     assert_eq!(serde_json::to_string(&settings).unwrap(), text);
-    // Readers that lend no text, and text with escapes.
+    // Deserializers that cannot borrow text, and text with escapes.
     let value = serde_json::from_str::<Value>(text).unwrap();
     assert_eq!(serde_json::from_value::<Settings>(value).unwrap(), settings);
     assert_eq!(
@@ -1345,7 +1346,7 @@ fn key_ids_and_algorithms_are_words_that_configuration_can_hold() {
     assert_eq!(text, id.to_string());
 }
 
-/// Whoever has taken one for the other learns what to write.
+/// The error says which function to use instead.
 #[test]
 fn a_key_and_a_key_set_are_told_from_each_other() {
     let issuer = TestIssuer::new();
@@ -1360,7 +1361,7 @@ fn a_key_and_a_key_set_are_told_from_each_other() {
         key.contains("found a single key: read it with `Key::from_jwk`"),
         "{key}"
     );
-    // What is neither is called neither.
+    // The error of any other text suggests no function.
     let neither = of(Key::from_jwk(b"{}").unwrap_err());
     assert!(neither.contains("`kty` is missing"), "{neither}");
     assert!(!of(KeySet::from_jwks(b"{}").unwrap_err()).contains("single key"));

@@ -1,5 +1,5 @@
-//! Many clients on real sockets while keys come and go: every answer is the right one, and every
-//! request gets one.
+//! Many clients on real sockets while keys change: every request gets an answer, and every answer
+//! is correct.
 
 #![cfg(all(feature = "axum", feature = "test-util"))]
 #![allow(
@@ -28,18 +28,18 @@ use tower_jwt_auth::{Claims, KeySet, RequireScope, scope};
 
 use crate::support::challenges;
 
-/// How many keys come and go again.
+/// The number of keys that are added and removed.
 const ROUNDS: usize = 200;
-/// How many clients ask all the while.
+/// The number of clients that send requests all the time.
 const CLIENTS: usize = 6;
 
-/// Says who asked; the scope makes 403 one of the possible answers.
+/// Returns the caller. The scope makes 403 a possible answer.
 async fn me(caller: RequireScope<scope!("calendar:read")>, again: Claims) -> String {
     assert_eq!(caller.subject(), again.subject());
     caller.subject().unwrap_or_default().to_owned()
 }
 
-/// A server on loopback, ended with the test.
+/// A server on a loopback address, which ends with the test.
 struct Running {
     address: SocketAddr,
     server: JoinHandle<()>,
@@ -60,7 +60,7 @@ impl Running {
         Self { address, server }
     }
 
-    /// A client with its own connection, which it keeps.
+    /// A client that keeps its own connection.
     fn client(&self) -> Caller {
         Caller {
             address: self.address,
@@ -74,7 +74,7 @@ struct Caller {
     client: Client<HttpConnector, Empty<Bytes>>,
 }
 
-/// What a client gets to see: the status, the body, and the error of the challenge.
+/// What a client sees: the status, the body, and the error of the challenge.
 type Answer = (StatusCode, String, Option<String>);
 
 impl Caller {
@@ -109,7 +109,7 @@ fn denied() -> Answer {
     (StatusCode::FORBIDDEN, String::new(), error)
 }
 
-/// Tokens that every key set of the test knows, and one that none does.
+/// Tokens that every key set of the test accepts, and one that none accepts.
 struct Tokens {
     good: String,
     narrow: String,
@@ -129,18 +129,18 @@ impl Tokens {
     }
 }
 
-/// The writer goes on while every client asks without a pause; a token is only ever sent while its
-/// key is certain to be there, or certain to be gone.
+/// A writer changes the keys while all clients send requests without a pause. A client sends a
+/// token only while its key is certainly there, or certainly gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_verdict_is_wrong_and_no_request_lost_while_keys_rotate() {
     let issuer = TestIssuer::new();
     let keys = issuer.keys();
     let server = Running::with(&issuer).await;
 
-    // The first key stays for the whole of the test, and so do the verdicts on its tokens.
+    // The first key stays during the whole test, so the verdicts on its tokens do not change.
     let constant = issuer.key();
     let tokens = Arc::new(Tokens::of(&issuer));
-    // Tokens of keys that are gone for good.
+    // Tokens of keys that were removed for good.
     let dead = Arc::new(RwLock::new(Vec::<String>::new()));
     let is_over = Arc::new(AtomicBool::new(false));
     let asked = Arc::new(AtomicUsize::new(0));
@@ -171,7 +171,7 @@ async fn no_verdict_is_wrong_and_no_request_lost_while_keys_rotate() {
         });
     }
 
-    // The writer is a client too: it sees each change in the very next answer.
+    // The writer is a client too, and sees each change in the next answer.
     let writer = server.client();
     for round in 0..ROUNDS {
         let id = issuer.rotate();
@@ -186,7 +186,7 @@ async fn no_verdict_is_wrong_and_no_request_lost_while_keys_rotate() {
         dead.write().unwrap().push(token);
     }
     is_over.store(true, Ordering::Release);
-    // A client that saw a wrong verdict fails the test here.
+    // If a client saw a wrong verdict, the test fails here.
     while let Some(client) = clients.join_next().await {
         client.unwrap();
     }
@@ -199,7 +199,7 @@ async fn no_verdict_is_wrong_and_no_request_lost_while_keys_rotate() {
     );
 }
 
-/// Several writers at once lose no change of one another's.
+/// Several writers at the same time do not lose changes of each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_at_the_same_time_undo_nothing_of_each_other() {
     const WRITERS: usize = 4;
@@ -232,7 +232,8 @@ async fn writers_at_the_same_time_undo_nothing_of_each_other() {
         assert_eq!(caller.ask(&tokens.forged).await, rejected());
     }
 
-    // Each writer left its last key beside the first, and every change was counted.
+    // The last key of each writer is in the set next to the first key, and every change was
+    // counted.
     assert_eq!(keys.snapshot().unwrap().keys().count(), WRITERS + 1);
     let changes = WRITERS * (2 * EACH - 1);
     assert_eq!(usize::try_from(keys.generation()), Ok(changes));

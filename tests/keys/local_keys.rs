@@ -1,4 +1,4 @@
-//! Keys in files and variables, and files that change while requests are served.
+//! Keys in files and environment variables, and files that change while requests are served.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -15,7 +15,7 @@ use tower_jwt_auth::keys::KeyFormat;
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{Algorithm, ConfigError, JwtAuth, KeyStore};
 
-/// As `openssl rand` would make them.
+/// As `openssl rand` would print them.
 const FIRST: &[u8; 32] = b"LtNYhrBQgZXoHdE7P2uTiAqwV5m9xKcs";
 
 fn secret() -> KeyFormat {
@@ -75,7 +75,7 @@ fn reads_each_form_from_a_file() {
     assert!(missing.unwrap_err().to_string().contains("/none: "));
 }
 
-/// A pipe that nobody writes to would hang the start, and a device has no end.
+/// Opening a pipe without a writer would block the start, and a device may have no end.
 #[cfg(unix)]
 #[test]
 fn reads_regular_files_alone() {
@@ -92,7 +92,7 @@ fn reads_regular_files_alone() {
             "{rejected}"
         );
     }
-    // The twin: a link to a regular file, as a mounted secret has.
+    // The twin: a link to a regular file, as in a mounted secret.
     let (file, link) = (directory.path.join("file"), directory.path.join("other"));
     fs::write(&file, FIRST).unwrap();
     std::os::unix::fs::symlink(&file, &link).unwrap();
@@ -125,8 +125,8 @@ fn reads_pem_under_the_id_that_its_tokens_name() {
     assert!(wrong.is_err());
 }
 
-/// The environment of a process cannot be changed safely while it runs, so this one starts itself
-/// again with another.
+/// The environment of a running process cannot be changed safely, so the test starts another
+/// process with another environment.
 #[test]
 fn reads_a_variable_or_the_file_that_one_names() {
     if std::env::var_os("TOWER_JWT_AUTH_CHILD").is_some() {
@@ -174,7 +174,7 @@ mod watched {
         KeyFile::new(path, secret())
     }
 
-    /// Lets the task look at the file: it reads on a thread, for which the paused clock waits.
+    /// Lets the task read the file. It reads on another thread, for which the paused clock waits.
     async fn look() {
         advance(Duration::from_secs(6)).await;
         sleep(Duration::from_secs(1)).await;
@@ -220,7 +220,7 @@ mod watched {
                 .reason
                 .contains("No such file")
         );
-        // For days: whose file it is decides, not the time.
+        // A missing file does not withdraw its keys, not even after days.
         for _ in 0..48 {
             advance(Duration::from_secs(3_600)).await;
             sleep(Duration::from_secs(1)).await;
@@ -284,7 +284,7 @@ mod watched {
         assert!(accepts(&keys, &login(SECOND)));
     }
 
-    /// The secret in the file stays dead, though the file is read again and has not changed.
+    /// A removed secret stays dead, although the file is read again and still has it.
     #[tokio::test(start_paused = true)]
     async fn a_removed_secret_stays_dead_though_the_file_has_it() {
         let directory = Directory::new("removed");

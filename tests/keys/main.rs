@@ -1,4 +1,4 @@
-//! Keys: where they come from, how they change, and when they end.
+//! Keys: their sources, their changes and their end.
 
 #![cfg(feature = "test-util")]
 

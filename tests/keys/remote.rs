@@ -1,5 +1,5 @@
-//! Keys fetched from an issuer that misbehaves in every way that issuers do. The time is tokio's
-//! paused one: nothing sleeps, and a pause of a day takes no time.
+//! Keys from an issuer that fails in every way. The time is the paused time of tokio, so a pause of
+//! a day takes no time.
 #![cfg(all(feature = "remote", feature = "test-util"))]
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +29,7 @@ use tower_jwt_auth::{
 const METADATA: &str = "https://as.example/.well-known/oauth-authorization-server";
 const OPENID: &str = "https://as.example/.well-known/openid-configuration";
 
-/// Waits for what another thread does. The time stands still meanwhile.
+/// Waits for another thread. The paused time does not advance meanwhile.
 async fn until(mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         std::thread::yield_now();
@@ -68,7 +68,7 @@ async fn a_rotated_key_works_for_the_request_that_first_shows_it() {
     assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
     assert_eq!(network.count(), 2);
 
-    // Twice in a row too: a rotation that was found costs no allowance.
+    // Also many times in a row: a rotation that was found does not use up the allowance.
     for _ in 0..10 {
         issuer.rotate();
         assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
@@ -119,7 +119,7 @@ async fn ten_thousand_invented_key_ids_cause_no_storm() {
     );
     assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
 
-    // A real rotation in the middle of it is found within the cooldown.
+    // A real rotation during the flood is found within the cooldown.
     issuer.rotate();
     advance(Duration::from_secs(30)).await;
     assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
@@ -155,7 +155,7 @@ async fn a_hundred_requests_share_one_look_up_and_none_owns_it() {
         })
         .collect();
     settle().await;
-    // The one that began it goes away, and takes nothing with it.
+    // The request that caused the load is cancelled, and the load continues.
     waiting[0].abort();
     for request in waiting.into_iter().skip(1) {
         assert!(request.await.unwrap());
@@ -174,7 +174,7 @@ async fn a_key_that_is_published_while_a_load_runs_is_found_by_the_next() {
         async move { keys.reload().await }
     });
     settle().await;
-    // The answer on its way was written before this key was there.
+    // The response that is under way was written before this key was published.
     issuer.rotate();
     let verifier = verifier(&issuer, &keys);
     let (new, invented) = (
@@ -233,7 +233,7 @@ async fn a_hanging_issuer_delays_unknown_keys_for_a_bounded_time_and_known_ones_
     });
     settle().await;
     assert!(verifier.verify_now(&good).is_ok());
-    // It may be a new key of the issuer's, so an issuer that does not answer is no reason for 401.
+    // The key id may be that of a new key, so an issuer that does not respond is no reason for 401.
     assert_eq!(waiting.await.unwrap(), RejectionKind::KeySourceUnavailable);
     assert!(
         start.elapsed() <= Duration::from_secs(6),
@@ -263,7 +263,7 @@ async fn an_outage_keeps_the_last_good_keys_for_a_bounded_time_and_then_answers_
         keys.status().failing.unwrap().reason,
         format!("{JWKS}: connection refused")
     );
-    // The issuer may have rotated: that it cannot be asked is not the token's fault.
+    // The issuer may have rotated its keys. An outage of the issuer is not a fault of the token.
     let rejected = verifier.verify(&unknown).await.unwrap_err();
     assert_eq!(rejected.kind(), RejectionKind::KeySourceUnavailable);
 
@@ -275,7 +275,7 @@ async fn an_outage_keeps_the_last_good_keys_for_a_bounded_time_and_then_answers_
     assert_eq!(verifier.verify(&good).await.unwrap_err().status(), 503);
     assert_eq!(keys.status().freshness, Freshness::Missing);
 
-    // It recovers by itself.
+    // The store recovers without help.
     let back = issuer.clone();
     network.answers(move |_| Ok(json(back.jwks())));
     advance(Duration::from_secs(70)).await;
@@ -336,7 +336,7 @@ async fn failures_are_tried_again_ever_more_slowly() {
         settle().await;
         counts.push(network.count());
     }
-    // 1, 2, 4, .. 32 seconds apart, then a minute.
+    // The pauses are 1, 2, 4 to 32 seconds, and then a minute.
     assert!((5..=6).contains(&counts[19]), "{counts:?}");
     assert!((14..=17).contains(&counts[599]), "{counts:?}");
     assert!(keys.status().failing.unwrap().reason.contains("status 500"));
@@ -362,8 +362,8 @@ async fn honours_retry_after() {
     assert_eq!(network.count(), 2);
 }
 
-/// An issuer that asks for a year is asked again after ten minutes: keys must not run out because of
-/// one answer.
+/// An issuer that asks for a pause of a year is asked again after ten minutes, so that a single
+/// response does not let the keys expire.
 #[tokio::test(start_paused = true)]
 async fn no_issuer_puts_the_next_load_off_for_longer_than_ten_minutes() {
     let issuer = TestIssuer::new();
@@ -392,7 +392,7 @@ async fn no_issuer_puts_the_next_load_off_for_longer_than_ten_minutes() {
     assert!(verifier.verify(&token).await.is_ok(), "{}", keys.status());
 }
 
-/// What the issuer asks for is neither cut short nor made longer for a token of a new key.
+/// A token of a new key neither shortens nor extends the pause that the issuer asks for.
 #[tokio::test(start_paused = true)]
 async fn an_unknown_key_id_loads_again_as_soon_as_retry_after_is_over() {
     let issuer = TestIssuer::new();
@@ -421,7 +421,7 @@ async fn an_unknown_key_id_loads_again_as_soon_as_retry_after_is_over() {
     assert_eq!(begin.elapsed().as_secs(), 21);
 }
 
-/// The status says when the next load is due, after each load anew.
+/// After each load the status has the time of the next one.
 #[tokio::test(start_paused = true)]
 async fn the_status_knows_the_next_load_after_each_of_them() {
     let issuer = TestIssuer::new();
@@ -445,7 +445,8 @@ async fn the_status_knows_the_next_load_after_each_of_them() {
     assert!(ahead(&keys) <= 1, "{}", ahead(&keys));
 }
 
-/// RFC9111-4.2.1-1: each lifetime as the headers say, within the bounds, refreshed at 80 %.
+/// RFC9111-4.2.1-1: the lifetime follows the headers, within the limits. Keys are loaded again
+/// after 80 % of it.
 #[tokio::test(start_paused = true)]
 async fn refreshes_ahead_of_the_lifetime_that_the_answer_allows() {
     for (cache_control, age, lifetime) in [
@@ -479,7 +480,7 @@ async fn refreshes_ahead_of_the_lifetime_that_the_answer_allows() {
     }
 }
 
-/// Where the answer says nothing the setting counts, and the bounds that are set count for both.
+/// If the response has no lifetime, the setting is used. The limits apply to both.
 #[tokio::test(start_paused = true)]
 async fn refreshes_ahead_of_the_lifetime_that_is_set() {
     let seconds = Duration::from_secs;
@@ -566,7 +567,7 @@ async fn the_same_keys_again_are_no_change() {
     assert_eq!((network.count(), keys.generation()), (3, 1));
 }
 
-/// JWKS-D5, RFC7517-8.5.1-1, DISC-D2: for each fault the reason, and that the good keys stay.
+/// JWKS-D5, RFC7517-8.5.1-1, DISC-D2: each fault has its reason, and the good keys stay in use.
 #[tokio::test(start_paused = true)]
 async fn a_faulty_answer_never_replaces_good_keys() {
     let issuer = TestIssuer::new();
@@ -637,7 +638,7 @@ async fn a_faulty_answer_never_replaces_good_keys() {
             verifier.verify(&issuer.token().mint()).await.is_ok(),
             "{name}"
         );
-        // It may have the signature of a key that cannot be had.
+        // It may have a signature of a new key, which cannot be fetched.
         let forged = issuer.token().tampered().mint();
         rejects(&verifier, &forged, RejectionKind::KeySourceUnavailable).await;
     }
@@ -667,7 +668,7 @@ async fn usable_keys_count_beside_unusable_ones() {
     assert_eq!(keys.status().skipped.len(), 1);
 }
 
-/// An issuer with metadata at one of the two places.
+/// An issuer with metadata at one of the two URLs.
 fn with_metadata(issuer: &TestIssuer, place: &'static str, metadata: &'static str) -> Network {
     let issuer = issuer.clone();
     Network::new(move |request| {
@@ -753,7 +754,7 @@ fn plain_http_and_odd_urls_are_rejected_before_anything_is_fetched() {
             "{issuer}"
         );
     }
-    // Whether by plain http is said after the URL, so it is judged by the start.
+    // Whether plain http is allowed is known only after the setters, so the start checks it.
     let plain = |issuer: &str| {
         let (issuer, network) = (Issuer::new(issuer).unwrap(), network.clone());
         RemoteKeys::discover(&issuer, network)
@@ -762,7 +763,7 @@ fn plain_http_and_odd_urls_are_rejected_before_anything_is_fetched() {
     };
     let rejected = plain("http://as.example").unwrap_err().to_string();
     assert!(rejected.contains("`insecure_plain_http`"), "{rejected}");
-    // Outside of a runtime there is nobody to fetch.
+    // Outside of a runtime no task can fetch keys.
     let keys = RemoteKeys::jwks("https://as.example/jwks", network.clone()).unwrap();
     assert!(matches!(
         keys.connect_lazy(),
@@ -771,7 +772,7 @@ fn plain_http_and_odd_urls_are_rejected_before_anything_is_fetched() {
     assert_eq!(network.count(), 0);
 }
 
-/// Plain http to another host is an error of the start, unless it is allowed in as many words.
+/// Plain http to another host is an error of the start, unless the setting allows it.
 #[tokio::test(start_paused = true)]
 async fn plain_http_is_for_this_machine_or_spelled_out() {
     let issuer = TestIssuer::new();
@@ -797,8 +798,8 @@ async fn plain_http_is_for_this_machine_or_spelled_out() {
     assert!(allowed.connect().await.is_ok());
 }
 
-/// RFC8414-2-1: what a document that came by https names is fetched by https, so that it cannot
-/// lead to a service of this machine.
+/// RFC8414-2-1: if a document came by https, the URL in it must be https too. Otherwise it could
+/// name a service on this machine.
 #[tokio::test(start_paused = true)]
 async fn metadata_lead_to_plain_http_only_from_plain_http() {
     for (issuer, jwks_uri, is_allowed, expected) in [
@@ -868,7 +869,7 @@ async fn metadata_lead_to_plain_http_only_from_plain_http() {
     }
 }
 
-/// The time limit is for each request: three slow ones are no outage.
+/// The timeout applies to each request: three slow responses are no outage.
 #[tokio::test(start_paused = true)]
 async fn an_issuer_may_be_slow_three_times() {
     let issuer = TestIssuer::new();
@@ -880,7 +881,7 @@ async fn an_issuer_may_be_slow_three_times() {
     sleep(Duration::from_secs(6)).await;
     assert!(keys.is_ready());
 
-    // One that takes longer than that for a request is told by its URL.
+    // If a request exceeds the timeout, the error names its URL.
     network.answers_after(Some(Duration::from_millis(5_001)));
     let start = Instant::now();
     let error = discover().connect().await.unwrap_err().to_string();
@@ -893,7 +894,7 @@ async fn an_issuer_may_be_slow_three_times() {
     assert_eq!(start.elapsed(), Duration::from_secs(10));
 }
 
-/// Where the keys are is asked less often than for the keys.
+/// Metadata are fetched less often than keys.
 #[tokio::test(start_paused = true)]
 async fn metadata_are_remembered_for_longer_than_keys() {
     let issuer = TestIssuer::new();
@@ -917,7 +918,7 @@ async fn metadata_are_remembered_for_longer_than_keys() {
         let keys = RemoteKeys::discover(&issuer.issuer(), network.clone());
         let keys = keys.unwrap().lifetime(Duration::from_secs(300)).connect();
         let keys = keys.await.unwrap();
-        // A little less than that, and a little more.
+        // A little less than the lifetime of the metadata, and a little more.
         for _ in 0..hours * 60 - 5 {
             sleep(Duration::from_secs(60)).await;
         }
@@ -946,7 +947,7 @@ async fn metadata_may_be_in_a_place_of_another_name() {
     assert_eq!(network.addresses(), [PLACE, JWKS]);
     assert_eq!(keys.status().source.as_deref(), Some(PLACE));
 
-    // They still have to be of exactly this issuer.
+    // The metadata must name exactly this issuer.
     let other = Issuer::new("https://as.example/").unwrap();
     let keys = RemoteKeys::metadata(PLACE, &other, network.clone());
     let error = keys.unwrap().connect().await.unwrap_err().to_string();
@@ -954,7 +955,7 @@ async fn metadata_may_be_in_a_place_of_another_name() {
     assert!(error.contains(PLACE), "{error}");
 }
 
-/// One key too many costs itself, and not the others.
+/// Of a set with too many keys only the surplus keys are skipped.
 #[tokio::test(start_paused = true)]
 async fn of_a_set_with_too_many_keys_those_are_taken_that_fit() {
     let issuer = TestIssuer::new();
@@ -1046,7 +1047,7 @@ async fn thousands_of_stores_leave_no_task_behind() {
             .unwrap();
         drop((connect(&network).await, waiting));
     }
-    // One that hangs in the middle of a fetch ends too.
+    // Tasks that hang in the middle of a load end too.
     network.answers_after(None);
     let hanging = RemoteKeys::jwks(JWKS, network.clone())
         .unwrap()
@@ -1104,7 +1105,7 @@ async fn the_status_reads_like_a_table() {
     );
 }
 
-/// JWKS-D2: while the issuer cannot be asked, nobody knows whether the key is one of its new ones.
+/// JWKS-D2: during an outage it is not known whether the key is a new one of the issuer.
 #[tokio::test(start_paused = true)]
 async fn an_unknown_key_in_an_outage_is_no_fault_of_the_token_even_while_the_keys_are_fresh() {
     let issuer = TestIssuer::new();
@@ -1177,7 +1178,7 @@ async fn tokens_of_withdrawn_keys_leave_enough_for_those_of_new_keys() {
             assert_eq!(rejected.kind(), RejectionKind::UnknownKey);
         }
     }
-    // Each of the rotations, and two that may have brought a withdrawn key back.
+    // One load for each rotation, and two that may have brought back a withdrawn key.
     assert_eq!(network.count(), signers.len() + 2);
 }
 
@@ -1313,7 +1314,7 @@ async fn a_hook_hears_of_each_change_and_its_panic_harms_nobody() {
     );
 }
 
-/// Keeps keys in memory, and says how often.
+/// Saves keys in memory, and counts the saves.
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<(Option<Vec<u8>>, usize)>>);
 
@@ -1351,13 +1352,14 @@ async fn starts_with_the_keys_of_the_last_run_while_the_issuer_is_down() {
         until(|| keys.is_ready()).await;
         assert_eq!(keys.status().freshness, Freshness::Stale);
         assert!(verifier(&issuer, &keys).verify(&good).await.is_ok());
-        // It may have rotated meanwhile.
+        // The issuer may have rotated its keys meanwhile.
         let unknown = issuer.token().header("kid", "new").mint();
         let rejected = verifier(&issuer, &keys).verify(&unknown).await.unwrap_err();
         assert_eq!(rejected.kind(), RejectionKind::KeySourceUnavailable);
     }
 
-    // Of another place, too old, from the future, or broken: as if there were none.
+    // A snapshot of another URL, one that is too old, one from the future and one that is broken
+    // are not used.
     let other = start("https://other.example/jwks").connect().await;
     assert!(other.is_err());
     clock.advance(Duration::from_secs(3_600));
@@ -1370,7 +1372,7 @@ async fn starts_with_the_keys_of_the_last_run_while_the_issuer_is_down() {
     kept.0.lock().unwrap().0 = Some(b"{".to_vec());
     assert!(start(JWKS).connect().await.is_err());
 
-    // The issuer is back: what is kept is replaced.
+    // The issuer is back, and the snapshot is replaced.
     let up = issuer.clone();
     network.answers(move |_| Ok(json(up.jwks())));
     assert!(start(JWKS).connect().await.is_ok());
@@ -1378,7 +1380,8 @@ async fn starts_with_the_keys_of_the_last_run_while_the_issuer_is_down() {
     assert!(start(JWKS).connect().await.is_ok());
 }
 
-/// A snapshot has no secret, and the query of a URL may hold an API key. It is of that URL all the same.
+/// A snapshot has no secret, and the query of a URL may hold an API key. The snapshot is still for
+/// that URL only.
 #[tokio::test]
 async fn a_snapshot_is_of_one_query_and_does_not_have_it() {
     let issuer = TestIssuer::new();
@@ -1461,7 +1464,7 @@ async fn a_file_keeps_keys_for_its_owner_alone() {
     std::fs::remove_file(&path).unwrap();
     assert!(start().connect().await.is_err());
 
-    // A directory that is not there costs the kept keys, not the keys.
+    // If the directory does not exist, the keys are not saved, but they are used.
     let up = issuer.clone();
     network.answers(move |_| Ok(json(up.jwks())));
     let nowhere = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
@@ -1470,7 +1473,7 @@ async fn a_file_keeps_keys_for_its_owner_alone() {
     assert!(nowhere.connect().await.unwrap().is_ready());
 }
 
-/// Whoever can put a file in the place of the kept keys can sign tokens.
+/// Whoever can replace the file of the snapshot can sign tokens.
 #[cfg(unix)]
 #[tokio::test]
 async fn kept_keys_are_believed_only_from_a_file_that_nobody_else_can_have_put_there() {
@@ -1500,7 +1503,7 @@ async fn kept_keys_are_believed_only_from_a_file_that_nobody_else_can_have_put_t
         mode(&path, bits);
         assert_eq!(start(&path).await.is_ok(), expected, "{bits:o}");
     }
-    // A link counts as what it leads to.
+    // A link is checked together with its target.
     let link = directory.path.join("link.json");
     symlink(&path, &link).unwrap();
     assert!(start(&link).await.is_ok());
@@ -1511,7 +1514,7 @@ async fn kept_keys_are_believed_only_from_a_file_that_nobody_else_can_have_put_t
     std::fs::remove_file(&link).unwrap();
     symlink(open.join("keys.json"), &link).unwrap();
     assert!(start(&link).await.is_err());
-    // A link that everybody could have put there, to a file that nobody else can write.
+    // A link in a directory that everybody may write, to a file that nobody else may write.
     let elsewhere = open.join("link.json");
     symlink(&path, &elsewhere).unwrap();
     assert!(start(&elsewhere).await.is_err());
@@ -1520,13 +1523,13 @@ async fn kept_keys_are_believed_only_from_a_file_that_nobody_else_can_have_put_t
     if std::os::unix::fs::lchown(&elsewhere, Some(12_345), None).is_ok() {
         assert!(start(&elsewhere).await.is_err(), "a link of another user");
     }
-    // Of another user; only root can give a file away, so only root can try.
+    // A file of another user. Only root can change the owner of a file, so only root tests this.
     if chown(&path, Some(12_345), None).is_ok() {
         assert!(start(&path).await.is_err(), "of another user");
         chown(&path, Some(0), None).unwrap();
         assert!(start(&path).await.is_ok());
     }
-    // What is no file, such as a pipe, on which a reader would wait.
+    // Something that is no regular file, such as a pipe, which would block a reader.
     std::fs::remove_file(&path).unwrap();
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     assert!(made.unwrap().success());
@@ -1549,7 +1552,7 @@ fn writers_of_one_file_do_not_take_what_the_other_has_half_written() {
     let directory = Directory::new("snapshot-two");
     let path = directory.path.join("keys.json");
     let texts: Vec<_> = (b'a'..b'e').map(|letter| vec![letter; 60_000]).collect();
-    // What another instance is writing at this time, and what one has left behind long ago.
+    // The temporary file of an instance that is writing now, and one that was left behind long ago.
     let (fresh, old) = (
         "keys.json.0123456789abcdef.new",
         "keys.json.fedcba9876543210.new",
@@ -1587,7 +1590,7 @@ fn writers_of_one_file_do_not_take_what_the_other_has_half_written() {
     assert_eq!(names, ["keys.json", fresh, mine].map(String::from).to_vec());
 }
 
-/// Snapshot stores of a user that fail in every way.
+/// Snapshot stores of an application that block, hang or panic.
 enum Wayward {
     Blocks(Kept),
     Hangs,
@@ -1597,7 +1600,7 @@ enum Wayward {
 impl KeySnapshotStore for Wayward {
     fn load(&self) -> std::io::Result<Option<Vec<u8>>> {
         match self {
-            // Panics where it must not block.
+            // Panics on a thread that must not block.
             Self::Blocks(kept) => {
                 let runtime = tokio::runtime::Handle::current();
                 runtime.block_on(async { kept.load() })
@@ -1672,11 +1675,11 @@ fn a_snapshot_store_runs_where_it_may_block_and_its_faults_do_not_stop_the_start
         assert!(keys.is_ready());
         assert_eq!(keys.status().generation, 1);
     });
-    // Threads that hang would be waited for.
+    // A normal shutdown would wait for the threads that hang.
     runtime.shutdown_background();
 }
 
-/// Counts who saves, none of whom comes back.
+/// Counts the saves. No save ever returns.
 struct Stuck(Arc<AtomicUsize>);
 
 impl KeySnapshotStore for Stuck {
@@ -1690,8 +1693,8 @@ impl KeySnapshotStore for Stuck {
     }
 }
 
-/// A disk that hangs takes one thread of the runtime, not one more with each load until there are
-/// none, and no request waits for it.
+/// A disk that hangs blocks one thread of the runtime, and not one more with each load. No request
+/// waits for it.
 #[test]
 fn a_snapshot_store_that_hangs_holds_one_thread_and_no_request() {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -1713,7 +1716,8 @@ fn a_snapshot_store_that_hangs_holds_one_thread_and_no_request() {
             .unwrap();
         until(|| saves.load(Ordering::SeqCst) == 1).await;
         assert!(keys.is_ready());
-        // The time stands still while a thread blocks: whoever waits for it never comes back.
+        // The paused time does not advance while a thread blocks, so a wait with a timer would
+        // never end.
         issuer.rotate();
         let token = issuer.token().mint();
         let verifier = verifier(&issuer, &keys);
@@ -1733,7 +1737,7 @@ fn a_snapshot_store_that_hangs_holds_one_thread_and_no_request() {
             assert_eq!(saves.load(Ordering::SeqCst), 1, "{round}");
         }
         assert_eq!(keys.status().loads, 7);
-        // That the save was given up waiting for does not end it.
+        // The save still runs after its timeout.
         advance(Duration::from_secs(60)).await;
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
@@ -1741,11 +1745,11 @@ fn a_snapshot_store_that_hangs_holds_one_thread_and_no_request() {
         keys.reload().await;
         assert_eq!(saves.load(Ordering::SeqCst), 1);
     });
-    // Threads that hang would be waited for.
+    // A normal shutdown would wait for the threads that hang.
     runtime.shutdown_background();
 }
 
-/// Answers when it is told to, and says when it has.
+/// Loads the snapshot when the test says so, and reports when it has.
 struct Late {
     kept: Vec<u8>,
     told: Mutex<std::sync::mpsc::Receiver<()>>,
@@ -1764,7 +1768,7 @@ impl KeySnapshotStore for Late {
     }
 }
 
-/// Keys of the last run do not take the place of newer ones, however late they come.
+/// A snapshot that is loaded late does not replace newer keys.
 #[tokio::test]
 async fn kept_keys_that_come_late_replace_nothing() {
     let issuer = TestIssuer::new();
@@ -1803,7 +1807,7 @@ async fn kept_keys_that_come_late_replace_nothing() {
     }
 }
 
-/// A zero is not a storm, and no setting panics.
+/// A setting of zero causes no storm of requests, and no setting panics.
 #[tokio::test(start_paused = true)]
 async fn no_setting_is_a_storm_or_a_panic() {
     let issuer = TestIssuer::new();
@@ -1833,7 +1837,7 @@ async fn no_setting_is_a_storm_or_a_panic() {
         }
         network.count() - before
     };
-    // A load for each second of lifetime, and one for each pause of 100 ms.
+    // One load for each second of lifetime, and one for each pause of 100 ms.
     let found = requests_of_a_minute(with(zero).connect().await.unwrap()).await;
     assert!(found < 700, "{found}");
     let keys = with(most).connect().await.unwrap();
@@ -1884,8 +1888,8 @@ async fn in_a_set_with_encryption_keys_each_key_has_to_say_what_it_is_for() {
     assert!(skipped.is_empty());
 }
 
-/// While the first load of a new run has not come back, the issuer may have other keys than those
-/// that were kept.
+/// Until the first load of a new run has succeeded, the issuer may have other keys than those of
+/// the snapshot.
 #[test]
 fn a_token_of_an_unknown_key_is_no_bad_one_while_only_kept_keys_are_there() {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -1917,7 +1921,7 @@ fn a_token_of_an_unknown_key_is_no_bad_one_while_only_kept_keys_are_there() {
         assert!(keys.status().failing.is_none());
         assert!(keys.status().fresh_until.is_none());
 
-        // The twin: the issuer has answered, and has no such key.
+        // The twin: the issuer has responded, and does not have the key.
         sleep(Duration::from_secs(60)).await;
         network.answers_after(Some(Duration::ZERO));
         assert!(keys.status().fresh_until.is_some());
@@ -1926,7 +1930,7 @@ fn a_token_of_an_unknown_key_is_no_bad_one_while_only_kept_keys_are_there() {
     });
 }
 
-/// A trust bundle of SPIFFE: keys for two kinds of documents.
+/// A trust bundle of SPIFFE, which has keys for two kinds of documents.
 #[tokio::test]
 async fn keys_of_a_named_use_are_for_who_asks_for_them() {
     let key = |id: &str, public_key_use: &str| {
@@ -1963,12 +1967,12 @@ async fn keys_of_a_named_use_are_for_who_asks_for_them() {
         };
         assert_eq!(ids(&remote().connect().await.unwrap()), expected);
         network.is_down();
-        // What was kept is read in the same way.
+        // The snapshot is read with the same setting.
         assert_eq!(ids(&remote().connect().await.unwrap()), expected);
     }
 }
 
-/// The claims of the fixture with the time of the machine: `verify` reads it.
+/// The claims of the fixture, with the current time of the machine, which `verify` uses.
 fn claims() -> String {
     r#"{"iss":"https://as.example","aud":"https://api.example","exp":4000000000}"#.into()
 }

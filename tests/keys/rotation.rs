@@ -22,7 +22,7 @@ use tower_jwt_auth::{
     Verifier,
 };
 
-/// Issuers of one name whose keys have different ids, and a clock for all of them.
+/// Issuers with one name whose keys have different ids, and a clock for all of them.
 struct Signers {
     clock: FixedClock,
     signers: Vec<(String, TestIssuer)>,
@@ -39,7 +39,7 @@ impl Signers {
         Self { clock, signers }
     }
 
-    /// The key with this place, counted from 1.
+    /// The key with this number, from 1.
     fn key(&self, at: usize) -> Key {
         let (id, signer) = &self.signers[at - 1];
         signer.key().with_key_id(id.as_str())
@@ -102,7 +102,7 @@ async fn old_and_new_keys_verify_together_until_the_old_one_is_removed() {
     );
 }
 
-/// STORE-D4: no verdict on a token outlives its key, though verdicts are remembered.
+/// STORE-D4: no verdict on a token outlives its key, although verdicts are cached.
 #[tokio::test]
 async fn a_token_accepted_a_moment_ago_is_rejected_at_once_when_its_key_goes() {
     let signers = Signers::new(2);
@@ -120,7 +120,7 @@ async fn a_token_accepted_a_moment_ago_is_rejected_at_once_when_its_key_goes() {
     assert_eq!(response.status(), 401);
     assert_eq!(seen.count(), 0);
     assert_eq!(verdict(&verifier, &token), Err(RejectionKind::UnknownKey));
-    // The same by `replace` and by `retire`, and for a layer that was cloned before.
+    // The same with `replace` and `retire`, and for a layer that was cloned before.
     let clone = auth.clone();
     let token = signers.token(2);
     assert_eq!(send(&clone, get(&token)).await.0.status(), 200);
@@ -132,7 +132,7 @@ async fn a_token_accepted_a_moment_ago_is_rejected_at_once_when_its_key_goes() {
     assert_eq!(send(&clone, get(&token)).await.0.status(), 401);
 }
 
-/// STORE-D4: the id alone is not the key.
+/// STORE-D4: another key under the same id does not verify the token.
 #[test]
 fn a_token_accepted_a_moment_ago_is_rejected_when_another_key_takes_the_id() {
     let signers = Signers::new(2);
@@ -177,7 +177,7 @@ fn a_bad_update_keeps_the_good_keys() {
     );
 }
 
-/// STORE-D3: a rejected update is an event, and so is every change.
+/// STORE-D3: a rejected update has an event, and so has every change.
 #[test]
 fn rejected_and_accepted_updates_are_events() {
     let signers = Signers::new(2);
@@ -192,7 +192,7 @@ fn rejected_and_accepted_updates_are_events() {
     let lines: Vec<_> = lines.lines().collect();
     assert_eq!(lines.len(), 3, "{lines:#?}");
     assert!(lines[0].contains("WARN") && lines[0].contains("key update rejected"));
-    // The set has no other key, so the reason of this one is that of the set.
+    // This key is the only one, so its reason is that of the set.
     assert!(lines[1].contains("WARN") && lines[1].contains("key update rejected"));
     assert!(lines[1].contains("pq"), "{}", lines[1]);
     assert!(lines[2].contains("INFO") && lines[2].contains("rotate"));
@@ -208,7 +208,7 @@ fn a_store_is_emptied_by_removing_its_last_key_alone() {
     assert!(store.remove("k1"));
     assert!(store.snapshot().is_none() && !store.is_ready());
     assert_eq!(store.status().freshness, Freshness::Missing);
-    // It rejects; it is not "unavailable", for somebody wanted it so.
+    // The answer is 401 and not 503, because the application wanted it so.
     assert_eq!(
         verdict(&verifier, &signers.token(1)),
         Err(RejectionKind::UnknownKey)
@@ -217,7 +217,7 @@ fn a_store_is_emptied_by_removing_its_last_key_alone() {
     assert_eq!(verdict(&verifier, &signers.token(1)), Ok(()));
 }
 
-/// A store without keys is our fault, and not that of a token.
+/// A store without keys is a fault of this service, and not of a token.
 #[tokio::test]
 async fn a_pending_store_answers_503_until_its_first_keys() {
     let signers = Signers::new(1);
@@ -227,7 +227,7 @@ async fn a_pending_store_answers_503_until_its_first_keys() {
     assert_eq!((response.status().as_u16(), seen.count()), (503, 0));
     assert!(response.headers().contains_key("retry-after"));
     assert!(!response.headers().contains_key("www-authenticate"));
-    // A bad update does not end the wait.
+    // A failed update does not end this state.
     store.replace_jwks(b"{}").unwrap_err();
     assert_eq!(send(&auth, get(&signers.token(1))).await.0.status(), 503);
 
@@ -243,7 +243,7 @@ fn a_retired_key_verifies_until_its_end_and_never_again() {
     store.rotate(signers.key(2));
     assert!(store.retire("k1", Duration::from_secs(100)));
 
-    // Fresh tokens, so that only the key can be what ends.
+    // New tokens for each verdict, so that only the key can have ended.
     let verdicts = || {
         let first = verdict(&verifier, &signers.token(1));
         (first, verdict(&verifier, &signers.token(2)))
@@ -269,13 +269,13 @@ fn of_two_retirements_the_shorter_counts_whichever_comes_first() {
         signers.clock.advance(Duration::from_secs(1));
         let expected = Err(RejectionKind::UnknownKey);
         assert_eq!(verdict(&verifier, &signers.token(1)), expected);
-        // Rotating the key in once more is a new decision.
+        // Adding the key again cancels the end.
         store.rotate(signers.key(1));
         assert_eq!(verdict(&verifier, &signers.token(1)), Ok(()));
     }
 }
 
-/// A login that keeps one id and changes the secret behind it, again and again.
+/// A login that keeps one key id and changes the secret several times.
 #[test]
 fn keys_are_exchanged_under_one_id() {
     let signers = Signers::new(3);
@@ -304,7 +304,7 @@ fn keys_are_exchanged_under_one_id() {
     signers.clock.advance(Duration::from_secs(1_000));
     assert_eq!(verdicts(), [false, false, true]);
 
-    // The twin: the only key of an id is meant, and a thumbprint means one of several.
+    // The twin: if an id has one key, that key retires.
     assert!(store.retire("k", Duration::ZERO));
     assert_eq!(verdicts(), [false; 3]);
     store.rotate(keyed(1));
@@ -316,7 +316,7 @@ fn keys_are_exchanged_under_one_id() {
     assert_eq!(verdicts(), [false; 3], "a leak is no exchange");
 }
 
-/// RFC7517-4.5-2: keys that came together under one id go together.
+/// RFC7517-4.5-2: keys that were given together under one id retire together.
 #[test]
 fn keys_that_share_an_id_from_the_start_retire_together() {
     let signers = Signers::new(2);
@@ -326,7 +326,8 @@ fn keys_that_share_an_id_from_the_start_retire_together() {
     assert!(store.snapshot().is_none());
 }
 
-/// STORE-D3: neither a store without keys nor one whose keys are over gives a set.
+/// STORE-D3: `snapshot` gives no set if the store has no keys, or if the end of all keys has
+/// passed.
 #[test]
 fn no_set_without_keys_can_be_had_to_empty_a_store_with() {
     let signers = Signers::new(1);
@@ -347,7 +348,8 @@ fn no_set_without_keys_can_be_had_to_empty_a_store_with() {
     assert_eq!(status.dead[0].thumbprint, signers.key(1).thumbprint());
 }
 
-/// What a request wants is decided by the clock of its layer, also where the set was not changed.
+/// The reason follows the clock of the layer, even if the set was not changed at the end of the
+/// key.
 #[test]
 fn the_token_of_a_dead_key_says_why() {
     let signers = Signers::new(2);
@@ -402,7 +404,7 @@ fn the_status_serializes() {
     assert!(reason.contains("not supported"), "{reason}");
 }
 
-/// One secret under two ids: it is the key that is removed, not one of its ids.
+/// One secret under two ids: `remove` removes the key under both.
 #[test]
 fn a_key_of_ones_own_can_change_its_id() {
     let signers = Signers::new(1);
@@ -413,7 +415,7 @@ fn a_key_of_ones_own_can_change_its_id() {
     assert_eq!(verdict(&verifier, &renamed), Ok(()));
     assert!(store.remove("k1"));
     assert_eq!(verdict(&verifier, &renamed), Err(RejectionKind::UnknownKey));
-    // Without a gap by `replace`, or with one by `rotate`.
+    // `replace` makes the key valid again, and so does `rotate`.
     store.replace(signers.key(1).with_key_id("new").into());
     assert_eq!(verdict(&verifier, &renamed), Ok(()));
     assert!(store.remove("new"));
@@ -459,7 +461,7 @@ fn a_key_rotated_in_twice_is_there_once() {
     assert_eq!(store.snapshot().unwrap().keys().count(), 1);
 }
 
-/// Retired keys leave the set with the next rotation, so that it does not grow for ever.
+/// Retired keys are dropped at the next rotation, so that the set does not grow forever.
 #[test]
 fn keys_whose_time_is_over_leave_with_the_next_rotation() {
     let signers = Signers::new(3);
@@ -483,7 +485,7 @@ fn a_snapshot_stays_as_it_was() {
     store.remove("k1");
     assert_eq!(ids(&before), ["k1"]);
     assert_eq!(ids(&store.snapshot().unwrap()), ["k2"]);
-    // It can be put back.
+    // The set can be put back.
     store.replace(before);
     let verifier = signers.auth(&store).verifier();
     assert_eq!(verdict(&verifier, &signers.token(1)), Ok(()));
@@ -494,8 +496,9 @@ fn ids(set: &KeySet) -> Vec<String> {
 }
 
 /// STORE-D1: 8 readers and 1000 swaps. `k3` is in every set, `k1` and `k2` are in one set each and
-/// share the id `k`. The readers fill the cache of one verifier. After each swap exactly the new set
-/// counts, and it would not if a verdict by the old set could be kept as one by the new set.
+/// have the id `k`. The readers fill the cache of one verifier. After each swap the verdicts are
+/// exactly those of the new set. If the cache kept a verdict of the old set for the new one, that
+/// would fail.
 #[test]
 fn requests_see_the_old_set_or_the_new_one_and_never_a_mix() {
     const SWAPS: u64 = 1_000;
@@ -543,8 +546,7 @@ fn requests_see_the_old_set_or_the_new_one_and_never_a_mix() {
             let verdicts = [0, 1].map(|at: usize| verdict(&verifier, &changing[at]));
             assert_eq!(verdicts, expected(swap), "swap {swap}");
             assert_eq!(verdict(&verifier, &stable), Ok(()));
-            // Now and then a swap waits for a reader, so that they are not all over before the
-            // first one.
+            // Some swaps wait for a reader, so that the test does not end before the first read.
             if swap % 25 != 0 {
                 continue;
             }
@@ -561,7 +563,7 @@ fn requests_see_the_old_set_or_the_new_one_and_never_a_mix() {
     assert_eq!(store.generation(), SWAPS);
 }
 
-/// STORE-D1: writers do not lose each other's changes.
+/// STORE-D1: writers do not lose changes of each other.
 #[test]
 fn keys_rotated_in_by_several_threads_are_all_there() {
     const WRITERS: usize = 8;
@@ -592,7 +594,7 @@ fn keys_rotated_in_by_several_threads_are_all_there() {
     }
 }
 
-/// The store of a layer is the one that the caller kept, for each issuer its own.
+/// The layer uses the store that the caller kept. Each issuer has its own store.
 #[test]
 fn stores_of_different_issuers_change_apart() {
     let fixture = Fixture::new();

@@ -1,5 +1,5 @@
-//! Several trusts in one issuer: each has an audience, keys and rules of its own, all of them count,
-//! and none lends anything to another.
+//! Several trusts in one issuer. Each has its own audience, keys and rules. All of them count, and
+//! none applies to another.
 
 #![cfg(all(feature = "remote", feature = "test-util"))]
 #![allow(
@@ -27,7 +27,7 @@ use tower_jwt_auth::{
 const NOW: u64 = 1_700_000_000;
 const SECRET: &[u8] = b"\x8f\x01\xc4\x55\x1d\xe2\x90\x3a\x77\xb8\x09\xf6\x42\xad\x6c\x13\xd8\x5e\x2b\xf1\x84\x3f\xca\x66\x0d\x97\x71\xbe\x25\xe9\x58\xa3";
 
-/// Two tenants with one name, each with an API and a key. The keys have the same id.
+/// Two tenants of one issuer, each with its own audience and key. The keys have the same id.
 fn tenants() -> [TestIssuer; 2] {
     let clock = FixedClock::at(NOW);
     ["a-api", "b-api"].map(|api| {
@@ -56,7 +56,7 @@ fn both_trusts_accept_their_own_tokens_and_nothing_of_the_other() {
     let [a, b] = tenants();
     for auth in [both(&a, &b), both(&b, &a)] {
         let verifier = auth.verifier();
-        // Twice, so that the cache cannot tell one for the other.
+        // Twice, so that the second verdicts come from the cache.
         for _ in 0..2 {
             for issuer in [&a, &b] {
                 assert!(verifier.verify_now(&issuer.token().mint()).is_ok());
@@ -70,13 +70,13 @@ fn both_trusts_accept_their_own_tokens_and_nothing_of_the_other() {
             );
         }
     }
-    // One alone is as before.
+    // A single trust behaves as usual.
     let alone = a.auth().verifier();
     rejects(&alone, &b.token().mint(), AudienceMismatch);
     rejects(&alone, &b.token().audience("a-api").mint(), BadSignature);
 }
 
-/// The reason names what any of the trusts expects, and each issuer once.
+/// The reason names the expected values of all trusts, and each issuer once.
 #[test]
 fn the_reason_of_a_mismatch_is_that_of_all_trusts() {
     let [a, b] = tenants();
@@ -92,7 +92,8 @@ fn the_reason_of_a_mismatch_is_that_of_all_trusts() {
     );
 }
 
-/// A token for both APIs is accepted under the key of either tenant, as each may issue for its API.
+/// A token for both APIs is accepted under the key of either tenant, because each may issue tokens
+/// for its API.
 #[test]
 fn the_key_decides_between_trusts_that_fit() {
     let [a, b] = tenants();
@@ -104,7 +105,8 @@ fn the_key_decides_between_trusts_that_fit() {
     }
 }
 
-/// The cache knows under which trust a token was accepted: it ends with the keys of that one.
+/// The cache stores the trust under which a token was accepted. The entry ends with the keys of
+/// that trust.
 #[test]
 fn a_remembered_token_ends_with_the_keys_of_its_own_trust() {
     let [a, b] = tenants();
@@ -120,7 +122,7 @@ fn a_remembered_token_ends_with_the_keys_of_its_own_trust() {
     rejects(&verifier, &of_a, UnknownKey);
 }
 
-/// The rules are those of the trust that accepts the token, remembered or not.
+/// The rules are those of the trust that accepts the token, from the cache or not.
 #[test]
 fn each_trust_has_rules_of_its_own() {
     let [a, b] = tenants();
@@ -145,7 +147,8 @@ fn each_trust_has_rules_of_its_own() {
     );
 }
 
-/// A rule of a trust takes the place of the layer's. Where it has none, the layer's holds.
+/// A rule of a trust replaces that of the layer. A rule that the trust does not have comes from the
+/// layer.
 #[test]
 fn a_rule_of_a_trust_takes_the_place_of_that_of_the_layer() {
     let [a, b] = tenants();
@@ -163,7 +166,8 @@ fn a_rule_of_a_trust_takes_the_place_of_that_of_the_layer() {
     rejects(&verifier, &unnamed.mint(), UnknownKey);
 }
 
-/// The failure that is told is that of the trust for which the token was meant, in either order.
+/// The reported failure is that of the trust for which the token was meant, in either order of the
+/// trusts.
 #[test]
 fn the_most_telling_failure_is_told() {
     let [a, b] = tenants();
@@ -175,7 +179,7 @@ fn the_most_telling_failure_is_told() {
         rejects(&verifier, &a.token().expired().mint(), Expired);
         let unknown = a.token().header("kid", "nobody").mint();
         rejects(&verifier, &unknown, UnknownKey);
-        // The signature is right, so what is wrong behind it counts.
+        // The signature is valid, so the failure after it is reported.
         rejects(&verifier, &a.token().claim("scope", 5).mint(), InvalidClaim);
         let denylist = Denylist::default();
         let verifier = auth.revocation(denylist.clone()).verifier();
@@ -201,8 +205,8 @@ fn remote(network: &Network) -> KeyStore {
     keys.connect_lazy().unwrap()
 }
 
-/// A login that moves from a secret to a published key: its store may be down, and then the tokens
-/// of the secret are served, and those that nobody can judge are no fault of the client's.
+/// A login moves from a secret to a published key. During an outage of its key set, tokens of the
+/// secret are accepted. A token that cannot be judged is not a fault of the client.
 #[tokio::test(start_paused = true)]
 async fn a_secret_serves_beside_a_remote_set_that_is_down() {
     let old = TestIssuer::with_secret(Algorithm::HS256, SECRET);
@@ -229,7 +233,7 @@ async fn a_secret_serves_beside_a_remote_set_that_is_down() {
     }
 }
 
-/// A new key of either set is found, and no set is asked for a token that the other one verifies.
+/// A new key of either set is found. A set is not loaded for a token that the other set verifies.
 #[tokio::test(start_paused = true)]
 async fn a_new_key_is_looked_for_in_every_set() {
     let issuers = [TestIssuer::new(), TestIssuer::new()];
@@ -253,7 +257,8 @@ async fn a_new_key_is_looked_for_in_every_set() {
     assert_eq!(asked(), before);
 
     for at in [1, 0] {
-        // The stores of the issuers are of the test; what counts is what they publish.
+        // The test replaces what each issuer publishes. The store of the test issuer does not
+        // matter.
         let next = format!("next-{at}");
         let successor = TestIssuer::new();
         let jwks = successor.jwks().replace("key-1", &next);
@@ -267,7 +272,7 @@ async fn a_new_key_is_looked_for_in_every_set() {
     assert_eq!(rejection.kind(), UnknownKey, "{rejection}");
 }
 
-/// One set that hangs takes no key away from tokens of the other.
+/// A set that hangs does not affect tokens of new keys in the other set.
 #[tokio::test(start_paused = true)]
 async fn a_new_key_of_one_set_counts_though_the_other_set_hangs() {
     let issuers = [TestIssuer::new(), TestIssuer::new()];
@@ -291,9 +296,9 @@ async fn a_new_key_of_one_set_counts_though_the_other_set_hangs() {
         let token = successor.token().header("kid", "next").mint();
         let verdict = verifier.verify(&token).await;
         assert!(verdict.is_ok(), "{hanging}: {verdict:?}");
-        // It does not wait for a set that is not needed.
+        // The request does not wait for the set that it does not need.
         assert!(begin.elapsed() < Duration::from_secs(1), "{hanging}");
-        // What neither has may still be a key of the one that hangs.
+        // A key that neither set has may be a new key of the set that hangs.
         let nobody = successor.token().header("kid", "nobody").mint();
         let rejection = verifier.verify(&nobody).await.unwrap_err();
         assert_eq!(rejection.kind(), KeySourceUnavailable, "{rejection}");
@@ -301,7 +306,7 @@ async fn a_new_key_of_one_set_counts_though_the_other_set_hangs() {
     }
 }
 
-/// At the start, too: the keys of one set serve while the first load of the other one hangs.
+/// The same at the start: the keys of one set are used while the first load of the other one hangs.
 #[tokio::test(start_paused = true)]
 async fn the_first_keys_of_one_set_serve_though_the_other_set_hangs() {
     let issuers = [TestIssuer::new(), TestIssuer::new()];
@@ -325,14 +330,15 @@ async fn the_first_keys_of_one_set_serve_though_the_other_set_hangs() {
         assert!(good.is_ok(), "{hanging}: {good:?}");
         assert_eq!(revoked.unwrap_err().kind(), Revoked);
         assert!(begin.elapsed() < Duration::from_secs(1), "{hanging}");
-        // The twin: a token of the set that hangs waits for it, and is no fault of the client.
+        // The twin: a token of the set that hangs waits for it, and is not a fault of the client.
         let theirs = issuers[hanging].token().mint();
         let rejection = verifier.verify(&theirs).await.unwrap_err();
         assert_eq!(rejection.kind(), KeySourceUnavailable, "{rejection}");
     }
 }
 
-/// Trusts both logins, which have one issuer, each with its keys. The session `gone` is revoked.
+/// A verifier that trusts both logins, which have one issuer and different keys. The session `gone`
+/// is revoked.
 fn without_session_gone(issuers: &[TestIssuer; 2], [one, other]: [KeyStore; 2]) -> Verifier {
     let denylist = Denylist::default();
     let end = SystemTime::now() + Duration::from_secs(3_600);
@@ -345,7 +351,7 @@ fn without_session_gone(issuers: &[TestIssuer; 2], [one, other]: [KeyStore; 2]) 
         .verifier()
 }
 
-/// What is wrong with a token whatever other keys there are is told as it is, and not as an outage.
+/// A defect that no other key could change is reported as such, and not as an outage.
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_bad_under_its_own_key_is_no_outage_though_another_set_hangs() {
     let issuers = [TestIssuer::new(), TestIssuer::new()];
@@ -373,7 +379,8 @@ async fn a_token_that_is_bad_under_its_own_key_is_no_outage_though_another_set_h
     }
 }
 
-/// No other key makes a token good that is bad under its own: it takes nothing of what new keys need.
+/// No other key could make these tokens valid, so they cause no load and do not use up the
+/// allowance.
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_bad_under_its_own_key_causes_no_load() {
     let issuers = [TestIssuer::new(), TestIssuer::new()];
@@ -394,7 +401,7 @@ async fn a_token_that_is_bad_under_its_own_key_causes_no_load() {
         }
     }
     assert_eq!(asked(), before);
-    // The twin: a token of a key that nobody has may be of a new one in either set.
+    // The twin: a token with an unknown key id may belong to a new key of either set.
     let unknown = issuers[0].token().header("kid", "next").mint();
     assert!(verifier.verify(&unknown).await.is_err());
     assert_eq!(asked(), before.map(|asked| asked + 1));
