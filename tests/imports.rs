@@ -1,5 +1,5 @@
-//! Every import points down: from the edge, where requests come in, to the ground floor, which knows
-//! nothing of tokens. Within a folder there are no circles either.
+//! Every import points down, from the edge, where requests come in, to the ground floor, which
+//! knows nothing about tokens. Imports within a folder do not form circles either.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,8 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// The floors of the crate, from the ground up. What stands on one floor does not know its
-/// neighbours there.
+/// The floors of the crate, from the ground up. A module may import only from the floors below it.
 const FLOORS: &[&[&str]] = &[
     &[
         "bytes",
@@ -34,9 +33,9 @@ const FLOORS: &[&[&str]] = &[
     &["introspection"],
     &["request", "response"],
     &["policy"],
-    // It proves signed texts of every kind. Only those of access tokens become claims.
+    // Verifies signed texts of every kind. Only access tokens become claims.
     &["attest"],
-    // Claims are made of what the policy has judged, and of nothing else.
+    // Claims are made only of what the policy has validated.
     &["claims"],
     &["reports", "revocation", "scope"],
     &["binding", "reject"],
@@ -47,7 +46,7 @@ const FLOORS: &[&[&str]] = &[
     &["future"],
     &["service"],
     &["extract", "grpc", "layer"],
-    // They may look at everything, and nothing looks at them.
+    // These may import everything, and nothing imports them.
     &["checks", "guide", "test"],
 ];
 
@@ -66,7 +65,7 @@ fn every_import_points_down() {
             .unwrap_or_else(|| panic!("{room} stands on no floor"));
         for import in imports {
             let other = self::room(import);
-            // Names of the root, such as `crate::scope!`, are no module.
+            // A name of the root, such as `crate::scope!`, is not a module.
             let Some(other_floor) = floors.get(other) else {
                 continue;
             };
@@ -102,7 +101,7 @@ fn the_reader_of_imports_reads_every_form() {
     assert_eq!(found, expected);
 }
 
-/// Follows the imports of a module, and fails where they come back to it.
+/// Follows the imports of a module, and fails if they lead back to it.
 fn walk<'i>(
     module: &'i str,
     imports: &'i BTreeMap<String, BTreeSet<String>>,
@@ -129,7 +128,7 @@ fn walk<'i>(
     settled.insert(module);
 }
 
-/// What each file of `src` imports, as modules that have a file.
+/// The imports of each file of `src`, as modules that have a file.
 fn imports() -> BTreeMap<String, BTreeSet<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = BTreeMap::new();
@@ -160,11 +159,11 @@ fn collect(folder: &Path, module: &str, files: &mut BTreeMap<String, String>) {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let inner = [module, &name].join(if module.is_empty() { "" } else { "::" });
         if name == "tests" {
-            // The tests of a module may look around.
+            // The tests of a module may import everything.
         } else if path.is_dir() {
             collect(&path, &inner, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            // The root re-exports what is public.
+            // The root re-exports the public items.
             let inner = match name.as_str() {
                 "lib" => continue,
                 "mod" => module.to_owned(),
@@ -175,7 +174,7 @@ fn collect(folder: &Path, module: &str, files: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The paths from the root of the crate in the code of a file, without its tests.
+/// The paths that begin with `crate::` in the code of a file, without its tests.
 fn paths(text: &str) -> BTreeSet<String> {
     let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
     let code: String = code
@@ -186,7 +185,7 @@ fn paths(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
         let before = code[..at].chars().next_back();
-        // What a macro expands to (`$crate::`) is imported where the macro is used.
+        // A path in the output of a macro (`$crate::`) is imported where the macro is used.
         if !before.is_some_and(|before| before.is_alphanumeric() || "_$".contains(before)) {
             tree(&code[at + "crate::".len()..], "", &mut found);
         }
@@ -194,7 +193,7 @@ fn paths(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// Reads one path, with what is in its braces. Gives what stands behind it.
+/// Reads one path and the paths in its braces. Returns the text after it.
 fn tree<'t>(text: &'t str, prefix: &str, found: &mut BTreeSet<String>) -> &'t str {
     let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let end = text.find(|c| !is_path(c)).unwrap_or(text.len());

@@ -1,7 +1,8 @@
-//! A real OpenID provider issues the tokens, a real axum server behind a real socket judges them.
+//! A real OpenID provider issues the tokens, and a real axum server on a socket verifies them.
 //!
-//! The provider is started around the test (`start.sh -- cargo test --test provider`) and says in
-//! `IDP_ISSUER`, `IDP_URL` and `IDP_DIR` where it is; without these the tests say that they skip.
+//! A script starts the provider around the test (`start.sh -- cargo test --test provider`). The
+//! variables `IDP_ISSUER`, `IDP_URL` and `IDP_DIR` say where it is. Without them the tests print
+//! that they are skipped.
 
 #![cfg(all(feature = "test-util", feature = "axum"))]
 #![allow(
@@ -46,10 +47,10 @@ use tower_jwt_auth::{
 
 use crate::support::challenges;
 
-/// The provider has one set of keys and some tests change it, so one test runs at a time.
+/// One test runs at a time, because some tests change the keys of the provider.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// The secret of the provider's resource `hmac`.
+/// The secret of the resource `hmac` at the provider.
 const SECRET: &[u8] = b"a-shared-secret-of-at-least-32-bytes!";
 
 struct Provider {
@@ -61,7 +62,7 @@ struct Provider {
 }
 
 impl Provider {
-    /// `None`, and it is said that `test` is skipped, where no provider runs.
+    /// `None` if no provider runs. Then prints that `test` is skipped.
     async fn of_environment(test: &str) -> Option<Self> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let found = ["IDP_ISSUER", "IDP_URL", "IDP_DIR"].map(variable);
@@ -85,7 +86,7 @@ impl Provider {
         Issuer::new(&self.issuer).unwrap()
     }
 
-    /// The key set, from where the discovery document says it is.
+    /// The key set, from the URL in the discovery document.
     async fn jwks(&self) -> Bytes {
         let metadata = format!("{}/.well-known/openid-configuration", self.issuer);
         let metadata = self.http.get(&metadata).await.json();
@@ -100,12 +101,12 @@ impl Provider {
         KeyStore::from_jwks(&self.jwks().await).unwrap()
     }
 
-    /// A layer for a resource, with the key set as it is now.
+    /// A layer for a resource, with the current key set.
     async fn auth(&self, resource: &str) -> JwtAuth {
         JwtAuth::new(self.issuer(), audience(resource), self.keys().await)
     }
 
-    /// An access token of a machine, by client credentials.
+    /// An access token for a machine, from the client credentials grant.
     async fn machine_token(&self, client: &str, resource: &str) -> String {
         let form = [
             ("grant_type", "client_credentials"),
@@ -127,7 +128,8 @@ impl Provider {
         answer.json()["access_token"].as_str().unwrap().to_owned()
     }
 
-    /// What a person gets who signs in: authorization code with PKCE, by the provider's own client.
+    /// The tokens of a person who signs in, from the authorization code grant with PKCE. The client
+    /// is that of the provider.
     async fn person_tokens(&self, resource: &str) -> Value {
         let printed = self
             .token_command(&["code", "--json", "--client", "spa", "--resource", resource])
@@ -203,8 +205,8 @@ impl Http {
     }
 }
 
-/// An API behind a socket: `GET /events` reads, `POST` writes, `/share` shares, `/me` needs no
-/// scope.
+/// An API on a socket. `GET /events` needs a scope to read, `POST /events` one to write, and
+/// `/share` one to share. `/me` needs no scope.
 #[derive(Clone)]
 struct Api {
     address: SocketAddr,
@@ -259,7 +261,8 @@ impl Api {
         self.ask(Method::GET, "/events", token).await.status
     }
 
-    /// Asserts what a token with the scopes to read and to write may do, and that it may no more.
+    /// Asserts the rights of a token with the scopes to read and to write, and that it has no
+    /// others.
     async fn grants_reading_and_writing(&self, label: &str, token: &str, subject: &str) {
         let answer = self.ask(Method::GET, "/events", token).await;
         assert_eq!(answer.status, StatusCode::OK, "{label}: {answer:?}");
@@ -270,8 +273,8 @@ impl Api {
         lacks_scope(label, &answer, "calendar:share");
     }
 
-    /// Asserts that a token is rejected for this reason, and that the client hears no more of it
-    /// than `invalid_token`.
+    /// Asserts that a token is rejected for this reason, and that the client sees only
+    /// `invalid_token`.
     async fn rejects(&self, label: &str, token: &str, kind: RejectionKind) {
         let rejection = self.auth.verifier().verify_now(token).expect_err(label);
         assert_eq!(rejection.kind(), kind, "{label}: {rejection}");
@@ -295,7 +298,7 @@ fn lacks_scope(label: &str, answer: &HttpAnswer, scope: &str) {
     assert_eq!(challenge.parameter("scope"), Some(scope), "{label}");
 }
 
-/// A token whose claims say something else than what was signed.
+/// A token whose claims were changed after it was signed.
 fn tampered(token: &str) -> String {
     let parts: Vec<_> = token.split('.').collect();
     let mut claims: Value =
@@ -305,8 +308,8 @@ fn tampered(token: &str) -> String {
     format!("{}.{claims}.{}", parts[0], parts[2])
 }
 
-/// The set has one RSA key without `alg`, which signs with six algorithms; such a key is used for
-/// RS256 alone until the API says otherwise.
+/// The set has one RSA key without `alg`, which signs with six algorithms. Such a key verifies only
+/// RS256, unless the API allows others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accepts_tokens_of_every_algorithm_and_of_both_grants() {
     let Some(provider) = Provider::of_environment("tokens of every algorithm").await else {
@@ -372,7 +375,7 @@ async fn accepts_tokens_signed_with_a_shared_secret() {
         let key = key.unwrap().with_key_id("hmac-1");
         Api::start(JwtAuth::new(provider.issuer(), audience("hmac"), key))
     };
-    // The provider's secret is a sentence, which has to be asked for by name.
+    // The secret of the provider is a sentence, so the API must accept it by name.
     Key::from_secret(Algorithm::HS256, SECRET).unwrap_err();
     let chosen = |secret| Key::insecure_from_chosen_secret(Algorithm::HS256, secret);
     let api = start(chosen(SECRET)).await;
@@ -465,7 +468,7 @@ async fn rejects_an_id_token_even_where_its_audience_is_accepted() {
     for_client
         .rejects("ID token", id_token, RejectionKind::WrongType)
         .await;
-    // What is rejected is its kind alone: a layer that asks for ID tokens takes it.
+    // Only the kind of the token is rejected: a layer for ID tokens accepts it.
     let auth = auth.insecure_accept_id_tokens();
     let answer = Api::start(auth)
         .await
@@ -486,7 +489,7 @@ async fn rejects_a_token_once_it_has_expired() {
     let auth = provider.auth("short").await;
     let now = Api::start(auth.clone()).await;
     assert_eq!(now.status(&token).await, StatusCode::OK);
-    // It lives 3 s, and clocks may be 60 s apart.
+    // The token is valid for 3 s, and the leeway is 60 s.
     let later = auth.clock(|| SystemTime::now() + Duration::from_secs(64));
     let later = Api::start(later).await;
     later
@@ -510,8 +513,8 @@ async fn accepts_a_token_with_two_audiences_at_either_and_nowhere_else() {
         .await;
 }
 
-/// What the requests of one kind of token may be answered with, told by the time: the stage counts
-/// up by one before a change of keys and by one after it.
+/// The stage of a test, which determines the expected status of each kind of token. The stage
+/// increases by one before a change of the keys, and by one after it.
 #[derive(Default)]
 struct Watch {
     stage: AtomicUsize,
@@ -519,7 +522,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Runs `change`, and gives what it gave.
+    /// Runs `change`, and returns its result.
     fn changing<T>(&self, change: impl FnOnce() -> T) -> T {
         self.stage.fetch_add(1, Ordering::SeqCst);
         let done = change();
@@ -527,7 +530,7 @@ impl Watch {
         done
     }
 
-    /// Lets so many more requests be answered.
+    /// Waits for this number of further requests.
     async fn let_run(&self, requests: usize) {
         let until = self.answered.load(Ordering::SeqCst) + requests;
         let answered = async {
@@ -535,7 +538,7 @@ impl Watch {
                 tokio::task::yield_now().await;
             }
         };
-        // Nothing is answered any more if every worker has found a wrong verdict.
+        // If every worker has failed, no request is made any more.
         let limit = Duration::from_secs(60);
         tokio::time::timeout(limit, answered)
             .await
@@ -543,11 +546,11 @@ impl Watch {
     }
 }
 
-/// The status of a stage.
+/// The expected status in each stage.
 type Expected = fn(usize) -> StatusCode;
 
-/// Asks without a pause until `last_stage`. A request that began after one stage and was answered
-/// before the next has exactly that stage's status; one that met a change has one of the two.
+/// Sends requests without a pause until `last_stage`. A request that begins and ends in one stage
+/// must have the status of that stage. A request during a change must have one of the two.
 async fn keep_asking(
     api: Api,
     watch: Arc<Watch>,
@@ -587,7 +590,7 @@ async fn follows_the_providers_keys_while_requests_run() {
     let steady = provider.machine_token("calendar-batch", "es256").await;
     let other = provider.machine_token("calendar-batch", "rs384").await;
 
-    // A second key is there, and its tokens are unknown until its set is.
+    // The provider has a second key. Its tokens are rejected until the store has the new set.
     provider
         .admin("keys/rotate", serde_json::json!({ "family": "rsa" }))
         .await;
@@ -596,7 +599,7 @@ async fn follows_the_providers_keys_while_requests_run() {
     api.rejects("a key not yet here", &second, RejectionKind::UnknownKey)
         .await;
 
-    // Stages: 0, change 1, 2 both keys, change 3, 4 a new key alone, 5 the end.
+    // Stages: 0 the first key, 1 change, 2 both keys, 3 change, 4 a new key alone, 5 the end.
     let watch = Arc::new(Watch::default());
     let mut workers = JoinSet::new();
     let always_good = |_| StatusCode::OK;
@@ -629,12 +632,12 @@ async fn follows_the_providers_keys_while_requests_run() {
         .expect("the set with both keys");
     assert_eq!(api.status(&first).await, StatusCode::OK);
     assert_eq!(api.status(&second).await, StatusCode::OK);
-    // The same set again and again: requests see one or the other, which is the same.
+    // Replaces the set by the same set, so the verdicts do not change.
     for _ in 0..200 {
         store.replace_jwks(&with_both).unwrap();
         tokio::task::yield_now().await;
     }
-    // What a provider in trouble serves does no harm.
+    // A broken key set of the provider does not replace a good one.
     for mode in ["empty", "garbage", "html"] {
         let fault = serde_json::json!({ "endpoint": "jwks", "mode": mode, "times": 1 });
         provider.admin("fault", fault).await;
@@ -645,7 +648,7 @@ async fn follows_the_providers_keys_while_requests_run() {
     }
     watch.let_run(200).await;
 
-    // A leaked key: the provider signs with a third one, and both others are gone.
+    // After a leak the provider signs with a third key, and has withdrawn the two others.
     provider
         .admin("keys/replace", serde_json::json!({ "family": "rsa" }))
         .await;
@@ -680,8 +683,8 @@ async fn follows_the_providers_keys_while_requests_run() {
     );
 }
 
-/// Keys that a store fetches by itself: discovery, a rotation that a request finds, a withdrawn key,
-/// an outage, and the recovery from it.
+/// Keys that a store fetches: discovery, a rotation that a request finds, a withdrawn key, an
+/// outage, and the recovery.
 #[cfg(feature = "remote")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_remote_store_follows_the_provider_by_itself() {
@@ -717,7 +720,7 @@ async fn a_remote_store_follows_the_provider_by_itself() {
     assert_eq!(kind(&old).await, None);
     assert_eq!(kind(&steady).await, None);
 
-    // The first request that shows the new key is the one that finds it, and the end of the old one.
+    // The first request with the new key causes a load, which finds it and removes the old one.
     let family = serde_json::json!({ "family": "p256" });
     provider.admin("keys/replace", family.clone()).await;
     let new = token("es256").await;
@@ -728,7 +731,7 @@ async fn a_remote_store_follows_the_provider_by_itself() {
         Some(RejectionKind::BadSignature)
     );
 
-    // An outage: what is known goes on, and the operator is told.
+    // During an outage known keys stay in use, and the operator sees the reason.
     let fault = |mode: &str| serde_json::json!({ "endpoint": "jwks", "mode": mode });
     provider.admin("fault", fault("html")).await;
     provider.admin("keys/replace", family).await;
@@ -754,7 +757,7 @@ async fn a_remote_store_follows_the_provider_by_itself() {
     assert!(keys.status().failing.is_none());
 }
 
-/// A person signs out at the provider: its logout token ends the session's tokens here, at once.
+/// A person signs out at the provider. Its logout token revokes the tokens of the session at once.
 #[cfg(feature = "logout")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sign_out_at_the_provider_ends_the_tokens_of_the_session() {
@@ -764,7 +767,7 @@ async fn a_sign_out_at_the_provider_ends_the_tokens_of_the_session() {
     use tower_jwt_auth::TrustedIssuer;
     use tower_jwt_auth::revocation::{BackChannelLogout, Denylist};
 
-    /// Signs in, waits for a line, and signs out again.
+    /// Signs in, waits for a line on standard input, and signs out.
     const SCRIPT: &str = "
         const idp = await import(process.env.CLIENT);
         const person = new idp.Person('alice');
@@ -811,7 +814,7 @@ async fn a_sign_out_at_the_provider_ends_the_tokens_of_the_session() {
     assert_eq!(api.status(token).await, StatusCode::OK);
     assert_eq!(api.status(&other).await, StatusCode::OK);
 
-    // An access token and an ID token are no logout tokens.
+    // An access token and an ID token are not logout tokens.
     for stranger in [token, tokens["id_token"].as_str().unwrap()] {
         let request = Request::post(&uri)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")

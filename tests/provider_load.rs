@@ -1,8 +1,10 @@
-//! Keys of a real OpenID provider under load: it rotates and withdraws them, is stopped, is killed
-//! and comes back, and is asked for by a storm, while clients call a real axum server all the time.
+//! Keys of a real OpenID provider under load, while clients send requests to a real axum server all
+//! the time. The provider rotates and withdraws keys, is stopped, is killed and comes back. A storm
+//! of tokens names unknown keys.
 //!
-//! The provider is started around the test (`start.sh -- cargo test --test provider_load`) and says
-//! in `IDP_ISSUER` and `IDP_DIR` where it is; without these the tests say that they skip.
+//! A script starts the provider around the test (`start.sh -- cargo test --test provider_load`).
+//! The variables `IDP_ISSUER` and `IDP_DIR` say where it is. Without them the tests print that they
+//! are skipped.
 
 #![cfg(all(feature = "axum", feature = "reqwest", feature = "test-util", unix))]
 #![allow(
@@ -45,20 +47,21 @@ use tower_jwt_auth::{Audience, Issuer, JwtAuth, KeyStore, RequireScope, scope};
 use provider::{Place, Process, Provider, Token};
 use support::challenges;
 
-/// One test at a time: they change the provider's keys, and each wants the machine for itself.
+/// One test runs at a time, because each changes the keys of the provider and needs the whole
+/// machine.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// How many clients ask all the while.
+/// The number of clients that send requests all the time.
 const CLIENTS: usize = 64;
-/// How many clients of a storm there are.
+/// The number of clients of a storm.
 const AT_ONCE: usize = 32;
-/// The provider's resources, each with the family of the keys that sign for it.
+/// The resources of the provider, each with the family of keys that signs its tokens.
 const RESOURCES: [(&str, &str); 3] = [("calendar", "rsa"), ("es256", "p256"), ("eddsa", "ed25519")];
-/// No condition of these tests takes this long to come about.
+/// The maximum time for a condition to come true.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn say(text: &str) {
-    // Not `println`, which the test harness keeps to itself when all goes well.
+    // Not `println`, which the test harness captures.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
@@ -70,11 +73,11 @@ async fn read(claims: RequireScope<scope!("calendar:read")>) -> String {
     claims.subject().unwrap_or_default().to_owned()
 }
 
-/// The requests of a storm that the service has got.
+/// The requests of a storm that have reached the service.
 #[derive(Default)]
 struct Arrivals {
     all: watch::Sender<usize>,
-    /// Told to each client of the storm, which has one request under way at a time.
+    /// Notifies each client of the storm. A client has one request at a time.
     each: [Notify; AT_ONCE],
 }
 
@@ -89,7 +92,7 @@ impl Arrivals {
     }
 }
 
-/// Starts an API with these keys, for tokens of all [`RESOURCES`].
+/// Starts an API with these keys, for the tokens of all [`RESOURCES`].
 async fn serve(provider: &str, keys: &KeyStore, arrivals: Arc<Arrivals>) -> SocketAddr {
     let audience = RESOURCES.map(|(resource, _)| format!("https://{resource}.example/"));
     let audience = Audience::any_of(&audience).unwrap();
@@ -108,11 +111,11 @@ async fn serve(provider: &str, keys: &KeyStore, arrivals: Arc<Arrivals>) -> Sock
     address
 }
 
-/// A client with one connection, which has to last for the whole test.
+/// A client with one connection, which stays open during the whole test.
 struct Caller(SendRequest<Empty<Bytes>>);
 
-/// What a client sees of an answer: the status, the error of the challenge, and whether it is told
-/// to come back.
+/// What a client sees of an answer: the status, the error of the challenge, and whether there is a
+/// `Retry-After`.
 #[derive(Debug)]
 struct Answer {
     status: StatusCode,
@@ -156,7 +159,8 @@ impl Caller {
         self.ask(token).await.is_rejection(label);
     }
 
-    /// Asks until the token is rejected; before, nobody may be allowed to look for its key.
+    /// Sends requests until the token is rejected with 401. Before that, 503 is allowed, because no
+    /// load may start.
     async fn is_rejected_soon(&mut self, label: &str, token: &str) {
         let started = Instant::now();
         loop {
@@ -168,7 +172,8 @@ impl Caller {
         }
     }
 
-    /// Asks until the token is accepted; every answer before has this status. Gives their number.
+    /// Sends requests until the token is accepted, and returns the number of answers before that.
+    /// Each of them must have this status.
     async fn is_accepted_soon(&mut self, token: &Token, meanwhile: StatusCode) -> u64 {
         let started = Instant::now();
         let mut rejected = 0;
@@ -200,18 +205,18 @@ impl Answer {
     }
 }
 
-/// What the tokens of a key are worth.
+/// The state of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// They are valid.
+    /// Its tokens are valid.
     Published,
-    /// The provider withdraws the key about now, and the service may have heard of it or not.
+    /// The provider is withdrawing the key. The service may or may not have the new set.
     Leaving,
-    /// The service has a key set without it.
+    /// The service has a key set without the key.
     Withdrawn,
 }
 
-/// What all clients have seen.
+/// The answers to all clients, counted.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     accepted: usize,
@@ -219,23 +224,23 @@ struct Counts {
     renewed: usize,
 }
 
-/// Clients that ask all the time, and what each of their answers may be.
+/// Clients that send requests all the time, and the answers that each may get.
 struct Traffic {
     provider: Provider,
     address: SocketAddr,
-    /// Of keys that are not here, tokens are valid.
+    /// A key that is not in the map is published.
     standings: RwLock<HashMap<String, Standing>>,
-    /// The id of the key whose token each client has; `None` while it fetches one.
+    /// The key id of the token of each client. `None` while the client fetches a token.
     held: Mutex<Vec<Option<String>>>,
     counts: watch::Sender<Counts>,
-    /// Whether clients fetch new tokens now and then, and not only in place of a rejected one.
+    /// Whether clients also fetch a new token from time to time, and not only after a rejection.
     renews: AtomicBool,
     is_over: AtomicBool,
     slowest: AtomicU64,
 }
 
 impl Traffic {
-    /// Starts the clients; all of them have a token when this comes back.
+    /// Starts the clients, and returns when all of them have a token.
     async fn start(
         provider: &Provider,
         address: SocketAddr,
@@ -323,7 +328,7 @@ impl Traffic {
         .await;
     }
 
-    /// Waits until the clients have been answered so many times more.
+    /// Waits until this number of further requests was accepted.
     async fn until_answered(&self, times: usize) {
         let until = self.counts.borrow().accepted + times;
         self.until(|counts| counts.accepted >= until).await;
@@ -331,12 +336,12 @@ impl Traffic {
 
     async fn until(&self, condition: impl FnMut(&Counts) -> bool) {
         let mut counts = self.counts.subscribe();
-        // Nothing is counted any more when every client has seen a wrong answer.
+        // If every client has failed, nothing is counted any more.
         let waited = timeout(PATIENCE, counts.wait_for(condition)).await;
         waited.expect("the clients go on").unwrap();
     }
 
-    /// Ends the clients. One that has seen a wrong answer fails the test here.
+    /// Ends the clients. If a client saw a wrong answer, the test fails here.
     async fn end(&self, mut tasks: JoinSet<()>) -> String {
         self.is_over.store(true, Ordering::Release);
         while let Some(client) = tasks.join_next().await {
@@ -355,14 +360,15 @@ impl Traffic {
     }
 }
 
-/// One rotation or withdrawal of keys, seen from the service.
+/// A rotation or withdrawal of keys, as the service sees it.
 struct Change<'a> {
     traffic: &'a Traffic,
     caller: Caller,
 }
 
 impl Change<'_> {
-    /// A new key signs beside the old ones. The first request that shows it is accepted.
+    /// A new key signs, and the old ones stay valid. The first request with the new key is
+    /// accepted.
     async fn rotate(&mut self, resource: &str) {
         let provider = &self.traffic.provider;
         let old = provider.token(resource).await;
@@ -374,7 +380,8 @@ impl Change<'_> {
         self.traffic.until_answered(500).await;
     }
 
-    /// A new key signs in place of all old ones. The first request that shows it is their end.
+    /// A new key signs, and the old ones are withdrawn. The first request with the new key is
+    /// accepted, and loads the set without the old ones.
     async fn replace(&mut self, resource: &str) {
         let provider = &self.traffic.provider;
         let family = family_of(resource);
@@ -397,8 +404,9 @@ fn family_of(resource: &str) -> &'static str {
     found.unwrap().1
 }
 
-/// All settings are the defaults, so a token of a withdrawn key costs one of the four look-ups that
-/// unknown key ids have in 30 s: three keys that had tokens are withdrawn here.
+/// All settings have their defaults. A token of a withdrawn key uses one of the four loads that
+/// unknown key ids may cause, with one more every 30 s. Three keys that had tokens are withdrawn
+/// here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_valid_token_is_rejected_while_the_provider_changes_its_keys() {
     let test = "changes of keys under load";
@@ -438,7 +446,7 @@ async fn no_valid_token_is_rejected_while_the_provider_changes_its_keys() {
     ));
 }
 
-/// The provider hangs, goes on, is killed, and comes back with other keys.
+/// The provider hangs, continues, is killed, and comes back with other keys.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_valid_token_is_rejected_while_the_provider_is_away() {
     let test = "an outage under load";
@@ -475,7 +483,7 @@ async fn no_valid_token_is_rejected_while_the_provider_is_away() {
     let meanwhile = traffic.counts.borrow().accepted - before.accepted;
     assert!(meanwhile > 0, "requests go on while others wait");
     assert!(failing().contains("no answer within"), "{}", failing());
-    // The issuer may have new key material under the old id.
+    // The issuer may have a new key under the old id.
     let forged = caller.ask(&token.forged()).await;
     forged.is_nobodys_fault("forged while it hangs");
     caller.is_accepted("known while it hangs", &token).await;
@@ -535,7 +543,7 @@ async fn no_valid_token_is_rejected_while_the_provider_is_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_unknown_key_ids_hides_neither_known_keys_nor_a_rotation() {
     const STORM: usize = 10_000;
-    /// Fetches that unknown key ids may cause in a row.
+    /// The number of loads in a row that unknown key ids may cause.
     const BURST: u64 = 4;
     const COOLDOWN: Duration = Duration::from_millis(500);
 
@@ -572,7 +580,7 @@ async fn a_storm_of_unknown_key_ids_hides_neither_known_keys_nor_a_rotation() {
     let (before, rotated) = (provider.fetches().await, Instant::now());
     provider.rotate("p256").await;
     let new = provider.token("es256").await;
-    // Where nobody may look for the key, that it is not there is no fault of the token.
+    // If no load may start, the missing key is not a fault of the token.
     let rejected = caller
         .is_accepted_soon(&new, StatusCode::SERVICE_UNAVAILABLE)
         .await;
@@ -580,21 +588,21 @@ async fn a_storm_of_unknown_key_ids_hides_neither_known_keys_nor_a_rotation() {
     let found_by = provider.fetches().await - before;
     assert!(*arrived.borrow() < STORM, "the storm goes on");
     assert!(found_after < COOLDOWN + PATIENCE / 6, "{found_after:?}");
-    // One may have been under way already.
+    // One load may have been under way already.
     assert!(found_by <= 2, "{found_by}");
     while let Some(client) = storm.join_next().await {
         client.expect("not one wrong answer");
     }
     assert_eq!(*arrived.borrow(), STORM);
 
-    // Whoever hangs up takes no fetch with him: all of them have come to their end.
+    // A client that closes its connection does not cancel a load: all loads have ended.
     let (mut fetches, ended) = (provider.fetches().await, Instant::now());
     while keys.status().loads != fetches {
         assert!(ended.elapsed() < PATIENCE, "{fetches}, {}", keys.status());
         fetches = provider.fetches().await;
     }
     let intervals = started.elapsed().as_millis() / COOLDOWN.as_millis();
-    // The first, the burst, one for each interval, and what the rotation gives back.
+    // The first load, the burst, one for each cooldown, and the one that the rotation gives back.
     let allowed = 1 + BURST + u64::try_from(intervals).unwrap() + 1;
     assert!((3..=allowed).contains(&fetches), "{fetches} of {allowed}");
     assert_eq!(keys.generation(), 1, "the rotation alone");
@@ -606,15 +614,15 @@ async fn a_storm_of_unknown_key_ids_hides_neither_known_keys_nor_a_rotation() {
     ));
 }
 
-/// Another id for each number, in no order.
+/// Another id for each number, without an order.
 fn random_id(number: usize) -> String {
     let number = u64::try_from(number).unwrap();
     format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-/// Sends a request and hangs up: as soon as the service has it, or after the answer, which is a
-/// rejection. A client that does not wait for the service is not even heard: the server sees it gone
-/// before it calls anybody.
+/// Sends a request, and closes the connection when the service has it, or after the answer, which
+/// must be a rejection. If the client did not wait for the service, the server could notice the end
+/// of the connection before it calls the service.
 async fn hit_and_run(
     address: SocketAddr,
     client: usize,
@@ -633,7 +641,7 @@ async fn hit_and_run(
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         let answer = String::from_utf8_lossy(&answer);
-        // 503 once the allowance is spent: then nobody has looked for the key.
+        // 503 if the allowance is used up, because then no load may start.
         let is_rejected = ["HTTP/1.1 401 ", "HTTP/1.1 503 "].map(|line| answer.starts_with(line));
         assert!(is_rejected.contains(&true), "{answer}");
     }

@@ -1,5 +1,5 @@
-//! A denylist that instances share, on a real Redis: started by the tests, and stopped, paused, emptied
-//! and cut off by them. Nothing here depends on how fast the machine is: tests wait for a state.
+//! A denylist that instances share, on a real Redis server that the tests start, stop, pause, empty
+//! and disconnect. No test depends on the speed of the machine, because each waits for a state.
 
 #![cfg(all(feature = "redis", feature = "test-util"))]
 #![allow(
@@ -24,7 +24,7 @@ use tower_jwt_auth::revocation::{
 use tower_jwt_auth::test::{TestIssuer, TestToken};
 use tower_jwt_auth::{JwtAuth, RejectionKind};
 
-/// One instance of a service: its layer and its list.
+/// An instance of a service: its layer and its list.
 struct Instance {
     issuer: TestIssuer,
     auth: JwtAuth,
@@ -71,7 +71,7 @@ impl Instance {
         self.issuer.issuer().to_string()
     }
 
-    /// Waits until the token with this id is revoked here.
+    /// Waits until this instance rejects the token with this id as revoked.
     async fn sees(&self, id: &str) {
         let token = self.token(id);
         let what = format!("{id} is revoked: {}", self.list.status());
@@ -138,7 +138,7 @@ async fn a_mark_of_each_kind_is_in_force_on_the_other_instance() {
     for (mark, hit, miss) in cases {
         assert_eq!(there.verdict(&hit), None);
         here.list.write(mark).await.unwrap();
-        // Here at once.
+        // In force here at once.
         assert_eq!(here.verdict(&hit), Some(Revoked));
         eventually("revoked there", || there.verdict(&hit) == Some(Revoked)).await;
         assert_eq!(here.verdict(&miss), None);
@@ -173,13 +173,13 @@ async fn a_cached_token_is_rejected_too_and_a_lifted_suspension_ends() {
         suspended.await.unwrap();
         assert_eq!(here.verdict_on(&token), Some(Suspended));
         eventually("suspended", || there.verdict_on(&token) == Some(Suspended)).await;
-        // The other one lifts it.
+        // The other instance lifts the suspension.
         assert_eq!(there.list.lift(&target).await, Ok(true));
         assert_eq!(there.verdict_on(&token), None);
         eventually("lifted", || here.verdict_on(&token).is_none()).await;
         assert_eq!(there.list.lift(&target).await, Ok(false));
     }
-    // A revocation under a suspension stays.
+    // A revocation of the same target stays.
     let mark = RevocationMark::subject(alice, SystemTime::now(), end());
     here.list.mark(&mark.clone().suspension()).await.unwrap();
     here.list.mark(&mark).await.unwrap();
@@ -188,7 +188,7 @@ async fn a_cached_token_is_rejected_too_and_a_lifted_suspension_ends() {
     eventually("revoked", || there.verdict_on(&token) == Some(Revoked)).await;
 }
 
-/// Nothing but names and times gets there.
+/// The store contains only names and times.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_has_nothing_of_a_token() {
     redis_or_skip!();
@@ -212,7 +212,7 @@ async fn the_store_has_nothing_of_a_token() {
     assert!((1..=3_600).contains(&life), "{life}");
 }
 
-/// OIDC-BCL: an outage is 503, and never "bad token".
+/// OIDC-BCL: an outage is 503, and never a rejection of the token.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_server_is_503_after_max_lag_and_then_good_again() {
     redis_or_skip!();
@@ -236,7 +236,7 @@ async fn a_paused_server_is_503_after_max_lag_and_then_good_again() {
             here.verdict_on(&good) == Some(RevocationUnavailable)
         })
         .await;
-        // What is known to be revoked stays so, and is no outage.
+        // A token that is known to be revoked is still rejected with 401.
         assert_eq!(here.verdict_on(&bad), Some(Revoked));
         assert!(!here.list.is_ready() && here.list.status().is_behind);
         assert!(here.list.status().lag.unwrap() > lag);
@@ -301,7 +301,7 @@ async fn a_server_that_is_not_there_is_503_until_it_is() {
     );
 }
 
-/// The store loses its marks, in three ways.
+/// The store loses its marks in three ways.
 #[tokio::test(flavor = "multi_thread")]
 async fn marks_that_an_instance_knows_are_written_back_to_a_store_that_lost_them() {
     redis_or_skip!();
@@ -335,19 +335,19 @@ async fn marks_that_an_instance_knows_are_written_back_to_a_store_that_lost_them
         let written = || server.ask::<i64>("HLEN", &["{test}:marks"]) > 4;
         eventually(loss, written).await;
         for instance in [&here, &there] {
-            // Never accepted, and not long unavailable.
+            // The token is never accepted, and the outage does not last long.
             assert_eq!(instance.verdict(&instance.token("early")), Some(Revoked));
             assert_eq!(instance.verdict(&suspended), Some(Suspended));
             eventually("ready", || instance.list.is_ready()).await;
         }
-        // A new instance gets them.
+        // A new instance gets the marks.
         let new = Instance::start(&issuer, server.client()).await;
         new.sees("early").await;
         eventually(loss, || new.verdict(&suspended) == Some(Suspended)).await;
         if loss == "restarted with older data" {
             new.sees("after the snapshot").await;
         }
-        // And the three hear of each other as before.
+        // The three instances exchange marks as before.
         let id = format!("after it was {loss}");
         new.revoke(&id).await.unwrap();
         here.sees(&id).await;
@@ -378,7 +378,7 @@ async fn an_instance_that_was_away_revives_no_suspension_that_was_lifted_after_a
     eventually("lifted", || there.verdict(&token).is_none()).await;
     assert_eq!(here.verdict(&token), None);
     assert!(!written());
-    // It can be suspended again.
+    // The subject can be suspended again.
     here.list.mark(&mark).await.unwrap();
     eventually("again", || there.verdict(&token) == Some(Suspended)).await;
     assert_eq!(here.verdict(&token), Some(Suspended));
@@ -405,7 +405,8 @@ async fn a_log_that_was_trimmed_is_replaced_by_a_snapshot() {
             here.revoke(&format!("{round} {at}")).await.unwrap();
         }
         if round == 0 {
-            // It is not known to an instance that was away, and no entry says so any more.
+            // The lift happens while the other instance is away, and the log no longer has its
+            // entry.
             here.list.lift(&target).await.unwrap();
         }
         match how {
@@ -443,18 +444,18 @@ async fn a_connection_that_is_cut_in_a_change_leaves_all_of_it_or_nothing() {
             "{result:?}"
         );
         proxy.set(Mode::Forward);
-        // Another change of another instance, which is behind it in the log.
+        // Another instance makes a later change, which comes after this one in the log.
         there.revoke(&format!("behind {id}")).await.unwrap();
         here.sees(&format!("behind {id}")).await;
         let expected = is_stored.then_some(Revoked);
         assert_eq!(there.verdict(&there.token(id)), expected, "{id}");
         assert_eq!(here.verdict(&here.token(id)), expected, "{id}");
-        // Doing it again does no harm, and does it.
+        // Repeating the change does no harm, and stores the mark.
         here.revoke(id).await.unwrap();
         assert_eq!(here.verdict(&here.token(id)), Some(Revoked));
         there.sees(id).await;
     }
-    // A connection that ended since the last change is not even an error.
+    // If the connection was closed since the last change, that is not even an error.
     proxy.cut();
     here.revoke("after the cut").await.unwrap();
     there.sees("after the cut").await;
@@ -486,12 +487,12 @@ async fn a_hundred_thousand_marks_are_loaded_at_the_start() {
         assert_eq!(here.verdict(&here.token(id)), Some(Revoked));
     }
     assert_eq!(here.verdict(&here.token("id-0")), None);
-    // It is full now, which is an error for who revokes.
+    // The list is full now, so a further revocation is an error.
     assert_eq!(here.revoke("one more").await, Err(RevokeError::Full));
     assert_eq!(here.verdict(&here.token("one more")), None);
-    // Known targets still get later times.
+    // A known target can still get a later time.
     here.revoke("id-7").await.unwrap();
-    // With other marks gone there is room again.
+    // When other marks have ended, there is room again.
     let mut ended = "local all = redis.call('ZRANGE', KEYS[2], 0, 99)
         for _, target in ipairs(all) do redis.call('ZADD', KEYS[2], 1, target) end";
     server.ask::<()>("EVAL", &[std::mem::take(&mut ended), "2", keys[0], keys[1]]);
@@ -524,7 +525,7 @@ async fn a_password_is_used_and_never_shown() {
     }
 }
 
-/// The rights that the guide gives are enough.
+/// The rights of the user in the guide are sufficient.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_the_rights_of_the_guide_can_do_it_all() {
     redis_or_skip!();
@@ -547,7 +548,7 @@ async fn a_user_with_the_rights_of_the_guide_can_do_it_all() {
     there.sees("one").await;
     let run: String = server.ask("HGET", &["{test}:marks", "#run"]);
     assert_eq!(run.len(), 40);
-    // An ended mark is removed, and a suspension lifted.
+    // An ended mark is removed, and a suspension is lifted.
     here.list.suspend_id("i", "x", end()).await.unwrap();
     let target = RevocationTarget::Token {
         issuer: "i".into(),
@@ -560,7 +561,7 @@ async fn a_user_with_the_rights_of_the_guide_can_do_it_all() {
     assert_eq!(server.ask::<i64>("ZCARD", &["{test}:ends"]), 2);
 }
 
-/// Without `INFO` a restart that loses the last marks would not be noticed.
+/// Without `INFO` a restart of the server that loses the last marks would not be noticed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_may_not_call_info_is_an_error() {
     redis_or_skip!();
@@ -602,7 +603,7 @@ async fn what_a_newer_version_wrote_is_skipped_and_kept() {
     set("z3:abcdef", "r*,99999999999999");
     set(&known, "r*,99999999999999;z5");
     eventually("skipped", || here.list.status().skipped == 2).await;
-    // This version must not write over it.
+    // This version must not overwrite the mark.
     let result = here.revoke("new").await;
     assert!(
         matches!(result, Err(RevokeError::Unavailable { .. })),
@@ -628,7 +629,7 @@ async fn a_replica_is_not_followed() {
     let settings = RedisDenylist::new(replica.client(), "test").unwrap();
     let error = settings.connect().await.unwrap_err().to_string();
     assert!(error.to_lowercase().contains("read"), "{error}");
-    // Once it is promoted, it is.
+    // A replica that was promoted is followed.
     replica.ask::<()>("REPLICAOF", &["NO", "ONE"]);
     let here = Instance::start(&TestIssuer::new(), replica.client()).await;
     here.revoke("x").await.unwrap();
@@ -659,7 +660,7 @@ async fn a_cluster_is_found_through_any_of_its_nodes() {
     there.sees("one").await;
     there.revoke("two").await.unwrap();
     here.sees("two").await;
-    // The slot moves to the other node, key after key.
+    // Moves the slot to the other node, key by key.
     let slot: u16 = nodes[0].ask("CLUSTER", &["KEYSLOT", "{test}:marks"]);
     let slot = slot.to_string();
     let owns = |at: usize| {
@@ -718,7 +719,7 @@ async fn settings_that_cannot_work_are_errors() {
     assert!(error.contains("tokio runtime"), "{error}");
 }
 
-/// With its runtime the task ends: the copy ages, and marks are errors.
+/// The task ends with its runtime. Then the copy grows old, and marks are errors.
 #[test]
 fn a_list_whose_runtime_has_ended_says_so() {
     if !is_installed() {
@@ -749,7 +750,7 @@ fn a_list_whose_runtime_has_ended_says_so() {
     );
 }
 
-/// Two processes: a mark in one is in force in the other. Prints how long it took.
+/// A mark that one process sets is in force in another process. Prints the time that it took.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_reaches_another_process() {
     redis_or_skip!();
@@ -790,7 +791,7 @@ async fn a_mark_reaches_another_process() {
     );
 }
 
-/// The child of the test above.
+/// The process that the test above starts.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_other_process() {
     let Ok(url) = std::env::var(OTHER_PROCESS) else {

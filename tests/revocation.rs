@@ -1,4 +1,4 @@
-//! Tokens that are right in every way and rejected all the same: denylists and hooks.
+//! Valid tokens that are rejected: denylists and revocation checks.
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -38,7 +38,7 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// The fixture with a list that forgets by its clock.
+/// The fixture with a denylist on the same clock.
 fn with_list(capacity: usize) -> (Fixture, Denylist, JwtAuth) {
     let fixture = Fixture::new();
     let list = Denylist::with_capacity(capacity).with_clock(fixture.clock.clone());
@@ -128,7 +128,7 @@ fn a_subject_is_revoked_with_the_tokens_that_it_had() {
     }
     let undated = fixture.token().subject("alice").without("iat").mint();
     assert!(is_revoked(&auth, &undated));
-    // Signed in again, somebody else, and somebody else's Alice.
+    // Alice after a new login, another subject, and a subject of the same name at another issuer.
     assert!(!is_revoked(&auth, &token("alice", NOW + 1)));
     assert!(!is_revoked(&auth, &token("Alice", NOW)));
     assert!(!is_revoked(&auth, &other.token().subject("alice").mint()));
@@ -166,7 +166,7 @@ fn a_suspension_of_a_token_a_session_or_a_subject_can_be_lifted() {
         assert!(list.lift(target), "{target:?}");
     }
     assert!(verdict(&auth, &token).is_ok());
-    // One at a time: each of them suspends, and another token is not concerned.
+    // One mark at a time: each suspends the token, and does not affect another token.
     let other = fixture.token().subject("bob").claim("jti", "other").mint();
     for (suspend, target) in [
         (RevocationMark::token(&claims).unwrap(), of_token),
@@ -183,7 +183,7 @@ fn a_suspension_of_a_token_a_session_or_a_subject_can_be_lifted() {
     }
 }
 
-/// A full list knows when it has a place again, also where marks became longer or shorter.
+/// A full list has room again when a mark ends, also if a mark got a later or earlier end.
 #[test]
 fn a_full_list_has_a_place_as_soon_as_one_of_its_marks_has_ended() {
     let leeway = 300;
@@ -195,18 +195,18 @@ fn a_full_list_has_a_place_as_soon_as_one_of_its_marks_has_ended() {
     let bob = |end: u64| list.revoke_subject(SubjectId::new(ISSUER, "bob"), at(NOW), at(NOW + end));
     bob(500).unwrap();
     let carol = || list.revoke_subject(SubjectId::new(ISSUER, "carol"), at(NOW), at(NOW + 5_000));
-    // Asked often while it is full.
+    // Asked several times while the list is full.
     for _ in 0..3 {
         assert_eq!(carol(), Err(RevokeError::Full));
     }
-    // Without the suspension, the end of Alice's marks is that of the revocation.
+    // Without the suspension, the marks for Alice end with the revocation.
     assert!(list.lift(&RevocationTarget::Subject(alice())));
     fixture.clock.set(NOW + 100 + leeway - 1);
     assert_eq!(carol(), Err(RevokeError::Full));
     fixture.clock.set(NOW + 100 + leeway);
     assert_eq!(carol(), Ok(()));
 
-    // A mark that became longer keeps its place until its new end.
+    // A mark that got a later end keeps its place until then.
     bob(900).unwrap();
     let dave = || list.revoke_subject(SubjectId::new(ISSUER, "dave"), at(NOW), at(NOW + 9_000));
     fixture.clock.set(NOW + 900 + leeway - 1);
@@ -215,7 +215,7 @@ fn a_full_list_has_a_place_as_soon_as_one_of_its_marks_has_ended() {
     assert_eq!(dave(), Ok(()));
 }
 
-/// Notices of a distributed log arrive in any order.
+/// The notices of a distributed log arrive in any order.
 #[test]
 fn a_second_word_about_a_subject_or_token_never_weakens_the_first() {
     let (fixture, list, auth) = with_list(1);
@@ -281,7 +281,7 @@ fn a_revoked_token_is_remembered_for_as_long_as_it_could_be_accepted() {
         let token = token.mint();
         revoke(&list, &fixture.accepts(&token)).unwrap();
         fixture.clock.advance(Duration::from_secs(309));
-        // Somebody else is revoked: the full list makes room if it may.
+        // Another target is revoked: the full list has room only after the first mark has ended.
         let next = || match which {
             2 => list.revoke_subject(SubjectId::new(ISSUER, "bob"), at(NOW), at(NOW + 9_000)),
             _ => list.revoke_id(ISSUER, "next", at(NOW + 9_000)),
@@ -294,7 +294,7 @@ fn a_revoked_token_is_remembered_for_as_long_as_it_could_be_accepted() {
     }
 }
 
-/// Notices of a distributed log arrive in any order, so the later word may also be the stricter.
+/// The notices of a distributed log arrive in any order, so the stricter one may be the second.
 #[test]
 fn a_second_word_about_a_subject_or_token_strengthens_the_first() {
     let (fixture, list, auth) = with_list(1);
@@ -310,7 +310,7 @@ fn a_second_word_about_a_subject_or_token_strengthens_the_first() {
     list.revoke_id(ISSUER, "other", at(NOW + 10)).unwrap();
     list.revoke_id(ISSUER, "other", at(NOW + 3_600)).unwrap();
     fixture.clock.advance(Duration::from_secs(320));
-    // The longer of the two is not over.
+    // The later of the two ends has not passed.
     let full = Err(RevokeError::Full);
     let bob = SubjectId::new(ISSUER, "bob");
     assert_eq!(list.revoke_subject(bob, at(NOW), at(NOW + 9_000)), full);
@@ -344,7 +344,7 @@ fn a_token_without_an_identity_cannot_be_revoked_by_it() {
     assert_eq!(list.revoke(&nameless), Err(RevokeError::NoIdentity));
 }
 
-/// It may be presented at any time, so its mark never makes room for another one.
+/// The token can be used at any time, so its mark never makes room for another one.
 #[test]
 fn a_token_without_an_end_is_revoked_for_good() {
     let (fixture, list, auth) = with_list(1);
@@ -389,7 +389,8 @@ fn a_list_prints_how_much_is_on_it_and_nobodys_name() {
 
 // The five kinds of marks.
 
-/// One mark of each kind that is about the same token, `iat` up to this time where the kind has it.
+/// One mark of each kind for the same token. Marks with a time cover tokens with an `iat` up to
+/// this one.
 fn marks(issued_until: u64, expires_at: u64) -> [RevocationMark; 5] {
     let (until, end) = (at(issued_until), at(expires_at));
     [
@@ -401,18 +402,19 @@ fn marks(issued_until: u64, expires_at: u64) -> [RevocationMark; 5] {
     ]
 }
 
-/// A token that every one of [`marks`] is about.
+/// A token that each of [`marks`] covers.
 fn marked(fixture: &Fixture) -> tower_jwt_auth::test::TestToken {
     let token = fixture.token().subject("alice").claim("sid", "login-1");
     token.claim("client_id", "app-1").claim("iat", NOW)
 }
 
-/// RFC7009-2.1-1, RFC7009-3-1: by token, session, client, issuer, and subject until a time.
+/// RFC7009-2.1-1, RFC7009-3-1: marks for a token, a session, a client, an issuer, and a subject
+/// until a time.
 #[test]
 fn every_kind_of_mark_revokes_its_tokens_and_no_others() {
     let fixture = Fixture::new();
     let token = || marked(&fixture);
-    // For each kind a token that differs in nothing but that.
+    // For each kind of mark, a token that differs only in the marked claim.
     let others = [
         token().claim("jti", "token-2").mint(),
         token().claim("sid", "Login-1").mint(),
@@ -429,7 +431,7 @@ fn every_kind_of_mark_revokes_its_tokens_and_no_others() {
             assert!(!is_revoked(&auth, other), "{mark:?}");
         }
     }
-    // The same names at somebody else's.
+    // Marks for the same names at another issuer.
     let elsewhere = "https://other.example";
     let (end, until) = (at(NOW + 3_600), at(NOW));
     let (_, list, _) = with_list(5);
@@ -448,7 +450,7 @@ fn every_kind_of_mark_revokes_its_tokens_and_no_others() {
     ));
 }
 
-/// A client that is revoked has no way out through another name of the claim.
+/// A client stays revoked if another claim names it.
 #[test]
 fn a_client_is_revoked_under_every_claim_that_names_one() {
     let (fixture, list, auth) = with_list(1);
@@ -477,7 +479,7 @@ fn marks_with_a_time_mean_what_was_issued_until_then_and_what_has_no_time() {
         assert!(is_revoked(&auth, &token(NOW - 51)), "{mark:?}");
         assert!(is_revoked(&auth, &token(NOW - 50)), "{mark:?}");
         assert!(is_revoked(&auth, &undated), "{mark:?}");
-        // A token and a login are revoked whenever they were issued.
+        // A mark for a token or a session covers it whenever it was issued.
         let is_dated = mark.issued_until().is_some();
         assert_eq!(is_revoked(&auth, &token(NOW - 49)), !is_dated, "{mark:?}");
     }
@@ -550,7 +552,8 @@ fn a_suspension_ends_when_it_is_lifted_and_a_revocation_stays() {
         assert!(!list.lift(mark.target()), "lifted");
         assert_eq!(format!("{list:?}"), format!("{:?}", Denylist::default()));
 
-        // Whichever comes first, the revocation beats the suspension and outlives it.
+        // In either order, the revocation takes precedence over the suspension, and stays after it
+        // is lifted.
         for pair in [[&suspension, &mark], [&mark, &suspension]] {
             for mark in pair {
                 list.mark(mark).unwrap();
@@ -563,7 +566,7 @@ fn a_suspension_ends_when_it_is_lifted_and_a_revocation_stays() {
     }
 }
 
-/// The suspension of more tokens does not become the revocation of more.
+/// A suspension that covers more tokens does not extend the revocation to them.
 #[test]
 fn a_suspension_and_a_revocation_of_one_target_keep_their_own_times() {
     let (fixture, list, auth) = with_list(1);
@@ -600,9 +603,9 @@ async fn a_writer_stores_and_lifts_marks_whatever_list_it_is() {
     assert_eq!(write(other).await, Err(RevokeError::Full));
 }
 
-// Histories of the list.
+// Random histories of the list.
 
-/// One step. Times are seconds from [`NOW`].
+/// A step. Times are seconds after [`NOW`].
 #[derive(Clone, Debug)]
 enum Step {
     /// Revokes a token of the pool by its claims.
@@ -614,7 +617,7 @@ enum Step {
     Wait(u64),
 }
 
-/// A kind of target and a place in its row of [`NAMES`].
+/// A kind of target, and an index into its row of [`NAMES`].
 type Target = (usize, usize);
 
 #[derive(Clone, Copy, Debug)]
@@ -634,21 +637,22 @@ const NAMES: [[&str; 3]; 5] = [
     ["app-1", "app-2", "app-3"],
     ["https://b.example", "https://c.example", ISSUER],
 ];
-/// The claims that name a target, in the order of [`NAMES`].
+/// The claims of the first four kinds, in the order of [`NAMES`].
 const CLAIMS: [&str; 4] = ["jti", "sid", "sub", "client_id"];
 const LONGEST_LEEWAY: u64 = 300;
 
-/// A token of the pool.
+/// A token of the histories.
 struct Known {
     text: String,
     claims: Claims,
-    /// What it is of each kind.
+    /// The index of its name for each kind, if it has one.
     names: [Option<usize>; 4],
     issued: Option<u64>,
     expiry: u64,
 }
 
-/// What the list has to remember of one target: until when, for each sort of mark.
+/// The marks that the list must remember: for each target the ends of the revocation and of the
+/// suspension.
 type Live = HashMap<Target, [Option<u64>; 2]>;
 
 impl Mark {
@@ -679,10 +683,9 @@ impl Mark {
     }
 }
 
-/// Whatever is revoked, suspended and lifted in whatever order and however small the list is: what
-/// was acknowledged holds until the token cannot be accepted any more, nothing else is rejected, and
-/// a list that is full really is. A verifier with a cache, which skips checks, says the same as one
-/// without.
+/// For lists of every size and marks in every order: an acknowledged mark holds until the token
+/// cannot be accepted any more, no other token is rejected, and a list reports that it is full only
+/// if it is. A verifier with a cache, which skips checks, gives the same verdicts as one without.
 #[test]
 fn no_history_of_revocations_brings_a_token_back() {
     let config = ProptestConfig {
@@ -718,7 +721,8 @@ fn no_history_of_revocations_brings_a_token_back() {
     let outcome = TestRunner::new(config).run(&histories, |(capacity, leeway, tokens, steps)| {
         let (fixture, list, auth) = with_list(capacity);
         let auth = auth.leeway(Leeway::new(Duration::from_secs(leeway)).unwrap());
-        // `iat` may be ahead in the pool, so the first look is from its end.
+        // The `iat` of a token may be up to 200 s after `NOW`, so the clock is set forward before
+        // its claims are read.
         let lenient = fixture.auth().verifier();
         let cached = auth.clone().cache(some_cache()).verifier();
         let uncached = auth.cache(TokenCache::off()).verifier();
@@ -808,7 +812,7 @@ fn no_history_of_revocations_brings_a_token_back() {
     }
 }
 
-/// The verdicts on all tokens are what the marks say.
+/// Asserts that the verdicts on all tokens follow from the marks.
 fn check(
     tokens: &[Known],
     marks: &[Mark],
@@ -839,7 +843,8 @@ fn check(
     Ok(())
 }
 
-/// Whether the list took it. It must, unless as many others as fit are still needed.
+/// Whether the list accepted the mark. It may reject the mark only if it is full of other marks
+/// that are still needed.
 fn acknowledge(
     outcome: Result<(), RevokeError>,
     mark: &Mark,
@@ -869,9 +874,9 @@ fn acknowledge(
     Ok(outcome.is_ok())
 }
 
-// What a cached token is asked again.
+// The checks of a cached token.
 
-/// A cache of its own, whatever the other tests of this run have.
+/// A cache of a fixed size, whatever size the other tests use.
 fn some_cache() -> TokenCache {
     TokenCache::default().max_tokens(100).max_bytes(1 << 20)
 }
@@ -922,7 +927,7 @@ fn a_cached_token_is_checked_again_only_when_something_has_changed() {
     (0..5).for_each(|_| verify(&two));
     assert_eq!(check.calls(), 4, "each token once more");
 
-    // Without a cache nothing is known about an earlier check.
+    // Without a cache, the result of an earlier check is not known.
     let verifier = auth.cache(TokenCache::off()).verifier();
     (0..5).for_each(|_| assert!(verifier.verify_now(&one).is_ok()));
     assert_eq!(check.calls(), 9);
@@ -1045,7 +1050,7 @@ fn a_mark_that_is_made_while_a_check_runs_is_seen_by_the_next_request() {
     assert_eq!(check.calls(), 2);
 }
 
-/// The same with a check that is waited for.
+/// The same for a check that has to be waited for.
 #[test]
 fn a_mark_that_is_made_while_a_check_is_waited_for_is_seen_by_the_next_request() {
     struct Slow {
@@ -1097,7 +1102,7 @@ fn a_mark_that_is_made_while_a_check_is_waited_for_is_seen_by_the_next_request()
     assert!(verifier.verify_now(&token).is_ok());
 }
 
-/// A failure says nothing about the token, so it is not kept as an answer, whatever the epoch.
+/// A failure says nothing about the token, so it is not remembered, whatever the epoch is.
 #[tokio::test]
 async fn a_check_that_fails_is_asked_again_though_its_epoch_stays() {
     /// Fails twice.
@@ -1146,7 +1151,7 @@ async fn a_check_that_fails_is_asked_again_though_its_epoch_stays() {
 
 type Answer = Result<RevocationStatus, RevocationError>;
 
-/// A check with this answer, at once or by a future.
+/// A check that gives this answer, either at once or through a future.
 struct Fixed(Answer, bool);
 
 impl Revocation for Fixed {
@@ -1164,7 +1169,7 @@ impl Revocation for Fixed {
 async fn of_several_checks_revoked_beats_suspended_beats_a_failure_beats_active() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
-    // From the strictest to the mildest.
+    // From the strictest to the least strict.
     let answers: [(Answer, Option<RejectionKind>); 4] = [
         (Ok(RevocationStatus::Revoked), Some(RejectionKind::Revoked)),
         (
@@ -1185,7 +1190,7 @@ async fn of_several_checks_revoked_beats_suspended_beats_a_failure_beats_active(
                 let auth = auth.revocation(Fixed(second.clone(), also_waits));
                 let verdict = auth.verifier().verify(&token).await;
                 let kind = verdict.err().map(|rejection| rejection.kind());
-                // What is suspended is not waited for any longer.
+                // If a check at hand suspends the token, pending checks are not waited for.
                 let is_early = |which, waits: bool, other: bool| which == 1 && !waits && other;
                 let expected =
                     if is_early(one, waits, also_waits) || is_early(two, also_waits, waits) {
@@ -1199,8 +1204,8 @@ async fn of_several_checks_revoked_beats_suspended_beats_a_failure_beats_active(
     }
 }
 
-/// The request waits for the slowest check and not for all of them in turn, and no longer than for
-/// the first one that rejects the token.
+/// The request waits as long as the slowest check takes, and not for one check after the other. It
+/// does not wait any longer when a check rejects the token.
 #[test]
 fn checks_that_are_waited_for_run_side_by_side() {
     for answers in [
@@ -1320,13 +1325,13 @@ async fn a_check_that_fails_is_our_fault_and_never_a_verdict() {
 
         let rejection = auth.verifier().verify(&token).await.unwrap_err();
         assert_eq!(rejection.kind(), RejectionKind::RevocationUnavailable);
-        // The operator learns where it failed, the client does not.
+        // The operator sees where the check failed, and the client does not.
         assert!(rejection.to_string().contains("10.0.0.7"));
         assert!(!rejection.client_text().contains("10.0.0.7"));
     }
 }
 
-/// A request that waits for an answer goes on when it comes.
+/// A request that waits for an answer continues when the answer comes.
 #[test]
 fn a_request_waits_for_the_answer_of_an_asynchronous_check() {
     for (answer, expected, calls) in [
@@ -1376,16 +1381,16 @@ async fn verify_now_does_not_wait_and_does_not_guess() {
     assert_eq!(rejection.status(), 503);
     assert!(rejection.to_string().contains("`verify`"), "{rejection}");
     assert!(verifier.verify(&token).await.is_ok());
-    // What is wrong without the check is known at once.
+    // A defect that needs no check is known at once.
     let expired = fixture.token().expired().mint();
     let rejection = verifier.verify_now(&expired).unwrap_err();
     assert_eq!(rejection.kind(), RejectionKind::Expired);
-    // A check that answers at once is no reason to wait.
+    // A check that answers at once causes no wait.
     let at_once = fixture.auth().revocation(Counting::default()).verifier();
     assert!(at_once.verify_now(&token).is_ok());
 }
 
-/// Own claims that do not fit are found after the wait too.
+/// Own claims that do not fit are rejected after the wait too.
 #[tokio::test]
 async fn own_claims_are_judged_behind_an_asynchronous_check() {
     #[derive(Debug, serde::Deserialize)]

@@ -1,7 +1,7 @@
-//! That nothing of a secret stays in the memory of the process, by whichever way it came in: blocks
-//! that were given back included, as a growing buffer leaves them behind.
+//! Nothing of a secret stays in the memory of the process after a key was made of it, however it
+//! was read. That includes freed blocks, such as those that a growing buffer leaves behind.
 //!
-//! Each way is gone in a process of its own, which then reads its own heap.
+//! Each way of reading runs in its own process, which then searches its own heap.
 #![cfg(all(target_os = "linux", feature = "test-util"))]
 #![allow(
     clippy::unwrap_used,
@@ -24,12 +24,12 @@ use files::Directory;
 use tower_jwt_auth::keys::KeyFormat;
 use tower_jwt_auth::{Algorithm, Key, KeyStore};
 
-/// Each way, and what stands in the file or the variable.
+/// Each way of reading, and the content of its file or variable.
 type Way = (&'static str, fn(&[u8]) -> Vec<u8>, fn(&Path));
 
 const WAYS: &[Way] = &[
     ("bytes", <[u8]>::to_vec, |path| {
-        // The caller's own copy, which the caller clears.
+        // The copy of the caller, which the caller clears.
         let secret = zeroize::Zeroizing::new(fs::read(path).unwrap());
         drop(Key::from_secret(Algorithm::HS512, &secret).unwrap());
     }),
@@ -107,7 +107,7 @@ mod clients {
         drop((auth, secret));
     }
 
-    /// The start of the secret, as an Ed25519 key.
+    /// The bytes of an Ed25519 key that begins with the secret.
     pub(super) fn der(secret: &[u8]) -> Vec<u8> {
         const HEAD: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
         [HEAD, &secret[..32]].concat()
@@ -152,9 +152,9 @@ fn nothing_of_a_secret_stays_behind() {
         let (file, traces) = (directory.path.join(way), directory.path.join("traces"));
         let content = content(&secret);
         fs::write(&file, &content).unwrap();
-        // In a form that the search does not find in its own memory.
+        // In another form, so that the search does not find its own copy.
         let hidden = |part: &[u8]| part.iter().map(|byte| byte ^ HIDDEN).collect::<Vec<_>>();
-        // Sorted too: how many different bytes it has is counted on a copy.
+        // Also sorted, because the number of different bytes is counted on a sorted copy.
         let mut sorted = secret.clone();
         sorted.sort_unstable();
         let parts = parts(&secret).chain(parts(&content)).chain(parts(&sorted));
@@ -165,7 +165,7 @@ fn nothing_of_a_secret_stays_behind() {
             .env(CHILD, way)
             .env(FILE, &file)
             .env(TRACES, &traces)
-            // One heap for all threads, so that it is known where to look.
+            // A single heap for all threads, so that the search knows where to look.
             .env("MALLOC_ARENA_MAX", "1");
         if let ("variable", Ok(content)) = (*way, String::from_utf8(content)) {
             command.env(VARIABLE, content);
@@ -173,13 +173,13 @@ fn nothing_of_a_secret_stays_behind() {
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{way}: {said}");
-        // The twin, so that an empty search is no proof: a copy that nobody clears is found.
+        // The twin: a copy that is not cleared is found, so the search works.
         let leaks = command.env(LEAK, "1").output().unwrap();
         assert!(!leaks.status.success(), "{way}: no leak was found");
     }
 }
 
-/// The beginning of a block is overwritten when it is given back, so any part of it will do.
+/// Freeing a block overwrites its beginning, so the search looks for any part of the secret.
 fn parts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.chunks_exact(PART)
 }
@@ -191,7 +191,7 @@ fn child(way: &str) {
     run(&path(FILE));
     drop(kept);
     if std::env::var_os(LEAK).is_some() {
-        // More copies than the allocations that follow can overwrite.
+        // More copies than the following allocations can overwrite.
         let copies: Vec<_> = (0..COPIES).map(|_| fs::read(path(FILE)).unwrap()).collect();
         drop(copies);
     }
@@ -200,7 +200,7 @@ fn child(way: &str) {
     assert!(found.is_empty(), "{way}: parts {found:?} are still there");
 }
 
-/// Leaves gaps of many sizes between blocks that stay, so that a buffer that grows has to move.
+/// Leaves gaps of many sizes between allocated blocks, so that a growing buffer has to move.
 fn crowded_heap() -> Vec<Vec<u8>> {
     let sizes = (1..=64).flat_map(|size| std::iter::repeat_n(16 * size, 8));
     let blocks: Vec<Vec<u8>> = sizes.map(|size| vec![1; size]).collect();
@@ -214,7 +214,7 @@ fn crowded_heap() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Which of the parts stand in the heap of this process.
+/// The indices of the parts that are in the heap of this process.
 fn search(traces: &[u8]) -> Vec<usize> {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let heap = maps.lines().find(|line| line.ends_with("[heap]")).unwrap();
@@ -239,7 +239,7 @@ fn search(traces: &[u8]) -> Vec<usize> {
         }
         let places = window[..length].windows(PART);
         found.extend(places.filter_map(|place| traces.get(place)));
-        // The next window begins where a part may have been cut.
+        // The next window overlaps this one, so that no part is cut at its end.
         at += u64::try_from(length.saturating_sub(PART)).unwrap() + 1;
     }
     found.into_iter().collect()

@@ -1,4 +1,4 @@
-//! Revocation by status lists.
+//! Status lists.
 
 #![cfg(all(feature = "status-list", feature = "test-util"))]
 #![allow(
@@ -35,7 +35,7 @@ use network::{JWKS, Network, settle};
 const NOW: u64 = 1_700_000_000;
 const LIST: &str = "https://as.example/lists/1";
 const PREFIX: &str = "https://as.example/lists/";
-/// Statuses 0, 1, 2, 3.
+/// The statuses 0, 1, 2 and 3.
 const FOUR: &[u8] = &[0b1110_0100];
 
 struct World {
@@ -45,7 +45,7 @@ struct World {
 }
 
 impl World {
-    /// An issuer that publishes four statuses.
+    /// An issuer with a status list of four statuses.
     fn new() -> Self {
         let clock = FixedClock::at(NOW);
         let issuer = TestIssuer::new()
@@ -61,7 +61,7 @@ impl World {
         world
     }
 
-    /// A good list token.
+    /// A good status list token.
     fn list(&self, bits: u8, statuses: &[u8]) -> TestToken {
         self.issuer
             .token()
@@ -94,7 +94,7 @@ impl World {
         Api(auth.verifier())
     }
 
-    /// A token with this place in the list.
+    /// A token with this index in the list.
     fn token(&self, index: u64) -> String {
         self.token_in(LIST, index).mint()
     }
@@ -140,7 +140,7 @@ async fn a_token_has_the_status_at_its_place() {
         (4, Some(Revoked)),
         (u64::MAX, Some(Revoked)),
     ] {
-        // Twice, so that the cache of tokens has it.
+        // Twice, so that the second token comes from the cache.
         for _ in 0..2 {
             assert_eq!(api.verdict(&world.token(index)).await, verdict, "{index}");
         }
@@ -487,13 +487,13 @@ async fn a_list_is_fetched_again_when_its_time_is_over() {
         advance(Duration::from_secs(lifetime * 8 / 10 - 1)).await;
         assert_eq!(api.verdict(&token).await, None);
         assert_eq!(world.network.count(), 1, "{ttl:?} {header:?}");
-        // From now on it is fetched in advance, and nobody waits.
+        // After 80 % of its lifetime the list is fetched in advance, and no request waits.
         advance(Duration::from_secs(2)).await;
         assert_eq!(api.verdict(&token).await, None);
         settle().await;
         assert_eq!(world.network.count(), 2, "{ttl:?} {header:?}");
         assert_eq!(api.verdict(&token).await, Some(Revoked));
-        // Nobody asks, and nothing is fetched.
+        // Without requests the list is not fetched.
         advance(Duration::from_secs(lifetime + 1)).await;
         settle().await;
         assert_eq!(world.network.count(), 2);
@@ -811,7 +811,7 @@ async fn a_list_that_cannot_be_had_is_503_unless_chosen_otherwise() {
         reason.contains(LIST) && reason.contains("connection refused"),
         "{reason}"
     );
-    // A token without a list, and a list from elsewhere, are as before.
+    // A token without a list is accepted, and a list from another place is rejected, as before.
     assert_eq!(api.verdict(&world.issuer.token().mint()).await, None);
     let foreign = world.token_in("https://evil.example/lists/1", 0).mint();
     assert_eq!(open.verdict(&foreign).await, Some(Revoked));
@@ -819,7 +819,7 @@ async fn a_list_that_cannot_be_had_is_503_unless_chosen_otherwise() {
     advance(Duration::from_secs(1)).await;
     assert_eq!(api.verdict(&world.token(0)).await, None);
     assert_eq!(open.verdict(&world.token(1)).await, Some(Revoked));
-    // What is there is used until its end, and no longer.
+    // A list is used until the end of its lifetime.
     world.network.is_down();
     advance(Duration::from_secs(599)).await;
     assert_eq!(api.verdict(&world.token(0)).await, None);
@@ -841,7 +841,7 @@ async fn failures_are_repeated_with_growing_pauses() {
         loads.push(world.network.count());
         advance(Duration::from_secs(1)).await;
     }
-    // 0, 1, 3, 7, 15, 31, 63, then each minute.
+    // The loads are at 0, 1, 3, 7, 15, 31 and 63 s, and then every minute.
     assert_eq!((loads[0], loads[1], loads[2], loads[3]), (1, 2, 2, 3));
     assert!((8..=12).contains(loads.last().unwrap()), "{loads:?}");
 }
@@ -961,7 +961,7 @@ async fn a_flood_of_lists_has_a_limit_and_known_lists_go_on() {
     assert_eq!(world.network.count(), 66, "old failures make room");
 }
 
-/// The key of a list is looked up as that of a token.
+/// The key of a list is looked up like that of a token.
 #[tokio::test(start_paused = true)]
 async fn the_keys_of_lists_may_be_remote() {
     let world = World::new();
@@ -994,12 +994,12 @@ async fn each_issuer_has_its_own_lists() {
     let auth: JwtAuth = world.issuer.auth().trust(other.trusted()).revocation(lists);
     let api = Api(auth.verifier());
     let status = |uri: &str| json!({ "status_list": { "idx": 0, "uri": uri } });
-    // The list of one is no list for the other.
+    // The list of one issuer does not apply to tokens of the other.
     let theirs = other.token().claim("status", status(LIST)).mint();
     assert_eq!(api.verdict(&theirs).await, Some(Revoked));
     assert_eq!(world.network.count(), 0);
     assert_eq!(api.verdict(&world.token(0)).await, None);
-    // A token of an issuer that was not added.
+    // A token of an issuer without status lists.
     let auth: JwtAuth = world
         .issuer
         .auth()
@@ -1054,7 +1054,7 @@ fn outside_of_a_runtime_a_list_cannot_be_had() {
     assert!(rejection.to_string().contains("tokio"), "{rejection}");
 }
 
-/// A load that its runtime never began holds up no later one.
+/// If a runtime ends before it starts a load, later loads are not blocked.
 #[test]
 fn a_load_that_ended_with_its_runtime_is_made_again() {
     let runtime = || {

@@ -1,4 +1,4 @@
-//! Events and metrics: the names and fields that are documented, and nothing of a token in them.
+//! Events and metrics have the documented names and fields, and contain nothing of a token.
 
 #![cfg(all(feature = "metrics", feature = "test-util", feature = "tracing"))]
 #![allow(
@@ -36,7 +36,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use support::log::Log;
 use support::{Fixture, get, get_bare, get_with, send};
 
-/// One event, as a subscriber gets it.
+/// An event, as a subscriber gets it.
 #[derive(Clone, Debug)]
 struct Captured {
     name: &'static str,
@@ -77,18 +77,18 @@ impl Visit for Fields {
     }
 }
 
-/// The events of what `run` does.
+/// The events while `run` runs.
 fn events(run: impl AsyncFnOnce()) -> Vec<Captured> {
     let capture = Capture::default();
-    // Where only one subscriber is alive, a thread without it that comes to an event first switches
-    // the event off for all; where there are two, both are asked.
+    // If only one subscriber exists, a thread without it that reaches an event first disables the
+    // event for all threads. If there are two subscribers, both are asked.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let subscriber = tracing_subscriber::registry().with(capture.clone());
     tracing::subscriber::with_default(subscriber, || block_on(run()));
     let events = capture.0.lock().unwrap().clone();
     for event in &events {
         assert_eq!(event.target, "tower_jwt_auth");
-        // What a subscriber prints is the message, and seldom the name.
+        // Subscribers print the message, and seldom the name.
         let (name, sentence) = event.fields["message"].split_once(": ").unwrap();
         assert_eq!(name, event.name);
         assert!(!sentence.is_empty());
@@ -96,7 +96,7 @@ fn events(run: impl AsyncFnOnce()) -> Vec<Captured> {
     events
 }
 
-/// On this thread, whose subscriber and recorder are those of the test.
+/// Runs on this thread, which has the subscriber and the recorder of the test.
 fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -105,7 +105,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
         .block_on(future)
 }
 
-/// The fields of the one event of this name, without its message.
+/// The fields of the only event of this name, without its message.
 #[track_caller]
 fn the_one<'a>(events: &'a [Captured], name: &str, level: Level) -> Vec<(&'static str, &'a str)> {
     let found: Vec<_> = events.iter().filter(|event| event.name == name).collect();
@@ -127,14 +127,14 @@ fn field<'a>(fields: &[(&str, &'a str)], name: &str) -> &'a str {
         .1
 }
 
-/// A layer whose keys never came.
+/// A layer that has no keys yet.
 fn without_keys(fixture: &Fixture) -> JwtAuth {
     let signer = fixture.signer("k1");
     JwtAuth::new(signer.issuer(), signer.audience(), KeyStore::pending())
         .clock(fixture.clock.clone())
 }
 
-/// Sends through a guard that stands where no layer is.
+/// Sends a request to a guard that is not inside a layer.
 async fn send_without_a_layer(request: Request<String>) {
     let inner = service_fn(async |_: Request<String>| {
         Ok::<_, std::convert::Infallible>(Response::new(String::new()))
@@ -157,7 +157,7 @@ async fn send_guarded(auth: JwtAuth, request: Request<String>) -> Response<Strin
     service.oneshot(request).await.unwrap()
 }
 
-/// A layer whose revocation check can be out of order.
+/// A layer whose revocation check can be made to fail.
 struct Outage {
     auth: JwtAuth,
     is_out: Arc<AtomicBool>,
@@ -185,7 +185,7 @@ impl Outage {
     }
 }
 
-/// Everything that has an event or a metric, once at least.
+/// Causes every event and every metric at least once.
 async fn everything(fixture: &Fixture) {
     let good = fixture.token().mint();
     send(&fixture.auth(), get(&good)).await;
@@ -219,12 +219,12 @@ async fn everything(fixture: &Fixture) {
     tower_jwt_auth::KeySet::from_jwks(set.as_bytes()).unwrap();
 }
 
-/// The rows of one of the tables in the documentation: the cells, without their ticks.
+/// The rows of a table in the documentation: the cells, without backticks.
 fn documented(table: usize) -> Vec<Vec<String>> {
     rows(include_str!("../src/events.md"), table)
 }
 
-/// The rows of one of the tables that belong to this feature alone.
+/// The rows of a table that belong to this feature only.
 #[cfg(any(feature = "introspection", feature = "logout", feature = "status-list"))]
 fn documented_for(feature: &str, table: usize) -> Vec<Vec<String>> {
     let heading = format!("with the feature `{feature}`:");
@@ -255,7 +255,7 @@ fn every_event_is_documented_with_its_level_and_fields() {
     check_events(&events, &documented(0));
 }
 
-/// That the events are those of the table, all of them, with levels and fields that it says.
+/// Asserts that the events are all those of the table, with the same levels and fields.
 fn check_events(events: &[Captured], rows: &[Vec<String>]) {
     let mut told = BTreeSet::new();
     for event in events {
@@ -288,7 +288,7 @@ fn every_metric_is_documented_with_its_kind_and_labels() {
     );
 }
 
-/// That the metrics are those of the table, all of them.
+/// Asserts that the metrics are all those of the table.
 fn check_metrics(metrics: Vec<Metric>, rows: Vec<Vec<String>>) {
     let told: BTreeSet<_> = metrics
         .into_iter()
@@ -333,7 +333,7 @@ fn a_rejection_is_one_line_with_its_kind_and_reason() {
     assert_eq!(events.len(), 1);
 }
 
-/// Somebody who reads the log alone finds the key to look at, and the setting to look for.
+/// A reader of the log alone learns which key and which setting to look at.
 #[test]
 fn a_reason_names_the_key_and_the_setting() {
     let fixture = Fixture::new();
@@ -381,7 +381,7 @@ fn a_missing_token_is_no_news() {
     assert_eq!(events.len(), 1);
 }
 
-/// Those of one kind, and whether they are at the level that is on by default.
+/// The events of one kind, and whether each is at a level that is on by default.
 fn of_kind<'a>(events: &'a [Captured], kind: &str) -> Vec<(bool, &'a str)> {
     let rejected = events.iter().filter(|event| event.name == "jwt_rejected");
     rejected
@@ -390,7 +390,8 @@ fn of_kind<'a>(events: &'a [Captured], kind: &str) -> Vec<(bool, &'a str)> {
         .collect()
 }
 
-/// A client cannot fill the log: a kind has ten lines in ten seconds, and what is left out is counted.
+/// A client cannot fill the log: each kind has ten lines in ten seconds, and the number of the
+/// omitted ones is reported.
 #[test]
 fn a_flood_of_one_kind_has_few_lines_and_hides_no_other_kind() {
     let fixture = Fixture::new();
@@ -407,7 +408,7 @@ fn a_flood_of_one_kind_has_few_lines_and_hides_no_other_kind() {
         for _ in 0..2 {
             send(&auth, get(&expired)).await;
         }
-        // Another layer has lines of its own.
+        // Another layer has its own budget of lines.
         send(&fixture.auth(), get(&expired)).await;
     });
     let lines = of_kind(&events, "expired");
@@ -437,7 +438,7 @@ fn a_rejection_by_a_guard_is_told_once_too() {
     the_one(&events, "jwt_accepted", Level::DEBUG);
 }
 
-/// What is down on our side wakes somebody up, with its reason: once, however many requests there are.
+/// An outage on our side is one warning with its reason, however many requests there are.
 #[test]
 fn an_outage_is_one_warning_whatever_it_is() {
     let fixture = Fixture::new();
@@ -466,7 +467,7 @@ fn an_outage_is_one_warning_whatever_it_is() {
         });
         let fields = the_one(&events, "jwt_unavailable", Level::WARN);
         assert_eq!(fields, [("kind", kind), ("reason", reason)]);
-        // Each request is there for those who listen closer.
+        // At a lower level there is an event for each request.
         assert_eq!(of_kind(&events, kind), [(false, "0"); 100]);
         assert_eq!(events.len(), 101);
     }
@@ -482,7 +483,7 @@ fn an_outage_ends_once_and_says_how_long_it_was() {
         outage.send(false, &token).await;
         outage.send(true, &token).await;
         wait(20);
-        // In between one request had an answer.
+        // One request was accepted in between.
         outage.send(false, &token).await;
         outage.send(true, &token).await;
         wait(59);
@@ -531,7 +532,7 @@ fn changes_of_keys_are_told() {
         ),
         (
             "remove",
-            // Under both of its ids.
+            // The key is removed under both of its ids.
             ["3", "0", "2"],
             Box::new(|| assert!(keys.remove("next"))),
         ),
@@ -558,7 +559,7 @@ fn changes_of_keys_are_told() {
         );
     }
 
-    // What is not there cannot be changed, and is not told.
+    // A change of a key that the store does not have is not reported.
     let events = events(async || {
         assert!(!keys.remove("unknown"));
         assert!(!keys.retire("unknown", Duration::ZERO));
@@ -579,7 +580,7 @@ fn a_rejected_key_set_is_told_with_its_reason() {
     assert_eq!(events.len(), 1);
 }
 
-/// RFC7517-5-2, RFC8037-2-1: also a private key that an issuer leaks.
+/// RFC7517-5-2, RFC8037-2-1: also a private key that an issuer has published.
 #[test]
 fn each_skipped_key_is_told_once_with_its_reason() {
     let fixture = Fixture::new();
@@ -606,8 +607,9 @@ fn each_skipped_key_is_told_once_with_its_reason() {
     assert!(reasons[1].contains("key at position 2"), "{reasons:?}");
 }
 
-/// RFC7517-5-2: a set that is loaded again and again has its events when it changes. A key that is
-/// meant for something else has none: a key for encryption, or the certificates in a SPIFFE bundle.
+/// RFC7517-5-2: the events for skipped keys are written when the set changes, and not at every
+/// load. A key for another purpose has none, such as a key for encryption or a certificate in a
+/// SPIFFE bundle.
 #[cfg(feature = "remote")]
 #[test]
 fn skipped_keys_of_a_fetched_set_are_told_when_the_set_changes() {
@@ -619,7 +621,7 @@ fn skipped_keys_of_a_fetched_set_are_told_when_the_set_changes() {
     let encryption = r#"{"kty":"RSA","use":"enc","kid":"enc"},{"kty":"EC","key_ops":["deriveKey"]},
         {"kty":"EC","use":"x509-svid","kid":"svid","x5c":["AA=="]}"#;
     let set = |more: &str| format!(r#"{{"keys":[{more}{encryption},{good}]}}"#).into_bytes();
-    // Its keys say what they are for, as the set has keys for encryption.
+    // The keys have a `use`, because the set has keys for encryption.
     let set = |more: &str| {
         let text = String::from_utf8(set(more)).unwrap();
         assert!(text.contains(r#""use":"sig""#), "{text}");
@@ -658,7 +660,7 @@ fn skipped_keys_of_a_fetched_set_are_told_when_the_set_changes() {
     assert_eq!(told[9], "49995 more keys of the set");
 }
 
-/// A key snapshot that cannot be read is an event, and the store starts without it.
+/// A snapshot that cannot be read has an event, and the store starts without it.
 #[cfg(feature = "remote")]
 #[test]
 fn a_key_snapshot_that_cannot_be_read_is_an_event() {
@@ -690,7 +692,7 @@ fn a_key_snapshot_that_cannot_be_read_is_an_event() {
     assert_eq!(field(&fields, "outcome"), outcome);
 }
 
-/// Tokens with a mark in every place that a token has, good ones and bad ones.
+/// Good and bad tokens with a mark in every part.
 fn marked(fixture: &Fixture) -> Vec<String> {
     let token = || {
         fixture
@@ -732,7 +734,7 @@ struct Own {
     email: u64,
 }
 
-/// Sends each token in every place where one can be, and through every kind of check.
+/// Sends each token in every place of a request, and through every kind of check.
 async fn send_everywhere(fixture: &Fixture, token: &str) {
     let revoking = |_: Claims| ready(Ok(RevocationStatus::Revoked));
     send(&fixture.auth(), get(token)).await;
@@ -772,7 +774,7 @@ fn no_event_has_a_token_or_a_part_of_it() {
     }
 }
 
-/// Issuer, audience, key id, type and algorithm are technical; another claim is somebody's affair.
+/// Events may have issuer, audience, key id, type and algorithm. Other claims may be personal.
 #[test]
 fn no_event_has_another_claim_than_issuer_and_audience() {
     const TECHNICAL: [&str; 6] = [
@@ -800,7 +802,7 @@ fn no_event_has_another_claim_than_issuer_and_audience() {
     assert!(told > 0, "the operator can find out, at the default level");
 }
 
-/// A reason of any length and with any characters is one line, and not a long one.
+/// A reason is one line of limited length, for any text.
 #[test]
 fn a_reason_of_somebody_else_is_cut_to_a_line() {
     let fixture = Fixture::new();
@@ -817,7 +819,7 @@ fn a_reason_of_somebody_else_is_cut_to_a_line() {
     assert!(text.len() < 4_000, "{}", text.len());
 }
 
-/// The names in the documentation are what a search in the default output finds.
+/// A search for a documented name finds the event in the default output.
 #[test]
 fn the_default_output_has_the_names_of_the_events() {
     let fixture = Fixture::new();
@@ -843,21 +845,21 @@ fn the_default_output_has_the_names_of_the_events() {
     ] {
         assert!(line.contains(part), "{part} in {line}");
     }
-    // The page for those whose token was rejected shows the same line.
+    // The page about rejections shows the same line.
     let page = include_str!("../src/guide/rejections.md");
     let shown = page.lines().find(|line| line.contains("suppressed=0"));
     let reason = |line: &str| line.split_once("reason=").unwrap().0.to_owned();
     assert!(line.contains(reason(shown.unwrap()).trim()), "{line}");
 }
 
-/// What a subscriber with the usual format writes of what `run` does.
+/// The output of a subscriber with the usual format while `run` runs.
 fn printed(level: Level, run: impl AsyncFnOnce()) -> String {
     let log = Log::down_to(level);
     block_on(run());
     log.text()
 }
 
-/// RFC8725-3.10-2: a key id is the attacker's text; it can write no line of its own, nor move the
+/// RFC8725-3.10-2: an attacker chooses the key id. It must not start a new line, or move the
 /// cursor.
 #[test]
 fn control_characters_of_a_key_id_are_escaped_in_the_log() {
@@ -884,7 +886,7 @@ fn control_characters_of_a_key_id_are_escaped_in_the_log() {
         assert!(text.chars().all(is_plain), "{text:?}");
         assert!(text.len() < 1_000, "an id is cut short");
 
-        // The value itself is escaped already, whatever a subscriber does with it.
+        // The value itself is escaped, whatever the subscriber does.
         let events = events(async || {
             send(&fixture.auth(), get(&token)).await;
         });
@@ -900,7 +902,7 @@ struct Metric {
     value: u64,
 }
 
-/// The metrics of what `run` does; of a histogram, how many samples it has.
+/// The metrics while `run` runs. For a histogram, the number of samples.
 fn metrics_of(run: impl AsyncFnOnce()) -> Vec<Metric> {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
@@ -926,7 +928,7 @@ fn metrics_of(run: impl AsyncFnOnce()) -> Vec<Metric> {
         .collect()
 }
 
-/// The count of a metric with this label, or without one.
+/// The value of a counter, with this label or without one.
 fn count(metrics: &[Metric], name: &str, label: Option<(&str, &str)>) -> u64 {
     let labels: BTreeMap<_, _> = label
         .into_iter()
@@ -957,7 +959,7 @@ fn verdicts_are_counted_once_each() {
     assert_eq!(rejected("insufficient_scope"), 1);
     assert_eq!(rejected("missing_credentials"), 1);
     assert_eq!(rejected("missing_layer"), 1);
-    // Four tokens were looked at.
+    // Four tokens were verified.
     assert_eq!(count(&metrics, "jwt_auth_verification_seconds", None), 4);
 }
 
@@ -989,7 +991,7 @@ fn changes_of_keys_are_counted() {
     );
 }
 
-/// Labels come from a fixed list: what a client sends makes no new time series.
+/// Labels come from a fixed list, so a client cannot create new time series.
 #[test]
 fn no_label_has_anything_of_a_token() {
     let fixture = Fixture::new();
@@ -1037,7 +1039,7 @@ mod remote {
         }
     }
 
-    /// Good loads with one between that fails, and more invented key ids than are looked up.
+    /// Successful loads with a failure in between, and more invented key ids than may be looked up.
     async fn everything() {
         let issuer = TestIssuer::new();
         let jwks = issuer.jwks();
@@ -1065,7 +1067,7 @@ mod remote {
         let _status = of_an_ended_runtime().status();
     }
 
-    /// A store whose task has gone with the runtime of another thread.
+    /// A store whose task has ended with its runtime, on another thread.
     fn of_an_ended_runtime() -> KeyStore {
         let start = || {
             let jwks = TestIssuer::new().jwks().into_bytes();
@@ -1076,7 +1078,7 @@ mod remote {
         std::thread::spawn(start).join().unwrap()
     }
 
-    /// A query may hold an API key, and so may what a client says about its failure.
+    /// A query may hold an API key, and so may the error of a client.
     #[test]
     fn no_event_error_or_status_has_the_query_of_a_url() {
         const SECRET: &str = "mark-of-a-secret";
@@ -1162,7 +1164,7 @@ mod remote {
         {
             assert!(!text.contains(SECRET), "{text}");
         }
-        // What is shown still says which document it was.
+        // The text still shows which document it was.
         for (path, reason) in [
             ("gone", "status 503 Service Unavailable"),
             ("html", r#"content is "text/html", expected JSON"#),
@@ -1177,7 +1179,7 @@ mod remote {
         assert!(!events.is_empty());
     }
 
-    /// Any client can invent key ids. So what becomes of them wakes nobody up.
+    /// Any client can invent key ids, so they are not reported as an outage.
     #[test]
     fn a_flood_of_invented_key_ids_is_no_outage() {
         let clock = FixedClock::at(1_700_000_000);
@@ -1203,7 +1205,7 @@ mod remote {
         for name in ["jwt_unavailable", "jwt_available"] {
             assert!(events.iter().all(|event| event.name != name), "{events:#?}");
         }
-        // They are there as other rejected tokens are: a few, and the number of the rest.
+        // They are reported like other rejections: a few lines, and the number of the others.
         let rejected = of_kind(&events, "key_source_unavailable");
         let told = rejected.iter().filter(|(is_told, _)| *is_told).count();
         assert_eq!(told, 20);
@@ -1246,7 +1248,8 @@ mod remote {
         check_metrics(metrics, documented(3));
     }
 
-    /// An outage of an issuer is one event at its begin and one at its end, however many loads fail.
+    /// An outage of an issuer is one event at its start and one at its end, however many loads
+    /// fail.
     #[test]
     fn an_outage_of_an_issuer_has_a_begin_and_an_end() {
         let issuer = TestIssuer::new();
@@ -1315,7 +1318,7 @@ mod introspection {
         Introspection::at_with("https://as.example/introspect", client, answer).unwrap()
     }
 
-    /// A question of every kind, and settings that contradict each other.
+    /// Every kind of question, and settings that contradict each other.
     async fn story() {
         tokio::time::pause();
         let fixture = Fixture::new();
@@ -1390,7 +1393,7 @@ mod notices {
         service.clone().oneshot(request).await.unwrap();
     }
 
-    /// One good notice of each kind, and many that are answered with 400 and with 503.
+    /// A good notice of each kind, and many that are answered with 400 and with 503.
     async fn everything() {
         let clock = FixedClock::at(1_700_000_000);
         let issuer = TestIssuer::new().with_clock(clock.clone());
@@ -1506,7 +1509,8 @@ mod status_lists {
 
     const LIST: &str = "https://as.example/lists/good";
 
-    /// A list that is fetched, one that is not, one from elsewhere, and places that cannot be found.
+    /// A list that is fetched, one that cannot be fetched, one from another place, an index that cannot be
+    /// read, and one beyond the end of the list.
     async fn everything() {
         let clock = FixedClock::at(1_700_000_000);
         let issuer = TestIssuer::new().with_clock(clock.clone());
@@ -1588,7 +1592,7 @@ mod shared_denylist {
 
     use tower_jwt_auth::revocation::RedisDenylist;
 
-    /// A start, an outage with several attempts, a loss, and a mark that a newer version wrote.
+    /// A start, an outage with several attempts, a loss of marks, and a mark of a newer version.
     async fn everything(server: &mut Server) {
         let list = RedisDenylist::new(server.client(), "test").unwrap();
         let list = list.connect().await.unwrap();
@@ -1603,7 +1607,7 @@ mod shared_denylist {
             }
         };
         until(&|| list.status().failing.is_some()).await;
-        // Several attempts come in this time, however slow they are.
+        // Several attempts fit into this time, even on a slow machine.
         tokio::time::sleep(Duration::from_secs(2)).await;
         server.restart();
         until(&|| list.is_ready() && server.ask::<i64>("HLEN", &["{test}:marks"]) == 5).await;

@@ -1,8 +1,8 @@
-//! What the compiler says to who holds it wrong: each message names what to write instead.
+//! The messages of the compiler for typical mistakes. Each says what to write instead.
 //!
-//! The texts are those of one compiler. After a change of it, or of a message, write them anew with
-//! `UI_TEXTS=overwrite cargo test --all-features --test ui` (and once more with
-//! `--no-default-features`), and read them as a user would.
+//! The texts are those of one version of the compiler. After a change of the compiler or of a
+//! message, write them again with `UI_TEXTS=overwrite cargo test --all-features --test ui` (and
+//! once more with `--no-default-features`), and read them as a user would.
 
 #[allow(dead_code, reason = "some sets of features have no texts")]
 #[path = "support/compiler.rs"]
@@ -28,15 +28,15 @@ fn a_function_whose_feature_is_off_names_the_feature() {
     compiler::assert_rejections("tests/ui/no_features", "--no-default-features");
 }
 
-/// With all features, `_fuzz` included.
+/// With all features, including `_fuzz`.
 #[cfg(feature = "_fuzz")]
 #[test]
 fn mistakes_are_answered_with_what_to_write_instead() {
     compiler::assert_rejections("tests/ui", "--all-features");
 }
 
-/// The compiler has a sentence of its own for these, which nothing here can change. So the docs
-/// quote it, and say what to write.
+/// For these mistakes the compiler has its own sentence, which this crate cannot change. So the
+/// documentation quotes the sentence, and says what to write.
 #[test]
 fn sentences_of_the_compiler_itself_are_in_the_docs() {
     for (said, docs, sentence) in [
@@ -92,10 +92,10 @@ mod with_axum {
         Audience, Claims, Issuer, JwtAuth, KeyStore, Rejection, RequireScope, scope,
     };
 
-    /// What the files get wrong, right: that it compiles is the test.
+    /// The correct forms of the mistakes. The test is that they compile.
     #[test]
     fn the_right_forms_compile() {
-        // In a function, and with any name.
+        // Inside of a function, and with any names.
         tower_jwt_auth::scopes! {
             Required = "a" | "b";
             Groups = ("a" & "b") | "c";

@@ -55,7 +55,7 @@ async fn a_logout_ends_the_session_and_the_earlier_tokens_of_the_subject_at_once
     let without_session = world.access("alice", None);
     let of_bob = world.access("bob", Some("session-2"));
     for token in [&of_session, &without_session, &of_bob] {
-        world.accepts(token); // and the cache has it
+        world.accepts(token); // the token is in the cache now
     }
     let answer = tell(&service(&world), &logout(&world.issuer).mint()).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -63,7 +63,7 @@ async fn a_logout_ends_the_session_and_the_earlier_tokens_of_the_subject_at_once
     world.rejects(&of_session);
     world.rejects(&without_session);
     world.accepts(&of_bob);
-    // Logged in again.
+    // A token of a new login.
     world.clock.advance(Duration::from_secs(1));
     world.accepts(&world.access("alice", Some("session-3")));
     world.rejects(&world.access("alice", Some("session-1")));
@@ -105,7 +105,8 @@ async fn a_logout_marks_what_it_names() {
     }
 }
 
-/// OIDC-BCL-2.7-D1: the clock of the issuer sets `iat` of both, and our own clock has no say.
+/// OIDC-BCL-2.7-D1: the clock of the issuer sets `iat` of the logout token and of the access tokens. Our
+/// own clock does not matter.
 #[tokio::test]
 async fn a_logout_ends_the_tokens_that_were_issued_until_its_own_iat() {
     for iat in [NOW + 30, NOW, NOW - 30] {
@@ -137,13 +138,13 @@ async fn a_logout_that_comes_late_or_again_ends_no_later_login() {
         is_invalid(&tell(&instance, &token).await, "again");
         world.clock.advance(Duration::from_secs(60));
     }
-    // Twin: a logout that was made after the login.
+    // The twin: a logout after the login.
     let answer = tell(&service(&world), &logout(&world.issuer).mint()).await;
     assert_eq!(answer.status, 200);
     world.rejects(&new);
 }
 
-/// A mark that comes late, or again, ends when it would have ended.
+/// A mark that is written late, or again, has the same end.
 #[tokio::test]
 async fn the_end_of_a_mark_follows_from_the_iat_of_its_notice() {
     let world = World::new();
@@ -359,7 +360,7 @@ async fn every_defect_of_a_logout_token_is_400_and_marks_nothing() {
     world.rejects(&access);
 }
 
-/// OIDC-BCL-2.6-1, OIDC-BCL-2.4-1: the twins of the defects.
+/// OIDC-BCL-2.6-1, OIDC-BCL-2.4-1: the accepted twins of the defects.
 #[tokio::test]
 async fn what_is_allowed_in_a_logout_token_is_accepted() {
     let world = World::new();
@@ -408,7 +409,7 @@ async fn what_is_allowed_in_a_logout_token_is_accepted() {
     }
 }
 
-/// The rules of the trusted issuer that make sense here.
+/// The rules of the trusted issuer that apply to logout tokens.
 #[tokio::test]
 async fn the_rules_of_the_issuer_apply() {
     let world = World::new();
@@ -491,12 +492,12 @@ async fn a_logout_token_counts_once() {
     let token = logout(&world.issuer).mint();
     assert_eq!(tell(&service, &token).await.status, 200);
     is_invalid(&tell(&service, &token).await, "again");
-    // Settings that are changed later do not forget it.
+    // A later change of the settings does not forget the token.
     is_invalid(
         &tell(&service.clone().max_body(9_999), &token).await,
         "again",
     );
-    // Another id, and the same id of another issuer, are other tokens.
+    // A token with another id is another token, and so is one with the same id from another issuer.
     assert_eq!(
         tell(&service, &logout(&world.issuer).mint()).await.status,
         200
@@ -523,7 +524,7 @@ async fn accepted_tokens_are_remembered_until_they_expire_and_no_longer() {
     let full = tell(&service, &next()).await;
     assert_eq!((full.status.as_u16(), full.body.as_str()), (503, ""));
     assert_eq!(full.header(RETRY_AFTER), Some("5"));
-    // It is accepted for the leeway after its end.
+    // The token is accepted for the leeway after its `exp`.
     world.clock.advance(Duration::from_secs(69));
     is_invalid(&tell(&service, &first).await, "again");
     assert_eq!(tell(&service, &next()).await.status, 503);
@@ -551,7 +552,7 @@ async fn a_mark_that_is_not_stored_is_503_and_the_token_may_come_again() {
     assert_eq!(tell(&service, &token).await.status, 200);
     world.rejects(&access);
 
-    // A full list says so too.
+    // If the list is full, the answer is 503 too.
     let full = Denylist::with_capacity(0).with_clock(world.clock.clone());
     let service = BackChannelLogout::new(world.client(), full).clock(world.clock.clone());
     assert_eq!(
@@ -560,7 +561,7 @@ async fn a_mark_that_is_not_stored_is_503_and_the_token_may_come_again() {
     );
 }
 
-/// Providers have short timeouts, and seldom ask twice.
+/// Providers have short timeouts, and seldom try again.
 #[tokio::test(start_paused = true)]
 async fn a_logout_counts_also_if_the_issuer_hangs_up() {
     let world = World::new();
@@ -644,7 +645,7 @@ mod remote {
     use crate::network::{JWKS, Network};
     use tower_jwt_auth::keys::RemoteKeys;
 
-    /// The key of a logout token is looked up as that of an access token.
+    /// The key of a logout token is looked up like that of an access token.
     #[tokio::test(start_paused = true)]
     async fn an_unknown_key_is_fetched_and_an_outage_is_no_fault_of_the_token() {
         let world = World::new();

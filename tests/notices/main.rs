@@ -1,4 +1,4 @@
-//! What an issuer says outside of tokens: logouts and security events.
+//! Logout tokens and security events that an issuer sends.
 
 #![cfg(all(feature = "logout", feature = "test-util"))]
 #![allow(
@@ -44,7 +44,7 @@ const NOW: u64 = 1_700_000_000;
 const ISSUER: &str = "https://as.example";
 const CLIENT: &str = "calendar-web";
 
-/// An issuer, and an API that knows what it has revoked.
+/// An issuer, and an API with a denylist.
 struct World {
     clock: FixedClock,
     issuer: TestIssuer,
@@ -66,7 +66,7 @@ impl World {
         }
     }
 
-    /// The issuer as the one that speaks to this client.
+    /// The issuer as trusted for tokens to this client.
     fn client(&self) -> TrustedIssuer {
         let client = Audience::new(CLIENT).unwrap();
         TrustedIssuer::new(self.issuer.issuer(), client, self.issuer.keys())
@@ -93,7 +93,7 @@ impl World {
     }
 }
 
-/// A writer that can be told to fail, or to wait.
+/// A writer that can fail or wait.
 #[derive(Clone)]
 struct Shaky {
     list: Denylist,
@@ -147,7 +147,7 @@ impl RevocationWriter for Shaky {
     }
 }
 
-/// What the issuer is answered.
+/// The answer to the issuer.
 #[derive(Debug)]
 struct Answer {
     status: StatusCode,
@@ -161,7 +161,7 @@ impl Answer {
     }
 }
 
-/// Sends a request. Whatever is answered must not be stored.
+/// Sends a request, and asserts that the answer has `no-store`.
 async fn send<S, B>(service: &S, request: Request<B>) -> Answer
 where
     S: Service<Request<B>, Response = http::Response<FullBody>, Error = Infallible> + Clone,
@@ -185,7 +185,7 @@ fn post(content_type: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
         .unwrap()
 }
 
-/// A body of these chunks, of which each comes after a while.
+/// A body with these chunks, and a pause before each.
 fn slowly(
     chunks: Vec<&'static str>,
     pause: Duration,

@@ -27,7 +27,7 @@ fn session() -> Value {
     json!({ "format": "opaque", "id": "session-1" })
 }
 
-/// A token with these events, without a subject of its own.
+/// A token with these events. The token itself has no subject.
 fn events(issuer: &TestIssuer, events: Value) -> TestToken {
     issuer
         .token()
@@ -39,7 +39,7 @@ fn events(issuer: &TestIssuer, events: Value) -> TestToken {
         .without("exp")
 }
 
-/// A token that says this of this subject.
+/// A token with this event about this subject.
 fn event(issuer: &TestIssuer, name: &str, subject: Value) -> TestToken {
     events(issuer, json!({ name: { "event_timestamp": NOW } })).claim("sub_id", subject)
 }
@@ -143,7 +143,8 @@ async fn an_event_revokes_what_it_names_at_once() {
     }
 }
 
-/// A token that is issued after the event is not meant, however late the event comes.
+/// The mark covers tokens that were issued before the event, and not later ones, however late the
+/// event arrives.
 #[tokio::test]
 async fn an_event_is_about_the_tokens_that_were_issued_until_then() {
     let world = World::new();
@@ -461,7 +462,7 @@ async fn the_setters_are_those_of_a_logout() {
     let writer = Shaky::over(&world.list);
     let service = SecurityEvents::new(world.client(), writer.clone()).clock(world.clock.clone());
     is_error(&push(&service, &other()).await, "invalid_request", "other");
-    // The order of the calls does not matter.
+    // The order of the setters does not matter.
     let service = service
         .subjects_of(Issuer::new(issuer).unwrap())
         .max_body(9_999);
@@ -503,7 +504,7 @@ fn neither_an_event_nor_a_logout_is_an_access_token() {
         let rejection = world.verifier.verify_now(&token.mint()).unwrap_err();
         assert_eq!(rejection.kind(), RejectionKind::WrongType, "{typ}");
     }
-    // Not without its type either.
+    // Also without its type.
     let event = event(&world.issuer, DISABLED, alice()).audience(api);
     let event = event.expires_in(Duration::from_secs(60));
     for event in [

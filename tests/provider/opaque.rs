@@ -1,4 +1,4 @@
-//! Opaque tokens of the provider, about which its introspection endpoint is asked.
+//! Opaque tokens of the provider, for which its introspection endpoint is asked.
 
 use http::header::RETRY_AFTER;
 use serde_json::json;
@@ -9,7 +9,7 @@ use tower_jwt_auth::test::FixedClock;
 use super::*;
 
 impl Provider {
-    /// An opaque token of a machine.
+    /// An opaque token for a machine.
     async fn opaque(&self) -> String {
         let token = self.machine_token("calendar-batch", "files").await;
         assert!(!token.contains('.'), "an opaque token");
@@ -26,7 +26,7 @@ impl Provider {
         JwtAuth::introspected(self.issuer(), audience("files"), introspection)
     }
 
-    /// How often the introspection endpoint was asked since the last call.
+    /// The number of questions to the introspection endpoint since the last call.
     async fn questions(&self) -> u64 {
         let counts = self.http.get(&format!("{}/admin/counts", self.url)).await;
         self.admin("counts/reset", json!({})).await;
@@ -41,7 +41,7 @@ impl Provider {
     }
 }
 
-/// What a request gets, which is never the caller's fault during an outage.
+/// Asserts 503, because an outage is never a fault of the caller.
 async fn is_unavailable(label: &str, api: &Api, token: &str) {
     let answer = api.ask(Method::GET, "/me", token).await;
     let status = answer.status;
@@ -90,7 +90,7 @@ async fn accepts_an_opaque_token_beside_a_jwt() {
         [StatusCode::OK, StatusCode::FORBIDDEN].contains(&answer.status),
         "{answer:?}"
     );
-    // A JWT that fails here is not shown to the endpoint.
+    // A JWT that is not valid is not sent to the endpoint.
     assert_eq!(api.status(&tampered(&jwt)).await, StatusCode::UNAUTHORIZED);
     assert_eq!(provider.questions().await, 1);
     for unknown in ["unknown", &opaque[1..], &format!("{opaque}x")] {
@@ -99,7 +99,7 @@ async fn accepts_an_opaque_token_beside_a_jwt() {
         let challenge = &challenges(&answer.headers)[0];
         assert_eq!(challenge.parameter("error"), Some("invalid_token"));
     }
-    // A token for another API: this endpoint tells nobody but its audience.
+    // A token for another API: the endpoint answers only the audience of the token.
     let other = JwtAuth::introspected(
         provider.issuer(),
         super::audience("calendar"),
@@ -152,7 +152,7 @@ async fn asks_with_credentials_and_says_whose_fault_wrong_ones_are() {
         StatusCode::OK
     );
 
-    // The provider takes no JWTs, which is an outage, and says so to the operator.
+    // The provider does not introspect JWTs. That is an outage, and the operator sees the reason.
     let jwt = provider.machine_token("calendar-batch", "calendar").await;
     let auth = provider.auth("calendar").await;
     let introspection = provider.asks_as("calendar-api").introspect_jwts();
@@ -188,7 +188,7 @@ async fn accepts_signed_answers_and_no_others_if_they_are_wanted() {
         api.ask(Method::GET, "/me", "unknown").await.status,
         StatusCode::UNAUTHORIZED
     );
-    // Other keys verify nothing, and the answer counts for nothing then.
+    // With other keys the signature does not verify, so the answer does not count.
     let stranger = provider
         .asks_as("files-api-signed")
         .signed(TestIssuer::new().keys());
@@ -198,7 +198,7 @@ async fn accepts_signed_answers_and_no_others_if_they_are_wanted() {
         &token,
     )
     .await;
-    // Who does not ask for a signature gets none.
+    // Without the setting the answer is not signed.
     let plain = Api::start(provider.files(provider.asks_as("files-api-signed"))).await;
     assert_eq!(
         plain.ask(Method::GET, "/me", &token).await.status,
@@ -230,7 +230,7 @@ async fn an_outage_of_the_endpoint_is_never_a_bad_token() {
             .asks_as("files-api")
             .timeout(Duration::from_millis(500));
         let api = Api::start(provider.files(introspection)).await;
-        // Before, during and after.
+        // The token is accepted before the outage.
         assert_eq!(
             api.ask(Method::GET, "/me", &known).await.status,
             200,
@@ -260,7 +260,8 @@ async fn an_outage_of_the_endpoint_is_never_a_bad_token() {
     }
 }
 
-/// RFC7662-2.2-4: within the time that an answer is kept; at once where it is revoked here.
+/// RFC7662-2.2-4: rejected when the cached answer ends, and at once if the token is revoked in this
+/// service.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_the_provider_revokes_is_rejected_within_the_time_of_the_cache() {
     let Some(provider) = Provider::of_environment("revocation at the provider").await else {

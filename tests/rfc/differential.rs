@@ -1,9 +1,9 @@
-//! The signature verdict beside that of `jsonwebtoken`, and beside that of Node's OpenSSL, which
-//! shares no code with the backend here, on good tokens and on mutated ones.
+//! Compares verdicts on signatures with those of `jsonwebtoken` and of OpenSSL in Node.js, for good
+//! tokens and mutated ones. OpenSSL shares no code with the backend of this crate.
 //!
-//! They must agree on every signature. Where the rules here are stricter than a signature check,
-//! the token is rejected before or behind it; each such rule stands by its name in
-//! [`is_stricter_by_these_rules_alone`].
+//! All must agree on every signature. Some rules of this crate are stricter than a signature check,
+//! and reject the token before or after it. [`is_stricter_by_these_rules_alone`] lists them by
+//! name.
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -25,7 +25,7 @@ use tower_jwt_auth::{Algorithm, Key, RejectionKind, Verifier};
 
 use RejectionKind::BadSignature;
 
-/// One algorithm with a key, as either library has it.
+/// An algorithm with a key, for both libraries.
 struct Pair {
     issuer: TestIssuer,
     /// Another key of the same algorithm, under the same id.
@@ -49,7 +49,7 @@ impl Pair {
         }
     }
 
-    /// Whether they find the signature good.
+    /// Whether `jsonwebtoken` accepts the signature.
     fn they_verify(&self, token: &str) -> bool {
         let Some((message, signature)) = token.rsplit_once('.') else {
             return false;
@@ -57,7 +57,7 @@ impl Pair {
         crypto::verify(signature, message.as_bytes(), &self.theirs, self.algorithm).unwrap_or(false)
     }
 
-    /// Whether they take the token apart and find header and signature good, whatever it says.
+    /// Whether `jsonwebtoken` accepts header and signature, whatever the claims are.
     fn they_decode(&self, token: &str) -> bool {
         let mut validation = Validation::new(self.algorithm);
         validation.required_spec_claims.clear();
@@ -68,7 +68,7 @@ impl Pair {
     }
 }
 
-/// How often a verdict was given.
+/// The number of verdicts of each kind.
 #[derive(Debug, Default)]
 struct Count {
     accepted: usize,
@@ -139,7 +139,7 @@ fn parts(token: &str) -> [String; 3] {
     parts.try_into().expect("three parts")
 }
 
-/// Changes the bytes behind one part of a token.
+/// Changes the decoded bytes of one part of a token.
 fn change_bytes(token: &str, part: usize, change: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut parts = parts(token);
     let mut bytes = URL_SAFE_NO_PAD.decode(&parts[part]).unwrap();
@@ -148,7 +148,7 @@ fn change_bytes(token: &str, part: usize, change: impl FnOnce(&mut Vec<u8>)) -> 
     parts.join(".")
 }
 
-/// A token that was good before something happened to it.
+/// A token that was good, with a mutation.
 fn mutated(pair: &Pair, random: &mut Random) -> String {
     let good = a_token(&pair.issuer, random).mint();
     let other = a_token(&pair.issuer, random).mint();
@@ -179,7 +179,7 @@ fn mutated(pair: &Pair, random: &mut Random) -> String {
                 strange[random.below(strange.len())],
             );
         }
-        // Parts.
+        // The parts.
         9 => text = format!("{payload}.{header}.{signature}"),
         10 => text = format!("{header}.{signature}.{payload}"),
         11 => text = format!("{header}.{payload}.{other_signature}"),
@@ -195,7 +195,7 @@ fn mutated(pair: &Pair, random: &mut Random) -> String {
         16 => text = change_bytes(&good, 2, |bytes| bytes.truncate(random.below(bytes.len()))),
         17 => text = change_bytes(&good, 2, |bytes| bytes.push(0)),
         18 => text = change_bytes(&good, 2, |bytes| bytes.reverse()),
-        // What is said, in good JSON.
+        // Values, in well-formed JSON.
         19 => {
             text = change_bytes(&good, 1, |bytes| {
                 let claims: Value = serde_json::from_slice(bytes).unwrap();
@@ -239,7 +239,7 @@ fn agrees_on(algorithm: Algorithm) {
     for _ in 0..600 {
         compare(&pair, &mutated(&pair, &mut random), &mut bad);
     }
-    // A few mutations change nothing: two equal characters change places.
+    // A few mutations change nothing, such as exchanging two equal characters.
     assert!(bad.accepted < 30, "{algorithm}: {bad:?}");
     assert!(bad.bad_signature > 150, "{algorithm}: {bad:?}");
     assert!(bad.other > 150, "{algorithm}: {bad:?}");
@@ -315,7 +315,7 @@ fn agrees_on_every_mix_of_keys_and_labels() {
                 &token.clone().without_header("kid").mint(),
                 &mut count,
             );
-            // Under the label of the key the signature itself is judged.
+            // With the algorithm of the key in the header, the signature itself is judged.
             let labelled = token.header("alg", of_key.as_str()).mint();
             compare(pair, &labelled, &mut count);
             assert_eq!(pair.ours.verify_now(&labelled).is_ok(), of_token == of_key);
@@ -326,14 +326,14 @@ fn agrees_on_every_mix_of_keys_and_labels() {
     assert_eq!((count.bad_signature, count.other), (mixes, 2 * mixes));
 }
 
-/// One case for the other implementation, and the verdict here.
+/// A case for the other implementation, and the verdict of this crate.
 struct Opinion {
     is_good: bool,
     case: Value,
     how: String,
 }
 
-/// Signatures of one algorithm, good ones and each kind of bad one.
+/// Signatures of one algorithm: good ones, and bad ones of each kind.
 fn opinions(algorithm: Algorithm, random: &mut Random, all: &mut Vec<Opinion>) {
     const SECRET: &[u8; 64] = b"\x8f\x01\xc4\x55\x1d\xe2\x90\x3a\x77\xb8\x09\xf6\x42\xad\x6c\x13\xd8\x5e\x2b\xf1\x84\x3f\xca\x66\x0d\x97\x71\xbe\x25\xe9\x58\xa3\
         \x17\xe2\x5b\x90\xc6\x3d\xf8\x01\x4a\xb7\x62\xdc\x88\x35\x0f\xe9\xa1\x56\x7c\x23\xd4\x9e\x40\xfb\x6d\x12\xc8\x85\x3a\x71\xbf\x04";
@@ -408,8 +408,8 @@ fn opinions(algorithm: Algorithm, random: &mut Random, all: &mut Vec<Opinion>) {
             message,
             &changed(&|it| it[half..].fill(0)),
         );
-        // Edwards curves: S and S plus the order of the group, in little-endian bytes, are one
-        // number to who does not look.
+        // EdDSA: adding the order of the group to S gives another encoding of the same number,
+        // unless the verifier checks the range. S is little-endian.
         ask(
             "the order added",
             message,
@@ -425,13 +425,13 @@ fn opinions(algorithm: Algorithm, random: &mut Random, all: &mut Vec<Opinion>) {
     }
 }
 
-/// The order of the group of Ed25519, from its last byte to its first.
+/// The order of the group of Ed25519, little-endian.
 const ORDER: [u8; 32] = [
     0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
-/// What Node says of each: one process for all. `None` where it is not installed.
+/// The verdict of Node.js on each case, from a single process. `None` if Node.js is not installed.
 fn opinions_of_node(cases: &[Opinion]) -> Option<Vec<bool>> {
     use std::io::{ErrorKind, Write};
     use std::process::{Command, Stdio};
@@ -447,7 +447,7 @@ fn opinions_of_node(cases: &[Opinion]) -> Option<Vec<bool>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         Err(error) => panic!("node does not start: {error}"),
     };
-    // It reads everything before it writes anything.
+    // Node.js reads all input before it writes its output.
     let mut stdin = child.stdin.take().unwrap();
     for case in cases {
         writeln!(stdin, "{}", case.case).unwrap();
@@ -480,7 +480,7 @@ fn agrees_with_another_backend_on_every_algorithm() {
     assert_eq!(good, 6 * Algorithm::ALL.len());
 }
 
-/// Every signature here is good, and both say so; the rest is policy.
+/// All signatures here are valid, and both libraries say so. Other rules reject the tokens.
 #[test]
 fn is_stricter_by_these_rules_alone() {
     use RejectionKind::{
@@ -631,10 +631,11 @@ fn is_stricter_by_these_rules_alone() {
         assert_eq!(rejection.kind(), kind, "{rule}: {rejection}");
         they_accept += usize::from(pair.they_decode(&token));
     }
-    // That they leave nearly all of this to their caller is why the rules are ours.
+    // `jsonwebtoken` leaves almost all of these rules to its caller.
     assert!(they_accept >= 20, "{they_accept}");
 
-    // RFC 7518, 3.2: they take a MAC under any secret, and here there is no such key.
+    // RFC 7518, section 3.2: `jsonwebtoken` accepts a secret of any length, and this crate does
+    // not.
     let mac = crypto::sign(
         b"a.b",
         &jsonwebtoken::EncodingKey::from_secret(b"secret"),

@@ -1,4 +1,4 @@
-//! Rows of the RFCs, published vectors, and readers of tokens that know nothing of this one.
+//! The requirements of the RFCs, published vectors, and comparisons with other readers of tokens.
 
 #![cfg(feature = "test-util")]
 

@@ -1,4 +1,4 @@
-//! Properties that hold for whatever comes in, through the public API.
+//! Properties of the public API that hold for any input.
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -26,7 +26,7 @@ use crate::support::{
     AUDIENCE, Fixture, NOW, ReadChallenge, challenges, get, get_bare, get_with, small_cache,
 };
 
-/// The same cases on every run, and no file of failures.
+/// The same cases on every run. Failures are not stored in a file.
 fn config() -> ProptestConfig {
     ProptestConfig {
         cases: 256,
@@ -41,7 +41,7 @@ const YEAR_10000: f64 = 253_402_300_800.0;
 proptest! {
     #![proptest_config(config())]
 
-    /// Whatever the operator writes into a challenge, a client reads the same.
+    /// A client reads from a challenge exactly the text that the operator wrote.
     #[test]
     fn challenges_survive_the_way_to_a_client(
         realm in "[ -~]{0,30}",
@@ -72,7 +72,7 @@ proptest! {
         prop_assert_eq!(read.parameter("error"), Some("invalid_token"));
     }
 
-    /// What is not printable ASCII would break the field, so it never gets there.
+    /// A text that is not printable ASCII would break the field, so it is rejected.
     #[test]
     fn challenges_take_printable_ascii_only(before in "[ -~]{0,5}", odd in "[^ -~]", after in "[ -~]{0,5}") {
         let text = format!("{before}{odd}{after}");
@@ -125,7 +125,7 @@ proptest! {
         );
     }
 
-    /// In an array a space is part of a name, and grants neither half of it.
+    /// A space in an item of an array is part of the name, so it grants neither half.
     #[test]
     fn scopes_in_an_array_are_not_split(names in vec("[ab]{0,2}( [ab])?", 0..5)) {
         let token = FIXTURE.token_of("h1").claim("scp", names.clone()).mint();
@@ -154,7 +154,8 @@ proptest! {
             if *wanted == path {
                 prop_assert!(verdict.unwrap().scopes().contains("granted"));
             } else if path.starts_with(wanted) || wanted.starts_with(&path) {
-                // An object stands there, which cannot be a set of scopes, or a string on the way.
+                // The claim is an object, or a string is in the middle of the path. Neither can be
+                // scopes.
                 prop_assert_eq!(verdict.unwrap_err().kind(), RejectionKind::InvalidClaim);
             } else {
                 prop_assert!(verdict.unwrap().scopes().is_empty());
@@ -166,7 +167,7 @@ proptest! {
     fn times_count_to_the_fraction_of_a_second(exp in near_now(), nbf in near_now()) {
         let at = |milliseconds: i32| f64::from(milliseconds) / 1e3 + f64::from(u32::try_from(NOW).unwrap());
         let token = FIXTURE.token_of("h1").claim("exp", at(exp)).claim("nbf", at(nbf)).mint();
-        // 60 seconds are leeway, at either end.
+        // The leeway is 60 seconds at both ends.
         let expected = if exp <= -60_000 {
             Some(RejectionKind::Expired)
         } else if nbf > 60_000 {
@@ -207,8 +208,8 @@ proptest! {
         prop_assert!(KeySet::from_jwks(&bytes).is_err());
     }
 
-    /// A point that is changed in one place is not on its curve, and what is no part of the key
-    /// does not change its thumbprint.
+    /// A point with one changed byte is not on its curve. Members that are not part of the key do
+    /// not change its thumbprint.
     #[test]
     fn a_mutated_key_is_the_same_key_or_none(at in any::<Index>(), byte in any::<u8>(), how in 0..3_u8) {
         static JWK: LazyLock<String> = LazyLock::new(|| ISSUERS[0].jwk().to_string());
@@ -221,12 +222,12 @@ proptest! {
                 let set = KeySet::from_jwks(&set).unwrap();
                 prop_assert_eq!(set.keys().next().unwrap().thumbprint(), thumbprint);
             }
-            // The only key of a set: without it the set is none.
+            // It is the only key of the set, so without it the set is rejected.
             Err(_) => prop_assert!(KeySet::from_jwks(&set).is_err()),
         }
     }
 
-    /// Keys of every type, whose members besides the material are changed at will.
+    /// Keys of every type, with any values for the members other than the material.
     #[test]
     fn what_is_said_about_a_key_does_not_change_it(
         which in 0..3_usize,
@@ -244,7 +245,7 @@ proptest! {
             let unchanged = ISSUERS[which].key();
             prop_assert_eq!(key.thumbprint(), unchanged.thumbprint());
         }
-        // A good neighbour is read, whatever became of this one.
+        // The good key in the same set is used, whatever happens to this one.
         let text = json!({ "keys": [jwk, ISSUERS[0].jwk()] }).to_string();
         let set = KeySet::from_jwks(text.as_bytes()).unwrap();
         prop_assert_eq!(set.skipped().len(), usize::from(key.is_err()));
@@ -252,7 +253,7 @@ proptest! {
 
     #[test]
     fn a_mutated_set_gives_keys_that_were_in_it(at in any::<Index>(), byte in any::<u8>(), how in 0..3_u8) {
-        // Keys on curves: changed material is no key, so no new one can appear.
+        // Changed material of an EC or Ed25519 key is no valid key, so no new key can appear.
         static JWKS: LazyLock<String> = LazyLock::new(|| {
             json!({ "keys": [ISSUERS[0].jwk(), ISSUERS[3].jwk()] }).to_string()
         });
@@ -268,7 +269,7 @@ proptest! {
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(Fixture::new);
 
-/// One issuer for each type of key, and one for a second curve.
+/// An issuer for each type of key, and one for a second curve.
 static ISSUERS: LazyLock<[TestIssuer; 4]> = LazyLock::new(|| {
     [
         Algorithm::ES256,
@@ -279,14 +280,14 @@ static ISSUERS: LazyLock<[TestIssuer; 4]> = LazyLock::new(|| {
     .map(TestIssuer::with_algorithm)
 });
 
-/// Bytes that a header value can have, with those of tokens more than once.
+/// The bytes that a header value can have. Those of tokens are more frequent.
 static HEADER_BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let all = (b' '..=b'~').chain(0x80..=0xff).chain([b'\t']);
     let likely = b"Bearer ...  eyJhbGciOiJIUzI1NiJ9".repeat(4);
     all.chain(likely).collect()
 });
 
-/// Milliseconds from now, often at the edge of the leeway.
+/// Milliseconds from now, often at the limit of the leeway.
 fn near_now() -> impl Strategy<Value = i32> {
     let edges = select(vec![-60_001, -60_000, -59_999, 0, 60_000, 60_001]);
     prop_oneof![edges, -130_000..130_000_i32]
@@ -327,7 +328,7 @@ fn edited(bytes: &[u8], at: Index, byte: u8, how: u8) -> Vec<u8> {
     bytes
 }
 
-/// The properties about audiences rest on it: the fixture's tokens are for its API.
+/// The properties about audiences depend on this: the tokens of the fixture are for its API.
 #[test]
 fn the_fixture_is_accepted() {
     let claims = FIXTURE.accepts(&FIXTURE.token_of("h1").mint());

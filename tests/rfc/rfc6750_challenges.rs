@@ -1,4 +1,4 @@
-//! What a rejection looks like on the wire: status, challenge, and what it does not say (RFC 6750,
+//! The form of a rejection in HTTP: status, challenge, and what it does not disclose (RFC 6750,
 //! section 3; RFC 9110, sections 11 and 15).
 
 #![cfg(feature = "test-util")]
@@ -28,12 +28,12 @@ use tower_jwt_auth::{
     Audience, Claims, ConfigError, Issuer, JwtAuth, KeyStore, Rejection, RejectionKind, role, scope,
 };
 
-/// Every kind of rejection of a plain layer.
+/// A rejection of every kind from a layer without special settings.
 async fn plain_rejections() -> Vec<RejectedRequest> {
     rejections(|auth| auth, |_| ()).await
 }
 
-/// The one challenge of a response.
+/// The only challenge of a response.
 #[track_caller]
 fn challenge(response: &Response<String>) -> ReadChallenge {
     let challenges = challenges(response.headers());
@@ -50,7 +50,7 @@ async fn send_to<R: Requirement>(auth: &JwtAuth, token: &str) -> Response<String
 }
 
 /// RFC9110-15.5.2-1, RFC6750-3-1, RFC6750-3.1-3, RFC6750-3.1-4, RFC6750-3.1-5, RFC9110-11.4-2,
-/// KEYSRC-D1: the table that a client sees, written down a second time.
+/// KEYSRC-D1: a second copy of the table of what a client sees.
 #[tokio::test]
 async fn every_kind_has_its_status_and_its_code() {
     use RejectionKind::*;
@@ -189,8 +189,8 @@ async fn exactly_quote_and_backslash_are_escaped() {
     );
 }
 
-/// RFC6750-3-4: a text that is no scope does not compile in `scope!` (see its documentation), and
-/// what a requirement of one's own says is left out where it is none.
+/// RFC6750-3-4: a text that is not a scope does not compile in `scope!` (see its documentation). If
+/// a requirement of the application names such a text, it is left out.
 #[tokio::test]
 async fn the_scope_parameter_has_scopes_and_single_spaces_only() {
     struct Odd;
@@ -234,7 +234,7 @@ async fn the_scope_parameter_has_scopes_and_single_spaces_only() {
     assert_eq!(scope.replace(' ', ""), legal);
 }
 
-/// RFC6750-3-5: there is no other description than these.
+/// RFC6750-3-5: these are all descriptions.
 #[tokio::test]
 async fn error_and_description_keep_to_their_characters() {
     let legal = |text: &str| {
@@ -283,7 +283,7 @@ async fn the_error_uri_is_absolute() {
     let auth = Fixture::new().auth().challenge(challenge_with);
     let (response, _) = send(&auth, get("abc")).await;
     assert_eq!(challenge(&response).parameter("error_uri"), Some(uri));
-    // Without an error there is nothing to explain (RFC 6750, section 3.1).
+    // Without an error there is no `error_uri` (RFC 6750, section 3.1).
     let (response, _) = send(&auth, get_bare()).await;
     assert_eq!(challenge(&response).parameter("error_uri"), None);
 }
@@ -404,7 +404,7 @@ async fn rejections_do_not_tell_which_check_failed_nor_repeat_the_token() {
             invalid.push((kind, wire));
         }
     }
-    // Nobody can tell an unknown key from a bad signature, or from another audience.
+    // A client cannot tell an unknown key from a bad signature or another audience.
     assert!(invalid.len() > 12);
     for (kind, wire) in &invalid {
         assert_eq!(wire, &invalid[0].1, "{kind:?}");
@@ -447,7 +447,7 @@ async fn a_lacking_scope_is_named_from_the_requirement() {
     );
 }
 
-/// RFC9110-11.4-2: a role that is lacking is no matter of the credentials.
+/// RFC9110-11.4-2: other credentials would not help, so a missing role is not 401.
 #[tokio::test]
 async fn a_lacking_role_is_403_and_names_no_scope() {
     let fixture = Fixture::new();
@@ -497,11 +497,11 @@ async fn what_is_forbidden_can_be_hidden() {
         assert_eq!(response.headers().len(), 1, "{:?}", response.headers());
         assert_eq!(response.body(), "");
     }
-    // Whoever is not known yet may still be told how to become so.
+    // A client without a valid token still gets the challenge.
     let response = send_to::<scope!("b")>(&auth, "abc").await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(challenges(response.headers()).len(), 1);
-    // By default nothing is hidden.
+    // By default a missing scope is 403.
     let response = send_to::<scope!("b")>(&fixture.auth(), &token).await;
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
@@ -581,7 +581,7 @@ async fn challenges_of_the_service_inside_stay_as_they_are() {
     }
 }
 
-/// RFC9110-11.6.1-D1: what a layer between has added to a rejection of ours stays too.
+/// RFC9110-11.6.1-D1: what a middleware adds to a rejection stays too.
 #[tokio::test]
 async fn what_others_add_to_a_rejection_stays() {
     let fixture = Fixture::new();
@@ -614,7 +614,7 @@ async fn no_rejection_is_stored() {
         let lines: Vec<_> = response.headers().get_all(CACHE_CONTROL).iter().collect();
         assert_eq!(lines, ["no-store"], "{kind:?}");
     }
-    // An answer of the service inside is its own business.
+    // The response of the inner service is not changed.
     let fixture = Fixture::new();
     let (response, _) = send(&fixture.auth(), get(&fixture.token().mint())).await;
     assert!(!response.headers().contains_key(CACHE_CONTROL));
@@ -642,7 +642,7 @@ async fn answers_of_an_optional_layer_vary_by_the_credentials() {
     let (response, _) = send(&auth, get_bare()).await;
     assert_eq!(vary(response.headers()), ["authorization", "cookie"]);
 
-    // What the service inside varies by stays beside it.
+    // The `Vary` of the inner service stays.
     let inner = service_fn(async |_: Request<String>| {
         let response = Response::builder().header(VARY, "accept-language");
         Ok::<_, Infallible>(response.body(String::new()).unwrap())
@@ -654,14 +654,15 @@ async fn answers_of_an_optional_layer_vary_by_the_credentials() {
         ["accept-language", "authorization"]
     );
 
-    // Without a choice there is one answer: shared caches keep none for requests with the header.
+    // If a token is always required, there is no `Vary`: shared caches do not store responses to
+    // requests with `Authorization`.
     for request in [get_bare(), get(&token)] {
         let (response, _) = send(&fixture.auth(), request).await;
         assert!(vary(response.headers()).is_empty());
     }
 }
 
-/// RFC6648-3-1: the names that a rejection may have, all of them registered.
+/// RFC6648-3-1: all header names that a rejection can have, each of them registered.
 #[tokio::test]
 async fn no_header_of_an_experiment_is_sent_or_read() {
     let registered = [
@@ -684,7 +685,7 @@ async fn no_header_of_an_experiment_is_sent_or_read() {
         rejections(
             |auth| auth.optional().hide_forbidden(),
             |request| {
-                // An optional layer lets it through, and the guard inside rejects it.
+                // An optional layer passes the request on, and the guard inside rejects it.
                 request
                     .headers_mut()
                     .insert("x-test", HeaderValue::from_static("1"));
@@ -745,7 +746,7 @@ async fn keys_that_have_not_come_are_our_fault() {
         assert_eq!(response.body(), "");
         assert_eq!(seen.count(), 0);
     }
-    // What no key could save is still the client's own fault.
+    // A token that is invalid whatever the keys are is still a fault of the client.
     assert_eq!(send(&auth, get_bare()).await.0.status(), 401);
     assert_eq!(
         send(&auth, get(&fixture.token().expired().mint()))
@@ -766,7 +767,7 @@ async fn keys_that_have_not_come_are_our_fault() {
     );
 }
 
-/// RFC6750-3-1: what a handler asks the rejection itself is what the layer sends.
+/// RFC6750-3-1: the methods of the rejection return what the layer sends.
 #[tokio::test]
 async fn a_rejection_shows_the_challenge_that_is_sent() {
     for RejectedRequest { kind, response, .. } in plain_rejections().await {

@@ -1,5 +1,5 @@
-//! Where a request may carry its token, and what a well-formed credential is (RFC 6750, section 2;
-//! RFC 9110, section 11).
+//! Where a request may carry its token, and the grammar of credentials (RFC 6750, section 2; RFC
+//! 9110, section 11).
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -22,14 +22,14 @@ use tower_jwt_auth::request::{CsrfPolicy, TokenCookie, TokenSource, TokenSubprot
 use tower_jwt_auth::token::MaxTokenSize;
 use tower_jwt_auth::{Claims, ConfigError, JwtAuth, Rejection, RejectionKind};
 
-/// Asserts that the layer lets the request through.
+/// Asserts that the layer accepts the request.
 #[track_caller]
 fn assert_accepted(response: &Response<String>, what: &str) {
     assert_eq!(response.status(), StatusCode::OK, "{what}");
     assert_eq!(response.body(), "hello", "{what}");
 }
 
-/// Asserts that the layer rejects the request as one of another site.
+/// Asserts that the layer rejects the request because it comes from another site.
 async fn assert_cross_site(auth: &JwtAuth, request: Request<String>, what: &str) {
     let (response, seen) = send(auth, request).await;
     assert_eq!(response.status(), StatusCode::FORBIDDEN, "{what}");
@@ -41,7 +41,7 @@ async fn assert_cross_site(auth: &JwtAuth, request: Request<String>, what: &str)
     assert_eq!(seen.count(), 0, "{what}");
 }
 
-/// Asserts the answer to a request without credentials: 401, and no word about an error.
+/// Asserts the answer to a request without credentials: 401 without an error code.
 #[track_caller]
 fn assert_unauthenticated(response: &Response<String>, what: &str) {
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{what}");
@@ -79,19 +79,19 @@ fn rejection_of(response: &Response<String>) -> &Rejection {
     response.extensions().get().expect("a rejection")
 }
 
-/// A layer that reads the cookie too.
+/// A layer that also reads the cookie.
 fn auth_with_cookie(fixture: &Fixture) -> JwtAuth {
     let source = TokenSource::header().with_cookie(cookie());
     fixture.auth().token_source(source)
 }
 
-/// A layer that reads the query too.
+/// A layer that also reads the query.
 fn auth_with_query(fixture: &Fixture) -> JwtAuth {
     let source = TokenSource::header().insecure_with_query();
     fixture.auth().token_source(source)
 }
 
-/// A GET request for this path and query, without a header.
+/// A GET request for this path and query, without headers.
 fn get_path(path: &str) -> Request<String> {
     Request::get(path).body(String::new()).unwrap()
 }
@@ -134,7 +134,7 @@ async fn accepts_the_scheme_in_any_letter_case() {
         let (response, _) = send(&auth, get_with(format!("{scheme} {token}"))).await;
         assert_accepted(&response, scheme);
     }
-    // Another scheme that only looks alike is another scheme.
+    // A scheme with a similar name is another scheme.
     for scheme in ["Bearerx", "Beare", "Bearer-Token"] {
         let (response, seen) = send(&auth, get_with(format!("{scheme} {token}"))).await;
         assert_unauthenticated(&response, scheme);
@@ -178,7 +178,7 @@ async fn takes_one_token_behind_one_or_more_spaces_and_nothing_else() {
 #[tokio::test]
 async fn tells_a_legal_credential_that_is_no_jwt_from_an_illegal_one() {
     let auth = Fixture::new().auth();
-    // Well formed, so what is wrong with them is that they are no token of ours.
+    // These are valid credentials, so the error is that they are not tokens.
     for legal in ["abc", "a~b+c/d==", "-._~+/", "a", "0=", "a.b.c=="] {
         let (response, seen) = send(&auth, get(legal)).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{legal}");
@@ -212,7 +212,7 @@ async fn white_space_around_the_value_is_not_part_of_it() {
         let (response, _) = send(&auth, get_with(&value)).await;
         assert_accepted(&response, &value);
     }
-    // Within the value it is.
+    // White space within the value is part of it.
     let (start, end) = token.split_at(20);
     for value in [
         format!("Bearer {start} {end}"),
@@ -320,7 +320,7 @@ async fn rejects_a_request_with_tokens_in_two_places() {
         assert_malformed(&response, "two places");
         assert_eq!(seen.count(), 0);
     }
-    // What is not switched on is not looked at.
+    // Places that are not configured are not read.
     for request in [&header_and_query, &header_and_cookie] {
         let (response, _) = send(&fixture.auth(), request.clone()).await;
         assert_accepted(&response, "one place");
@@ -331,7 +331,8 @@ async fn rejects_a_request_with_tokens_in_two_places() {
     assert_accepted(&response, "query is off");
 }
 
-/// Another site can make a browser send the cookie, and never the header. So the header counts.
+/// Another site can make a browser send the cookie, but never the header. So the header takes
+/// precedence.
 #[tokio::test]
 async fn the_header_counts_where_a_cookie_comes_along() {
     let fixture = Fixture::new();
@@ -350,7 +351,7 @@ async fn the_header_counts_where_a_cookie_comes_along() {
             assert_eq!(claims.unwrap().subject(), Some("header"));
         }
     }
-    // A bad token in the header is not made good by the cookie.
+    // A cookie does not help if the token in the header is bad.
     for (bad, kind) in [
         (get(&expired), RejectionKind::Expired),
         (get_with("Bearer"), RejectionKind::MalformedRequest),
@@ -362,15 +363,15 @@ async fn the_header_counts_where_a_cookie_comes_along() {
         assert_eq!(kind_of(&response), kind);
         assert_eq!(seen.count(), 0);
     }
-    // Credentials of another scheme are no token.
+    // Credentials of another scheme are not a token.
     let mut request = with_cookie(Method::GET, &other, &[]);
     let basic = get_with("Basic dTpw");
     request.headers_mut().extend(basic.headers().clone());
     assert_accepted(&send(&auth, request).await.0, "another scheme");
 }
 
-/// RFC6750-2.2-1: the method is not offered, because a layer that reads the body of a request
-/// before anybody is known would let strangers choose how much.
+/// RFC6750-2.2-1: the form is not supported. A layer that reads the body before it knows the client
+/// would let anybody choose how much it reads.
 #[tokio::test]
 async fn a_form_token_is_not_read_and_the_form_arrives_intact() {
     let fixture = Fixture::new();
@@ -396,7 +397,7 @@ async fn a_form_token_is_not_read_and_the_form_arrives_intact() {
             assert_unauthenticated(&response, content_type);
             assert_eq!(seen.count(), 0);
         }
-        // A token in the header and another in the form: the form is the handler's.
+        // If the header has a token and the form another one, the form is for the handler.
         let response = auth
             .layer(echo)
             .oneshot(post(Some(&token), urlencoded))
@@ -427,7 +428,7 @@ async fn a_query_token_is_ignored_unless_switched_on() {
     let (response, seen) = send(&auth, request()).await;
     assert_accepted(&response, "query is on");
     assert!(seen.requests()[0].extensions.get::<Claims>().is_some());
-    // The header goes on working beside it, and a request with neither has no credentials.
+    // The header is still read. A request with neither has no credentials.
     assert_accepted(&send(&auth, get(&token)).await.0, "header");
     assert_unauthenticated(&send(&auth, get_path("/events?page=2")).await.0, "neither");
     assert_unauthenticated(
@@ -444,7 +445,7 @@ async fn a_query_token_is_ignored_unless_switched_on() {
     assert_eq!(kind_of(&response), RejectionKind::Expired);
 }
 
-/// RFC6750-2.3-1: a query is percent-encoded, and so its token may be.
+/// RFC6750-2.3-1: a query is percent-encoded, so the token in it may be.
 #[tokio::test]
 async fn a_query_token_may_be_percent_encoded() {
     let fixture = Fixture::new();
@@ -498,9 +499,9 @@ async fn answers_to_query_tokens_are_private() {
     for safe in ["no-store", "private, max-age=60", "max-age=60, Private"] {
         assert_eq!(answer(&auth, &path, 200, Some(safe)).await, [safe]);
     }
-    // Only what a cache would keep for a success is spoken of.
+    // Only responses that a cache may store get the header.
     assert!(answer(&auth, &path, 404, None).await.is_empty());
-    // A request that brought its token in the header is not changed, nor one where query is off.
+    // A response is not changed if the token came in the header, or if the query is not read.
     let response = send(&auth, get(&token)).await.0;
     assert!(!response.headers().contains_key(CACHE_CONTROL));
     let mut request = get_path(&path);
@@ -546,7 +547,7 @@ fn cookie() -> TokenCookie {
     TokenCookie::new("__Host-token", CsrfPolicy::same_origin()).unwrap()
 }
 
-/// A request of this method whose token is in the cookie.
+/// A request with this method and the token in the cookie.
 fn with_cookie(method: Method, token: &str, headers: &[(&str, &str)]) -> Request<String> {
     let mut request = Request::builder()
         .method(method)
@@ -559,7 +560,7 @@ fn with_cookie(method: Method, token: &str, headers: &[(&str, &str)]) -> Request
     request.body(String::new()).unwrap()
 }
 
-/// RFC6750-5.3-1: off by default, and there is no cookie source without a policy, by its type.
+/// RFC6750-5.3-1: off by default. The type of the cookie requires a policy.
 #[tokio::test]
 async fn a_cookie_token_is_ignored_unless_switched_on() {
     let fixture = Fixture::new();
@@ -576,7 +577,7 @@ async fn a_cookie_token_is_ignored_unless_switched_on() {
     assert_accepted(&send(&auth, get(&token)).await.0, "header");
     assert_unauthenticated(&send(&auth, get_bare()).await.0, "neither");
 
-    // Another name is another cookie; a bad value is malformed, as in the header.
+    // A cookie of another name is not read. A bad value is malformed, as in the header.
     let other = TokenCookie::new("__Secure-token", CsrfPolicy::same_origin()).unwrap();
     let other = fixture
         .auth()
@@ -586,7 +587,8 @@ async fn a_cookie_token_is_ignored_unless_switched_on() {
     assert_malformed(&response, "quoted");
 }
 
-/// RFC6750-5.3-1: a cookie that is sent in clear, or that a neighbour can set, has neither prefix.
+/// RFC6750-5.3-1: a cookie without one of the two prefixes may be sent unencrypted, or set by a
+/// neighbouring host.
 #[test]
 fn a_token_cookie_needs_a_prefix_that_keeps_it_encrypted() {
     for name in ["__Host-token", "__Secure-token", "__Host-a"] {
@@ -631,7 +633,7 @@ async fn a_cookie_token_does_not_serve_requests_of_other_sites() {
         &[("sec-fetch-site", "none")],
         &[("sec-fetch-site", "same-origin"), ("origin", same)],
         &[("origin", same)],
-        // No browser: nobody can be led to send this.
+        // No browser: another site cannot cause this request.
         &[],
     ] {
         for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
@@ -655,10 +657,10 @@ async fn a_cookie_token_does_not_serve_requests_of_other_sites() {
             let request = with_cookie(method, &token, headers);
             assert_cross_site(&auth, request, &format!("{headers:?}")).await;
         }
-        // A safe method changes nothing, and a link from elsewhere has to work.
+        // A safe method changes nothing, and links from other sites must work.
         let (response, _) = send(&auth, with_cookie(Method::GET, &token, headers)).await;
         assert_accepted(&response, "safe method");
-        // A token in the header was put there by somebody who may read it.
+        // The header was set by a page that may read the token.
         let mut request = with_cookie(Method::POST, &token, headers);
         request.headers_mut().remove(COOKIE);
         request.headers_mut().extend(get(&token).headers().clone());
@@ -708,21 +710,21 @@ async fn a_policy_can_trust_the_origin_of_the_page() {
     }
 }
 
-/// Everything that makes a request one for another protocol, in a form that a page can cause.
+/// The headers of an upgrade, in the forms that a page can cause.
 const UPGRADES: [(&str, &str); 8] = [
     ("upgrade", "websocket"),
     ("upgrade", "anything/1"),
     ("connection", "Upgrade"),
     ("connection", "keep-alive, upgrade"),
-    // What is left of a handshake behind a proxy that takes the fields of one hop away.
+    // The part of a handshake that remains behind a proxy that removes hop-by-hop fields.
     ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ("sec-websocket-version", "13"),
     ("sec-websocket-protocol", "chat"),
     ("sec-fetch-mode", "websocket"),
 ];
 
-/// RFC6455-10.2-1, RFC8441-5-D1: a handshake is a GET and changes what the page of another site may
-/// do. It is judged like a POST.
+/// RFC6455-10.2-1, RFC8441-5-D1: a handshake is a GET, and opens a connection for the page of
+/// another site. It is checked like a POST.
 #[tokio::test]
 async fn a_cookie_token_opens_no_connection_for_other_sites() {
     let fixture = Fixture::new();
@@ -771,24 +773,24 @@ async fn a_cookie_token_opens_no_connection_for_other_sites() {
                 ("origin", "https://app.example"),
             ];
             assert_accepted(&send(&trusting, request(&app)).await.0, "trusted");
-            // The header is beyond the reach of another site.
+            // Another site cannot set the header.
             let mut request = request(&[("origin", evil)]);
             request.headers_mut().extend(get(&token).headers().clone());
             assert_accepted(&send(&auth, request).await.0, "header");
         }
     }
-    // Over HTTP/2 the method alone says it.
+    // Over HTTP/2 the method alone shows the handshake.
     let connect = with_cookie(Method::CONNECT, &token, &[("origin", evil)]);
     assert_eq!(send(&auth, connect).await.0.status(), 403);
-    // What does not upgrade is safe as before.
+    // A request that does not upgrade is still safe.
     for other in [("connection", "keep-alive"), ("sec-fetch-mode", "navigate")] {
         let request = with_cookie(Method::GET, &token, &[("origin", evil), other]);
         assert_accepted(&send(&auth, request).await.0, "no handshake");
     }
 }
 
-/// Where `Sec-Fetch-Site` is absent, the origin is compared with its scheme and port. A page that came
-/// in clear may be anybody's.
+/// Without `Sec-Fetch-Site` the origin is compared, including scheme and port. A page over plain
+/// http may come from an attacker.
 #[tokio::test]
 async fn an_origin_is_compared_as_a_whole() {
     let fixture = Fixture::new();
@@ -831,18 +833,18 @@ async fn an_origin_is_compared_as_a_whole() {
     ] {
         assert_eq!(status(host, origin).await, 403, "{origin} to {host}");
     }
-    // The authority of the target counts before `Host`, as in HTTP/2.
+    // The authority of the target takes precedence over `Host`, as in HTTP/2.
     let mut request = with_cookie(Method::POST, &token, &[("origin", "https://api.example")]);
     *request.uri_mut() = "https://evil.example/events".parse().unwrap();
     assert_eq!(send(&auth, request).await.0.status(), 403);
-    // Two hosts are none.
+    // Two `Host` lines count as none.
     let mut request = with_cookie(Method::POST, &token, &[("origin", "https://api.example")]);
     let second = HeaderValue::from_static("api.example");
     request.headers_mut().append(HOST, second);
     assert_eq!(send(&auth, request).await.0.status(), 403);
 }
 
-/// No browser sends two lines; what one of them says is not believed.
+/// No browser sends two lines, so neither of them is trusted.
 #[tokio::test]
 async fn two_lines_of_an_origin_or_of_the_site_are_rejected() {
     let fixture = Fixture::new();
@@ -877,7 +879,7 @@ async fn two_lines_of_an_origin_or_of_the_site_are_rejected() {
     }
 }
 
-/// A request with this value of `Cookie`.
+/// A request with this `Cookie` header.
 fn with_cookies(value: &[u8]) -> Request<String> {
     let mut request = get_bare();
     let value = HeaderValue::from_bytes(value).unwrap();
@@ -885,8 +887,8 @@ fn with_cookies(value: &[u8]) -> Request<String> {
     request
 }
 
-/// Cookies are split as bytes: what a neighbour has set neither hides the token nor spoils it, and a
-/// bad token is never none.
+/// Cookies are split as bytes: a cookie of another application neither hides the token nor makes it
+/// invalid. A bad token never counts as a missing one.
 #[tokio::test]
 async fn a_neighbours_cookie_hides_no_token() {
     let fixture = Fixture::new();
@@ -922,7 +924,7 @@ async fn a_neighbours_cookie_hides_no_token() {
                     }
                 }
             }
-            // A line of its own is another one.
+            // The token cookie in its own header line.
             let mut request = with_cookies(neighbour);
             let own = HeaderValue::from_bytes(&own).unwrap();
             request.headers_mut().append(COOKIE, own);
@@ -946,7 +948,7 @@ async fn a_neighbours_cookie_hides_no_token() {
     }
 }
 
-/// A token that is there is never taken for none, however it is dressed.
+/// A token that is present never counts as a missing one, whatever its form.
 #[tokio::test]
 async fn a_bad_token_is_never_none() {
     let fixture = Fixture::new();
@@ -963,12 +965,12 @@ async fn a_bad_token_is_never_none() {
         format!("Bearer:{expired}"),
         format!("Bearer {expired}\u{fc}"),
         format!("B\u{e9}arer {expired}"),
-        // Without its scheme, or without the space behind it.
+        // A token without its scheme, or without the space after it.
         expired.clone(),
         format!(" {expired} "),
         format!("Bearer{expired}"),
         format!("'{expired}'"),
-        // A header of more than one line, and an encrypted token.
+        // A token whose header has a line end after `{`, and an encrypted token.
         expired.replacen("eyJ", "ewo", 1),
         format!("{expired}.a.b"),
     ] {
@@ -988,7 +990,7 @@ async fn a_bad_token_is_never_none() {
         assert!(response.status().is_client_error(), "{query}");
         assert_eq!(seen.count(), 0);
     }
-    // What another scheme has is not a token of ours.
+    // Credentials of another scheme are not a token.
     for other in [
         "Basic dTpw",
         "Negotiate",
@@ -1000,7 +1002,7 @@ async fn a_bad_token_is_never_none() {
         assert_accepted(&send(&auth, get_with(other)).await.0, other);
     }
     assert_accepted(&send(&auth, get_bare()).await.0, "nothing");
-    // The operator is told what is missing.
+    // The operator sees what is missing.
     let (response, _) = send(&fixture.auth(), get_with(&expired)).await;
     assert_unauthenticated(&response, "without a scheme");
     let reason = rejection_of(&response).to_string();
@@ -1009,7 +1011,7 @@ async fn a_bad_token_is_never_none() {
 
 const ASSERTION: HeaderName = HeaderName::from_static("cf-access-jwt-assertion");
 
-/// A request that a proxy has given these headers.
+/// A request with these headers of a proxy.
 fn with_headers(headers: &[(&HeaderName, &str)]) -> Request<String> {
     let mut request = get_bare();
     for (name, value) in headers {
@@ -1019,7 +1021,7 @@ fn with_headers(headers: &[(&HeaderName, &str)]) -> Request<String> {
     request
 }
 
-/// A proxy that logs people in hands their token on in a header of its own.
+/// A proxy that logs people in forwards their token in its own header.
 #[tokio::test]
 async fn a_header_of_the_provider_may_have_the_token() {
     let fixture = Fixture::new();
@@ -1039,10 +1041,10 @@ async fn a_header_of_the_provider_may_have_the_token() {
         let seen = &seen.requests()[0];
         assert!(seen.extensions.get::<Claims>().is_some());
         assert!(seen.headers[&ASSERTION].is_sensitive());
-        // Where it is not switched on, it is not looked at.
+        // If the header is not configured, it is not read.
         assert_unauthenticated(&send(&fixture.auth(), request).await.0, &value);
     }
-    // The usual header goes on working, and credentials of another scheme are another's.
+    // `Authorization` is still read. Credentials of another scheme are ignored.
     assert_accepted(&send(&auth, get(&good)).await.0, "Authorization");
     let basic = [(&AUTHORIZATION, "Basic dTpw"), (&ASSERTION, &good)];
     assert_accepted(&send(&auth, with_headers(&basic)).await.0, "Basic");
@@ -1077,7 +1079,7 @@ async fn a_header_of_the_provider_may_have_the_token() {
     let vary: Vec<_> = response.headers().get_all(VARY).iter().collect();
     assert_eq!(vary, ["authorization", "cf-access-jwt-assertion"]);
 
-    // Beside a cookie it counts, as `Authorization` does.
+    // Like `Authorization`, the header takes precedence over a cookie.
     let cookie = TokenCookie::insecure_unprefixed("CF_Authorization", CsrfPolicy::same_origin());
     let auth = auth.token_source(source().with_cookie(cookie.unwrap()));
     let cookie = format!("CF_Authorization={expired}");
@@ -1085,13 +1087,13 @@ async fn a_header_of_the_provider_may_have_the_token() {
     assert_accepted(&send(&auth, with_headers(&both)).await.0, "both");
     let (response, _) = send(&auth, with_headers(&both[1..])).await;
     assert_eq!(kind_of(&response), RejectionKind::Expired);
-    // `Authorization` is one place, also by this name.
+    // `Authorization` is one place, even if it is configured again.
     let source = TokenSource::header().with_header(AUTHORIZATION);
     let auth = fixture.auth().token_source(source);
     assert_accepted(&send(&auth, get(&good)).await.0, "Authorization");
 }
 
-/// A cookie whose name the provider chooses: the rules about other sites are the same.
+/// A cookie whose name the provider chooses. The rules about other sites are the same.
 #[tokio::test]
 async fn a_cookie_without_a_prefix_has_the_same_rules() {
     let fixture = Fixture::new();
@@ -1129,7 +1131,7 @@ async fn a_cookie_without_a_prefix_has_the_same_rules() {
     }
 }
 
-/// A handshake that offers these subprotocols, one line for each.
+/// A handshake that offers these subprotocols, each in its own line.
 fn handshake(offered: &[&str], headers: &[(&str, &str)]) -> Request<String> {
     let mut request = Request::get("/events")
         .header(HOST, "api.example")
@@ -1148,7 +1150,7 @@ fn subprotocol() -> TokenSubprotocol {
     TokenSubprotocol::new("bearer.", CsrfPolicy::same_origin()).unwrap()
 }
 
-/// RFC6455-4.2.2-1, RFC6455-4.2.2-2: the service inside sees the other subprotocols alone, and so
+/// RFC6455-4.2.2-1, RFC6455-4.2.2-2: the inner service sees only the other subprotocols, so it
 /// cannot select the one with the token.
 #[tokio::test]
 async fn a_subprotocol_may_have_the_token_and_is_taken_away() {
@@ -1178,7 +1180,7 @@ async fn a_subprotocol_may_have_the_token_and_is_taken_away() {
             .iter()
             .collect();
         assert_eq!(lines, left.into_iter().collect::<Vec<_>>());
-        // A service that selects the last one that it is offered.
+        // A service that selects the last subprotocol in the request.
         let echo = service_fn(async |request: Request<String>| {
             let offered = request.headers().get(SEC_WEBSOCKET_PROTOCOL);
             let last = offered.map(|line| line.to_str().unwrap().rsplit(", ").next().unwrap());
@@ -1186,7 +1188,7 @@ async fn a_subprotocol_may_have_the_token_and_is_taken_away() {
         });
         let answer = auth.layer(echo).oneshot(handshake(&offered, &[])).await;
         assert!(!answer.unwrap().body().contains("bearer."));
-        // Switched off, it is a subprotocol as any other.
+        // If it is not configured, the subprotocol is passed on like any other.
         let (response, _) = send(&fixture.auth(), handshake(&offered, &[])).await;
         assert_unauthenticated(&response, "off");
     }
@@ -1203,13 +1205,14 @@ async fn a_subprotocol_may_have_the_token_and_is_taken_away() {
         assert_malformed(&response, offered);
         assert_eq!(seen.count(), 0);
     }
-    // Other subprotocols are no token, and reach the service as they are.
+    // Other subprotocols are not a token, and are passed on unchanged.
     for offered in ["chat", "Bearer.a", "bearer", "xbearer.a"] {
         let (response, seen) = send(&optional, handshake(&[offered], &[])).await;
         assert_accepted(&response, offered);
         assert_eq!(seen.requests()[0].headers[SEC_WEBSOCKET_PROTOCOL], offered);
     }
-    // Beside the header it is a second token; a cookie comes along by itself and does not count.
+    // With a token in the header too, the request has two tokens. A browser sends the cookie by
+    // itself, so it does not count.
     let bearer = format!("Bearer {good}");
     let request = handshake(&[&entry], &[("authorization", &bearer)]);
     assert_malformed(&send(&auth, request).await.0, "header");
@@ -1237,7 +1240,7 @@ async fn a_subprotocol_token_opens_no_connection_for_other_sites() {
     for origin in ["https://evil.example", "http://api.example", "null"] {
         let request = handshake(&["chat", &entry], &[("origin", origin)]);
         assert_cross_site(&auth, request.clone(), origin).await;
-        // Also where nothing else says that it is a handshake.
+        // Also if nothing else shows that it is a handshake.
         let mut request = request;
         request.headers_mut().remove("upgrade");
         request.headers_mut().remove("connection");
@@ -1253,8 +1256,8 @@ async fn a_subprotocol_token_opens_no_connection_for_other_sites() {
     }
 }
 
-/// Nobody has verified what a preflight carries. What is inside gets as little of it as of a token
-/// that somebody has.
+/// The credentials of a preflight are not verified. They are hidden from the inner service like
+/// those of a verified request.
 #[tokio::test]
 async fn credentials_of_a_preflight_are_removed_or_marked_too() {
     let fixture = Fixture::new();
@@ -1303,12 +1306,12 @@ async fn credentials_of_a_preflight_are_removed_or_marked_too() {
     assert_eq!(head.headers[SEC_WEBSOCKET_PROTOCOL], "chat");
     assert_eq!(head.uri, "/a?x&access_token=forged");
 
-    // The twin: one without anything stays as it is.
+    // The twin: a preflight without credentials is not changed.
     let (_, seen) = send(&removing, preflight(&[])).await;
     assert_eq!(seen.requests()[0].headers.len(), 2);
 }
 
-/// What is verified is taken away from every place that was read; the rest stays byte for byte.
+/// A verified token is removed from every place that is read. Everything else stays byte for byte.
 #[tokio::test]
 async fn credentials_are_removed_from_every_place() {
     let fixture = Fixture::new();
@@ -1399,7 +1402,7 @@ async fn credentials_are_removed_from_every_place() {
     assert!(!head.headers.contains_key(&ASSERTION));
     assert_eq!(head.headers["x-other"], "1");
     assert_eq!(cookies(&head), [b"a=b"]);
-    // Also from the places that did not count.
+    // The token is also removed from places that were ignored.
     let mut request = get(&token);
     let pair = HeaderValue::from_str(&format!("a=b; {own}")).unwrap();
     request.headers_mut().insert(COOKIE, pair);
@@ -1420,7 +1423,7 @@ async fn proxy_authorization_is_not_for_us() {
     assert_unauthenticated(&response, "proxy");
     assert_eq!(seen.count(), 0);
 
-    // Beside a token of ours it is neither a second credential nor taken away.
+    // With a token in `Authorization`, it is neither a second credential nor removed.
     let mut request = get(&token);
     let basic = HeaderValue::from_static("Basic dTpw");
     request.headers_mut().insert(PROXY_AUTHORIZATION, basic);
@@ -1432,14 +1435,13 @@ async fn proxy_authorization_is_not_for_us() {
     );
 }
 
-/// LIMIT-D1: the reason is the length even where the bytes are illegal too, so nobody looked at
-/// them.
+/// LIMIT-D1: the reason is the length even if there are illegal bytes, so the bytes were not read.
 #[tokio::test]
 async fn a_credential_beyond_the_limit_is_rejected_by_its_length() {
     const LIMIT: usize = 16 * 1024;
     let fixture = Fixture::new();
     let auth = fixture.auth();
-    // At the limit it is looked at: no JWT, but a legal credential.
+    // A credential of the maximum length is read. It is no JWT, but it is legal.
     let (response, _) = send(&auth, get(&"a".repeat(LIMIT))).await;
     assert_eq!(kind_of(&response), RejectionKind::MalformedToken);
     for (byte, length) in [
@@ -1454,7 +1456,7 @@ async fn a_credential_beyond_the_limit_is_rejected_by_its_length() {
         assert!(reason.contains("long"), "{reason}");
         assert_eq!(seen.count(), 0);
     }
-    // A good token is good up to the limit, and rejected above it in every place.
+    // A token is accepted up to the limit, and rejected above it, in every place.
     let padded = |length: usize| fixture.token().claim("pad", "x".repeat(length)).mint();
     let (fits, too_long) = (padded(11_000), padded(13_000));
     assert!(fits.len() < LIMIT && too_long.len() > LIMIT);
@@ -1478,7 +1480,8 @@ async fn a_credential_beyond_the_limit_is_rejected_by_its_length() {
     }
 }
 
-/// LIMIT-D1: the limit is for the credentials of every scheme, of which some reach megabytes.
+/// LIMIT-D1: the limit applies to the credentials of every scheme. Those of some schemes can have
+/// megabytes.
 #[tokio::test]
 async fn credentials_of_another_scheme_have_the_limit_too() {
     let fixture = Fixture::new();
@@ -1502,7 +1505,8 @@ async fn credentials_of_another_scheme_have_the_limit_too() {
     assert_unauthenticated(&response, "below the limit");
 }
 
-/// LIMIT-D1: up to 64 KiB by a setting, for issuers that write every role into the token.
+/// LIMIT-D1: a setting raises the limit to up to 64 KiB, for issuers that write every role into the
+/// token.
 #[tokio::test]
 async fn the_limit_can_be_raised_to_64_kib() {
     let fixture = Fixture::new();
@@ -1554,7 +1558,8 @@ async fn the_limit_can_be_raised_to_64_kib() {
                 assert!(reason.contains("max_token_size"), "{reason}");
             }
         }
-        // A token without a request has the same limit, and is itself what is wrong.
+        // For a token without a request the limit is the same. The kind says that the token is
+        // malformed.
         let verdict = auth.verifier().verify_now(token);
         let kind = verdict.err().map(|rejection| rejection.kind());
         assert_eq!(
@@ -1562,7 +1567,7 @@ async fn the_limit_can_be_raised_to_64_kib() {
             (!is_accepted).then_some(RejectionKind::MalformedToken)
         );
     }
-    // Of an encoded byte, one counts.
+    // An encoded byte counts as one.
     let encoded: String = padded(10_000)
         .bytes()
         .map(|byte| format!("%{byte:02x}"))
@@ -1571,7 +1576,7 @@ async fn the_limit_can_be_raised_to_64_kib() {
     assert_accepted(&send(&auth, request).await.0, "encoded");
 }
 
-/// What a large token says is read to its end.
+/// All claims of a large token are read.
 #[tokio::test]
 async fn a_large_token_is_read_as_a_small_one() {
     let fixture = Fixture::new();
@@ -1592,7 +1597,8 @@ async fn a_large_token_is_read_as_a_small_one() {
     assert!(claims.roles().contains("role-number-01999"));
     assert!(!claims.roles().contains("role-number-02000"));
     assert_eq!(claims.client_id(), Some("the client"));
-    // So much text with escapes that there is no place for what it means: said, and not cut.
+    // A token with so many escapes that their decoded text has no room is rejected, and not
+    // truncated.
     let escaped = vec![r"\/".repeat(100); 200].join("\",\"");
     let text = format!(
         r#"{{"iss":"https://as.example","aud":"https://api.example","exp":1700003600,"roles":["{escaped}"]}}"#
@@ -1604,7 +1610,7 @@ async fn a_large_token_is_read_as_a_small_one() {
     assert!(rejection.to_string().contains("escapes"), "{rejection}");
 }
 
-/// The operator is told what a credential probably is.
+/// The reason for the operator says what the credential probably is.
 #[tokio::test]
 async fn what_is_no_token_is_told_by_what_it_probably_is() {
     let fixture = Fixture::new();

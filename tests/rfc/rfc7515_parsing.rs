@@ -1,5 +1,5 @@
-//! The compact form, the header and the payload: what is read, and what is rejected before any of
-//! it is believed (RFC 7515, RFC 7519, RFC 8725).
+//! The compact form, the header and the payload: what is read, and what is rejected before it is
+//! trusted (RFC 7515, RFC 7519, RFC 8725).
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -25,7 +25,7 @@ use RejectionKind::{
     WrongType,
 };
 
-/// The claims of a good token, to be put into a payload by hand.
+/// The claims of a good token, as text.
 fn good_claims() -> String {
     format!(
         r#""iss":"{ISSUER}","sub":"subject-1","aud":"{AUDIENCE}","iat":{NOW},"exp":{}"#,
@@ -33,7 +33,7 @@ fn good_claims() -> String {
     )
 }
 
-/// A good header of `k1` with these members behind.
+/// A good header for `k1` with these members added.
 fn header_with(more: &str) -> String {
     format!(r#"{{"alg":"ES256","kid":"k1"{more}}}"#)
 }
@@ -48,7 +48,7 @@ fn parts(token: &str) -> [String; 3] {
     parts.try_into().expect("three parts")
 }
 
-/// Asserts that no HTTP request with this credential reaches the service, and how it is answered.
+/// Asserts the status of an HTTP request with this credential, which must not reach the service.
 async fn answers(fixture: &Fixture, token: &str, status: StatusCode) {
     let (response, seen) = send(&fixture.auth(), get(token)).await;
     assert_eq!(response.status(), status, "{token:?}");
@@ -100,7 +100,8 @@ async fn rejects_padding_other_alphabets_and_white_space_in_each_part() {
                 let token = changed.join(".");
                 fixture.rejects(&token, MalformedToken);
 
-                // What could not even be a credential is a malformed request (RFC 6750, 3.1).
+                // A text that cannot be a credential makes the request malformed (RFC 6750, section
+                // 3.1).
                 let is_token68 = match stray {
                     "=" | "==" => at == 2 && !middle,
                     "+" | "/" => true,
@@ -111,7 +112,7 @@ async fn rejects_padding_other_alphabets_and_white_space_in_each_part() {
                 } else {
                     StatusCode::BAD_REQUEST
                 };
-                // White space around a field value is none of it (RFC 9110, section 5.5).
+                // White space around a field value is not part of it (RFC 9110, section 5.5).
                 let is_field = http::HeaderValue::from_bytes(token.as_bytes()).is_ok();
                 if is_field && token.trim_end() == token {
                     answers(&fixture, &token, status).await;
@@ -125,7 +126,7 @@ async fn rejects_padding_other_alphabets_and_white_space_in_each_part() {
 #[test]
 fn knows_exactly_one_text_form_of_a_token() {
     let fixture = Fixture::new();
-    // Lengths that leave unused bits at the end of each part.
+    // Lengths for which the last character of each part has unused bits.
     let filler = |length: usize| format!(r#","x":"{}""#, "y".repeat(length));
     let mut tried = [0; 3];
     for length in 0..3 {
@@ -141,7 +142,7 @@ fn knows_exactly_one_text_form_of_a_token() {
             for symbol in ALPHABET.chars() {
                 let mut changed = good.clone();
                 changed[at].replace_range(last.., symbol.encode_utf8(&mut [0; 4]));
-                // Only the unused bits differ: a lax decoder gives the same bytes.
+                // Only unused bits differ, so a lenient decoder returns the same bytes.
                 if changed[at] == good[at] || lax(&changed[at]) != canonical {
                     continue;
                 }
@@ -153,7 +154,7 @@ fn knows_exactly_one_text_form_of_a_token() {
     assert!(tried.iter().all(|count| *count >= 3), "{tried:?}");
 }
 
-/// Base64url as most decoders read it: unused bits are dropped.
+/// Decodes base64url as most decoders do, and ignores unused bits.
 fn lax(text: &str) -> Vec<u8> {
     let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
     for symbol in text.chars() {
@@ -188,7 +189,7 @@ fn rejects_lengths_that_no_bytes_have() {
     }
 }
 
-/// Texts that are not one JSON object in UTF-8, made from the text of one.
+/// Texts that are not one JSON object in UTF-8, derived from the text of one.
 fn not_one_object(object: &str) -> Vec<Vec<u8>> {
     let utf16 = |text: &str| text.encode_utf16().collect::<Vec<_>>();
     let little: Vec<u8> = utf16(object).iter().flat_map(|u| u.to_le_bytes()).collect();
@@ -259,7 +260,7 @@ fn rejects_duplicate_header_parameters_in_every_spelling() {
     ] {
         fixture.rejects(&fixture.token().raw_header(header).mint(), DuplicateMember);
     }
-    // Other names, and the same name in another object, are no duplicates.
+    // Another name is no duplicate, and neither is the same name in another object.
     let header = header_with(r#","Alg":1,"foo":{"alg":{"alg":1}},"bar":{"alg":2}"#);
     fixture.accepts(&fixture.token().raw_header(header).mint());
 }
@@ -297,7 +298,7 @@ fn ignores_header_parameters_that_it_does_not_know() {
         .header("zip", "DEF")
         .mint();
     fixture.accepts(&token);
-    // Ignored is not the same as left out of what is signed.
+    // An ignored parameter is still part of what is signed.
     let [_, payload, signature] = parts(&token);
     let [header, ..] = parts(&fixture.token().mint());
     fixture.rejects(&[header, payload, signature].join("."), BadSignature);
@@ -366,7 +367,7 @@ fn rejects_critical_extensions_because_it_understands_none() {
         let token = fixture.token().header("crit", names).header(parameter, 1);
         fixture.rejects(&token.mint(), UnsupportedCritical);
     }
-    // The same parameter is harmless where it is not critical.
+    // The same parameter is ignored if it is not in `crit`.
     fixture.accepts(&fixture.token().header("exp", 1).mint());
 }
 
@@ -416,7 +417,7 @@ fn rejects_an_unencoded_payload() {
     ] {
         fixture.rejects(&fixture.token().header("b64", value).mint(), MalformedToken);
     }
-    // The default, said aloud.
+    // The default value, written out.
     fixture.accepts(&fixture.token().header("b64", true).mint());
     let critical = fixture
         .token()
@@ -507,7 +508,7 @@ fn checks_the_signature_over_the_bytes_that_came() {
         .mint();
     fixture.accepts(&odd);
 
-    // The same values written tidily are other bytes.
+    // The same values in another layout are other bytes.
     let tidy = |part: &str| {
         let value: Value = serde_json::from_str(part).unwrap();
         URL_SAFE_NO_PAD.encode(value.to_string())
@@ -531,7 +532,7 @@ async fn rejects_an_empty_signature_by_its_shape() {
         let token = format!("{header}.{payload}.");
         fixture.rejects(&token, MalformedToken);
         answers(&fixture, &token, StatusCode::UNAUTHORIZED).await;
-        // One byte is a signature, if a bad one.
+        // A single byte is a signature, although a bad one.
         fixture.rejects(&format!("{header}.{payload}.AA"), BadSignature);
     }
 }
@@ -608,7 +609,7 @@ fn resolves_escapes_before_it_compares() {
     let claims = fixture.accepts(&fixture.token().raw_header(header).raw_claims(claims).mint());
     assert_eq!(claims.issuer(), ISSUER);
 
-    // Only the escapes of JSON count: what a URL would decode is another text.
+    // Only the escapes of JSON are resolved. Percent encoding is another text.
     let claims = claims_with("").replace("https://as.example", "https://%61s.example");
     fixture.rejects(&fixture.token().raw_claims(claims).mint(), IssuerMismatch);
 }
@@ -746,7 +747,7 @@ fn rejects_a_token_within_a_token() {
     let fixture = Fixture::new();
     for cty in ["JWT", "jwt", "application/jwt", "Application/JWT"] {
         fixture.rejects(&fixture.token().header("cty", cty).mint(), WrongType);
-        // As the standard has it: the payload is the inner token.
+        // As the standard says: the payload is the inner token.
         let nested = fixture
             .token()
             .header("cty", cty)
@@ -784,12 +785,12 @@ fn rejects_replicated_claims_that_differ() {
         fixture.rejects(&token().header(name, value).mint(), InvalidClaim);
     }
     fixture.rejects(&token().without("sub").mint(), InvalidClaim);
-    // An empty value is a value, and differs from a claim that is not there.
+    // An empty value differs from an absent claim.
     for (name, empty) in [("iss", json!("")), ("aud", json!([]))] {
         let token = fixture.token().without(name).header(name, empty);
         fixture.rejects(&token.mint(), InvalidClaim);
     }
-    // But for the subject: an empty one is none, in both places.
+    // The subject is an exception: an empty one counts as absent in both places.
     let empty = || fixture.token().header("sub", "");
     fixture.accepts(&empty().without("sub").mint());
     fixture.accepts(&empty().claim("sub", "").mint());
@@ -823,7 +824,8 @@ async fn knows_no_other_serialization_than_the_compact_one() {
         fixture.rejects(&token, MalformedToken);
         answers(&fixture, &token, StatusCode::BAD_REQUEST).await;
     }
-    // Legal in a credential, but not in a JWT: the disclosures of SD-JWT, the other alphabet.
+    // Legal in a credential, but not in a JWT: the disclosures of SD-JWT, and the standard alphabet
+    // of base64.
     for token in [
         format!("{good}~"),
         format!("{good}~WyJhIl0~"),
@@ -949,7 +951,7 @@ fn puts_no_part_of_a_token_into_an_error() {
     }
     assert!(kinds.len() >= 12, "{kinds:?}");
 
-    // Claims that do not fit the user's own type are not quoted either.
+    // Claims that do not fit the own claims type are not quoted either.
     #[derive(Debug, serde::Deserialize)]
     struct Typed {
         #[expect(dead_code, reason = "never deserialized")]
@@ -1013,7 +1015,7 @@ fn has_no_way_around_the_signature() {
     assert!(weakened >= 4, "the search found nothing: {weakened}");
 }
 
-/// The name of the function that a line makes public beyond the crate.
+/// The name of a public function that this line declares.
 fn public_function(line: &str) -> Option<&str> {
     let line = line.trim_start().strip_prefix("pub ")?;
     let line = line
@@ -1036,7 +1038,7 @@ fn sources(directory: &std::path::Path) -> Vec<(std::path::PathBuf, String)> {
     found
 }
 
-/// A token of another algorithm is read the same way: nothing here depends on ES256.
+/// The same for tokens of other algorithms: nothing in this file depends on ES256.
 #[test]
 fn rejects_bad_shapes_under_every_algorithm() {
     for algorithm in Algorithm::ALL {

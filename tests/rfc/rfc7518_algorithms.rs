@@ -1,4 +1,4 @@
-//! Each key with its one algorithm, each signature in its one form (RFC 7518, RFC 8725).
+//! Each key has one algorithm, and each signature has one form (RFC 7518, RFC 8725).
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -27,7 +27,7 @@ use tower_jwt_auth::{
 
 use RejectionKind::{AlgorithmNotAllowed, BadSignature, Expired, UnknownKey};
 
-/// A layer of the fixture's issuer with these keys.
+/// A layer with the issuer of the fixture and these keys.
 fn auth(keys: impl Into<KeyStore>) -> JwtAuth {
     JwtAuth::new(
         Issuer::new(ISSUER).unwrap(),
@@ -53,7 +53,7 @@ fn accepts(verifier: &Verifier, token: &str) {
     }
 }
 
-/// What a good token says before its signature.
+/// The header and claims of a good token.
 fn signing_input(header: Value) -> String {
     let claims = json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "subject-1", "iat": NOW, "exp": NOW + 300,
@@ -134,7 +134,7 @@ fn uses_the_allowed_algorithms_and_no_other() {
         accepts(&everything, &token);
         rejects(&narrow, &token, AlgorithmNotAllowed);
     }
-    // Without a key id every key is a candidate, and still none for another algorithm.
+    // Without a key id every key is a candidate, but not for another algorithm.
     for id in ["k2", "h1", "e1"] {
         let token = fixture.token_of(id).without_header("kid").mint();
         accepts(&everything, &token);
@@ -188,7 +188,8 @@ fn takes_the_algorithm_of_the_header_for_the_one_of_the_operation() {
             let token = issuer.token().header("alg", labelled.as_str());
             let named = token.clone().header("kid", of_key.as_str()).mint();
             rejects(&verifier, &named, AlgorithmNotAllowed);
-            // The key that does have this algorithm is another one.
+            // Another key has this algorithm, so without a key id that key is tried, and the
+            // signature is bad.
             let unnamed = token.without_header("kid").mint();
             rejects(&verifier, &unnamed, BadSignature);
         }
@@ -209,13 +210,13 @@ fn binds_each_key_to_one_algorithm() {
     accepts(&bound_to_ps, &ps256);
     rejects(&bound_to_ps, &rs256, AlgorithmNotAllowed);
 
-    // The allowlist takes away; what the key was bound to it cannot change.
+    // A list of allowed algorithms cannot add one to a key that has an `alg`.
     let both = [Algorithm::RS256, Algorithm::PS256];
     let bound = auth(rsa.key(Some("RS256"))).algorithms(both).verifier();
     accepts(&bound, &rs256);
     rejects(&bound, &ps256, AlgorithmNotAllowed);
 
-    // A key that came without an algorithm has the usual one, unless the user says otherwise.
+    // A key without an algorithm has the usual one of its type, unless the setting allows others.
     let unbound = auth(rsa.key(None)).verifier();
     accepts(&unbound, &rs256);
     rejects(&unbound, &ps256, AlgorithmNotAllowed);
@@ -236,7 +237,7 @@ fn verifies_the_tokens_of_rfc_7515() {
         let token = vector["token"].as_str().unwrap();
         let keys = KeyStore::from(from_jwk(&vector["jwk"]).unwrap());
         let algorithm = vector["name"].as_str().unwrap().split(' ').nth(1).unwrap();
-        // They come from "joe" and for nobody in particular.
+        // The tokens come from "joe" and have no audience.
         let at = |time: u64| {
             JwtAuth::new(
                 Issuer::new("joe").unwrap(),
@@ -311,7 +312,7 @@ fn insists_on_secrets_as_long_as_the_hash() {
             assert!(from_jwk(&jwk(short)).is_err(), "{name}");
         }
     }
-    // A secret without an algorithm gets one that it is long enough for.
+    // A secret without an algorithm gets the longest HMAC that fits.
     for (length, expected) in [
         (32, "HS256"),
         (47, "HS256"),
@@ -333,8 +334,8 @@ fn insists_on_secrets_as_long_as_the_hash() {
 /// RFC7518-3.2-1
 #[test]
 fn cannot_rotate_to_a_short_secret() {
-    // Whatever enters a store is a `Key`, and a `Key` of a short secret cannot be made: the store
-    // keeps what it had.
+    // A store accepts only values of type `Key`, and a `Key` with a short secret cannot be created.
+    // So the store keeps its key.
     let issuer = TestIssuer::with_algorithm(Algorithm::HS512).with_clock(FixedClock::at(NOW));
     let keys = issuer.keys();
     let verifier = auth(keys.clone()).verifier();
@@ -365,7 +366,7 @@ fn compares_tags_in_constant_time() {
         assert_eq!(rejected(at), first, "byte {at}");
     }
 
-    // The comparison itself is the backend's; nothing of ours looks into a tag.
+    // The backend compares the tags. No code of this crate reads a tag.
     let backend = include_str!("../../src/keys/backend.rs");
     assert!(backend.contains("hmac::verify(key, message, signature)"));
     for line in backend.lines().filter(|line| line.contains("signature")) {
@@ -482,7 +483,7 @@ fn takes_ecdsa_signatures_as_two_numbers_of_full_length_only() {
             |signature| signature[..signature.len() / 2].to_vec(),
             |signature| [&signature[..], &[0]].concat(),
             |signature| [&[0], &signature[..]].concat(),
-            // Both numbers one byte longer, with the same value.
+            // Both numbers with one more byte, and the same value.
             |signature| {
                 let (r, s) = signature.split_at(signature.len() / 2);
                 [&[0], r, &[0], s].concat()
@@ -542,7 +543,7 @@ fn rejects_the_der_form_of_another_library() {
         BadSignature,
     );
 
-    // The same two numbers in the form of JOSE are the signature of this key.
+    // The same two numbers in the form of JOSE are a valid signature.
     let (mut fixed, mut at) = (Vec::new(), 2);
     for _ in 0..2 {
         let length = usize::from(signature[at + 1]);
@@ -579,7 +580,7 @@ fn fixes_the_curve_by_the_algorithm() {
                 "{rejected}"
             );
 
-            // An allowlist does not make a key fit, nor does a token.
+            // The setting does not make an algorithm fit a key, and neither does a token.
             jwk.as_object_mut().unwrap().remove("alg");
             for auth in [
                 auth(from_jwk(&jwk).unwrap()),
@@ -643,8 +644,8 @@ fn rejects_ecdsa_numbers_out_of_range() {
             let token = with_signature(&good, |_| [&r[..], s].concat());
             rejects(&verifier, &token, BadSignature);
         }
-        // On P-521 there is room for a number that is equal modulo the order: a verifier without
-        // the range check accepts it.
+        // For P-521 there is room for a number that is equal modulo the order. A verifier that does
+        // not check the range accepts it.
         if algorithm == Algorithm::ES512 {
             for (r, s) in [(&sum(&r, &order), &s), (&r, &sum(&s, &order))] {
                 let token = with_signature(&good, |_| [&r[..], s].concat());
@@ -662,7 +663,7 @@ fn hexadecimal(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// The sum of two big-endian numbers of one length, which has room for it.
+/// The sum of two big-endian numbers of the same length. It must not need another byte.
 fn sum(a: &[u8], b: &[u8]) -> Vec<u8> {
     let (mut sum, mut carry) = (vec![0; a.len()], 0_u16);
     for at in (0..a.len()).rev() {
@@ -699,7 +700,7 @@ fn verifies_eddsa_with_ed25519_keys_alone() {
         fixture.rejects(&token, AlgorithmNotAllowed);
     }
 
-    // The same bytes as a key for key agreement are no key for signatures.
+    // The same bytes as a key for key agreement are not a key for signatures.
     let mut jwk = fixture.signer("e1").jwk();
     for (crv, bytes) in [
         ("X25519", 32),
@@ -761,7 +762,7 @@ fn tells_the_two_names_of_ed25519_apart() {
         }
     }
 
-    // Neither name means Ed448 here.
+    // Neither name stands for Ed448 here.
     let vectors = data(include_str!("../data/unusable_keys.json"));
     let ed448 = vectors["vectors"]
         .as_array()
@@ -838,7 +839,7 @@ fn does_not_know_secp256k1() {
         rejects(&verifier, token, AlgorithmNotAllowed);
         accepts(&verifier, &fixture.token().header("kid", "key-1").mint());
     }
-    // Its numbers as a point of P-256 are none.
+    // Its coordinates are not a point on P-256.
     let mut mislabelled = jwk.clone();
     mislabelled["crv"] = "P-256".into();
     assert!(from_jwk(&mislabelled).is_err());
@@ -872,7 +873,8 @@ fn rejects_ed25519_numbers_out_of_range_and_points_of_small_order() {
         let verifier = auth(issuer.keys()).verifier();
         let good = issuer.token().mint();
         accepts(&verifier, &good);
-        // The same number modulo the order: it verifies where S is not compared with the order.
+        // The same number modulo the order. A verifier that does not compare S with the order
+        // accepts it.
         let mut order = hexadecimal(ED25519_ORDER);
         for _ in 0..2 {
             let token = with_signature(&good, |signature| {
@@ -896,7 +898,7 @@ fn rejects_ed25519_numbers_out_of_range_and_points_of_small_order() {
         }
     }
 
-    // Under a point of small order an all-zero number is a signature of nearly everything.
+    // With a point of small order, a signature of zeros verifies for almost every message.
     for point in SMALL_ORDER {
         for sign in [0, 0x80] {
             let mut bytes = hexadecimal(point);

@@ -1,4 +1,4 @@
-//! The claims of RFC 7519, what RFC 8725 adds, and own claims.
+//! The claims of RFC 7519, the additions of RFC 8725, and own claims.
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -24,7 +24,7 @@ use tower_jwt_auth::{
     Verifier,
 };
 
-/// The verdict of a layer on a token; a rejection is always 401.
+/// The verdict of a layer on a token. Asserts that a rejection is 401.
 #[track_caller]
 fn verdict(auth: &JwtAuth, token: &str) -> Result<Claims, RejectionKind> {
     auth.verifier().verify_now(token).map_err(|rejection| {
@@ -33,7 +33,8 @@ fn verdict(auth: &JwtAuth, token: &str) -> Result<Claims, RejectionKind> {
     })
 }
 
-/// T0 with one claim of this JSON text, which may be one that no library writes.
+/// A good token with this JSON text as the value of one claim. A library may not be able to write
+/// the text.
 fn with_text(fixture: &Fixture, name: &str, text: &str) -> String {
     let mut claims = json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "subject-1", "iat": NOW, "exp": NOW + 300,
@@ -100,7 +101,7 @@ fn times_of_another_type_are_rejected_and_never_taken_for_absent() {
         ] {
             let token = with_text(&fixture, name, text);
             fixture.rejects(&token, RejectionKind::InvalidClaim);
-            // Nor where the claim might be absent.
+            // The same if the claim may be absent.
             let lax = fixture.auth().insecure_allow_missing_expiry();
             assert_eq!(
                 verdict(&lax, &token).unwrap_err(),
@@ -111,7 +112,7 @@ fn times_of_another_type_are_rejected_and_never_taken_for_absent() {
     }
 }
 
-/// A library that writes `null` for what it does not set says nothing with it.
+/// Some libraries write `null` for a claim that is not set, so it counts as absent.
 #[test]
 fn null_is_absent_for_every_claim_but_a_binding() {
     let fixture = Fixture::new();
@@ -162,7 +163,7 @@ fn null_is_absent_for_every_claim_but_a_binding() {
         let token = fixture.token().claim(name, Value::Null).mint();
         fixture.rejects(&token, RejectionKind::MissingClaim);
     }
-    // A claim that is required is not there either.
+    // A required claim that is `null` is missing.
     let strict = fixture.auth().access_token_profile();
     for name in ["sub", "client_id", "iat", "jti"] {
         let token = fixture.token().claim(name, Value::Null).mint();
@@ -173,7 +174,7 @@ fn null_is_absent_for_every_claim_but_a_binding() {
     fixture.rejects(&bound, RejectionKind::BindingMismatch);
 }
 
-/// Two machines without an identity must not share one.
+/// Two machines without a subject must not be taken for the same subject.
 #[test]
 fn an_empty_identity_is_none() {
     let fixture = Fixture::new();
@@ -184,13 +185,13 @@ fn an_empty_identity_is_none() {
     assert_eq!(claims.id(), None);
     assert_eq!(claims.client_id(), None);
     assert!(claims.is_client());
-    // What a provider sends in its place is the client then.
+    // The claim that a provider sends in its place names the client.
     let token = token
         .claim("client_id", "")
         .claim("azp", "")
         .claim("cid", "web");
     assert_eq!(fixture.accepts(&token.mint()).client_id(), Some("web"));
-    // Nobody can revoke the nameless by the empty name.
+    // A token without an id cannot be revoked by the empty id.
     assert!(Denylist::default().revoke(&claims).is_err());
     let strict = fixture.auth().access_token_profile();
     for name in ["sub", "client_id", "jti"] {
@@ -230,7 +231,7 @@ fn dates_may_have_fractions_and_exponents() {
     ] {
         fixture.rejects(&exp(text), RejectionKind::Expired);
     }
-    // Not in seconds, as nothing that is valid for so long is meant to be.
+    // A time after the year 9999 is not in seconds.
     for text in [
         "253402300800",
         "1700000300000",
@@ -245,7 +246,7 @@ fn dates_may_have_fractions_and_exponents() {
             assert!(rejection.to_string().contains("seconds"), "{rejection}");
         }
     }
-    // No finite number, and no JSON number.
+    // Not a finite number, or not a JSON number.
     for text in [
         "1e400", "-1e400", "NaN", "Infinity", "0x10", "01", "+1", "1.", ".5",
     ] {
@@ -313,8 +314,8 @@ fn a_token_can_be_rejected_for_its_age() {
     );
 }
 
-/// The lifetime is measured from `iat`, and from now where a token has none. Then the leeway counts,
-/// as two clocks are compared.
+/// The lifetime counts from `iat`, or from now if there is none. Then the leeway is added, because
+/// two clocks are compared.
 #[test]
 fn a_token_can_be_rejected_for_its_lifetime() {
     let fixture = Fixture::new();
@@ -342,7 +343,7 @@ fn a_token_can_be_rejected_for_its_lifetime() {
     }
 }
 
-/// A token that comes too early with its lifetime comes in time later, from the cache too.
+/// A token whose lifetime is too long now is accepted later, also from the cache.
 #[test]
 fn the_lifetime_of_a_token_without_a_start_counts_from_now() {
     let fixture = Fixture::new();
@@ -370,7 +371,7 @@ fn an_expiry_is_required_unless_the_configuration_says_otherwise() {
     assert!(rejection.to_string().contains("`exp`"), "{rejection}");
     let auth = fixture.auth().insecure_allow_missing_expiry();
     assert_eq!(verdict(&auth, &eternal).unwrap().expires_at(), None);
-    // An expiry that is there counts all the same.
+    // If `exp` is present, it is still checked.
     let expired = fixture.token().expired().mint();
     assert_eq!(
         verdict(&auth, &expired).unwrap_err(),
@@ -428,8 +429,8 @@ fn the_audience_is_a_string_or_an_array_of_strings() {
     }
 }
 
-/// RFC8725-3.9-1: that a layer without an audience does not compile is shown beside the compiler's
-/// messages; here, that none can be made up.
+/// RFC8725-3.9-1: `tests/ui` shows that a layer without an audience does not compile. Here: an
+/// audience cannot be empty.
 #[test]
 fn there_is_no_audience_that_is_empty() {
     for ids in [&[][..], &[""], &[AUDIENCE, ""]] {
@@ -529,20 +530,20 @@ fn registered_claims_of_another_type_are_rejected() {
     }
 }
 
-/// RFC7519-4.1-1, RFC9068-2.2.1-1: what restricts nothing rejects nothing. Each shape is that of a
-/// real issuer, or a sibling of it.
+/// RFC7519-4.1-1, RFC9068-2.2.1-1: claims that restrict nothing may have any type. Each shape is
+/// that of a real issuer, or similar to it.
 #[test]
 fn claims_that_restrict_nothing_may_have_any_type() {
     let fixture = Fixture::new();
     for (name, value) in [
-        // The user tokens of Supabase.
+        // User tokens of Supabase.
         ("amr", json!([{"method": "password", "timestamp": NOW}])),
         ("amr", json!("pwd")),
         ("amr", json!(["pwd", 1])),
         ("amr", json!({"pwd": true})),
         ("acr", json!(1)),
         ("acr", json!(["a"])),
-        // The tokens of AD FS.
+        // Tokens of AD FS.
         ("auth_time", json!("2026-11-27T20:15:00.000Z")),
         ("auth_time", json!(1_700_000_000_000_u64)),
         ("jti", json!(4711)),
@@ -556,12 +557,12 @@ fn claims_that_restrict_nothing_may_have_any_type() {
         assert_eq!(claims.authentication_context(), None, "{token:?}");
         assert_eq!(claims.authenticated_at(), None, "{token:?}");
         assert_eq!(claims.id(), None, "{token:?}");
-        // The lists behind an odd one are their own.
+        // Lists after a claim of another type are read correctly.
         let claims = fixture.accepts(&token.claim("zzz", 1).scope("a b").mint());
         assert_eq!(claims.scopes().to_string(), "a b");
         assert_eq!(claims.audience().collect::<Vec<_>>(), [AUDIENCE]);
     }
-    // A claim that a rule requires has its type.
+    // If a rule requires the claim, it must have its type.
     let auth = fixture.auth().required_claims([RequiredClaim::Id]);
     let odd = fixture.token().claim("jti", 4711).mint();
     assert_eq!(
@@ -597,7 +598,7 @@ async fn a_hook_can_reject_a_subject_that_the_issuer_does_not_know() {
     assert_eq!(verdict.unwrap_err().kind(), RejectionKind::Revoked);
 }
 
-/// Two issuers that number their people and their tokens alike.
+/// Two issuers that use the same subjects and token ids.
 fn two_issuers() -> (TestIssuer, TestIssuer, JwtAuth) {
     let fixture = Fixture::new();
     let issuer = |name| {
@@ -668,8 +669,8 @@ fn a_token_of_an_explicit_other_type_is_rejected() {
     }
 }
 
-/// RFC8725-3.12-1: each has the right issuer, key and times. Where its kind may have no `typ` of
-/// its own, its claims tell.
+/// RFC8725-3.12-1: each token has the right issuer, key and times. If its kind may have no own
+/// `typ`, its claims show the kind.
 #[test]
 fn other_kinds_of_jwt_are_no_access_tokens() {
     let fixture = Fixture::new();
@@ -684,7 +685,7 @@ fn other_kinds_of_jwt_are_no_access_tokens() {
             None => token.without_header("typ").mint(),
         }
     };
-    // The shape itself is accepted, so that each rejection below is for its mark.
+    // The shape itself is accepted, so each rejection below is because of its mark.
     fixture.accepts(&jwt(None, json!({"aud": AUDIENCE})));
 
     let logout = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
@@ -785,7 +786,7 @@ fn other_kinds_of_jwt_are_no_access_tokens() {
     }
 }
 
-/// RFC8725-3.12-1: the access tokens of providers that share marks with ID tokens.
+/// RFC8725-3.12-1: access tokens of providers that share marks with ID tokens.
 #[test]
 fn access_tokens_that_look_a_little_like_id_tokens_are_accepted() {
     let fixture = Fixture::new();
@@ -793,13 +794,13 @@ fn access_tokens_that_look_a_little_like_id_tokens_are_accepted() {
     fixture.accepts(&keycloak.claim("typ", "Bearer").claim("nonce", "n").mint());
     let cognito = fixture.token().without_header("typ");
     fixture.accepts(&cognito.claim("token_use", "access").mint());
-    // With the type of its own nothing has to be guessed.
+    // If `typ` says that it is an access token, the marks do not matter.
     fixture.accepts(&fixture.token().claim("nonce", "n").mint());
 
     let bare = fixture.token().without("client_id").header("typ", "JWT");
     let id_token = bare.clone().claim("nonce", "n");
     fixture.rejects(&id_token.mint(), RejectionKind::WrongType);
-    // Azure AD B2C copies the `nonce` of the login.
+    // Azure AD B2C copies the `nonce` of the login into access tokens.
     for (name, value) in [
         ("scp", json!("Events.Read")),
         ("scp", json!(["Events.Read"])),
@@ -818,7 +819,7 @@ fn access_tokens_that_look_a_little_like_id_tokens_are_accepted() {
         let token = id_token.clone().claim(name, value).mint();
         fixture.rejects(&token, RejectionKind::WrongType);
     }
-    // The other marks stay marks.
+    // All other marks still reject the token.
     for (name, value) in [
         ("at_hash", "h"),
         ("c_hash", "h"),
@@ -830,7 +831,7 @@ fn access_tokens_that_look_a_little_like_id_tokens_are_accepted() {
     }
 }
 
-/// Only the marks of an ID token are forgiven, whatever other marks stand beside them.
+/// The setting accepts the marks of an ID token only, whatever other marks the token has.
 #[test]
 fn a_layer_for_id_tokens_accepts_no_other_kind() {
     let fixture = Fixture::new();
@@ -883,7 +884,7 @@ fn a_layer_for_id_tokens_accepts_no_other_kind() {
             }
         }
     }
-    // Nor one that says by its header what it is.
+    // A token whose header says that it is of another kind is rejected too.
     for typ in [
         "logout+jwt",
         "dpop+jwt",
@@ -899,7 +900,7 @@ fn a_layer_for_id_tokens_accepts_no_other_kind() {
     }
 }
 
-/// An issuer that is known to send a type of its own, beside one that is not.
+/// One issuer sends its own type, and another one does not.
 #[test]
 fn a_further_type_is_accepted_of_the_issuer_that_sends_it() {
     let fixture = Fixture::new();
@@ -935,7 +936,7 @@ fn a_further_type_is_accepted_of_the_issuer_that_sends_it() {
             .header("typ", "application/application/jose"),
         partner.token().header("typ", "dpop+jwt"),
         partner.token().header("typ", ""),
-        // What the claims say counts as under `JWT`.
+        // The marks in the claims are checked as for `JWT`.
         jose.clone().claim("events", json!({})),
         jose.clone().claim("at_hash", "h"),
         jose.clone().without("client_id").claim("nonce", "n"),
@@ -943,7 +944,7 @@ fn a_further_type_is_accepted_of_the_issuer_that_sends_it() {
         let verdict = verdict(&auth, &token.mint());
         assert_eq!(verdict.unwrap_err(), RejectionKind::WrongType, "{token:?}");
     }
-    // The profile has one type alone, in whatever order the two are set.
+    // The profile accepts one type only, in either order of the setters.
     for strict in [
         trusted.clone().accept_type("JOSE").access_token_profile(),
         trusted.access_token_profile().accept_type("JOSE"),
@@ -961,7 +962,7 @@ fn the_algorithms_are_decided_for_each_issuer() {
         Issuer::new("https://b.example").unwrap(),
         Audience::new(AUDIENCE).unwrap(),
     );
-    // Both have all keys; each may use one kind of them.
+    // Both issuers have keys of all kinds, and each may use one kind.
     let auth = JwtAuth::new(
         Issuer::new(ISSUER).unwrap(),
         audience.clone(),
@@ -988,9 +989,9 @@ fn the_algorithms_are_decided_for_each_issuer() {
     }
 }
 
-// What a reason says.
+// The text of a reason.
 
-/// A token of anybody makes a short line, however many issuers and audiences are configured.
+/// A reason is a short line for any token, even if many issuers and audiences are configured.
 #[test]
 fn a_reason_does_not_list_everything_that_is_configured() {
     let fixture = Fixture::new();
@@ -1084,12 +1085,12 @@ async fn claims_that_do_not_fit_the_own_type_are_a_bad_token() {
         );
         let (response, seen) = send(&auth, get(&bad)).await;
         assert_eq!((response.status().as_u16(), seen.count()), (401, 0));
-        // The layer without own claims has nothing against it.
+        // A layer without own claims accepts the token.
         fixture.accepts(&bad);
     }
 }
 
-/// A reason names the claim and what is wrong with it. What the token says there stays out of logs.
+/// A reason names the claim and what is wrong with it. The value does not get into logs.
 #[test]
 fn a_claim_that_does_not_fit_is_named_and_not_quoted() {
     #[derive(Debug, Deserialize)]
@@ -1181,7 +1182,7 @@ async fn a_revoked_token_is_rejected_and_a_forged_one_never_reaches_the_store() 
     assert_eq!(asked.load(Ordering::Relaxed), 2);
 }
 
-/// What a handler reads is what was signed.
+/// A handler reads exactly the signed claims.
 #[test]
 fn the_registered_claims_have_methods() {
     let fixture = Fixture::new();

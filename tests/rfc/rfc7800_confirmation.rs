@@ -114,7 +114,7 @@ async fn a_bound_token_is_rejected_however_it_is_presented() {
     let without_request = fixture.verify(&bound).unwrap_err().to_string();
     assert!(without_request.contains("it came without a request"));
 
-    // A proof that nobody needs does not matter.
+    // A proof for a token that is not bound does not matter.
     let mut unbound = get(&fixture.token().mint());
     unbound.headers_mut().insert("dpop", proof);
     assert_eq!(send(&fixture.auth(), unbound).await.1.count(), 1);

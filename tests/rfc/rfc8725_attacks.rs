@@ -1,4 +1,4 @@
-//! Attacks on JWT libraries, each as an attacker would send it (RFC 8725).
+//! Attacks on JWT libraries, in the form in which an attacker would send them (RFC 8725).
 
 #![cfg(all(feature = "test-util", feature = "pem", feature = "tracing"))]
 #![allow(
@@ -52,7 +52,7 @@ where
     assert_eq!(rejection.status(), 401, "{rejection}");
 }
 
-/// A token whose MAC is right under this secret, whoever's it is.
+/// A token with a valid MAC under this secret.
 fn with_mac(algorithm: &str, key_id: Option<&str>, secret: &[u8]) -> String {
     let mut header = json!({"alg": algorithm, "typ": "at+jwt"});
     if let Some(id) = key_id {
@@ -98,7 +98,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
 }
 
-/// Every byte string that a confused verifier might use for this public key.
+/// Every byte string of this public key that a confused verifier might use as a secret.
 fn forms_of(jwk: &Value) -> Vec<Vec<u8>> {
     let member = |name: &str| {
         URL_SAFE_NO_PAD
@@ -171,7 +171,7 @@ fn rejects_a_mac_under_a_public_key() {
         let unbound = Key::from_jwk(unbound.to_string().as_bytes()).unwrap();
         let bound = fixture.signer(id).key();
         let forms = forms_of(&jwk);
-        // The forms are those of this very key: as a key they verify its tokens.
+        // The forms belong to this key: used as a key, they verify its tokens.
         let spki = forms
             .iter()
             .find(|form| form.starts_with(b"-----BEGIN PUBLIC"));
@@ -206,7 +206,7 @@ fn rejects_a_mac_under_a_public_key() {
                 }
             }
         }
-        // Beside a secret of the same issuer the MAC is checked, and under the secret alone.
+        // If the issuer also has a secret, the MAC is checked with that secret only.
         for secret in &forms {
             let token = with_mac("HS256", None, secret);
             fixture.rejects(&token, BadSignature);
@@ -215,7 +215,7 @@ fn rejects_a_mac_under_a_public_key() {
     }
     assert!(tried > 1_000);
 
-    // The forger works: under a secret that is one, its token is accepted.
+    // The helper makes valid tokens: under a real secret its token is accepted.
     let secret: Vec<u8> = (0..64).collect();
     for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
         let verifier = auth(Key::from_secret(algorithm, &secret).unwrap()).verifier();
@@ -358,11 +358,11 @@ fn takes_no_key_from_a_token() {
             ] {
                 let token = plain.clone().header(name, value.clone()).mint();
                 fixture.rejects(&token, expected);
-                // In the claims it means as little.
+                // The same member in the claims has no effect either.
                 fixture.rejects(&plain.clone().claim(name, value).mint(), expected);
             }
         }
-        // Its own API does accept the token: nothing but the key is wrong with it.
+        // An API that trusts the attacker's key accepts the token, so only the key is wrong.
         let own = auth(attacker.keys()).verifier();
         assert!(own.verify_now(&attacker.token().mint()).is_ok());
         let token = attacker
@@ -409,7 +409,7 @@ async fn uses_key_ids_for_nothing_but_a_look_up() {
     for id in ids {
         let token = fixture.token().header("kid", id).mint();
         fixture.rejects(&token, UnknownKey);
-        // Safe by itself, for subscribers that write fields as they are.
+        // The text is escaped already, for subscribers that print fields as they are.
         let rejection = fixture.verify(&token).unwrap_err();
         for told in [rejection.to_string(), format!("{rejection:?}")] {
             let unsafe_in_a_line = |c: char| c.is_control() || c == '\u{202e}';
@@ -423,7 +423,7 @@ async fn uses_key_ids_for_nothing_but_a_look_up() {
             assert!(!value.contains(&id[..id.len().min(4)]), "{name}: {value}");
         }
     }
-    // The same texts are good key ids where somebody has given them to a key.
+    // The same texts are valid ids of keys that have them.
     for id in ids {
         let key = fixture.signer("k1").key().with_key_id(id);
         let token = fixture.token().header("kid", id).mint();
@@ -472,7 +472,8 @@ fn keeps_the_issuers_apart_that_use_one_key_id() {
     assert!(both.verify_now(&b.token().mint()).is_ok());
     rejects(&one, &b.token().mint(), IssuerMismatch);
 
-    // Each under the other's name, with either audience, with and without the key id.
+    // Each signer issues tokens in the name of the other issuer, with either audience, with and
+    // without the key id.
     for (signer, named) in [(&a, &b), (&b, &a)] {
         let name = named.issuer();
         let token = || signer.token().issuer(name.as_str());
@@ -488,7 +489,7 @@ fn keeps_the_issuers_apart_that_use_one_key_id() {
                 .mint();
             rejects(&both, &fitting, BadSignature);
         }
-        // And the audience of the other issuer's API is not this issuer's to give out.
+        // A key of this issuer does not verify tokens for the audience of the other issuer.
         let token = signer
             .token()
             .audience(named.audience().ids().next().unwrap());
@@ -535,7 +536,7 @@ fn follows_the_issuer_that_is_signed_and_no_other() {
 /// RFC7518-3.4-3
 #[test]
 fn rejects_psychic_signatures() {
-    // All zero, as Java accepted them for a while (CVE-2022-21449).
+    // A signature of zeros, which Java accepted for a while (CVE-2022-21449).
     let fixture = Fixture::new();
     for (id, length) in [("k1", 64), ("e1", 64), ("k2", 256), ("h1", 32)] {
         let good = fixture.token_of(id).mint();
@@ -552,7 +553,7 @@ fn rejects_psychic_signatures() {
 fn survives_deep_nesting_without_recursion_to_the_bottom() {
     let fixture = Fixture::new();
     let everything: Verifier<Value> = fixture.auth().verifier().claims();
-    // As deep as a credential has room for, closed and unclosed.
+    // As deep as fits into a credential, closed and unclosed.
     let room = 11_000;
     for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
         for closed in [true, false] {
@@ -576,7 +577,7 @@ fn survives_deep_nesting_without_recursion_to_the_bottom() {
     let deep = format!(r#"{{"keys":[],"x":{}"#, "[".repeat(1_000_000));
     assert!(KeySet::from_jwks(deep.as_bytes()).is_err());
     assert!(Key::from_jwk(deep.as_bytes()).is_err());
-    // What real tokens have is fine.
+    // The nesting of real tokens is accepted.
     let shallow = fixture
         .token()
         .claim("x", json!([[[[[{"a": {"b": [1]}}]]]]]));
@@ -616,7 +617,7 @@ fn rejects_member_names_that_instruct_the_json_library() {
             }
         }
     }
-    // As a value, and as a part of a name, the same text is data.
+    // As a value or as part of a name, the text is ordinary data.
     let text = "$serde_json::private::RawValue";
     let token = fixture
         .token()
@@ -627,7 +628,7 @@ fn rejects_member_names_that_instruct_the_json_library() {
     assert_eq!(claims["x"], text);
 }
 
-/// To the member and to the byte: the limits of a header and of a token.
+/// The limits of a header and of a token are exact, in members and in bytes.
 #[test]
 fn reads_a_header_and_a_token_up_to_the_limits() {
     let fixture = Fixture::new();
@@ -661,8 +662,8 @@ fn reads_a_header_and_a_token_up_to_the_limits() {
 /// PARSE-D1
 #[test]
 fn takes_time_linear_in_what_it_is_sent() {
-    // With quadratic work a million members would take hours; the limit is only meant to tell
-    // these two apart on any machine.
+    // Quadratic work on a million members would take hours. The limit only has to tell hours from
+    // seconds on any machine.
     let limit = Duration::from_secs(60);
     let start = Instant::now();
     let fixture = Fixture::new();
@@ -689,7 +690,7 @@ fn takes_time_linear_in_what_it_is_sent() {
         &fixture.token().raw_header(&million).mint(),
         MalformedToken,
     );
-    // Names that differ in nothing but the order of their hashes, so to speak: sorted backwards.
+    // Names in the reverse order of the sort.
     let backwards: Vec<_> = (0..500_000)
         .rev()
         .map(|n| format!(r#""{n:08}":0"#))
@@ -697,12 +698,12 @@ fn takes_time_linear_in_what_it_is_sent() {
     let backwards = format!(r#"{{"keys":[],{}}}"#, backwards.join(","));
     assert!(KeySet::from_jwks(backwards.as_bytes()).is_err());
 
-    // A key set of very many keys, all unusable, and one of very many with one id.
+    // A key set with very many unusable keys, and one with very many keys under one id.
     let entry = r#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA","kid":"k"}"#;
     let many = format!(r#"{{"keys":[{}]}}"#, vec![entry; 100_000].join(","));
     assert!(KeySet::from_jwks(many.as_bytes()).is_err());
 
-    // The dearest tokens that fit: escapes everywhere, names, roles, scopes without end.
+    // The most expensive tokens that fit: escapes everywhere, and many names, roles and scopes.
     let escaped = format!(r#"{{"sub":"{}"}}"#, r"\u0061".repeat(1_900));
     let scopes: Vec<_> = (0..3_500).map(|n| format!("{n:x}")).collect();
     let scopes = format!(

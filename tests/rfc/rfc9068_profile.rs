@@ -1,4 +1,4 @@
-//! The profile for access tokens (RFC 9068), under `access_token_profile`.
+//! The profile for access tokens (RFC 9068), with `access_token_profile`.
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -19,7 +19,7 @@ use tower_jwt_auth::test::{TestIssuer, TestToken};
 use tower_jwt_auth::token::ClaimPointer;
 use tower_jwt_auth::{Audience, Claims, Issuer, JwtAuth, RejectionKind, TrustedIssuer, role};
 
-/// The fixture under the profile.
+/// The layer of the fixture with the profile.
 fn strict(fixture: &Fixture) -> JwtAuth {
     fixture.auth().access_token_profile()
 }
@@ -76,7 +76,7 @@ fn the_type_is_at_jwt_and_nothing_else() {
     }
 }
 
-/// RFC9068-4-1: the profile can be that of one issuer, beside one that sends `JWT`.
+/// RFC9068-4-1: the profile can apply to one issuer, while another one sends `JWT`.
 #[test]
 fn the_profile_is_kept_for_each_issuer() {
     let fixture = Fixture::new();
@@ -215,7 +215,7 @@ async fn every_failed_check_is_an_invalid_token() {
     assert_eq!(send(&auth, get(&token().mint())).await.0.status(), 200);
 }
 
-/// The claims of RFC 9068, section 2.2, that are always there.
+/// The claims that RFC 9068, section 2.2, requires.
 const REQUIRED: [&str; 7] = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
 
 /// RFC9068-2.2-1
@@ -235,7 +235,7 @@ fn each_of_the_seven_claims_is_required() {
     assert!(verdict(&auth, &fixture.token()).is_ok());
 }
 
-/// RFC9068-2.2-1: claim by claim, for an issuer that leaves one out.
+/// RFC9068-2.2-1: a setting makes single claims optional, for an issuer that leaves them out.
 #[test]
 fn a_required_claim_can_be_relaxed_by_itself() {
     let fixture = Fixture::new();
@@ -246,16 +246,17 @@ fn a_required_claim_can_be_relaxed_by_itself() {
         let token = fixture.token().without(name);
         rejects(&auth, &token, RejectionKind::MissingClaim);
     }
-    // The rest of the profile stays.
+    // The rest of the profile still applies.
     let token = fixture.token().without("jti").header("typ", "JWT");
     rejects(&auth, &token, RejectionKind::WrongType);
-    // What is required by name stays required.
+    // A claim that is required by name stays required.
     let auth = auth.required_claims([RequiredClaim::Id]);
     let token = fixture.token().without("jti");
     rejects(&auth, &token, RejectionKind::MissingClaim);
 }
 
-/// The order of the setters does not matter, and neither do those of the layer and of an issuer.
+/// The order of the setters does not matter, and neither does it matter whether the layer or the
+/// issuer has them.
 #[test]
 fn the_profile_and_further_required_claims_add_up() {
     let fixture = Fixture::new();
@@ -322,7 +323,7 @@ fn claims_about_the_sign_in_have_their_types() {
     assert_eq!(claims.authentication_context(), None);
     assert!(claims.authentication_methods().is_empty());
 
-    // The profile says which types they have. Without it they restrict nothing.
+    // The profile requires the types of these claims. Without it they may have any type.
     for (name, value) in [
         ("amr", json!("pwd")),
         ("amr", json!([1])),
@@ -357,7 +358,7 @@ fn scopes_are_one_string_under_the_profile() {
     rejects(&auth, &array, RejectionKind::InvalidClaim);
     assert_eq!(scopes(&lax, &array).unwrap(), ["a"]);
 
-    // Another claim counts only where the configuration names it.
+    // Another claim is read only if the configuration names it.
     let scp = fixture.token().claim("scp", json!(["a"]));
     assert!(scopes(&auth, &scp).unwrap().is_empty());
     assert_eq!(scopes(&lax, &scp).unwrap(), ["a"]);
@@ -397,7 +398,8 @@ fn groups_roles_and_entitlements_come_as_texts_or_scim_objects() {
     let fixture = Fixture::new();
     let roles = |name: &str, value: Value| -> Vec<String> {
         let auth = match name {
-            // Users may make groups, so they grant nothing unless they are asked for.
+            // Users may create groups, so groups grant nothing unless the configuration names the
+            // claim.
             "groups" => strict(&fixture).roles_from(ClaimPointer::new("/groups").unwrap()),
             _ => strict(&fixture),
         };
@@ -440,7 +442,7 @@ async fn a_clients_own_token_does_not_pass_for_a_users() {
         (false, fixture.token().claim("idtyp", "app")),
         (true, fixture.token().claim("idtyp", "user")),
         (true, token("Client-1")),
-        // The client has several names, and its subject is one of them.
+        // The client has several names, and one of them is the subject.
         (
             false,
             token("app-1").claim("appid", "app-1").claim("azp", "web"),
@@ -473,7 +475,7 @@ async fn a_clients_own_token_does_not_pass_for_a_users() {
     }
 }
 
-/// RFC9068-5-1: where the heuristic does not see it, a claim can be named.
+/// RFC9068-5-1: if the heuristic is not enough, the configuration can name a claim.
 #[test]
 fn a_claim_can_mark_a_clients_own_token() {
     let fixture = Fixture::new();
@@ -488,7 +490,7 @@ fn a_claim_can_mark_a_clients_own_token() {
         let token = fixture.token().claim("ext", absent);
         assert!(!verdict(&auth, &token).unwrap().is_client());
     }
-    // It decides, so it is read strictly where it is named.
+    // The claim decides, so it is read strictly.
     for bad in [
         json!({"kind": true}),
         json!({"kind": ["machine"]}),
@@ -501,7 +503,7 @@ fn a_claim_can_mark_a_clients_own_token() {
     }
 }
 
-/// A request through the layer and a guard for people.
+/// Sends a request through the layer and a guard for resource owners.
 async fn send_guarded(auth: &JwtAuth, token: &TestToken) -> (http::Response<String>, bool) {
     use std::sync::atomic::{AtomicBool, Ordering};
     let seen = std::sync::Arc::new(AtomicBool::new(false));
@@ -529,7 +531,7 @@ async fn two_layers_with_one_store_judge_by_their_own_audience() {
     };
     let (calendar, mail) = (auth("calendar"), auth("mail"));
     let token = |audience: &str| fixture.token().audience(audience).mint();
-    // Twice, so that what one has accepted cannot help at the other.
+    // In the second round each layer has cached a verdict. It must not count for the other layer.
     for _ in 0..2 {
         for (layer, audience, expected) in [
             (&calendar, "calendar", 200),

@@ -1,8 +1,8 @@
-//! Published vectors against the public API: what is signed but no JWT is rejected, key sets load
-//! as their RFC says, and the examples that are JWTs verify.
+//! Published vectors against the public API: signed texts that are not JWTs are rejected, key sets
+//! load as their RFC says, and the examples that are JWTs verify.
 //!
-//! The folder of the vectors comes from `TOWER_JWT_AUTH_VECTORS`. The signatures of texts that are
-//! no JWTs, and the algorithms by themselves, are judged by the unit tests in `src/vectors`.
+//! `TOWER_JWT_AUTH_VECTORS` names the folder of the vectors. Unit tests in `src/checks/vectors`
+//! check the signatures of texts that are not JWTs, and the algorithms by themselves.
 
 #![cfg(feature = "test-util")]
 #![allow(
@@ -26,7 +26,8 @@ use tower_jwt_auth::{Algorithm, Audience, Issuer, JwtAuth, Key, KeySet, KeyStore
 use crate::support::{Fixture, send, small_cache};
 use files::{array, jwk_of, say, text};
 
-/// The layer that asks least: any audience, no expiry, every algorithm that the key could have.
+/// The layer with the fewest requirements: any audience, no expiry, and every algorithm that fits
+/// the key.
 fn lax(issuer: &str, keys: KeyStore) -> JwtAuth {
     JwtAuth::new(Issuer::new(issuer).unwrap(), Audience::insecure_any(), keys)
         .algorithms(Algorithm::ALL.iter().copied())
@@ -35,7 +36,8 @@ fn lax(issuer: &str, keys: KeyStore) -> JwtAuth {
         .cache(small_cache())
 }
 
-/// Every usable key of a JWK or a key set, secrets too; one nobody has signed with if there is none.
+/// All usable keys of a JWK or a key set, including secrets. If there is none, a key that signed
+/// nothing.
 fn keys(jwk: &Value) -> KeyStore {
     let alone = std::slice::from_ref(jwk);
     let all = match jwk.get("keys") {
@@ -48,8 +50,8 @@ fn keys(jwk: &Value) -> KeyStore {
     KeySet::new(usable).map_or_else(|_| TestIssuer::new().keys(), KeyStore::from)
 }
 
-/// Asserts that a request with this text as its token gets 401, or 400 where it is not even a
-/// token, and does not reach the service.
+/// Asserts that a request with this text as its token gets 401, or 400 if the text cannot be a
+/// token. The request must not reach the service.
 async fn rejected(label: &str, layer: &JwtAuth, token: &str) {
     assert!(layer.verifier().verify_now(token).is_err(), "{label}");
     let mut request = Request::new(String::new());
@@ -65,8 +67,8 @@ async fn rejected(label: &str, layer: &JwtAuth, token: &str) {
     );
 }
 
-/// A payload that is no claims set makes no JWT, however right its signature is; and nothing that
-/// is encrypted gets in.
+/// A payload that is not a set of claims is no JWT, even with a valid signature. Encrypted texts
+/// are rejected.
 #[tokio::test]
 async fn rejects_every_wycheproof_text_as_a_jwt() {
     let Some(folder) = files::folder("Wycheproof texts as JWTs") else {
@@ -96,8 +98,8 @@ async fn rejects_every_wycheproof_text_as_a_jwt() {
 
 /// RFC7519-8-1
 ///
-/// Examples A.1, A.2 and A.3 of RFC 7515 are JWTs and verify; everything else that the RFCs sign or
-/// encrypt is rejected.
+/// Examples A.1, A.2 and A.3 of RFC 7515 are JWTs and verify. All other signed or encrypted texts
+/// of the RFCs are rejected.
 #[tokio::test]
 async fn accepts_the_jwts_of_rfc_7515_and_rejects_every_other_text_of_the_rfcs() {
     let Some(folder) = files::folder("texts of the RFCs as JWTs") else {
@@ -148,7 +150,7 @@ async fn accepts_the_jwts_of_rfc_7515_and_rejects_every_other_text_of_the_rfcs()
     assert_eq!((accepted.len(), run), (3, 42));
 }
 
-/// RFC 9068, figure 2, is printed without a signature, so an issuer of our own signs it.
+/// RFC 9068, figure 2, has no signature, so a test issuer signs it.
 #[test]
 fn accepts_the_access_token_of_rfc_9068() {
     let Some(folder) = files::folder("access token of RFC 9068") else {
@@ -214,7 +216,7 @@ fn computes_the_thumbprints_of_the_rfcs() {
     assert_eq!(run, 7);
 }
 
-/// What loads is what is meant for signatures and has no private part.
+/// A key loads if it is for signatures and has no private part.
 #[test]
 fn loads_the_keys_and_key_sets_of_the_rfcs() {
     let Some(folder) = files::folder("keys of the RFCs") else {
@@ -259,7 +261,7 @@ fn loads_the_keys_and_key_sets_of_the_rfcs() {
         let name = text(&entry["name"]);
         let key = Key::from_jwk(entry["jwk"].to_string().as_bytes());
         if name.contains("private_key") {
-            // Listed as `parse`; a verifier has no use for a private key, and says so.
+            // The file lists these as valid. A verifier rejects a private key, and says so.
             let error = key.unwrap_err().to_string();
             assert!(error.contains("private"), "{name}: {error}");
         } else if entry["jwk"]["use"] == "enc" {
@@ -277,7 +279,7 @@ fn loads_the_keys_and_key_sets_of_the_rfcs() {
     assert_eq!(run, 10);
 }
 
-/// Puts another signature under a token.
+/// Replaces the signature of a token.
 fn resigned(token: &str, signature: &[u8]) -> String {
     let (signed, _) = token.rsplit_once('.').unwrap();
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
@@ -342,7 +344,7 @@ fn rejects_an_ed25519_signature_whose_s_is_not_reduced() {
 
 /// RFC8032-5.1.7-1
 ///
-/// Under a key of small order a signature of zeros verifies for one message of eight, or any.
+/// With a key of small order, a signature of zeros verifies for one of eight messages, or for all.
 #[test]
 fn rejects_ed25519_keys_of_small_order() {
     let order_8 = [
