@@ -140,9 +140,10 @@ async fn a_token_has_the_status_at_its_place() {
         (4, Some(Revoked)),
         (u64::MAX, Some(Revoked)),
     ] {
-        // Twice, so that the second token comes from the cache.
+        // The second time the token comes from the cache.
+        let token = world.token(index);
         for _ in 0..2 {
-            assert_eq!(api.verdict(&world.token(index)).await, verdict, "{index}");
+            assert_eq!(api.verdict(&token).await, verdict, "{index}");
         }
     }
     assert_eq!(world.network.count(), 1);
