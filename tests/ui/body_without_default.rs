@@ -1,4 +1,4 @@
-//! The body of the service's responses cannot be empty.
+//! The body type of the service has no default.
 
 use std::convert::Infallible;
 

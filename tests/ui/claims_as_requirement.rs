@@ -1,4 +1,4 @@
-//! Own claims stand where the requirement belongs.
+//! Own claims in the place of the requirement.
 
 use tower_jwt_auth::RequireScope;
 

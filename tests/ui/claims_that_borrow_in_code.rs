@@ -1,4 +1,4 @@
-//! The same, outside of a handler.
+//! Own claims that borrow their texts, outside of a handler.
 
 use tower_jwt_auth::{Claims, Rejection};
 

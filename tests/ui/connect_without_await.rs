@@ -1,4 +1,4 @@
-//! Keys of an issuer that are started, without waiting for them.
+//! Keys of an issuer that are started without `.await`.
 
 use tower_jwt_auth::{Audience, ConfigError, Issuer, JwtAuth, KeyStore};
 

@@ -1,4 +1,4 @@
-//! Claims are made by the verifier, and by nobody else.
+//! Only the verifier can create claims.
 
 use tower_jwt_auth::Claims;
 

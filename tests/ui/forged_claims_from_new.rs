@@ -1,4 +1,4 @@
-//! Nor is there a function to make them.
+//! There is no public constructor of claims.
 
 use tower_jwt_auth::Claims;
 

@@ -1,4 +1,4 @@
-//! A rejection is made by the crate, so that its kind and its sentence are true.
+//! Only the crate can create a rejection, so that its kind and its sentence fit.
 
 use tower_jwt_auth::{Rejection, RejectionKind};
 

@@ -1,4 +1,4 @@
-//! A text stands where the type of a requirement belongs.
+//! A text in the place of a requirement, which is a type.
 
 use tower_jwt_auth::RequireScope;
 

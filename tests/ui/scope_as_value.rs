@@ -1,4 +1,4 @@
-//! A requirement stands where a value belongs.
+//! A requirement in the place of a value.
 
 use tower_jwt_auth::{Claims, JwtAuth, scope};
 

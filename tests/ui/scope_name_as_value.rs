@@ -1,4 +1,4 @@
-//! A named requirement stands where a value belongs.
+//! A named requirement in the place of a value.
 
 use tower_jwt_auth::{JwtAuth, scopes};
 

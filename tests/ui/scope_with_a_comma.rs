@@ -1,4 +1,4 @@
-//! All of them, or one of them? A comma does not say.
+//! A comma does not say whether all scopes are needed, or one of them.
 
 use tower_jwt_auth::{RequireScope, scope};
 

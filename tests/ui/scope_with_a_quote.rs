@@ -1,4 +1,4 @@
-//! A text that no scope can be.
+//! A text that is not a scope.
 
 use tower_jwt_auth::{RequireScope, scope};
 

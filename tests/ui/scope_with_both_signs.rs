@@ -1,4 +1,4 @@
-//! Which of the signs binds closer nobody should have to know.
+//! Both signs without parentheses.
 
 use tower_jwt_auth::{RequireScope, scope};
 

@@ -1,4 +1,4 @@
-//! The signs of another language.
+//! The sign `&&` in place of `&`.
 
 use tower_jwt_auth::{RequireScope, scope};
 

@@ -1,4 +1,4 @@
-//! A scope that is no text.
+//! A scope that is not a text.
 
 use tower_jwt_auth::{RequireScope, scope};
 

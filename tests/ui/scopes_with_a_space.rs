@@ -1,4 +1,4 @@
-//! Two scopes in one text, with a name.
+//! Two scopes in one text, in a named scope.
 
 tower_jwt_auth::scopes! {
     pub Edit = "calendar:read calendar:write";

@@ -1,4 +1,4 @@
-//! Both signs in a scope with a name.
+//! Both signs without parentheses, in a named scope.
 
 tower_jwt_auth::scopes! {
     pub Edit = "calendar:read" & "calendar:write" | "calendar:admin";

@@ -1,4 +1,4 @@
-//! Issuer and audience stand in each other's place.
+//! Issuer and audience in the wrong order.
 
 use tower_jwt_auth::{Audience, Issuer, JwtAuth, KeyStore};
 
