@@ -98,8 +98,8 @@ fn accepted_by_an_introspecting_layer(bencher: Bencher<'_, '_>, kind: &str) {
     );
 }
 
-/// An opaque token that is asked for each time, at an endpoint in this process: what a question costs beside
-/// the round trip.
+/// An opaque token for which the endpoint is asked each time. The endpoint is in this process, so
+/// this is the cost of a question without the round trip.
 #[cfg(feature = "introspection")]
 #[divan::bench]
 fn question(bencher: Bencher<'_, '_>) {

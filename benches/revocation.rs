@@ -1,6 +1,6 @@
-//! What a shared denylist costs: a request with 100 000 marks beside one with none, for a token in the cache
-//! and for one that comes for the first time, and the time until a mark of one instance is in force on
-//! another. Starts the `redis-server` that it finds, and says so if there is none.
+//! The cost of a shared denylist: a request with 100 000 marks compared with none, for a token in
+//! the cache and for a new one, and the time until a mark of one instance is in force on another.
+//! Starts the `redis-server` on the path, or prints that there is none.
 //!
 //! `cargo bench --all-features --bench revocation`
 
@@ -25,7 +25,7 @@ use tower_jwt_auth::{Algorithm, Claims, JwtAuth, Verifier};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() {
-    // Without `cargo bench`, it only has to run.
+    // Without `cargo bench` the code only has to run.
     let is_measured = std::env::args().any(|argument| argument == "--bench");
     let (rounds, calls, marks) = if is_measured {
         (41, 20_000, 100_000)
@@ -106,7 +106,7 @@ fn main() {
     let _ = std::fs::remove_dir_all(directory);
 }
 
-/// Stores marks as the list does, in one step.
+/// Stores marks in the form of the list, in one step.
 fn fill(client: &redis::Client, issuer: &TestIssuer, marks: usize) {
     let script = "for at = 1, tonumber(ARGV[3]) do
         redis.call('HSET', KEYS[1], ARGV[1] .. at, 'r*,' .. ARGV[2])
@@ -116,7 +116,7 @@ fn fill(client: &redis::Client, issuer: &TestIssuer, marks: usize) {
     let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let mut command = redis::cmd("EVAL");
     command.arg(script).arg(1).arg("{full}:marks");
-    // Sessions, because every token of the bench has one.
+    // Marks for sessions, because every token of the bench has a session.
     command.arg(format!("s{}:{issuer}session-", issuer.len()));
     command.arg(end.as_millis().to_string()).arg(marks);
     command.exec(&mut client.get_connection().unwrap()).unwrap();
@@ -164,7 +164,7 @@ fn check(list: &RedisDenylist, claims: &Claims, rounds: usize, calls: u32) -> (f
     (*times.get(times.len() / 2).unwrap(), allocations)
 }
 
-/// Ended with the bench.
+/// A Redis server that ends with the bench.
 struct Server(Child);
 
 impl Drop for Server {

@@ -1,4 +1,4 @@
-//! What a status list costs: fetched, verified and inflated once, and then looked up.
+//! The cost of a status list: fetched, verified and inflated once, and then looked up.
 //!
 //! `cargo bench --all-features --bench status_list`. The list has a million statuses, of which every
 //! second one is set at random, so that it does not compress: the worst case for its size.

@@ -20,7 +20,7 @@ fn main() {
     divan::main();
 }
 
-/// A token that is accepted, with typed claims.
+/// Accepted tokens, with own claims.
 mod accepted {
     use super::*;
     use tower_jwt_auth::Algorithm;
@@ -34,7 +34,7 @@ mod accepted {
         bencher.bench(|| verifier.verify_now(black_box(&token)).unwrap());
     }
 
-    /// The part of it that every verifier needs.
+    /// The part of the work that every verifier has.
     #[divan::bench(args = ALGORITHMS)]
     fn bare_signature(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
         let issuer = TestIssuer::with_algorithm(algorithm);
@@ -51,7 +51,7 @@ mod accepted {
     }
 }
 
-/// Tokens that are rejected, each for one reason; ES256.
+/// Tokens that are rejected, each for another reason. ES256.
 mod rejected {
     use super::*;
     use tower_jwt_auth::test::TestIssuer;
@@ -96,7 +96,7 @@ mod rejected {
         let peer = peer::Peer::new(&issuer, Algorithm::ES256);
         let token = flawed(&issuer, flaw);
         if flaw == RejectionKind::UnknownKey {
-            // `decode` takes a key, so the caller reads the header to choose one.
+            // `decode` takes one key, so its caller reads the header to choose the key.
             bencher.bench(|| {
                 let header = jsonwebtoken::decode_header(black_box(&token)).unwrap();
                 assert_ne!(header.kid.as_deref(), Some("key-1"));
@@ -108,7 +108,7 @@ mod rejected {
     }
 }
 
-/// The steps around the verification.
+/// The steps before and after the verification.
 mod stages {
     use super::*;
     use tower_jwt_auth::test::TestIssuer;
@@ -159,7 +159,7 @@ mod stages {
     }
 }
 
-/// The simple use of `jsonwebtoken`: one key, and the same checks as far as it has them.
+/// The simple use of `jsonwebtoken`: one key, and those checks that the library has too.
 mod peer {
     use jsonwebtoken::{DecodingKey, TokenData, Validation, decode};
     use serde::Deserialize;
@@ -171,7 +171,7 @@ mod peer {
         validation: Validation,
     }
 
-    /// All twelve claims, which [`tower_jwt_auth::Claims`] has as methods beside the own ones.
+    /// All twelve claims. [`tower_jwt_auth::Claims`] has methods for the registered ones.
     #[derive(Deserialize)]
     #[expect(dead_code, reason = "there to be read into")]
     pub(super) struct Everything {

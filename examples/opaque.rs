@@ -1,7 +1,7 @@
-//! An API that takes both kinds of token: a JWT is verified here, and about an opaque token its issuer
-//! is asked (RFC 7662). The answer is kept for 30 seconds; a sign-out counts at once. For your own put
-//! `-- ISSUER AUDIENCE CLIENT_ID` behind the command, the secret into `CLIENT_SECRET`, and tokens of yours into
-//! `JWT` and `OPAQUE` in the other terminal; without, an issuer on the loopback interface stands in.
+//! An API that accepts JWTs and opaque tokens. For an opaque token its issuer is asked (RFC 7662), and the
+//! answer is kept for 30 seconds. A sign-out counts at once. For your own issuer add `-- ISSUER AUDIENCE
+//! CLIENT_ID` to the command, and set `CLIENT_SECRET` here, and `JWT` and `OPAQUE` in the other terminal.
+//! Otherwise the example starts an issuer on the loopback interface.
 //!
 //! ```sh
 //! cargo run --example opaque --features introspection,reqwest,test-util
@@ -37,7 +37,7 @@ use tower_jwt_auth::revocation::Denylist;
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{Audience, Claims, Issuer, JwtAuth, KeyStore};
 
-/// A handler sees claims, and not how the token was proved.
+/// A handler sees the claims, and not how the token was verified.
 async fn me(State((introspection, _)): State<Parts>, user: Claims) -> String {
     let (subject, asked) = (user.subject().unwrap_or("-"), introspection.status().asked);
     format!("{subject}, questions to the issuer: {asked}\n")
@@ -66,7 +66,7 @@ async fn stand_in(audience: &str) -> Result<(String, Vec<(&'static str, String)>
     }));
     let active = json!({"active": true, "sub": "alice", "aud": audience, "exp": 4_102_444_800_i64});
     let answer = async move |headers: HeaderMap, Form(form): Form<HashMap<String, String>>| {
-        // An endpoint answers only whom it knows: `files-api` with `its-secret`.
+        // The endpoint answers only this client: `files-api` with `its-secret`.
         let credentials = headers.get("authorization");
         if credentials.is_none_or(|it| it != "Basic ZmlsZXMtYXBpOml0cy1zZWNyZXQ=") {
             return Err(StatusCode::UNAUTHORIZED);

@@ -1,4 +1,4 @@
-//! What the benches share: tokens of the size that large providers issue, and their claims.
+//! Shared parts of the benches: tokens of the size that large providers issue, and their claims.
 
 #![allow(
     dead_code,
@@ -30,7 +30,7 @@ pub const ALGORITHMS: [Algorithm; 6] = [
     Algorithm::EdDSA,
 ];
 
-/// The claims of an application, beside the registered ones.
+/// Own claims of an application, in addition to the registered ones.
 #[derive(Deserialize)]
 pub struct User {
     pub email: String,
@@ -38,7 +38,7 @@ pub struct User {
     pub permissions: Vec<String>,
 }
 
-/// A token of about 1.4 kB with 12 claims; that of RSA is longer by its signature.
+/// A token of about 1.4 kB with 12 claims. With RSA it is longer, because the signature is.
 pub fn token(issuer: &TestIssuer) -> TestToken {
     issuer
         .token()
@@ -70,7 +70,7 @@ const PERMISSIONS: [&str; 10] = [
     "settings:api-keys:rotate",
 ];
 
-/// The signature of one token and its key, parsed: what no verifier can do without.
+/// The signature of a token and the parsed key: the work that every verifier has.
 pub struct Signature {
     key: BareKey,
     message: Vec<u8>,
@@ -83,7 +83,7 @@ enum BareKey {
 }
 
 impl Signature {
-    /// That of `token`, which `issuer` has signed.
+    /// The signature of `token`, which `issuer` has made.
     pub fn of(token: &str, issuer: &TestIssuer, algorithm: Algorithm) -> Self {
         let jwk = issuer.jwk();
         let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
@@ -114,7 +114,7 @@ impl Signature {
         }
     }
 
-    /// Checks it.
+    /// Checks the signature.
     pub fn check(&self) {
         match &self.key {
             BareKey::Secret(key) => hmac::verify(key, &self.message, &self.signature).unwrap(),

@@ -1,14 +1,14 @@
-//! A hash that tells the few tokens of the model apart, and is none for anything else.
+//! A hash that distinguishes the few tokens of the model. It is not a cryptographic hash.
 
 pub(crate) struct Algorithm;
 
 pub(crate) static SHA256: Algorithm = Algorithm;
 
-pub(crate) fn digest(_: &Algorithm, octets: &[u8]) -> [u8; 32] {
+pub(crate) fn digest(_: &Algorithm, bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
-    for (at, octet) in octets.iter().enumerate() {
+    for (at, byte) in bytes.iter().enumerate() {
         let place = &mut hash[at % 16];
-        *place = u8::rotate_left(*place, 1) ^ octet;
+        *place = u8::rotate_left(*place, 1) ^ byte;
     }
     hash
 }

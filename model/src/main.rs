@@ -1,25 +1,25 @@
-//! A model of what the threads of the cache, and of a revocation, do to each other, for [Loom]: each history is run in
+//! A model of the threads of the cache and of a revocation, for [Loom]. Loom runs each history in
 //! every order that the memory model allows.
 //!
 //! ```sh
 //! cargo run --manifest-path model/Cargo.toml
 //! ```
 //!
-//! The code is the crate's own. Only `sync.rs` is another one: the atomics and the lock are Loom's,
-//! and a slot is a lock around what the crate keeps in an atomic pointer. The key is always the
-//! same. In the first two histories the cache is full, so that a new entry takes another one's place.
+//! The code is that of the crate, except `sync.rs`: here the atomics and the lock are those of
+//! Loom, and a slot is a lock in place of an atomic pointer. The key is always the same. In the
+//! first two histories the cache is full, so that a new entry takes the place of another one.
 //!
 //! [Loom]: https://docs.rs/loom
 
-// Under the name by which the cache asks for random octets and for a hash. A history must not be another one when
-// it is run again.
+// The cache imports its random bytes and its hash under this name. Both are deterministic, because
+// a history must be the same in every run.
 extern crate self as aws_lc_rs;
 
 mod digest;
 mod rand;
 mod sync;
 
-/// The crate's own files.
+/// Files of the crate.
 #[path = "../../src"]
 #[allow(
     dead_code,
@@ -82,7 +82,7 @@ fn main() {
 
 fn replaced() {
     let cache = filled(1);
-    put(&cache, 2, NOW); // the second time it gets in
+    put(&cache, 2, NOW); // it is stored when it comes the second time
     let writer = spawn(&cache, |cache| put(cache, 2, NOW));
     let reader = spawn(&cache, |cache| {
         assert!(matches!(get(cache, 1), None | Some(1)));
@@ -91,7 +91,8 @@ fn replaced() {
     writer.join().unwrap();
     reader.join().unwrap();
     assert_eq!(held(&cache), 1);
-    // The first stays if it was read in time: then it is in use.
+    // The first entry stays if it was read before the second one was stored, because then it is in
+    // use.
     let found = (get(&cache, 1), get(&cache, 2));
     assert!(matches!(found, (Some(1), None) | (None, Some(2))));
 }
@@ -113,8 +114,8 @@ fn two_writers() {
     for writer in writers {
         writer.join().unwrap();
     }
-    // Who came first has the free place. If both were let in while it was free, the second has that
-    // of the old entry.
+    // The first writer takes the free place. If both were admitted while it was free, the second
+    // takes the place of the old entry.
     let found = [1, 2, 3].map(|number| get(&cache, number).is_some());
     assert!(matches!(
         found,
@@ -142,7 +143,7 @@ fn renewed() {
         find(cache)
     });
     reader.join().unwrap();
-    // It may have met the reader at the lock, and left the token out.
+    // If the reader held the lock, the new token was not stored.
     let renewed = writer.join().unwrap();
     assert_eq!(find(&cache), renewed);
     assert_eq!(held(&cache), usize::from(renewed.is_some()));
@@ -196,7 +197,7 @@ fn marked() {
     assert!(held(&cache) <= 2);
 }
 
-/// A cached token, a list with one mark at most, and whether the mark was acknowledged.
+/// A cached token, a list with at most one mark, and whether the mark was acknowledged.
 struct Revocation {
     mark: Slot<()>,
     epoch: Epoch,
@@ -220,7 +221,7 @@ impl Revocation {
         self.is_acknowledged.store(true, Ordering::Release);
     }
 
-    /// One request, as the verifier decides it.
+    /// The decision on one request, as in the verifier.
     fn accepts(&self) -> bool {
         let is_acknowledged = self.is_acknowledged.load(Ordering::Acquire);
         let known = self.active_at.is_known().then(|| 1 + self.epoch.get());
@@ -268,8 +269,8 @@ fn checked_late() {
     assert!(!world.accepts());
 }
 
-/// A cache of one bucket with room for so many tokens, which has just been swept: a sweep that is
-/// due is in one history.
+/// A cache of one bucket with room for this number of tokens, after a sweep. So a sweep happens in
+/// one history only.
 fn empty(entries: usize) -> Cache<u32> {
     let cache = Cache::new(Limits {
         entries,
@@ -280,7 +281,7 @@ fn empty(entries: usize) -> Cache<u32> {
     cache
 }
 
-/// With the first token in it.
+/// The same with the first token in it.
 fn filled(entries: usize) -> Arc<Cache<u32>> {
     let cache = empty(entries);
     put(&cache, 1, NumericDate(NOW.0 - 1.0));
@@ -306,7 +307,7 @@ fn get(cache: &Cache<u32>, number: u32) -> Option<u32> {
     })
 }
 
-/// How many entries there are, by the books, in which each has the weight 1.
+/// The number of entries, as `Debug` prints it. Each entry has the weight 1.
 fn held(cache: &Cache<u32>) -> usize {
     let books = format!("{cache:?}");
     let number = |name: &str| -> usize {

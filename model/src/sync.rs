@@ -1,4 +1,4 @@
-//! What `src/sync.rs` gives, made of what Loom can see.
+//! The items of `src/sync.rs`, made of types that Loom can observe.
 
 use std::ops::Deref;
 pub(crate) use std::sync::Arc;
@@ -6,8 +6,8 @@ pub(crate) use std::sync::Arc;
 pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 
-/// Stands for an atomic pointer with sequentially consistent reads and swaps: how the library
-/// makes one of them is not modelled.
+/// Replaces an atomic pointer with sequentially consistent reads and swaps. How `arc-swap`
+/// implements it is not part of the model.
 pub(crate) struct Slot<T>(Mutex<Option<Arc<T>>>);
 
 pub(crate) struct Held<T>(Option<Arc<T>>);

@@ -1,4 +1,5 @@
-//! Load from outside: `wrk` where it is installed, a small client of our own otherwise.
+//! Load over sockets: from `wrk` if it is installed, and otherwise from a small client of this
+//! package.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,13 +13,13 @@ use crate::measure::amount;
 
 /// Requests with these tokens in turn, over connections that stay open.
 pub struct Load {
-    /// What `wrk` reads: its script, and the tokens one a line.
+    /// The input files of `wrk`: its script, and the tokens, one on each line.
     files: Option<(PathBuf, PathBuf)>,
     requests: Vec<String>,
 }
 
 impl Load {
-    /// `quick`: the own client, as `wrk` runs for whole seconds.
+    /// `quick` uses the client of this package, because `wrk` runs for whole seconds.
     pub fn new(name: &str, tokens: &[String], quick: bool) -> Self {
         let requests = tokens.iter().map(|token| {
             format!(
@@ -46,11 +47,11 @@ impl Load {
         }
     }
 
-    /// Requests per second over about this time, and how many they were.
+    /// Sends requests for about this time. Returns the requests per second, and their number.
     ///
     /// # Panics
     ///
-    /// If one of them is answered with anything but 200.
+    /// If a status is not 200.
     pub fn run(&self, server: SocketAddr, time: Duration) -> (f64, f64) {
         match &self.files {
             Some((script, tokens)) => {
@@ -88,7 +89,7 @@ impl Load {
             .build();
         let start = Instant::now();
         let end = start + time;
-        // In a thread of its own, as this one has a runtime already.
+        // On another thread, because this one is in a runtime already.
         let count = std::thread::scope(|scope| {
             let client = scope.spawn(|| {
                 runtime.expect("a runtime").block_on(async {
@@ -136,7 +137,7 @@ impl Load {
                 .await
                 .expect("it reads");
             buffer.clear();
-            // The answer ends with its body.
+            // The response ends with its body.
             while !buffer.ends_with(BODY.as_bytes()) {
                 let read = stream.read_buf(&mut buffer).await.expect("it answers");
                 assert!(read > 0 && buffer.starts_with(b"HTTP/1.1 200"), "rejected");
@@ -159,7 +160,7 @@ impl Drop for Load {
     }
 }
 
-/// What the route answers.
+/// The body of the responses of the route.
 pub const BODY: &str = "nothing to do today";
 
 const CONNECTIONS: usize = 8;

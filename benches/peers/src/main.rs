@@ -1,9 +1,9 @@
-//! This crate beside its peers: medians, ratios and allocations in one run, as Markdown.
+//! Compares this crate with its peers: medians, ratios and allocations in one run, as Markdown.
 //!
-//! `cargo run --release --manifest-path benches/peers/Cargo.toml`, with names of sections behind
-//! `--` to run only those, and `--quick` to see in a minute that everything runs. Read the ratios:
-//! the times are those of a machine. Each allocation costs every contender a few instructions
-//! more than it would without the counting.
+//! `cargo run --release --manifest-path benches/peers/Cargo.toml`. Names of sections after `--` run
+//! only those, and `--quick` checks in a minute that everything runs. Compare the ratios, because
+//! times depend on the machine. Counting makes each allocation a few instructions slower, for every
+//! contender.
 
 #![expect(
     clippy::expect_used,
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("a runtime");
-    // Some peers spawn a task at the start, or ask their issuer.
+    // Some peers spawn a task at the start, or fetch keys from the issuer.
     let _guard = runtime.enter();
     for (name, run) in sections::ALL {
         if names.is_empty() || names.iter().any(|wanted| wanted == name) {
@@ -78,7 +78,7 @@ fn print_machine() {
     println!("\n{}", versions().join(", "));
 }
 
-/// The contenders and their versions, as they are locked.
+/// The versions of the contenders in the lock file.
 fn versions() -> Vec<String> {
     let lock = include_str!("../Cargo.lock");
     let mut versions = Vec::new();
@@ -108,7 +108,7 @@ const QUICK: Plan = Plan {
     quick: true,
 };
 
-/// Packages whose versions are told.
+/// The packages whose versions are printed.
 const NAMED: [&str; 13] = [
     "aliri",
     "aliri_tower",

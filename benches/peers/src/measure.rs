@@ -1,4 +1,4 @@
-//! Contenders in turn, in short rounds, in one process: what disturbs one disturbs all.
+//! Runs the contenders in turn, in short rounds, in one process. A disturbance affects all of them.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -12,7 +12,7 @@ use tower::Service;
 
 use crate::tokens::request;
 
-/// A service under measurement, behind one call for a whole batch of requests.
+/// A service under measurement. One call answers a whole batch of requests.
 pub trait Subject: Send {
     /// Answers the requests one after the other.
     fn answer(&mut self, requests: Vec<Request<()>>) -> Answers;
@@ -21,20 +21,20 @@ pub trait Subject: Send {
     fn twin(&self) -> Box<dyn Subject>;
 }
 
-/// What came out of a batch.
+/// The results of a batch.
 #[derive(Clone, Copy, Default)]
 pub struct Answers {
-    /// Requests that were let through.
+    /// The number of accepted requests.
     pub accepted: usize,
-    /// The status of the last answer.
+    /// The status of the last response.
     pub status: u16,
 }
 
-/// Any Tower service.
+/// A Tower service under measurement.
 #[derive(Clone)]
 struct OnTower<S>(S);
 
-/// Puts a service under measurement.
+/// Makes a [`Subject`] of a service.
 pub fn subject<S, B>(service: S) -> Box<dyn Subject>
 where
     S: Service<Request<()>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -56,7 +56,8 @@ where
                 match future.as_mut().poll(&mut context) {
                     Poll::Ready(Ok(response)) => break response,
                     Poll::Ready(Err(never)) => match never {},
-                    // A peer that asks its issuer: rare, and the runtime works on another thread.
+                    // A peer fetches keys from the issuer. This is rare, and the runtime has
+                    // another thread.
                     Poll::Pending => std::thread::yield_now(),
                 }
             };
@@ -72,13 +73,13 @@ where
     }
 }
 
-/// How long to measure.
+/// The duration of the measurement.
 #[derive(Clone, Copy)]
 pub struct Plan {
     pub rounds: usize,
-    /// Of each contender in each round.
+    /// The time for each contender in each round.
     pub time: Duration,
-    /// For quick looks and for the gate: everything is run, nothing is measured well.
+    /// Runs everything for a short time, for the gate. The figures are not reliable.
     pub quick: bool,
 }
 
@@ -86,37 +87,37 @@ pub struct Plan {
 pub trait Lane {
     fn name(&self) -> &str;
 
-    /// Runs for about this long; gives seconds per operation.
+    /// Runs for about this time. Returns the seconds per operation.
     fn run(&mut self, time: Duration) -> f64;
 
-    /// Allocations of one operation, and the status of a request.
+    /// The allocations of one operation, and the status of a response.
     fn look(&mut self) -> (f64, Option<u16>);
 }
 
-/// A service that is sent requests.
+/// A service, and the requests for it.
 pub struct Requests {
     name: String,
     subject: Box<dyn Subject>,
     tokens: Tokens,
-    /// Allocations and status of requests that were spent on a look.
+    /// Allocations and status, from the requests before the race.
     seen: (f64, Option<u16>),
 }
 
-/// The tokens of the requests, in turn.
+/// The tokens of the requests.
 pub struct Tokens {
     tokens: Arc<[String]>,
     next: usize,
-    /// Each token only once: so many of them in a round.
+    /// Each token is used once, this number in each round. `None` if tokens are repeated.
     once: Option<usize>,
 }
 
 impl Tokens {
-    /// One token again and again, or no token.
+    /// The same token for each request, or none.
     pub fn one(token: Option<String>) -> Self {
         Self::turns(Vec::from_iter(token))
     }
 
-    /// These in turn, again and again.
+    /// These tokens in turn, repeatedly.
     pub fn turns(tokens: impl Into<Arc<[String]>>) -> Self {
         Self {
             tokens: tokens.into(),
@@ -125,7 +126,7 @@ impl Tokens {
         }
     }
 
-    /// Each of these once, spread over so many rounds.
+    /// Each of these tokens once, spread over this number of rounds.
     pub fn once(tokens: impl Into<Arc<[String]>>, rounds: usize) -> Self {
         let tokens = tokens.into();
         let share = tokens.len().saturating_sub(LOOK) / rounds.max(1);
@@ -154,7 +155,7 @@ impl Tokens {
 
 impl Requests {
     pub fn new(name: impl Into<String>, mut subject: Box<dyn Subject>, mut tokens: Tokens) -> Self {
-        // What is made at the first request counts for none.
+        // Allocations that are made once, for the first request, do not count.
         let first = if tokens.once.is_some() { LOOK / 2 } else { 4 };
         subject.answer(tokens.requests(first));
         let requests = tokens.requests(LOOK / 2);
@@ -177,7 +178,7 @@ impl Lane for Requests {
     fn run(&mut self, time: Duration) -> f64 {
         let (mut spent, mut count) = (Duration::ZERO, 0);
         let share = self.tokens.once.unwrap_or(usize::MAX);
-        // Few requests at a time stay in the cache of the processor, as they do in a server.
+        // Small batches stay in the caches of the processor, as the requests of a server do.
         let mut batch = 1;
         while count < share && spent < time {
             let requests = self.tokens.requests(batch.min(share - count));
@@ -195,7 +196,7 @@ impl Lane for Requests {
     }
 }
 
-/// A call without HTTP around it.
+/// A call without HTTP.
 pub struct Calls<'a> {
     name: String,
     call: Box<dyn FnMut() + 'a>,
@@ -233,10 +234,10 @@ impl Lane for Calls<'_> {
     }
 }
 
-/// What came out of a race for one contender.
+/// The results of a race for one contender.
 pub struct Figures {
     pub name: String,
-    /// Seconds of one operation, in each round.
+    /// The seconds per operation, in each round.
     pub rounds: Vec<f64>,
     pub allocations: f64,
     pub status: Option<u16>,
@@ -251,14 +252,14 @@ impl Figures {
         self.rounds.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
-    /// How many times the time of `other`: the median over the rounds, each with its own.
+    /// The median of the ratios of both times in the same round.
     pub fn times(&self, other: &Self) -> f64 {
         let ratios = self.rounds.iter().zip(&other.rounds).map(|(a, b)| a / b);
         median(ratios.collect())
     }
 }
 
-/// Runs all lanes in every round, each time another one first.
+/// Runs all lanes in every round. Each round begins with another lane.
 pub fn race(lanes: &mut [Box<dyn Lane + '_>], plan: &Plan) -> Vec<Figures> {
     let mut figures: Vec<_> = lanes
         .iter_mut()
@@ -283,19 +284,20 @@ pub fn race(lanes: &mut [Box<dyn Lane + '_>], plan: &Plan) -> Vec<Figures> {
     figures
 }
 
-/// The value in the middle.
+/// The median.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// A count as a number to calculate with.
+/// A count as a floating-point number.
 pub fn amount(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
-/// Requests that are made before they are answered.
+/// The number of requests in a batch.
 const BATCH: usize = 32;
 
-/// Requests before a race: half of them to warm up, half of them to count allocations.
+/// The number of requests before a race: half of them warm up, and the allocations of the others
+/// are counted.
 const LOOK: usize = 32;

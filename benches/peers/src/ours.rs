@@ -1,4 +1,4 @@
-//! This crate, as a user sets it up.
+//! This crate in its usual configuration.
 
 use tower::Layer;
 use tower_jwt_auth::JwtAuth;
@@ -9,12 +9,12 @@ use crate::plain::Hello;
 use crate::support::User;
 use crate::tokens::World;
 
-/// What becomes of verified tokens.
+/// The cache of verified tokens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Caching {
-    /// As it comes.
+    /// The default.
     Default,
-    /// Enough for so many tokens.
+    /// Room for this number of tokens.
     For(usize),
     Off,
 }

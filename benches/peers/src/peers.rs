@@ -1,4 +1,4 @@
-//! The published crates, each as its documentation sets it up, with the keys at hand.
+//! The published crates, each configured as its documentation says, with the keys in memory.
 
 mod aliri;
 mod axum_jwt_auth;
@@ -14,22 +14,22 @@ use crate::load::BODY;
 use crate::measure::Subject;
 use crate::tokens::World;
 
-/// A crate that does the same work.
+/// A crate that does the same.
 pub struct Peer {
     pub name: &'static str,
-    /// The peer on a bare service, or why there is none.
+    /// The peer around a bare service, or the reason why that is not possible.
     pub service: fn(&World) -> Result<Box<dyn Subject>, String>,
     pub router: Routes,
-    /// Whether it takes a set of many secrets.
+    /// Whether the peer supports a set of many secrets.
     pub takes_many: bool,
-    /// What a reader of its figures has to know.
+    /// A note for the reader of its figures.
     pub note: &'static str,
 }
 
-/// How a route is protected in an application.
+/// A protected route in an application.
 pub enum Routes {
     Axum(fn(&World) -> Router),
-    /// A router of axum 0.7, whose baseline is a route of the same.
+    /// A router of axum 0.7. Its baseline is a route of axum 0.7 too.
     Axum07(fn(&World) -> axum_07::Router),
 }
 
@@ -55,20 +55,20 @@ pub fn route() -> Router {
     Router::new().route("/events", get(async || BODY))
 }
 
-/// The same of axum 0.7.
+/// The same for axum 0.7.
 pub fn route_07() -> axum_07::Router {
     axum_07::Router::new().route("/events", axum_07::routing::get(async || BODY))
 }
 
-/// Waits where a peer can be built in no other way.
+/// Waits for a peer that has only an asynchronous constructor.
 fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Handle::current().block_on(future)
 }
 
-/// The one peer whose keys can be changed by a call: its service, and the change.
+/// The only peer whose keys can be changed by a call: its service, and the change.
 pub fn changing(world: &World) -> Option<Changing> {
     aliri::changing(world)
 }
 
-/// A service, and what gives it the one or the other key set.
+/// A service, and a function that gives it one key set or the other.
 pub type Changing = (Box<dyn Subject>, Box<dyn Fn(usize) + Sync>);

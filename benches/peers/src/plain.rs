@@ -1,4 +1,4 @@
-//! Contenders that are no crate: what there is without one, and the floors.
+//! Contenders that are not crates: no layer, plain `jsonwebtoken`, and lower bounds.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -23,7 +23,7 @@ use tower_jwt_auth::Algorithm;
 use crate::measure::{Subject, subject};
 use crate::tokens::{Everything, World};
 
-/// The service under every layer: it answers at once, with nothing.
+/// The service under every layer. It answers at once, with an empty response.
 pub struct Hello<B = ()>(PhantomData<fn() -> B>);
 
 impl<B> Hello<B> {
@@ -57,7 +57,7 @@ pub fn no_auth() -> Box<dyn Subject> {
     subject(Hello::<()>::new())
 }
 
-/// What no layer that hands claims on can go below.
+/// A lower bound for every layer that passes on claims.
 pub fn floor(world: &World) -> Box<dyn Subject> {
     let decode = Decode::new(world);
     let claims = decode.decode(&world.token()).expect("a good token");
@@ -69,7 +69,7 @@ pub fn floor(world: &World) -> Box<dyn Subject> {
     }))
 }
 
-/// The same around a route: what a layer of axum costs before it does anything.
+/// The same around a route: the cost of an axum layer without any work.
 pub fn with_floor(route: axum::Router) -> axum::Router {
     let claims = Arc::new(String::from("claims"));
     route.layer(tower::util::MapRequestLayer::new(
@@ -80,8 +80,8 @@ pub fn with_floor(route: axum::Router) -> axum::Router {
     ))
 }
 
-/// No auth, and beside it the bare check of the signature: the key is parsed, the signature
-/// decoded. The requests have to come with the tokens in this order.
+/// No layer, but a bare check of the signature with a parsed key and decoded signatures. The
+/// requests must have the tokens in this order.
 pub fn bare_check(world: &World, tokens: &[String]) -> Box<dyn Subject> {
     let key = Arc::new(BareKey::new(world));
     let signatures: Arc<[Vec<u8>]> = tokens
@@ -140,7 +140,8 @@ impl BareKey {
     }
 }
 
-/// Plain `jsonwebtoken`, as one writes it oneself: one key, the same checks as far as it has them.
+/// Plain `jsonwebtoken`, as an application would use it: one key, and those checks that the library
+/// has too.
 #[derive(Clone)]
 pub struct Decode(Arc<(DecodingKey, Validation)>);
 

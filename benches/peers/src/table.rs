@@ -12,7 +12,7 @@ pub fn print(heading: &str, columns: &[&str], rows: &[Vec<String>]) {
     }
 }
 
-/// A time, in the unit that fits it.
+/// A time, in a suitable unit.
 pub fn time(seconds: f64) -> String {
     if seconds >= 1e-3 {
         format!("{:.2} ms", seconds * 1e3)
@@ -31,13 +31,13 @@ pub fn ratio(ratio: f64) -> String {
     }
 }
 
-/// The ratio in the middle of all rounds, and behind it that of the least times.
+/// The median of the ratios of all rounds, and the ratio of the shortest times.
 pub fn both_ratios(row: &Figures, base: &Figures) -> String {
     let least = row.least() / base.least();
     format!("{} ({})", ratio(row.times(base)), ratio(least))
 }
 
-/// Allocations of one request.
+/// The number of allocations of one request.
 pub fn count(count: f64) -> String {
     let whole = count.round();
     if (count - whole).abs() < 0.05 {
@@ -47,7 +47,7 @@ pub fn count(count: f64) -> String {
     }
 }
 
-/// Median, least, ratios to some of the contenders, allocations: one row for each contender.
+/// Prints a row for each contender: median, shortest time, ratios to some contenders, allocations.
 pub fn race(heading: &str, figures: &[Figures], beside: &[(&str, &str)]) {
     let mut columns = vec!["contender", "median", "least"];
     columns.extend(beside.iter().map(|(_, column)| *column));

@@ -1,4 +1,4 @@
-//! The issuer of a run, its tokens, and requests with them.
+//! The issuer, its tokens, and requests with them.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use tower_jwt_auth::test::TestIssuer;
 
 use crate::support;
 
-/// An issuer with one key, and where its keys can be fetched.
+/// An issuer with one key, and the URL of its key set.
 #[derive(Clone)]
 pub struct World {
     pub issuer: TestIssuer,
     pub algorithm: Algorithm,
-    /// All keys of the set, where there are more than that of the issuer.
+    /// All keys of the set, if it has more than that of the issuer.
     pub keys: Vec<serde_json::Value>,
-    /// Where a peer that insists on it finds the keys.
+    /// The URL of the key set, for a peer that requires one.
     pub jwks_url: String,
 }
 
@@ -28,7 +28,7 @@ pub enum Kind {
     Accepted,
     BadSignature,
     Expired,
-    /// No token, and as long as one.
+    /// No token, but a text of the same length.
     LongText,
     Malformed,
     NoToken,
@@ -80,7 +80,7 @@ impl World {
         audience.ids().next().unwrap_or_default().to_owned()
     }
 
-    /// The key set, with the secret if it is one: nobody else reads it.
+    /// The key set. It contains the secret of a symmetric key, because only the peers read it.
     pub fn jwks(&self) -> String {
         if self.keys.is_empty() {
             return json!({ "keys": [self.issuer.jwk()] }).to_string();
@@ -105,7 +105,7 @@ impl World {
         })
     }
 
-    /// So many good tokens, each with its own `jti`.
+    /// This number of good tokens, each with its own `jti`.
     pub fn pool(&self, count: usize) -> Arc<[String]> {
         let half = count / 2;
         std::thread::scope(|scope| {
@@ -116,7 +116,7 @@ impl World {
         })
     }
 
-    /// As many tokens that nobody has signed: each with the signature of another one.
+    /// The same number of forged tokens. Each has the signature of another token.
     pub fn forged(&self, count: usize) -> Vec<String> {
         let donors = self.pool(64.min(count));
         let head = donors.first().and_then(|token| token.split('.').next());
@@ -160,7 +160,7 @@ fn serve(jwks: String) -> String {
     format!("http://{address}/jwks.json")
 }
 
-/// All twelve claims, for contenders that know no registered ones.
+/// All twelve claims, for contenders that have no methods for registered claims.
 #[derive(Clone, Deserialize)]
 #[allow(dead_code, reason = "there to be read into")]
 pub struct Everything {
@@ -178,7 +178,7 @@ pub struct Everything {
     pub permissions: Vec<String>,
 }
 
-/// A request as it comes off the wire.
+/// A request as a server receives it.
 pub fn request(token: Option<&str>) -> Request<()> {
     let request = Request::get("/events?from=2024-01-01").header("host", "api.example");
     match token {

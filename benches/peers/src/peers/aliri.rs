@@ -33,7 +33,7 @@ fn service(world: &World) -> Result<Box<dyn Subject>, String> {
     Ok(around(authority(world, algorithm(world)?)))
 }
 
-/// The service, and what swaps its key set for another one with the same key.
+/// The service, and a function that replaces its key set by another one with the same key.
 pub fn changing(world: &World) -> Option<Changing> {
     let authority = authority(world, algorithm(world).ok()?);
     let service = around(authority.clone());
@@ -64,7 +64,7 @@ fn around(authority: Authority) -> Box<dyn Subject> {
 fn authority(world: &World, algorithm: jwa::Algorithm) -> Authority {
     let validator = CoreValidator::default()
         .check_expiration()
-        // Checked, `nbf` is required, and the tokens do not have it.
+        // If `nbf` is checked, it is required, and the tokens do not have it.
         .ignore_not_before()
         .with_leeway_secs(60)
         .add_approved_algorithm(algorithm)
@@ -77,7 +77,7 @@ fn key_set(jwks: &str) -> Jwks {
     serde_json::from_str(jwks).expect("it takes the key set")
 }
 
-/// All twelve claims, in its own types where it asks for them.
+/// All twelve claims, in the types of the crate where it requires them.
 #[derive(Clone, Deserialize)]
 #[allow(dead_code, reason = "there to be read into")]
 struct Everything {

@@ -104,7 +104,7 @@ impl Guard {
     }
 }
 
-/// The claims that it has no field for.
+/// The claims that have no field in the crate.
 #[derive(Clone, Deserialize)]
 #[allow(dead_code, reason = "there to be read into")]
 struct Own {

@@ -25,7 +25,7 @@ fn service(world: &World) -> Box<dyn Subject> {
 
 fn layer<B: Default>(world: &World) -> OAuth2ResourceServerLayer<B, Everything> {
     let audiences = vec![world.audience()];
-    // As recommended, but for `nbf`: it would require the claim, which the tokens do not have.
+    // The recommended settings without `nbf`, which they require and the tokens do not have.
     let claims = ClaimsValidationSpec::recommended(&world.issuer_name(), &audiences).nbf(false);
     let algorithm = world.algorithm.as_str().parse().expect("known to it");
     let tenant = TenantConfiguration::static_builder(world.jwks())

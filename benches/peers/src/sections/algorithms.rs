@@ -1,4 +1,4 @@
-//! Every algorithm, with good and bad tokens; and the decoding alone.
+//! Every algorithm, with good and bad tokens, and the decoding without a layer.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub fn run(plan: &Plan) {
     );
 }
 
-/// One table: contenders by what is wrong with the token.
+/// One table: the contenders, and what is wrong with the token.
 fn requests(world: &World, plan: &Plan) {
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut names: Vec<String> = Vec::new();

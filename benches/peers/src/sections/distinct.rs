@@ -1,4 +1,4 @@
-//! One token, a thousand, a hundred thousand.
+//! One token, a thousand tokens and a hundred thousand tokens.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -66,8 +66,8 @@ pub fn run(plan: &Plan) {
     }
 }
 
-/// The claims of every token in a table of the standard library, found by eight bytes of the
-/// signature, behind a comparison of the whole token.
+/// The claims of all tokens in a table of the standard library. The key is eight bytes of the
+/// signature, and then the whole token is compared.
 fn bare_table(world: &World, tokens: &[String]) -> Box<dyn Subject> {
     let decode = plain::Decode::new(world);
     let mut table: HashMap<u64, (Box<str>, Arc<Everything>), PlainState> = HashMap::default();
@@ -91,7 +91,7 @@ fn slot(token: &str) -> u64 {
     u64::from_ne_bytes(*end.expect("a token is longer"))
 }
 
-/// Signatures are random already.
+/// Signatures are random, so they need no further hash.
 #[derive(Default)]
 struct Plain(u64);
 
@@ -105,7 +105,7 @@ impl Hasher for Plain {
     fn write(&mut self, _: &[u8]) {}
 
     fn write_u64(&mut self, value: u64) {
-        // Eight characters of base64url differ in six bits each: the product spreads them.
+        // Each of the eight characters of base64url has six random bits. The product spreads them.
         self.0 = value.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
     }
 }

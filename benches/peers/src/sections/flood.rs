@@ -54,7 +54,7 @@ pub fn run(plan: &Plan) {
     );
 }
 
-/// Times of the good requests, while another instance or this one gets the forged ones.
+/// The times of good requests while another instance or this one gets the forged ones.
 struct Flood {
     elsewhere: Vec<f64>,
     here: Vec<f64>,
@@ -112,7 +112,7 @@ impl Flood {
     }
 }
 
-/// The time of one request, which has to be let through.
+/// The time of one request, which must be accepted.
 fn time(subject: &mut dyn Subject, token: &str) -> f64 {
     let request = vec![request(Some(token))];
     let start = Instant::now();

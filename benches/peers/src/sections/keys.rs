@@ -52,7 +52,7 @@ pub fn run(plan: &Plan) {
     );
 }
 
-/// An issuer with so many secrets, and tokens of up to a thousand of them.
+/// An issuer with this number of secrets, and tokens of up to a thousand of them.
 fn with_keys(count: usize) -> (World, Vec<String>) {
     let mut world = World::new(Algorithm::HS256);
     let mut keys = Vec::with_capacity(count);

@@ -33,7 +33,7 @@ pub fn run(plan: &Plan) {
         service(Caching::Default),
         stream(),
     );
-    // As many as come before the first round.
+    // As many tokens as are used before the first round.
     add(
         "**tower-jwt-auth**, first-seen stream, cache full",
         service(Caching::For(16)),

@@ -1,4 +1,4 @@
-//! What a cached token keeps in memory.
+//! The memory of a cached token.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub fn run(_: &Plan) {
     let length = tokens.first().map_or(0, String::len);
     table::print(
         &format!(
-            "Octets of memory for each of {} tokens of {length} bytes",
+            "Bytes of memory for each of {} tokens of {length} bytes",
             tokens.len()
         ),
         &["cached token", "of it own claims", "above them"],
@@ -54,7 +54,7 @@ pub fn run(_: &Plan) {
     );
 }
 
-/// Bytes of this process that are in memory.
+/// The bytes of this process that are in memory.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,4 +1,4 @@
-//! What is measured, one file for each question.
+//! The sections, one file for each question.
 
 use crate::measure::Plan;
 
@@ -12,9 +12,9 @@ mod sockets;
 mod storm;
 mod threads;
 
-/// The sections by name, in the order in which they run.
+/// The sections by name, in the order of the run.
 pub const ALL: &[Section] = &[
-    // While the heap is fresh: it is measured from outside.
+    // First, because the memory of the process is measured and the heap is still small.
     ("memory", memory::run),
     ("layer", layer::run),
     ("algorithms", algorithms::run),
@@ -26,5 +26,5 @@ pub const ALL: &[Section] = &[
     ("sockets", sockets::run),
 ];
 
-/// A name, and what it runs.
+/// The name of a section, and its function.
 pub type Section = (&'static str, fn(&Plan));

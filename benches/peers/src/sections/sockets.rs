@@ -1,4 +1,4 @@
-//! A route over sockets, with and without auth.
+//! A route over sockets, with a layer and without one.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub fn run(plan: &Plan) {
                 let before = server.processor_time();
                 let (rate, count) = load.run(server.address, Duration::from_millis(time));
                 let work = (server.processor_time() - before) / count;
-                // The first round fills what there is to fill.
+                // The first round fills the caches.
                 if round > 0 {
                     runs.rates.push(rate);
                     runs.work.push(work);
@@ -73,12 +73,12 @@ pub fn run(plan: &Plan) {
     println!("does for it. Its ratio is that of the rates where nothing else wants the processor.");
 }
 
-/// What came out for one server, in each round.
+/// The results of one server, in each round.
 #[derive(Default)]
 struct Runs {
     /// Requests per second.
     rates: Vec<f64>,
-    /// Seconds of the server's thread for one request.
+    /// The processor time of the server thread per request, in seconds.
     work: Vec<f64>,
 }
 
@@ -91,14 +91,14 @@ impl Runs {
 struct Server {
     name: String,
     address: SocketAddr,
-    /// Where the kernel tells of its thread.
+    /// The file in which the kernel reports the times of its thread.
     thread: PathBuf,
-    /// Its baseline is the second server.
+    /// Whether the second server is its baseline.
     is_07: bool,
 }
 
 impl Server {
-    /// Seconds that its thread has run on a processor.
+    /// The processor time of its thread, in seconds.
     fn processor_time(&self) -> f64 {
         let path = self.thread.join("schedstat");
         let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -108,7 +108,7 @@ impl Server {
     }
 }
 
-/// A server for each contender; the first two are without auth.
+/// A server for each contender. The first two have no layer.
 fn servers(world: &World) -> Vec<Server> {
     let mut servers = Vec::new();
     let mut add = |name: &str, router: Router| {

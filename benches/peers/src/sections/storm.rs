@@ -72,7 +72,7 @@ pub fn run(plan: &Plan) {
     assert!(wrong == 0 && !rows.iter().any(last), "a verdict was wrong");
 }
 
-/// The key of the issuer alone, and beside another one.
+/// The key of the issuer alone, and together with another key.
 fn sets(world: &World) -> [KeySet; 2] {
     let other = TestIssuer::with_algorithm(world.algorithm);
     let other = other.key().with_key_id("other");
@@ -125,7 +125,8 @@ fn row(
     ]
 }
 
-/// Removes and adds a key so many times, and counts the requests that did not notice at once.
+/// Removes and adds a key this number of times. Returns the number of requests that did not see a
+/// change at once.
 fn revoked(times: usize) -> usize {
     let world = World::new(Algorithm::ES256);
     let (keys, token) = (world.issuer.keys(), world.token());

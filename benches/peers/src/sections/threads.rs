@@ -1,4 +1,4 @@
-//! One thread and two: what the contenders share between the cores.
+//! One thread and two: what contenders share between processors.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,7 +55,7 @@ fn row(name: &str, subject: &dyn Subject, tokens: &[String], plan: &Plan) -> Vec
     let batch = if plan.quick { 32 } else { 256 };
     let mut warm = subject.twin();
     warm.answer(tokens.iter().map(|token| request(Some(token))).collect());
-    // Batches per round: as many as fit the time, and at least one.
+    // The number of batches per round that fit the time, at least one.
     let first = batches(subject, tokens, 1, batch, 1);
     let fitting = plan.time.as_secs_f64() * 2.0 / median(first);
     let count = (1..50).rev().find(|count| amount(*count) <= fitting);
@@ -80,7 +80,7 @@ fn row(name: &str, subject: &dyn Subject, tokens: &[String], plan: &Plan) -> Vec
     ]
 }
 
-/// The time of each batch: that of the slower thread.
+/// The time of each batch, which is that of the slower thread.
 fn batches(
     subject: &dyn Subject,
     tokens: &[String],
@@ -94,7 +94,7 @@ fn batches(
         let running: Vec<_> = (0..threads)
             .map(|thread| {
                 let mut subject = subject.twin();
-                // Each thread begins at another token.
+                // Each thread begins with another token.
                 let turns = tokens.iter().cycle().skip(thread * tokens.len() / 2);
                 scope.spawn(move || {
                     let _guard = runtime.enter();
@@ -124,13 +124,13 @@ fn batches(
     (0..count).map(slower).collect()
 }
 
-/// Waits until so many have come, without sleeping: a thread that wakes up starts late.
+/// Waits for all threads without sleeping, because a thread that wakes up starts late.
 fn wait(gate: &AtomicUsize, all: usize) {
     let mut spins = 0_u32;
     while gate.load(Ordering::Acquire) < all {
         spins += 1;
         if spins.is_multiple_of(10_000) {
-            // The other thread may have no core to run on.
+            // The other thread may need this processor.
             std::thread::yield_now();
         }
         spin_loop();
