@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hint_is_for_one_slash_alone() {
+    fn the_hint_is_for_a_difference_of_one_slash() {
         let write = "; they differ by the slash at the end: write `Issuer::new(\"https://h\")`";
         assert_eq!(slash_hint("https://h/", "https://h"), write);
         assert!(!slash_hint("https://h", "https://h/").is_empty());

@@ -427,7 +427,7 @@ async fn connect(issuer: &FaultyIssuer) -> KeyStore {
 
 /// DISC-D2
 #[tokio::test]
-async fn takes_a_bounded_part_of_what_has_no_end() {
+async fn reads_a_bounded_part_of_an_endless_response() {
     for fault in [Fault::Endless, Fault::EndlessHead] {
         let mut issuer = FaultyIssuer::start().await;
         issuer.fails(&[JWKS], fault).await;
@@ -441,7 +441,7 @@ async fn takes_a_bounded_part_of_what_has_no_end() {
 
 /// The twins of the faults: unusual responses that are valid HTTP with good keys.
 #[tokio::test]
-async fn takes_odd_answers_that_are_good() {
+async fn accepts_unusual_responses_that_are_valid() {
     for fault in [
         Fault::Chunked,
         Fault::headers(""),
@@ -876,7 +876,7 @@ async fn takes_no_proxy_from_the_environment() {
 
 /// RFC8414-6.1-1
 #[tokio::test]
-async fn believes_no_certificate_that_nobody_vouches_for() {
+async fn trusts_no_certificate_without_a_trusted_root() {
     let Some(certificate) = Certificate::make("IP:127.0.0.1", "faults") else {
         return;
     };
@@ -921,7 +921,7 @@ async fn believes_no_certificate_that_nobody_vouches_for() {
 
 /// RFC8414-6.1-1
 #[tokio::test]
-async fn believes_no_certificate_of_another_host() {
+async fn trusts_no_certificate_of_another_host() {
     let Some(certificate) = Certificate::make("IP:127.0.0.2", "faults") else {
         return;
     };

@@ -217,7 +217,7 @@ fn a_full_list_has_a_place_as_soon_as_one_of_its_marks_has_ended() {
 
 /// The notices of a distributed log arrive in any order.
 #[test]
-fn a_second_word_about_a_subject_or_token_never_weakens_the_first() {
+fn a_second_mark_never_weakens_the_first() {
     let (fixture, list, auth) = with_list(1);
     let alice = || SubjectId::new(ISSUER, "alice");
     let token = fixture.token().subject("alice").mint();
@@ -296,7 +296,7 @@ fn a_revoked_token_is_remembered_for_as_long_as_it_could_be_accepted() {
 
 /// The notices of a distributed log arrive in any order, so the stricter one may be the second.
 #[test]
-fn a_second_word_about_a_subject_or_token_strengthens_the_first() {
+fn a_second_mark_can_strengthen_the_first() {
     let (fixture, list, auth) = with_list(1);
     let alice = || SubjectId::new(ISSUER, "alice");
     let token = |iat: u64| fixture.token().subject("alice").claim("iat", iat).mint();

@@ -371,7 +371,7 @@ fn a_reason_names_the_key_and_the_setting() {
 }
 
 #[test]
-fn a_missing_token_is_no_news() {
+fn a_missing_token_is_logged_at_debug_level_only() {
     let fixture = Fixture::new();
     let events = events(async || {
         send(&fixture.auth(), get_bare()).await;

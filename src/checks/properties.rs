@@ -113,19 +113,19 @@ proptest! {
     }
 
     #[test]
-    fn soup_of_json_is_judged_by_both_readers_alike(
+    fn fragments_of_json_are_judged_alike_by_both_readers(
         soup in "\\{(\"[a-c\\\\u0-9dD\"]{0,4}|[\\[\\]{}:, \t\n]|[-+0-9.eE]{1,5}|true|false|null){0,12}\\}"
     ) {
         fuzz::json(soup.as_bytes());
     }
 
     #[test]
-    fn numbers_are_judged_by_both_readers_alike(number in "-?[0-9]{0,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{0,3})?") {
+    fn numbers_are_judged_alike_by_both_readers(number in "-?[0-9]{0,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{0,3})?") {
         fuzz::json(format!("{{\"n\":{number}}}").as_bytes());
     }
 
     #[test]
-    fn strings_are_judged_by_both_readers_alike(
+    fn strings_are_judged_alike_by_both_readers(
         parts in vec(select(STRING_PARTS.to_vec()), 0..4)
     ) {
         fuzz::json(format!("{{\"s\":\"{}\"}}", parts.concat()).as_bytes());

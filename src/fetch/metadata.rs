@@ -211,7 +211,7 @@ mod tests {
 
     /// RFC8414-3-1, RFC8414-5-1
     #[test]
-    fn metadata_stand_in_two_places() {
+    fn metadata_are_at_one_of_two_urls() {
         for (issuer, expected) in [
             (
                 "https://h",

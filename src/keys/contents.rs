@@ -518,7 +518,7 @@ mod tests {
     /// If the set of the application itself has a retiring key, its end still applies when the
     /// source gives the key again. Every other key of the set is valid again.
     #[test]
-    fn a_replaced_set_takes_back_no_end_that_it_has_itself() {
+    fn an_end_in_the_set_of_the_application_stays() {
         let (now, end) = (NumericDate(1.0e9), NumericDate(1.1e9));
         let published = KeySet::new([key(0), key(1)]).unwrap();
         let fetched_end = Instant::now();
@@ -549,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_verify_on_end_with_the_set_that_they_belonged_to() {
+    fn keys_in_their_overlap_end_when_the_application_replaces_the_set() {
         let (now, end) = (NumericDate(1.0e9), NumericDate(1.1e9));
         let live = |contents: &Contents| -> Vec<_> {
             let set = contents.set(now).unwrap();

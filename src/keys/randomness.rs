@@ -346,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_that_people_think_up_are_seen() {
+    fn secrets_that_people_make_up_are_recognized() {
         for chosen in [
             "a-string-secret-at-least-256-bits-long",
             "your-256-bit-secret-your-256-bit-secret",
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_beyond_ascii_has_a_least_length() {
+    fn a_text_beyond_ascii_has_a_minimum_length() {
         for (text, expected) in [
             ("пароль-пароль", true),
             ("паролюпароль", true),
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn every_share_of_the_code_adds_up_to_one_at_most() {
+    fn the_probabilities_of_the_code_add_up_to_at_most_one() {
         let share = |cost: u32| 2_f64.powf(-f64::from(cost) / 10.0);
         assert!(share(CHARACTER) + share(20) < 1.0);
         assert!(share(8) + 2.0 * share(24) < 1.0);

@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_survive_as_types() {
+    fn a_text_is_the_same_after_it_was_a_type() {
         type Short = crate::scope!("a");
         type Sixteen = crate::scope!("0123456789abcdef");
         type Long =

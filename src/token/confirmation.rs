@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_bound_to_something_that_is_not_known() {
+    fn a_binding_that_cannot_be_read_counts_as_an_unknown_binding() {
         const OTHER: &str = "something that is not known here (`cnf`)";
         let mut claims: Vec<_> = [
             "null",

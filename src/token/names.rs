@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_a_place_is_no_shorter_text() {
+    fn a_text_without_room_is_left_out_and_not_truncated() {
         let buffer = format!("{}\"\\u0061dmin-not\"", "x".repeat(PLACES - 10 - 16));
         let value = || Raw::of_accepted(&buffer, buffer.len() - 16..buffer.len());
         let mut names = Collector::new(&buffer);

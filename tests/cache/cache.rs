@@ -526,7 +526,7 @@ mod remote {
 
 /// RFC9700-2.3-1
 #[test]
-fn layers_that_share_a_store_share_no_verdict() {
+fn layers_with_one_store_do_not_share_verdicts() {
     let fixture = Fixture::new();
     let store = fixture.keys.clone();
     let other = Audience::new(OTHER).unwrap();
@@ -644,7 +644,7 @@ fn a_later_setting_forgets_what_was_accepted_before() {
 
 /// RFC9700-2.3-1
 #[test]
-fn issuers_of_one_layer_end_apart() {
+fn cached_tokens_of_two_issuers_end_independently() {
     let (ours, theirs) = (Fixture::new(), Fixture::of(secret(1).named(OTHER)));
     let auth = ours.auth().trust(TrustedIssuer::new(
         theirs.issuer.issuer(),

@@ -38,7 +38,7 @@ use tower_jwt_auth::{
 /// Any history of requests, clock steps, key changes and revocations gives the same verdicts
 /// without a cache and with caches of several sizes, over the same stores.
 #[test]
-fn no_history_of_requests_shows_whether_there_is_a_cache() {
+fn every_history_has_the_same_verdicts_with_and_without_a_cache() {
     let config = ProptestConfig {
         cases: CASES,
         failure_persistence: None,

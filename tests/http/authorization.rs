@@ -273,7 +273,7 @@ async fn a_handler_without_the_layer_rejects_and_tells_the_developer() {
 
 /// AUTHZ-D4
 #[tokio::test]
-async fn an_optional_layer_takes_no_token_for_anonymous_and_a_bad_one_for_bad() {
+async fn an_optional_layer_accepts_a_missing_token_and_rejects_a_bad_one() {
     let fixture = Fixture::new();
     let handler = get(async |claims: Option<Claims>| match claims {
         Some(claims) => claims.subject().unwrap_or_default().to_owned(),
@@ -769,7 +769,7 @@ fn scopes_of_the_configuration_authorize_as_others_do() {
 
 /// A layer can answer 404 to requests without the right.
 #[tokio::test]
-async fn a_forbidden_route_can_look_like_none() {
+async fn a_forbidden_route_can_be_answered_with_404() {
     let fixture = Fixture::new();
     for route in guarded::<Read>() {
         let app = route.layer(fixture.auth().hide_forbidden());

@@ -351,7 +351,7 @@ async fn a_guard_on_routes_decides_as_the_argument_does() {
 }
 
 #[tokio::test]
-async fn a_missing_layer_is_500_without_a_word() {
+async fn a_missing_layer_is_500_with_an_empty_body() {
     let fixture = Fixture::new();
     let app: Router = Router::new()
         .route("/claims", get(async |_: Claims| "in"))
@@ -801,7 +801,7 @@ async fn nested_routers_are_protected_by_the_layer_around_them() {
 }
 
 #[tokio::test]
-async fn of_two_layers_the_inner_one_speaks_for_its_routes() {
+async fn of_two_layers_the_inner_one_decides() {
     let fixture = Fixture::new();
     let clock = fixture.clock.clone();
     let partner = TestIssuer::new()
@@ -941,7 +941,7 @@ async fn a_rejection_that_a_handler_returns_is_answered_like_others() {
 
 /// FETCH-3.3-D1: what the guide says about a preflight that no CORS layer outside has answered.
 #[tokio::test]
-async fn a_preflight_comes_to_what_answers_options() {
+async fn a_preflight_reaches_every_handler_of_options() {
     let fixture = Fixture::new();
     let who = async |claims: Option<Claims>| claims.map_or("nobody", |_| "somebody");
     let app = Router::new()

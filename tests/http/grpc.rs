@@ -567,7 +567,7 @@ async fn through_the_layer(auth: JwtAuth, headers: &[(&str, &str)]) -> HttpRespo
 /// GRPC-1: a gRPC call is a POST. A cache could store the response to a `GET` with the content type
 /// of gRPC, so `GET` and every other method get an HTTP response.
 #[tokio::test]
-async fn what_is_not_posted_is_no_call() {
+async fn a_request_that_is_no_post_is_no_grpc_call() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
     let guarded = |auth: JwtAuth| {

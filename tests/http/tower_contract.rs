@@ -365,7 +365,7 @@ fn an_accepted_request_clones_no_service() {
 /// TOWER-D1
 #[test]
 #[should_panic(expected = "service not ready")]
-fn a_caller_that_does_not_ask_for_readiness_is_not_covered_up() {
+fn a_call_without_poll_ready_reaches_the_inner_service() {
     let fixture = Fixture::new();
     let (mut service, _inner) = mocked(fixture.auth());
     drop(service.call(get(&fixture.token().mint())));
@@ -677,7 +677,7 @@ async fn works_between_the_layers_of_tower() {
 /// TOWER-D1: the backpressure of a limit inside reaches the caller, and rejected requests hold no
 /// permit.
 #[test]
-fn a_limit_inside_holds_back_and_lets_go() {
+fn the_backpressure_of_a_limit_inside_reaches_the_caller() {
     let fixture = Fixture::new();
     let token = fixture.token().mint();
     let (mut service, mut inner) = mock::spawn_with(|mock: Mock| {
@@ -870,7 +870,7 @@ fn bodies_of_responses_need_what_the_responder_needs() {
 
 /// Inside there is a layer of `tower-http` with its own body type.
 #[tokio::test]
-async fn a_body_that_nobody_can_make_is_mapped() {
+async fn a_body_type_without_a_constructor_can_be_mapped() {
     use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
     use hyper::body::Bytes;
 

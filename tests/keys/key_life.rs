@@ -706,7 +706,7 @@ mod runtimes {
 
     /// The cache is asked before the store, so an entry must not outlive the keys.
     #[test]
-    fn a_cached_token_outlives_the_keys_of_an_ended_runtime_by_nothing() {
+    fn a_cached_token_ends_with_the_keys_of_an_ended_runtime() {
         let clock = FixedClock::at(1_700_000_000);
         let issuer = TestIssuer::new().with_clock(clock.clone());
         let network = Network::of(&issuer);
@@ -801,7 +801,7 @@ mod runtimes {
     }
 
     #[test]
-    fn a_runtime_without_timers_is_told_at_the_start() {
+    fn a_runtime_without_timers_is_an_error_of_the_start() {
         let directory = Directory::new("timers");
         let path = directory.path.join("keys.json");
         let issuer = TestIssuer::new();

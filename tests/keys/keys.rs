@@ -428,7 +428,7 @@ fn members_that_say_nothing_count_as_absent() {
 
 /// A key with an empty id verifies tokens with an empty id or none.
 #[test]
-fn an_empty_key_id_is_none() {
+fn an_empty_key_id_names_no_key() {
     let signer = issuer(Algorithm::ES256);
     let jwk = with(signer.jwk(), json!({"kid": ""}));
     for (kid, expected) in [

@@ -368,7 +368,7 @@ mod watched {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_pause_is_a_panic() {
+    async fn a_pause_of_zero_does_not_panic() {
         let directory = Directory::new("pauses");
         let path = directory.path.join("secret");
         fs::write(&path, FIRST).unwrap();

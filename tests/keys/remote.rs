@@ -189,7 +189,7 @@ async fn a_key_that_is_published_while_a_load_runs_is_found_by_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_wait_is_told_so_and_the_key_is_there_the_next_time() {
+async fn verify_now_fails_at_once_and_the_key_is_loaded_for_the_next_time() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
     let keys = connect(&network).await;
@@ -706,7 +706,7 @@ async fn finds_the_keys_through_either_form_of_metadata() {
 
 /// RFC8414-3.3-1, OIDC-DISC-4.3-1, RFC8414-2-1
 #[tokio::test(start_paused = true)]
-async fn believes_no_metadata_of_somebody_else() {
+async fn rejects_metadata_of_another_issuer() {
     let issuer = TestIssuer::new();
     for (metadata, reason) in [
         (
@@ -957,7 +957,7 @@ async fn metadata_may_be_in_a_place_of_another_name() {
 
 /// Of a set with too many keys only the surplus keys are skipped.
 #[tokio::test(start_paused = true)]
-async fn of_a_set_with_too_many_keys_those_are_taken_that_fit() {
+async fn surplus_keys_of_a_set_are_skipped() {
     let issuer = TestIssuer::new();
     let named = |id: &str| {
         let mut jwk: serde_json::Value = serde_json::from_str(&issuer.jwk().to_string()).unwrap();
@@ -1809,7 +1809,7 @@ async fn kept_keys_that_come_late_replace_nothing() {
 
 /// A setting of zero causes no storm of requests, and no setting panics.
 #[tokio::test(start_paused = true)]
-async fn no_setting_is_a_storm_or_a_panic() {
+async fn no_setting_causes_a_storm_or_a_panic() {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
     let (zero, most) = (Duration::ZERO, Duration::MAX);
@@ -1932,7 +1932,7 @@ fn a_token_of_an_unknown_key_is_no_bad_one_while_only_kept_keys_are_there() {
 
 /// A trust bundle of SPIFFE, which has keys for two kinds of documents.
 #[tokio::test]
-async fn keys_of_a_named_use_are_for_who_asks_for_them() {
+async fn keys_with_another_use_are_used_only_if_it_is_configured() {
     let key = |id: &str, public_key_use: &str| {
         let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
         format!(

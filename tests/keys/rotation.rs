@@ -329,7 +329,7 @@ fn keys_that_share_an_id_from_the_start_retire_together() {
 /// STORE-D3: `snapshot` gives no set if the store has no keys, or if the end of all keys has
 /// passed.
 #[test]
-fn no_set_without_keys_can_be_had_to_empty_a_store_with() {
+fn a_store_without_live_keys_has_no_snapshot() {
     let signers = Signers::new(1);
     assert!(KeyStore::pending().snapshot().is_none());
     assert!(!KeyStore::pending().is_ready());

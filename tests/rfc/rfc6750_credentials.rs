@@ -950,7 +950,7 @@ async fn a_neighbours_cookie_hides_no_token() {
 
 /// A token that is present never counts as a missing one, whatever its form.
 #[tokio::test]
-async fn a_bad_token_is_never_none() {
+async fn a_bad_token_never_counts_as_missing() {
     let fixture = Fixture::new();
     let expired = fixture.token().expired().mint();
     let auth = fixture.auth().optional().token_source(
@@ -1612,7 +1612,7 @@ async fn a_large_token_is_read_as_a_small_one() {
 
 /// The reason for the operator says what the credential probably is.
 #[tokio::test]
-async fn what_is_no_token_is_told_by_what_it_probably_is() {
+async fn the_reason_says_what_a_malformed_credential_probably_is() {
     let fixture = Fixture::new();
     let good = fixture.token().mint();
     let auth = fixture.auth();

@@ -719,7 +719,7 @@ fn keeps_characters_outside_of_the_basic_plane_and_rejects_halves_of_them() {
 
 /// RFC7519-7.2-1
 #[tokio::test]
-async fn gives_nothing_of_a_rejected_token_to_anybody() {
+async fn no_claims_of_a_rejected_token_reach_the_service() {
     let fixture = Fixture::new();
     let (response, seen) = send(&fixture.auth(), get(&fixture.token().mint())).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -802,7 +802,7 @@ fn rejects_replicated_claims_that_differ() {
 
 /// RFC8725bis-3.14-1
 #[tokio::test]
-async fn knows_no_other_serialization_than_the_compact_one() {
+async fn rejects_every_serialization_but_the_compact_one() {
     let fixture = Fixture::new();
     let good = fixture.token().mint();
     let [protected, payload, signature] = parts(&good);
@@ -968,7 +968,7 @@ fn puts_no_part_of_a_token_into_an_error() {
 
 /// PARSE-D2
 #[test]
-fn has_no_way_around_the_signature() {
+fn there_is_no_public_way_around_the_signature() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut weakened = 0;
     for (path, text) in sources(&root) {

@@ -176,7 +176,7 @@ fn null_is_absent_for_every_claim_but_a_binding() {
 
 /// Two machines without a subject must not be taken for the same subject.
 #[test]
-fn an_empty_identity_is_none() {
+fn an_empty_identity_counts_as_absent() {
     let fixture = Fixture::new();
     let token = fixture.token().subject("").claim("jti", "");
     let claims = fixture.accepts(&token.clone().claim("client_id", "").mint());
@@ -432,7 +432,7 @@ fn the_audience_is_a_string_or_an_array_of_strings() {
 /// RFC8725-3.9-1: `tests/ui` shows that a layer without an audience does not compile. Here: an
 /// audience cannot be empty.
 #[test]
-fn there_is_no_audience_that_is_empty() {
+fn an_audience_cannot_be_empty() {
     for ids in [&[][..], &[""], &[AUDIENCE, ""]] {
         let error = Audience::any_of(ids).unwrap_err();
         let input = ids.iter().map(|id| (*id).to_owned()).collect();

@@ -315,7 +315,7 @@ fn values_are_freed_when_their_entries_go() {
 }
 
 #[test]
-fn what_a_value_comes_to_hold_is_counted_and_given_back() {
+fn bytes_that_a_value_adds_later_are_counted_and_given_back() {
     let cache = cache_of(Limits {
         entries: 10,
         bytes: 1_000,

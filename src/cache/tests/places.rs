@@ -9,7 +9,7 @@ fn values(cache: &Cache<u32>) -> Vec<u32> {
 }
 
 #[test]
-fn gives_up_what_is_dead_then_what_was_used_once() {
+fn evicts_expired_entries_first_and_then_one_that_was_used_once() {
     let cache = cache(3);
     let values = || values(&cache);
     put(&cache, 1, at(1));
@@ -35,7 +35,7 @@ fn gives_up_what_is_dead_then_what_was_used_once() {
 }
 
 #[test]
-fn gives_up_what_is_idle_for_the_longest_time_and_nothing_that_is_in_use() {
+fn evicts_the_entry_that_was_unused_for_longest_and_none_that_is_in_use() {
     let cache = cache(3);
     let values = || values(&cache);
     put(&cache, 1, at(9));
@@ -59,7 +59,7 @@ fn gives_up_what_is_idle_for_the_longest_time_and_nothing_that_is_in_use() {
 }
 
 #[test]
-fn good_tokens_that_are_used_once_drive_out_none_that_are_in_use() {
+fn valid_tokens_that_are_used_once_evict_none_that_are_in_use() {
     let cache = cache(1_000);
     for number in 0..500 {
         put(&cache, number, NOW);
@@ -108,7 +108,7 @@ fn a_token_that_finds_a_full_cache_has_to_come_again_before_the_next_one_like_it
 }
 
 #[test]
-fn a_token_whose_bucket_is_taken_has_to_come_again_though_the_cache_is_not_full() {
+fn a_token_whose_bucket_is_full_has_to_come_again_although_the_cache_has_room() {
     let cache = cache(1_000);
     put(&cache, 0, NOW);
     let Some(Inner { key, table }) = cache.inner.get() else {
@@ -149,7 +149,7 @@ fn unknown_tokens_change_nothing() {
 }
 
 #[test]
-fn a_full_cache_holds_nearly_all_it_may() {
+fn a_full_cache_has_almost_as_many_entries_as_allowed() {
     let cache = cache(1_000);
     for number in 0..1_000 {
         put(&cache, number, NOW);
@@ -159,7 +159,7 @@ fn a_full_cache_holds_nearly_all_it_may() {
 }
 
 #[test]
-fn holds_no_more_bytes_than_it_may() {
+fn stores_no_more_bytes_than_the_limit() {
     let cache = cache_of(Limits {
         entries: 100,
         bytes: 1_000,
@@ -185,7 +185,7 @@ fn holds_no_more_bytes_than_it_may() {
 }
 
 #[test]
-fn a_cache_for_nothing_holds_nothing() {
+fn a_cache_of_size_zero_stores_nothing() {
     for limits in [
         Limits {
             entries: 0,
@@ -201,7 +201,7 @@ fn a_cache_for_nothing_holds_nothing() {
 }
 
 #[test]
-fn a_cache_for_everything_is_bounded() {
+fn the_largest_cache_is_bounded() {
     let cache: Cache<u32> = Cache::new(Limits {
         entries: usize::MAX,
         bytes: usize::MAX,

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_cooldown_is_no_division_by_it() {
+    async fn a_cooldown_of_zero_is_no_division_by_zero() {
         let mut budget = Budget::new(Duration::ZERO);
         assert_eq!(loads(&mut budget, 0..10), 10);
     }

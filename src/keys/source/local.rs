@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hangs_is_not_waited_for_without_end() {
+    fn work_that_hangs_has_a_timeout() {
         let (release, held) = mpsc::channel::<()>();
         let hung = within(Duration::ZERO, move || held.recv().is_ok());
         assert_eq!(hung.unwrap_err(), "no answer within 0ns");
