@@ -34,36 +34,14 @@ impl<
     const F: u128,
     const G: u128,
     const H: u128,
-> Text<LENGTH, A, B, C, D, E, F, G, H>
-{
-    #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-    const BYTES: [u8; NAME_MAX] = {
-        let parts = [A, B, C, D, E, F, G, H];
-        let mut bytes = [0; NAME_MAX];
-        let mut at = 0;
-        while at < NAME_MAX {
-            bytes[at] = parts[at / 16].to_le_bytes()[at % 16];
-            at += 1;
-        }
-        bytes
-    };
-}
-
-impl<
-    const LENGTH: usize,
-    const A: u128,
-    const B: u128,
-    const C: u128,
-    const D: u128,
-    const E: u128,
-    const F: u128,
-    const G: u128,
-    const H: u128,
 > Name for Text<LENGTH, A, B, C, D, E, F, G, H>
 {
-    const TEXT: &'static str = match std::str::from_utf8(Self::BYTES.split_at(LENGTH).0) {
-        Ok(text) => text,
-        Err(_) => panic!("made by the macros from a text"),
+    const TEXT: &'static str = {
+        let bytes = &const { joined([A, B, C, D, E, F, G, H]) };
+        match std::str::from_utf8(bytes.split_at(LENGTH).0) {
+            Ok(text) => text,
+            Err(_) => panic!("made by the macros from a text"),
+        }
     };
 }
 
@@ -124,6 +102,20 @@ pub const fn part(text: &str, part: usize) -> u128 {
             at += 1;
         }
         u128::from_le_bytes(found)
+    }
+}
+
+/// The bytes of a text, padded with zeros, from the results of [`part`].
+const fn joined(parts: [u128; NAME_MAX / 16]) -> [u8; NAME_MAX] {
+    #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+    {
+        let mut bytes = [0; NAME_MAX];
+        let mut at = 0;
+        while at < NAME_MAX {
+            bytes[at] = parts[at / 16].to_le_bytes()[at % 16];
+            at += 1;
+        }
+        bytes
     }
 }
 
