@@ -209,6 +209,12 @@ const METADATA: Lifetimes = Lifetimes {
 mod tests {
     use super::*;
 
+    /// Reads the URL of the key set in metadata of the issuer `https://h/t1`.
+    fn read(text: &str) -> Result<String, String> {
+        let issuer = "https://h/t1";
+        wanted_url(text.as_bytes(), issuer, Wanted::KEY_SET, PlainHttp::Nowhere)
+    }
+
     /// RFC8414-3-1, RFC8414-5-1
     #[test]
     fn metadata_are_at_one_of_two_urls() {
@@ -252,14 +258,6 @@ mod tests {
     /// RFC8414-3.3-1, RFC8414-2-1, RFC8414-2.1-1
     #[test]
     fn metadata_must_be_of_the_issuer_and_name_a_usable_place() {
-        let read = |text: &str| {
-            wanted_url(
-                text.as_bytes(),
-                "https://h/t1",
-                Wanted::KEY_SET,
-                PlainHttp::Nowhere,
-            )
-        };
         let good = r#"{"issuer":"https://h/t1","jwks_uri":"https://keys/1","signed_metadata":"x"}"#;
         assert_eq!(read(good).unwrap(), "https://keys/1");
         for bad in [
@@ -279,15 +277,7 @@ mod tests {
 
     #[test]
     fn what_is_not_the_metadata_of_the_issuer_says_what_to_write() {
-        let read = |text: &str| {
-            wanted_url(
-                text.as_bytes(),
-                "https://h/t1",
-                Wanted::KEY_SET,
-                PlainHttp::Nowhere,
-            )
-            .unwrap_err()
-        };
+        let read = |text| read(text).unwrap_err();
         let slash = read(r#"{"issuer":"https://h/t1/","jwks_uri":"https://keys/1"}"#);
         assert!(
             slash.contains(r#"write `Issuer::new("https://h/t1/")`"#),

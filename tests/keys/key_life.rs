@@ -43,6 +43,15 @@ async fn connect(network: &Network) -> KeyStore {
     remote(network).connect().await.unwrap()
 }
 
+/// An issuer, its network, a store with its keys, and a verifier with this store.
+async fn start() -> (TestIssuer, Network, KeyStore, Verifier) {
+    let issuer = TestIssuer::new();
+    let network = Network::of(&issuer);
+    let keys = connect(&network).await;
+    let verifier = verifier(&issuer, &keys);
+    (issuer, network, keys, verifier)
+}
+
 /// The kind of the rejection, or `None` for an accepted token.
 async fn rejection(verifier: &Verifier, token: &str) -> Option<RejectionKind> {
     let rejection = verifier.verify(token).await.err()?;
@@ -157,10 +166,7 @@ mod outage {
     /// RFC9111-4.2.3-1: the lifetime counts from the request, however late the response comes.
     #[tokio::test(start_paused = true)]
     async fn keys_that_come_when_they_are_too_old_are_not_used() {
-        let issuer = TestIssuer::new();
-        let network = Network::of(&issuer);
-        let keys = connect(&network).await;
-        let verifier = verifier(&issuer, &keys);
+        let (issuer, network, keys, verifier) = start().await;
         let good = issuer.token().mint();
         network.answers_after(Some(3 * SECOND));
         let running = tokio::spawn({
@@ -315,10 +321,7 @@ mod outage {
 
     #[tokio::test(start_paused = true)]
     async fn an_id_that_was_looked_for_before_the_outage_is_no_bad_token_either() {
-        let issuer = TestIssuer::new();
-        let network = Network::of(&issuer);
-        let keys = connect(&network).await;
-        let verifier = verifier(&issuer, &keys);
+        let (issuer, network, _, verifier) = start().await;
         issuer.rotate();
         let next = issuer.token().mint();
         network.publishes_text(TestIssuer::new().jwks());
@@ -340,10 +343,7 @@ mod allowance {
     /// JWKS-D1, JWKS-D2
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_invented_ids_makes_no_good_token_bad() {
-        let issuer = TestIssuer::new();
-        let network = Network::of(&issuer);
-        let keys = connect(&network).await;
-        let verifier = verifier(&issuer, &keys);
+        let (issuer, network, _, verifier) = start().await;
         for at in 0..4 {
             let rejected = rejection(&verifier, &invented(&issuer, at)).await;
             assert_eq!(rejected, Some(UnknownKey), "it was looked for");
@@ -366,10 +366,7 @@ mod allowance {
 
     #[tokio::test(start_paused = true)]
     async fn a_key_id_that_was_guessed_before_its_time_is_found_a_moment_later() {
-        let issuer = TestIssuer::new();
-        let network = Network::of(&issuer);
-        let keys = connect(&network).await;
-        let verifier = verifier(&issuer, &keys);
+        let (issuer, network, _, verifier) = start().await;
         let guess = issuer.token().header("kid", "key-2").mint();
         for _ in 0..10 {
             assert_eq!(rejection(&verifier, &guess).await, Some(UnknownKey));
@@ -385,10 +382,7 @@ mod allowance {
     /// invalid.
     #[tokio::test(start_paused = true)]
     async fn a_key_id_that_is_guessed_all_the_time_is_never_a_bad_one() {
-        let issuer = TestIssuer::new();
-        let network = Network::of(&issuer);
-        let keys = connect(&network).await;
-        let verifier = verifier(&issuer, &keys);
+        let (issuer, network, _, verifier) = start().await;
         let guess = issuer.token().header("kid", "key-2").mint();
         for _ in 0..20 {
             rejection(&verifier, &guess).await;
@@ -409,10 +403,7 @@ mod allowance {
     /// JWKS-D1
     #[tokio::test(start_paused = true)]
     async fn new_material_under_an_old_id_is_found() {
-        let issuer = TestIssuer::new();
-        let network = Network::of(&issuer);
-        let keys = connect(&network).await;
-        let verifier = verifier(&issuer, &keys);
+        let (issuer, network, _, verifier) = start().await;
         assert_eq!(rejection(&verifier, &issuer.token().mint()).await, None);
         let next = successor();
         network.publishes(&next);
@@ -446,10 +437,7 @@ mod allowance {
 
     #[tokio::test(start_paused = true)]
     async fn forged_tokens_take_nothing_from_those_of_new_keys() {
-        let issuer = TestIssuer::new();
-        let network = Network::of(&issuer);
-        let keys = connect(&network).await;
-        let verifier = verifier(&issuer, &keys);
+        let (issuer, network, _, verifier) = start().await;
         for at in 0..1_000 {
             let forged = issuer.token().subject(&format!("{at}")).tampered().mint();
             assert_eq!(rejection(&verifier, &forged).await, Some(BadSignature));
@@ -474,10 +462,7 @@ mod allowance {
 
     #[tokio::test(start_paused = true)]
     async fn a_hopeless_token_with_a_bad_signature_causes_no_load() {
-        let issuer = TestIssuer::new();
-        let network = Network::of(&issuer);
-        let keys = connect(&network).await;
-        let verifier = verifier(&issuer, &keys);
+        let (issuer, network, keys, verifier) = start().await;
         let secret = TestIssuer::with_algorithm(Algorithm::HS256);
         for token in [
             issuer.token().tampered().expired(),
@@ -509,10 +494,7 @@ mod patience {
     /// JWKS-D2: one deadline covers a running load and the load after it.
     #[tokio::test(start_paused = true)]
     async fn a_request_waits_five_seconds_at_most_whatever_for() {
-        let issuer = TestIssuer::new();
-        let network = Network::of(&issuer);
-        let keys = connect(&network).await;
-        let verifier = verifier(&issuer, &keys);
+        let (issuer, network, keys, verifier) = start().await;
         for delay in [Some(3 * SECOND), Some(SECOND * 9 / 2), None] {
             network.answers_after(delay);
             let running = tokio::spawn({

@@ -37,6 +37,15 @@ fn verdict(keys: impl Into<KeyStore>, token: &str) -> Result<(), RejectionKind> 
     })
 }
 
+/// The reason for which a key is rejected.
+#[track_caller]
+fn reason_of(error: &ConfigError) -> &KeyError {
+    match error {
+        ConfigError::Key { reason } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// An issuer with a new key and the clock of the fixture.
 fn issuer(algorithm: Algorithm) -> TestIssuer {
     TestIssuer::with_algorithm(algorithm).with_clock(FixedClock::at(NOW))
@@ -722,12 +731,7 @@ fn secrets_have_the_length_of_their_hash() {
         assert!(Key::from_secret(algorithm, &random[..length]).is_ok());
         let rejected = Key::from_secret(algorithm, &random[..length - 1]).unwrap_err();
         assert!(
-            matches!(
-                rejected,
-                ConfigError::Key {
-                    reason: KeyError::Size { .. }
-                }
-            ),
+            matches!(reason_of(&rejected), KeyError::Size { .. }),
             "{rejected}"
         );
         let jwk =
@@ -735,12 +739,7 @@ fn secrets_have_the_length_of_their_hash() {
         assert!(Key::from_jwk(jwk.to_string().as_bytes()).is_err());
     }
     let misused = Key::from_secret(Algorithm::RS256, &random).unwrap_err();
-    assert!(matches!(
-        misused,
-        ConfigError::Key {
-            reason: KeyError::Algorithm { .. }
-        }
-    ));
+    assert!(matches!(reason_of(&misused), KeyError::Algorithm { .. }));
 }
 
 /// The operator sees the error of a failed start and nothing else.
@@ -804,12 +803,7 @@ fn secrets_that_somebody_thought_up_are_rejected() {
     ] {
         let rejected = Key::from_secret(Algorithm::HS256, chosen.as_bytes()).unwrap_err();
         assert!(
-            matches!(
-                rejected,
-                ConfigError::Key {
-                    reason: KeyError::Weak { .. }
-                }
-            ),
+            matches!(reason_of(&rejected), KeyError::Weak { .. }),
             "{rejected}"
         );
         assert!(Key::insecure_from_chosen_secret(Algorithm::HS256, chosen.as_bytes()).is_ok());
@@ -831,12 +825,7 @@ fn secrets_that_somebody_thought_up_are_rejected() {
         ] {
             let rejected = rejected.unwrap_err();
             assert!(
-                matches!(
-                    rejected,
-                    ConfigError::Key {
-                        reason: KeyError::Weak { .. }
-                    }
-                ),
+                matches!(reason_of(&rejected), KeyError::Weak { .. }),
                 "{chosen}: {rejected}"
             );
         }
@@ -1121,12 +1110,7 @@ fn a_pem_key_is_rejected_for_an_algorithm_that_does_not_fit_it() {
     ] {
         let error = Key::from_pem(algorithm, pem.as_bytes()).unwrap_err();
         assert!(
-            matches!(
-                error,
-                ConfigError::Key {
-                    reason: KeyError::Algorithm { .. }
-                }
-            ),
+            matches!(reason_of(&error), KeyError::Algorithm { .. }),
             "{algorithm}: {error}"
         );
     }
@@ -1193,12 +1177,7 @@ fn pem_keys_that_cannot_be_used_are_rejected_with_the_reason() {
     ] {
         let error = Key::from_der(Algorithm::ES256, der).unwrap_err();
         assert!(
-            matches!(
-                error,
-                ConfigError::Key {
-                    reason: KeyError::Format { .. }
-                }
-            ),
+            matches!(reason_of(&error), KeyError::Format { .. }),
             "{error}"
         );
     }

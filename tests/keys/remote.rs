@@ -54,12 +54,18 @@ async fn connect(network: &Network) -> KeyStore {
         .unwrap()
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_rotated_key_works_for_the_request_that_first_shows_it() {
+/// An issuer, its network, a store with its keys, and a verifier with this store.
+async fn start() -> (TestIssuer, Network, KeyStore, Verifier) {
     let issuer = TestIssuer::new();
     let network = Network::of(&issuer);
     let keys = connect(&network).await;
     let verifier = verifier(&issuer, &keys);
+    (issuer, network, keys, verifier)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotated_key_works_for_the_request_that_first_shows_it() {
+    let (issuer, network, _, verifier) = start().await;
     assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
     assert_eq!(network.count(), 1);
 
@@ -78,10 +84,7 @@ async fn a_rotated_key_works_for_the_request_that_first_shows_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_withdrawn_key_dies_with_the_set_that_lacks_it() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, network, keys, verifier) = start().await;
     let old = issuer.token().mint();
     assert!(verifier.verify(&old).await.is_ok());
 
@@ -95,10 +98,7 @@ async fn a_withdrawn_key_dies_with_the_set_that_lacks_it() {
 /// JWKS-D1
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_invented_key_ids_cause_no_storm() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, network, _, verifier) = start().await;
     let start = Instant::now();
     for at in 0..10_000 {
         let token = issuer
@@ -127,10 +127,7 @@ async fn ten_thousand_invented_key_ids_cause_no_storm() {
 
 #[tokio::test(start_paused = true)]
 async fn an_invented_key_id_is_looked_up_once() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, network, _, verifier) = start().await;
     for _ in 0..100 {
         let token = issuer.token().header("kid", "invented").mint();
         assert!(verifier.verify(&token).await.is_err());
@@ -190,10 +187,7 @@ async fn a_key_that_is_published_while_a_load_runs_is_found_by_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn verify_now_fails_at_once_and_the_key_is_loaded_for_the_next_time() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, _, _, verifier) = start().await;
     issuer.rotate();
     let token = issuer.token().mint();
     let rejected = verifier.verify_now(&token).unwrap_err();
@@ -217,10 +211,7 @@ async fn a_clock_of_ones_own_does_not_end_the_refresh() {
 /// JWKS-D2
 #[tokio::test(start_paused = true)]
 async fn a_hanging_issuer_delays_unknown_keys_for_a_bounded_time_and_known_ones_not_at_all() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, network, _, verifier) = start().await;
     network.answers_after(None);
     let (good, unknown) = (
         issuer.token().mint(),
@@ -245,10 +236,7 @@ async fn a_hanging_issuer_delays_unknown_keys_for_a_bounded_time_and_known_ones_
 /// JWKS-D3, JWKS-D6
 #[tokio::test(start_paused = true)]
 async fn an_outage_keeps_the_last_good_keys_for_a_bounded_time_and_then_answers_503() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, network, keys, verifier) = start().await;
     let (good, unknown) = (
         issuer.token().mint(),
         issuer.token().header("kid", "new").mint(),
@@ -366,10 +354,7 @@ async fn honours_retry_after() {
 /// response does not let the keys expire.
 #[tokio::test(start_paused = true)]
 async fn no_issuer_puts_the_next_load_off_for_longer_than_ten_minutes() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, network, keys, verifier) = start().await;
     network.answers(|_| {
         let mut response = status_only(429);
         response
@@ -395,10 +380,7 @@ async fn no_issuer_puts_the_next_load_off_for_longer_than_ten_minutes() {
 /// A token of a new key neither shortens nor extends the pause that the issuer asks for.
 #[tokio::test(start_paused = true)]
 async fn an_unknown_key_id_loads_again_as_soon_as_retry_after_is_over() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, network, _, verifier) = start().await;
     network.answers(|_| {
         let mut response = status_only(429);
         response.headers_mut().insert(RETRY_AFTER, 5.into());
@@ -1012,10 +994,7 @@ async fn the_outage_of_one_issuer_does_not_touch_another() {
 /// RFC9728-7.7-1
 #[tokio::test(start_paused = true)]
 async fn nothing_is_fetched_because_of_what_a_token_says() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, network, _, verifier) = start().await;
     for token in [
         issuer
             .token()
@@ -1108,10 +1087,7 @@ async fn the_status_reads_like_a_table() {
 /// JWKS-D2: during an outage it is not known whether the key is a new one of the issuer.
 #[tokio::test(start_paused = true)]
 async fn an_unknown_key_in_an_outage_is_no_fault_of_the_token_even_while_the_keys_are_fresh() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, network, keys, verifier) = start().await;
     let (good, before) = (issuer.token().mint(), issuer.clone());
     let unknown = issuer.token().header("kid", "new").mint();
     rejects(&verifier, &unknown, RejectionKind::UnknownKey).await;
@@ -1129,10 +1105,7 @@ async fn an_unknown_key_in_an_outage_is_no_fault_of_the_token_even_while_the_key
 
 #[tokio::test(start_paused = true)]
 async fn unknown_keys_do_not_press_an_issuer_that_wants_to_be_left_alone() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, network, keys, verifier) = start().await;
     network.answers(|_| {
         let mut response = status_only(429);
         response.headers_mut().insert(RETRY_AFTER, 120.into());
@@ -1184,10 +1157,7 @@ async fn tokens_of_withdrawn_keys_leave_enough_for_those_of_new_keys() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_comes_back_is_found() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, network, keys, verifier) = start().await;
     let (old, before) = (issuer.token().mint(), issuer.jwks());
     let next = issuer.jwks().replace("key-1", "key-2");
     network.answers(move |_| Ok(json(next.clone())));
@@ -1201,10 +1171,7 @@ async fn a_key_that_comes_back_is_found() {
 /// JWKS-D1
 #[tokio::test(start_paused = true)]
 async fn invented_key_ids_cause_no_storm_while_keys_flap_either() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, network, _, verifier) = start().await;
     let (jwks, fetches) = (issuer.jwks(), Mutex::new(0));
     network.answers(move |_| {
         let mut fetches = fetches.lock().unwrap();
@@ -1239,10 +1206,7 @@ async fn a_reload_is_not_content_with_a_load_that_began_before_it() {
 
 #[tokio::test(start_paused = true)]
 async fn look_ups_that_fail_do_not_put_off_the_next_try() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
-    let verifier = verifier(&issuer, &keys);
+    let (issuer, network, keys, verifier) = start().await;
     network.answers(|_| Err(FetchError::new("connection refused")));
     for at in 0..50 {
         let token = issuer.token().header("kid", format!("new-{at}")).mint();

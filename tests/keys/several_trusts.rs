@@ -200,6 +200,12 @@ fn the_most_telling_failure_is_told() {
     }
 }
 
+/// A layer that trusts both logins, each with this store.
+fn with_stores(issuers: &[TestIssuer; 2], [one, other]: [KeyStore; 2]) -> JwtAuth {
+    let second = TrustedIssuer::new(issuers[1].issuer(), issuers[1].audience(), other);
+    JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one).trust(second)
+}
+
 fn remote(network: &Network) -> KeyStore {
     let keys = RemoteKeys::jwks(JWKS, network.clone()).unwrap();
     keys.connect_lazy().unwrap()
@@ -239,13 +245,7 @@ async fn a_new_key_is_looked_for_in_every_set() {
     let issuers = [TestIssuer::new(), TestIssuer::new()];
     let networks = [&issuers[0], &issuers[1]].map(Network::of);
     let [one, other] = [&networks[0], &networks[1]].map(remote);
-    let auth = JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one);
-    let auth = auth.trust(TrustedIssuer::new(
-        issuers[1].issuer(),
-        issuers[1].audience(),
-        other,
-    ));
-    let verifier: Verifier = auth.verifier();
+    let verifier = with_stores(&issuers, [one, other]).verifier();
     for issuer in &issuers {
         assert!(verifier.verify(&issuer.token().mint()).await.is_ok());
     }
@@ -281,13 +281,7 @@ async fn a_new_key_of_one_set_counts_though_the_other_set_hangs() {
         let [one, other] = [&networks[0], &networks[1]].map(remote);
         one.reload().await;
         other.reload().await;
-        let auth = JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one);
-        let auth = auth.trust(TrustedIssuer::new(
-            issuers[1].issuer(),
-            issuers[1].audience(),
-            other,
-        ));
-        let verifier: Verifier = auth.verifier();
+        let verifier = with_stores(&issuers, [one, other]).verifier();
 
         let successor = TestIssuer::new();
         networks[1 - hanging].publishes_text(successor.jwks().replace("key-1", "next"));
@@ -339,16 +333,13 @@ async fn the_first_keys_of_one_set_serve_though_the_other_set_hangs() {
 
 /// A verifier that trusts both logins, which have one issuer and different keys. The session `gone`
 /// is revoked.
-fn without_session_gone(issuers: &[TestIssuer; 2], [one, other]: [KeyStore; 2]) -> Verifier {
+fn without_session_gone(issuers: &[TestIssuer; 2], stores: [KeyStore; 2]) -> Verifier {
     let denylist = Denylist::default();
     let end = SystemTime::now() + Duration::from_secs(3_600);
     let name = issuers[0].issuer();
     denylist.revoke_session(name.as_str(), "gone", end).unwrap();
-    let second = TrustedIssuer::new(issuers[1].issuer(), issuers[1].audience(), other);
-    JwtAuth::new(issuers[0].issuer(), issuers[0].audience(), one)
-        .trust(second)
-        .revocation(denylist)
-        .verifier()
+    let auth = with_stores(issuers, stores).revocation(denylist);
+    auth.verifier()
 }
 
 /// A defect that no other key could change is reported as such, and not as an outage.
