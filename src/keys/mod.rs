@@ -9,6 +9,7 @@ pub(crate) mod algorithm;
 pub(crate) mod backend;
 mod change;
 pub(crate) mod contents;
+mod format;
 mod generation;
 mod jwk;
 pub(crate) mod key;
@@ -28,11 +29,11 @@ pub(crate) mod store;
 mod thumbprint;
 
 pub use change::{ChangeCause, KeyChange};
+pub use format::KeyFormat;
 pub use key::KeyId;
 pub use set::SkippedKey;
 #[cfg(feature = "watch")]
 pub use source::file::KeyFile;
-pub use source::local::KeyFormat;
 #[cfg(feature = "remote")]
 pub use source::remote::RemoteKeys;
 #[cfg(feature = "remote")]

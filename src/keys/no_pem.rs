@@ -1,8 +1,8 @@
 //! What the compiler says to a program that reads PEM or DER without the feature `pem`.
 
 use crate::error::config::ConfigError;
+use crate::keys::format::KeyFormat;
 use crate::keys::key::Key;
-use crate::keys::source::local::KeyFormat;
 use crate::keys::store::KeyStore;
 
 /// Implemented by nothing, so that no call of the functions below compiles.

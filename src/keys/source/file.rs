@@ -17,9 +17,10 @@ use zeroize::Zeroizing;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::config::ConfigError;
+use crate::keys::format::KeyFormat;
 use crate::keys::set::KeySet;
 use crate::keys::source::load::{FAR, Load, LoadError, Loaded, Schedule, Start};
-use crate::keys::source::local::{KeyFormat, READ_TIMEOUT, read_file, read_file_in_time};
+use crate::keys::source::local::{READ_TIMEOUT, read_file, read_file_in_time};
 use crate::keys::source::refresh::Refresher;
 use crate::keys::store::KeyStore;
 
