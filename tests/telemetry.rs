@@ -244,6 +244,27 @@ fn rows(text: &str, table: usize) -> Vec<Vec<String>> {
     .collect()
 }
 
+/// A new metric is easily forgotten in the recipe for Prometheus.
+#[test]
+fn every_documented_metric_has_a_help_text_in_the_recipe() {
+    let recipes = include_str!("../src/guide/recipes.md");
+    let events = include_str!("../src/events.md");
+    let rows = events.lines().filter_map(|row| {
+        let (name, rest) = row.strip_prefix("| `jwt_auth_")?.split_once("` | ")?;
+        Some((name, rest.split(' ').next().unwrap()))
+    });
+    let mut count = 0;
+    for (name, kind) in rows {
+        let call = format!("describe_{kind}!(");
+        let mut described = recipes.split(&call).skip(1);
+        let argument = format!("\"jwt_auth_{name}\",");
+        let is_described = described.any(|text| text.trim_start().starts_with(&argument));
+        assert!(is_described, "{kind} {name}");
+        count += 1;
+    }
+    assert!(count >= 19, "{count}");
+}
+
 fn words(cell: &str) -> BTreeSet<&str> {
     cell.split(", ").filter(|word| !word.is_empty()).collect()
 }
