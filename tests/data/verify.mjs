@@ -1,5 +1,5 @@
-// A second opinion on signatures: one case a line in, one verdict a line out. A case is
-// {"alg", "jwk", "message", "signature"}, the signature in base64url; a verdict is true or false.
+// Verifies signatures with Node.js. Reads one case per line, and prints one verdict per line. A case is
+// {"alg", "jwk", "message", "signature"}, with the signature in base64url. A verdict is true or false.
 import crypto from "node:crypto";
 import fs from "node:fs";
 
