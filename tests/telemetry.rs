@@ -1345,7 +1345,7 @@ mod introspection {
         let fixture = Fixture::new();
         let status = Arc::new(AtomicU16::new(200));
         let auth = fixture.auth().introspection(endpoint(&status));
-        // A hit needs a cache, also where the default is none.
+        // A hit needs a cache, even if the default is none.
         let auth = auth.cache(tower_jwt_auth::cache::TokenCache::default().max_tokens(100));
         for (answer, tokens) in [
             (200, &["good", "good", "unknown"][..]),
