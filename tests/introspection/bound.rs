@@ -19,7 +19,7 @@ use tower_jwt_auth::{Audience, Issuer, JwtAuth, Rejection, RejectionKind};
 use crate::support::{AUDIENCE, ISSUER, get, send, small_cache};
 use crate::world::{TOKEN, World, active};
 
-/// What passes for two certificates: one DER sequence each.
+/// Two certificates, as far as this crate reads them: each is one DER sequence.
 const ONE: [u8; 5] = [0x30, 3, 2, 1, 1];
 const OTHER: [u8; 5] = [0x30, 3, 2, 1, 2];
 
@@ -64,7 +64,7 @@ async fn rfc8705_3_2_1_an_answer_binds_an_opaque_token_to_a_certificate() {
         let other = verdict(&auth, over(TOKEN, &OTHER)).await;
         assert_eq!(other, Some(BindingMismatch));
         assert_eq!(verdict(&auth, get(TOKEN)).await, Some(BindingMismatch));
-        // Whoever came with the wrong certificate spoils nothing for the client.
+        // An earlier request with the wrong certificate does not change the verdict.
         assert_eq!(verdict(&auth, over("first", &ONE)).await, None);
     }
     assert_eq!(world.network.count(), 2);

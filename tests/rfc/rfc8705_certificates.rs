@@ -565,7 +565,7 @@ async fn rfc9700_2_2_1_1_bound_tokens_can_be_required() {
         assert!(is_accepted(&strict, over(&bound, Some(PEM))).await);
         mismatch(&strict, over(&bound, Some(OTHER_PEM))).await;
     }
-    // Bound, and no source: it is still not enough to be bound.
+    // Without a source the binding cannot be checked, so the token is rejected.
     let blind = fixture.auth().require_bound_tokens();
     mismatch(&blind, over(&bound, Some(PEM))).await;
     let (response, _) = send(&strict, get_bare()).await;
@@ -622,7 +622,7 @@ async fn rfc9700_2_2_1_1_a_route_can_require_a_bound_token() {
             send_to::<AllOf<(BoundToken, Read)>>(&auth, plain()).await,
             false,
         ),
-        // It lacks a right as well, and a new token is needed first.
+        // The token lacks a scope as well. The rejection is a 401, because the client needs another token.
         (
             send_to::<AllOf<(scope!("write"), BoundToken)>>(&auth, plain()).await,
             false,
