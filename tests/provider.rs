@@ -18,6 +18,7 @@ mod opaque;
 mod support;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
@@ -39,9 +40,13 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tower::{Layer, ServiceExt};
+use tower_jwt_auth::request::{CertificateSource, ClientCertificate};
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{
-    Algorithm, Audience, Claims, ConfigError, Issuer, JwtAuth, Key, KeySet, KeyStore,
+    Algorithm, Audience, Claims, ConfigError, Issuer, JwtAuth, Key, KeySet, KeyStore, Rejection,
     RejectionKind, RequireScope, scope,
 };
 
@@ -445,6 +450,40 @@ async fn rejects_whatever_the_provider_issues_for_another_purpose() {
         .await
         .rejects("keys of another issuer", &token, RejectionKind::UnknownKey)
         .await;
+}
+
+/// RFC8705-3-1: the provider has bound the token to the certificate that its client showed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accepts_a_bound_token_with_the_certificate_of_its_client_alone() {
+    let Some(provider) = Provider::of_environment("client certificates").await else {
+        return;
+    };
+    let token = provider.token_command(&["mtls"]).await;
+    let [of_client, of_another] = ["client-a.pem", "client-b.pem"].map(|file| {
+        let der = CertificateDer::from_pem_file(provider.directory.join(file));
+        ClientCertificate::from_der(&der.unwrap())
+    });
+    let auth = provider.auth("calendar").await;
+    let auth = auth.client_certificates(CertificateSource::connection());
+    let mismatch = Some(RejectionKind::BindingMismatch);
+    for (certificate, expected) in [
+        (None, mismatch),
+        (Some(of_client), None),
+        (Some(of_another), mismatch),
+        (Some(of_client), None),
+    ] {
+        let request = Request::get("/events").header(AUTHORIZATION, format!("Bearer {token}"));
+        let mut request = request.body(String::new()).unwrap();
+        if let Some(certificate) = certificate {
+            request.extensions_mut().insert(certificate);
+        }
+        let inner = tower::service_fn(async |_: Request<String>| {
+            Ok::<_, Infallible>(Response::new(String::new()))
+        });
+        let response = auth.layer(inner).oneshot(request).await.unwrap();
+        let rejection = response.extensions().get::<Rejection>();
+        assert_eq!(rejection.map(Rejection::kind), expected, "{rejection:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
