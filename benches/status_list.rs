@@ -62,7 +62,7 @@ fn further_token_of_a_million(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| lists.check(black_box(&claims)));
 }
 
-/// The bare look-up of a status at a place that changes, without the check around it.
+/// The look-up of a status alone, at a changing index.
 #[divan::bench(sample_count = 1_000, sample_size = 10_000)]
 fn bare_look_up_in_a_million(bencher: Bencher<'_, '_>) {
     let mut statuses = vec![0; 125_000];
@@ -71,7 +71,7 @@ fn bare_look_up_in_a_million(bencher: Bencher<'_, '_>) {
     assert_eq!(packed.size(), 125_000);
     let mut index = 0_u64;
     bencher.bench_local(|| {
-        // A walk over all places in no order.
+        // Visits all indices in an irregular order.
         index = (index + 618_034) % 1_000_000;
         packed.get(black_box(index))
     });
@@ -95,7 +95,7 @@ fn cached_token(bencher: Bencher<'_, '_>, names_a_list: bool) {
     bencher.bench_local(|| verifier.verify_now(black_box(&token)).unwrap());
 }
 
-/// The same without status lists.
+/// The same without the check of status lists.
 #[divan::bench]
 fn cached_token_without_a_check(bencher: Bencher<'_, '_>) {
     let (_, issuer, _) = setting();
@@ -147,6 +147,6 @@ fn claims(issuer: &TestIssuer) -> Claims {
     issuer.auth().verifier().verify_now(&token).unwrap()
 }
 
-/// The place of a token that is surely not revoked.
+/// The index of a token that is certainly not revoked.
 const ACTIVE: u64 = 3;
 const LIST: &str = "https://as.example/lists/1";

@@ -136,7 +136,7 @@ fn a_cache_holds_no_more_bytes_than_it_may_and_makes_its_table_before_the_first_
     #[cfg(feature = "introspection")]
     {
         let [few, many] = held_by_a_storm();
-        // The questions that are open, each with its token.
+        // The open questions, each with its token.
         assert!(few < 1_000_000, "{few}");
         assert!(many <= few + 100_000, "{few} {many}");
     }

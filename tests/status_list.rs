@@ -551,7 +551,7 @@ impl Revocation for Counted {
     }
 }
 
-/// An API that surely has a cache of tokens.
+/// An API with a cache of tokens, whatever size the other tests use.
 fn cached(world: &World, lists: &Counted) -> Api {
     let auth: JwtAuth = world.issuer.auth().revocation(lists.clone());
     Api(auth.cache(TokenCache::default().max_tokens(100)).verifier())
@@ -586,7 +586,7 @@ async fn a_cached_token_is_looked_up_again_only_when_a_list_has_changed() {
     assert_eq!(look_ups(5).await, 0);
     let loaded_again = lists.0.epoch().unwrap();
     assert!(loaded_again > loaded);
-    // Nobody asks, and the list ends.
+    // Without look-ups the list is not fetched again, and ends.
     world.network.is_down();
     advance(Duration::from_secs(599)).await;
     assert_eq!(api.verdict(&tokens[0]).await, None);
@@ -612,7 +612,7 @@ async fn a_cached_token_whose_list_has_expired_is_looked_up_again() {
         assert_eq!(api.verdict(&token).await, None);
     }
     lists.taken();
-    // Twin: the leeway is not over.
+    // The twin: the leeway has not passed.
     world.clock.advance(Duration::from_secs(69));
     assert_eq!(api.verdict(&token).await, None);
     assert_eq!(lists.taken(), 0);
@@ -621,7 +621,7 @@ async fn a_cached_token_whose_list_has_expired_is_looked_up_again() {
     assert!(lists.0.epoch().unwrap() > before);
     // The list that comes now has expired too.
     assert_eq!(api.verdict(&token).await, Some(RevocationUnavailable));
-    // What has ended does not come back with a clock that is set back.
+    // A list that has ended is not used again, even if the clock is set back.
     world.clock.set(NOW + 69);
     assert_eq!(api.verdict(&token).await, Some(RevocationUnavailable));
     world.publishes(&world.list(2, FOUR).claim("exp", NOW + 20).claim("ttl", 600));
@@ -682,7 +682,7 @@ async fn a_list_that_could_not_be_fetched_again_is_tried_again() {
     assert_eq!(api.verdict(&token).await, None);
     settle().await;
     assert_eq!(api.verdict(&token).await, Some(Revoked));
-    // At the end of a list its next load does not wait for a pause.
+    // At the end of a list the next load starts at once, without a pause.
     let world = World::new();
     let (api, token) = (world.api(world.lists()), world.token(0));
     assert_eq!(api.verdict(&token).await, None);
@@ -698,7 +698,7 @@ async fn a_list_that_could_not_be_fetched_again_is_tried_again() {
     assert_eq!(api.verdict(&token).await, None);
 }
 
-/// A cache in between, or a host that was restored from a backup, may serve an older list.
+/// A cache in between, or a host that was restored from a backup, may return an older list.
 #[tokio::test(start_paused = true)]
 async fn an_older_list_does_not_replace_a_newer_one_before_its_end() {
     for (age, is_replaced) in [(1, false), (0, true), (-1, true)] {
@@ -720,14 +720,15 @@ async fn an_older_list_does_not_replace_a_newer_one_before_its_end() {
         if is_replaced {
             continue;
         }
-        // It is asked again and again, and never used.
+        // It is fetched again and again, and never used.
         for _ in 0..11 {
             advance(Duration::from_secs(10)).await;
             ok(false).await;
             settle().await;
         }
         assert!(world.network.count() >= 5);
-        // The newer one ends: the host may have gone back for good.
+        // After the newer list has ended, the older one is accepted, because the host may have gone
+        // back for good.
         advance(Duration::from_secs(10)).await;
         ok(true).await;
     }

@@ -168,8 +168,8 @@ async fn a_rejection_of_this_service_is_loud_and_not_the_callers_fault() {
             lines[0].contains(sentence) && lines[0].contains(ENDPOINT),
             "{text}"
         );
-        // Of a rejection of this service whatever the token, there is one loud line. A status that may be due
-        // to the token is told for each of them.
+        // Only the first rejection of this service itself is logged at a level that is on by
+        // default. A status that may be due to the token is logged for each token.
         let loud = lines.iter().filter(|line| line.contains("ERROR")).count();
         let expected = if status == 400 { 3 } else { 1 };
         assert_eq!((lines.len(), loud), (expected, 1), "{text}");

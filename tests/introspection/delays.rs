@@ -151,7 +151,8 @@ async fn a_text_that_the_endpoint_does_not_take_causes_no_search_for_the_endpoin
                 Some(RejectionKind::IntrospectionUnavailable)
             );
         }
-        // The twin: an endpoint that answers nothing may have moved, say the probe and the one after it.
+        // The twin: if the probe and the next one get no answer either, the endpoint may have
+        // moved.
         settle().await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         verifier.verify("odd-20").await.unwrap_err();

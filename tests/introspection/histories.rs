@@ -402,7 +402,7 @@ fn answering(server: &Arc<Mutex<Server>>, fixed: Option<Option<String>>) -> Netw
         }
         let asked = asked_for(request);
         let token = server.tokens.iter().position(|token| *token == asked);
-        // A probe asks about a text that is no token.
+        // A probe asks for a text that is not a token.
         let unknown = r#"{"active":false}"#.to_owned();
         Ok(json(
             token.map_or(unknown, |token| server.texts[token].clone()),

@@ -1,4 +1,4 @@
-//! What a single client can do to the questions for all others, and what opens the circuit breaker.
+//! What one client can do to the questions of all others, and what opens the circuit breaker.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -19,7 +19,7 @@ use crate::support::log::Log;
 use crate::support::{ISSUER, NOW};
 use crate::world::{ENDPOINT, TOKEN, World, active, asked_for, at, audience, issuer, kind};
 
-/// Whatever the endpoint, or a firewall before it, makes of the texts of one client.
+/// A status that an endpoint, or a firewall in front of it, may give to the texts of one client.
 fn odd_answers() -> Vec<(String, Answer)> {
     let statuses = [
         204, 302, 400, 401, 403, 404, 413, 414, 422, 429, 431, 500, 502, 503,
@@ -48,8 +48,8 @@ fn odd_answers() -> Vec<(String, Answer)> {
     statuses.into_iter().chain(patient).chain(others).collect()
 }
 
-/// A client that sends odd texts, many or always the same, stops no question for others. The twin: the same
-/// answers for every text are an outage.
+/// A client that sends invalid texts, many or always the same, stops no question of others. The
+/// twin: the same answers to every text are an outage.
 #[tokio::test(start_paused = true)]
 async fn odd_texts_of_one_client_stop_no_question_and_an_outage_does() {
     for (name, answer) in odd_answers() {
@@ -83,7 +83,7 @@ async fn odd_texts_of_one_client_stop_no_question_and_an_outage_does() {
     }
 }
 
-/// A text about which the endpoint never answers cannot keep the breaker open.
+/// A text for which the endpoint never answers cannot keep the breaker open.
 #[tokio::test(start_paused = true)]
 async fn no_text_of_a_client_holds_the_probe() {
     let network = |is_healed: bool| {
@@ -127,7 +127,7 @@ async fn no_text_of_a_client_holds_the_probe() {
     assert!(introspection.is_ready());
 }
 
-/// The probe shows the endpoint a text of its own each time, and no token.
+/// Each probe sends another text, which is not a token.
 #[tokio::test(start_paused = true)]
 async fn a_probe_asks_about_a_random_text_with_the_prefix() {
     let world = World::with(|introspection| introspection.prefix("oat_"));
@@ -153,7 +153,8 @@ async fn a_probe_asks_about_a_random_text_with_the_prefix() {
     );
 }
 
-/// RFC7662-2.3-1: nobody has to send five tokens until an operator sees that the secret is wrong.
+/// RFC7662-2.3-1: the operator sees at once that the secret is wrong, and not only after five
+/// tokens.
 #[tokio::test(start_paused = true)]
 async fn a_wrong_secret_is_one_loud_line_and_shown_by_the_status_at_once() {
     let log = Log::down_to(LevelFilter::INFO);
@@ -198,7 +199,8 @@ async fn a_wrong_secret_is_one_loud_line_and_shown_by_the_status_at_once() {
     assert_eq!(ISSUER, "https://as.example");
 }
 
-/// A text outside of the usual alphabet is rejected here, so no endpoint sees it, also not while one is tested.
+/// A text outside of the usual alphabet is rejected here, so the endpoint never sees it, not even
+/// during a test.
 #[tokio::test(start_paused = true)]
 async fn texts_of_other_characters_ask_nothing() {
     let world = World::new();
@@ -218,7 +220,7 @@ async fn texts_of_other_characters_ask_nothing() {
         assert!(verdict.is_err());
     }
     assert_eq!(world.network.count(), asked);
-    // The twin: a usual text is asked about, and a probe.
+    // The twin: a question for a usual text, and a probe.
     verifier.verify("a-._~+/b==").await.unwrap_err();
     settle().await;
     assert_eq!(world.network.count(), asked + 2);

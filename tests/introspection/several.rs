@@ -12,7 +12,7 @@ use crate::support::small_cache;
 use crate::verifier::{both, test_issuer};
 use crate::world::{World, active, audience, introspection, issuer, kind};
 
-/// Two trusts in one issuer without keys: of a JWT nobody can tell which of them it belongs to.
+/// One issuer is trusted twice without keys, so it is not known to which trust a JWT belongs.
 #[tokio::test(start_paused = true)]
 async fn two_trusts_in_one_issuer_that_ask_about_its_jwts_are_told() {
     let world = World::with(|introspection| introspection.introspect_jwts().prefix("oat_"));
@@ -37,17 +37,17 @@ async fn two_trusts_in_one_issuer_that_ask_about_its_jwts_are_told() {
     let verdict = verifier.verify(&jwt).await;
     assert_eq!(kind(&verdict), Some(IntrospectionUnavailable));
     assert_eq!((world.network.count(), network.count()), (0, 0));
-    // Opaque tokens have a prefix each.
+    // The opaque tokens of each trust have a prefix.
     verifier.verify("oat_1").await.unwrap();
 
-    // The twin: one of them asks about JWTs.
+    // The twin: only one of them asks about JWTs.
     let auth = with(other);
     auth.check_settings().unwrap();
     auth.verifier().verify(&jwt).await.unwrap();
     assert_eq!((world.network.count(), network.count()), (2, 0));
 }
 
-/// Keys decide at once, whatever the order in which the trusts are named.
+/// The keys decide at once, in either order of the trusts.
 #[tokio::test(start_paused = true)]
 async fn the_keys_of_an_issuer_count_before_it_is_asked() {
     let world = World::with(Introspection::introspect_jwts);
@@ -63,7 +63,8 @@ async fn the_keys_of_an_issuer_count_before_it_is_asked() {
     assert_eq!(world.network.count(), 1);
 }
 
-/// A token that its issuer calls inactive is accepted by no other trust in it, also not when it comes again.
+/// A token that its issuer calls inactive is accepted under no other trust, not even when it comes
+/// again.
 #[tokio::test(start_paused = true)]
 async fn an_inactive_jwt_is_rejected_each_time() {
     let world = World::with(Introspection::introspect_jwts);
@@ -84,7 +85,7 @@ async fn an_inactive_jwt_is_rejected_each_time() {
     assert_eq!(world.network.count(), 1);
 }
 
-/// By the design: three parts with a JOSE header are a JWT, and any other number is opaque.
+/// As designed: a text of three parts with a JOSE header is a JWT, and any other text is opaque.
 #[tokio::test(start_paused = true)]
 async fn other_numbers_of_parts_than_three_are_opaque() {
     let world = World::new();
@@ -100,15 +101,15 @@ async fn other_numbers_of_parts_than_three_are_opaque() {
         verifier.verify(&text).await.unwrap();
         assert_eq!(world.network.count(), asked + 1, "{text}");
     }
-    // The twin: a JWT that fails here is shown to nobody.
+    // The twin: a JWT that fails here is sent to no endpoint.
     let asked = world.network.count();
     let foreign = test.token().tampered().mint();
     assert_eq!(kind(&verifier.verify(&foreign).await), Some(BadSignature));
     assert_eq!(world.network.count(), asked);
 }
 
-/// A question about a token that begins when an older one ends has the last word: what the older one put
-/// into the cache does not count. The counter of misses is the moment between the look-up and the question.
+/// A question that begins when an older one ends has the last word: the cached result of the older
+/// one does not count. The test acts in the counter of misses, between the look-up and the question.
 #[cfg(feature = "metrics")]
 #[test]
 fn a_later_no_ends_an_answer_that_came_after_its_look_up() {
@@ -201,7 +202,7 @@ fn a_later_no_ends_an_answer_that_came_after_its_look_up() {
     }
 }
 
-/// A place of the metadata that does not answer leaves time for the other one, and for the question.
+/// A URL of the metadata that does not answer leaves time for the other one, and for the question.
 #[tokio::test(start_paused = true)]
 async fn a_first_place_of_the_metadata_that_hangs_leaves_time_for_the_second() {
     use tower_jwt_auth::introspection::ClientAuth;

@@ -122,7 +122,7 @@ async fn ten_thousand_junk_tokens_at_a_hung_endpoint_touch_no_known_token() {
     );
     settle().await;
     assert_eq!(world.introspection.status().asking, 0);
-    // The probe hangs too, and then the endpoint is left alone.
+    // The probe hangs too, and then the endpoint is not asked for a while.
     assert!(world.introspection.is_ready());
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(!world.introspection.is_ready());
@@ -170,7 +170,7 @@ async fn an_endpoint_that_fails_is_left_alone_and_probed() {
         assert_eq!(answer(format!("a{at}")).await.0, 503);
     }
     settle().await;
-    // The fifth failure calls for a probe.
+    // The fifth failure causes a probe.
     let mut asked = 6;
     assert_eq!(world.network.count(), asked);
     for pause in [1, 2, 4, 8, 16, 30, 30] {

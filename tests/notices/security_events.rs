@@ -193,7 +193,7 @@ async fn an_event_that_is_sent_again_stores_the_same_marks_with_the_same_end() {
             .iter()
             .all(|mark| mark.expires_at() == UNIX_EPOCH + Duration::from_secs(NOW) + day)
     );
-    // Twin: a later event moves the end.
+    // The twin: a later event extends the mark.
     let later = event(&world.issuer, SESSION_REVOKED, about);
     assert_eq!(push(&service, &later).await.status, 202);
     let written = writer.written.lock().unwrap();

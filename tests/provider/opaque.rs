@@ -137,7 +137,7 @@ async fn asks_with_credentials_and_says_whose_fault_wrong_ones_are() {
     let api = Api::start(provider.files(Introspection::at(&url, basic).unwrap())).await;
     is_unavailable("a wrong secret", &api, &token).await;
     secret.replace("files-api-secret").unwrap();
-    // The endpoint is left alone for a moment.
+    // The endpoint is not asked for a moment.
     let mut tries = 0;
     while api.ask(Method::GET, "/me", &token).await.status != StatusCode::OK {
         tries += 1;

@@ -56,7 +56,7 @@ fn is_plaintext((response, seen): (Response<String>, Seen)) -> String {
     rejection.to_string()
 }
 
-/// RFC6749-10.3-1: on a plain connection no token is looked at, good or bad.
+/// RFC6749-10.3-1: over a plain connection no token is read, good or bad.
 #[tokio::test]
 async fn rfc6749_10_3_1_a_plain_connection_is_rejected_before_the_token() {
     let fixture = Fixture::new();
@@ -84,7 +84,7 @@ async fn rfc6749_10_3_1_a_plain_connection_is_rejected_before_the_token() {
         is_plaintext(send(&auth, spoofed).await);
         is_plaintext(send(&auth.clone().optional(), request).await);
     }
-    // The twin: over TLS each of them gets its own verdict.
+    // The twin: over TLS each of them gets its usual verdict.
     let mut statuses = Vec::new();
     for mut request in requests {
         request.extensions_mut().insert(TlsConnection::new());
@@ -187,7 +187,7 @@ async fn rfc6749_10_3_1_a_trusted_proxy_says_whether_there_was_tls() {
     is_plaintext(send(&auth, other).await);
 }
 
-/// What a client sends to pass for a proxy.
+/// The fields that a client may send to look like a proxy.
 const SPOOFED: [(&str, &str); 16] = [
     ("forwarded", "for=10.0.0.7;host=app.example;proto=https"),
     ("x-forwarded-host", "app.example"),
