@@ -586,7 +586,7 @@ async fn a_cached_token_is_looked_up_again_only_when_a_list_has_changed() {
     assert_eq!(look_ups(5).await, 0);
     let loaded_again = lists.0.epoch().unwrap();
     assert!(loaded_again > loaded);
-    // Without look-ups the list is not fetched again, and ends.
+    // The list cannot be fetched again, and its lifetime ends.
     world.network.is_down();
     advance(Duration::from_secs(599)).await;
     assert_eq!(api.verdict(&tokens[0]).await, None);
