@@ -1029,7 +1029,9 @@ fn a_mark_of_any_kind_reaches_a_cached_token_at_once() {
         assert_eq!([kind(), kind()], [Ok(()), Ok(())]);
         list.mark(&suspension).unwrap();
         assert_eq!([kind(), kind()], [Err(RejectionKind::Suspended); 2]);
+        let suspended = list.epoch();
         list.lift(mark.target());
+        assert!(list.epoch() > suspended, "for whoever keeps a rejection");
         assert_eq!([kind(), kind()], [Ok(()), Ok(())]);
         list.mark(&mark).unwrap();
         assert_eq!([kind(), kind()], [Err(RejectionKind::Revoked); 2]);

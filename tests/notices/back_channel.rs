@@ -218,6 +218,17 @@ async fn a_logout_is_one_parameter_of_a_posted_form() {
         let request = post(content_type, format!("logout_token={}", token()));
         assert_eq!(send(&service, request).await.status, 415, "{content_type}");
     }
+    for (first, second) in [(FORM, "text/plain"), ("text/plain", FORM), (FORM, FORM)] {
+        let mut request = post(first, format!("logout_token={}", token()));
+        request
+            .headers_mut()
+            .append(CONTENT_TYPE, second.parse().unwrap());
+        assert_eq!(
+            send(&service, request).await.status,
+            415,
+            "{first} {second}"
+        );
+    }
     let bare = Request::post("/").body(Full::<Bytes>::default()).unwrap();
     assert_eq!(send(&service, bare).await.status, 415);
     for form in [

@@ -105,6 +105,37 @@ fn the_later_of_two_own_changes_counts() {
     }
 }
 
+/// A store that has lost a suspension does not end it, also if it has another mark of the same target. One that
+/// has lost nothing does.
+#[test]
+fn a_row_without_a_suspension_ends_it_only_if_the_store_has_lost_nothing() {
+    let RevocationTarget::Subject(subject) = target(0) else {
+        panic!("a subject");
+    };
+    // Older than every token.
+    let other = RevocationMark::subject(subject, self::at(0), self::at(NOW + 1_000));
+    let other = Marks::default().with(&other);
+    for (past, expected) in [
+        (Vec::new(), RevocationStatus::Suspended),
+        (vec![head("first", 1)], RevocationStatus::Active),
+    ] {
+        let near = empty_copy(&head("first", 0));
+        let is = suspended(0);
+        own(&near, Wish::Add(is), is, head("first", 1));
+        assert_eq!(status(&near), RevocationStatus::Suspended);
+        let head = head("second", 3);
+        let beat = Beat {
+            head: head.clone(),
+            past,
+        };
+        let mut unconfirmed = near.begin(&beat);
+        let rows = vec![Ok((target(0), other))];
+        near.apply_rows(rows, &head, &mut unconfirmed).unwrap();
+        near.end(&head, unconfirmed);
+        assert_eq!(status(&near), expected);
+    }
+}
+
 /// A mark for the token with this number, until this second.
 fn numbered(number: u64, end: u64) -> (RevocationTarget, Marks) {
     let mark = RevocationMark::token_id(super::ISSUER, &number.to_string(), self::at(end));
