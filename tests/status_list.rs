@@ -1011,6 +1011,36 @@ async fn each_issuer_has_its_own_lists() {
     assert_eq!(api.verdict(&world.issuer.token().mint()).await, None);
 }
 
+/// The number of changes is that of the lists of all issuers.
+#[tokio::test(start_paused = true)]
+async fn a_new_list_of_any_issuer_reaches_its_cached_tokens() {
+    let world = World::new();
+    let other = TestIssuer::new()
+        .named("https://other.example")
+        .with_clock(world.clock.clone());
+    let uri = "https://other.example/1";
+    let lists = world.lists().issuer(other.issuer(), other.keys(), uri);
+    let auth: JwtAuth = world.issuer.auth().trust(other.trusted());
+    let auth = auth.cache(TokenCache::default().max_tokens(100));
+    let api = Api(auth.revocation(lists.unwrap()).verifier());
+    let publishes = |statuses: &[u8]| {
+        let list = other.token().header("typ", "statuslist+jwt").subject(uri);
+        let list = list.claim("status_list", packed(1, statuses));
+        world.publishes(&list.claim("ttl", 600).without("exp"));
+    };
+    publishes(&[0]);
+    let status = json!({ "status_list": { "idx": 0, "uri": uri } });
+    let token = other.token().claim("status", status).mint();
+    for _ in 0..3 {
+        assert_eq!(api.verdict(&token).await, None);
+    }
+    publishes(&[1]);
+    advance(Duration::from_secs(481)).await;
+    assert_eq!(api.verdict(&token).await, None);
+    settle().await;
+    assert_eq!(api.verdict(&token).await, Some(Revoked));
+}
+
 #[test]
 fn a_prefix_is_a_url_with_a_path() {
     let add = |prefixes: &[&str]| {
