@@ -3,12 +3,13 @@
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Clock, NumericDate};
+use crate::clock::NumericDate;
 
 pub(crate) use crate::token::introspected::Answer;
+
+pub(crate) mod query;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Introspection {}
@@ -46,27 +47,12 @@ pub(crate) mod flight {
     use super::*;
     use crate::cache::Digest;
     use crate::error::rejection::Rejection;
-    use crate::issuer::{Audience, Issuer};
+    use crate::introspection::query::{NotAsked, Query};
     use crate::keys::key_source::Deadline;
 
     pub(crate) struct Questions<T>(PhantomData<fn() -> T>);
 
-    pub(crate) struct Query {
-        pub(crate) digest: Digest,
-        pub(crate) token: String,
-        pub(crate) trust: usize,
-        pub(crate) issuer: Issuer,
-        pub(crate) audience: Audience,
-        pub(crate) clock: Arc<dyn Clock>,
-    }
-
     pub(crate) struct Question<T>(Infallible, PhantomData<fn() -> T>);
-
-    pub(crate) enum NotAsked {
-        Busy,
-        Open(Duration),
-        Unable(&'static str),
-    }
 
     impl<T> Questions<T> {
         pub(crate) fn new(_: bool) -> Self {

@@ -11,13 +11,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::cache::Digest;
-use crate::clock::{Clock, NumericDate};
+use crate::clock::NumericDate;
 use crate::error::rejection::Rejection;
 use crate::introspection::probe::{Prober, Probing};
+use crate::introspection::query::{NotAsked, Query};
 use crate::introspection::rejected::Rejected;
 use crate::introspection::state::State;
 use crate::introspection::{Answer, AskFailure, Introspection};
-use crate::issuer::{Audience, Issuer};
+use crate::issuer::Issuer;
 use crate::keys::key_source::Deadline;
 use crate::keys::source::wait::Waits;
 use crate::telemetry;
@@ -33,33 +34,12 @@ type Asked<T> = Mutex<Table<T>>;
 
 type Table<T> = HashMap<(Digest, usize), watch::Receiver<Option<T>>>;
 
-/// What is asked.
-pub(crate) struct Query {
-    pub(crate) digest: Digest,
-    pub(crate) token: String,
-    /// The position of the trust.
-    pub(crate) trust: usize,
-    pub(crate) issuer: Issuer,
-    pub(crate) audience: Audience,
-    pub(crate) clock: Arc<dyn Clock>,
-}
-
 /// A question that is being asked.
 pub(crate) struct Question<T> {
     verdict: watch::Receiver<Option<T>>,
     waits: Waits,
     timeout: Duration,
     deadline: Instant,
-}
-
-/// Why a token is not asked for.
-pub(crate) enum NotAsked {
-    /// There are too many questions. Any client can cause that.
-    Busy,
-    /// The endpoint has failed, and is not asked for this time.
-    Open(Duration),
-    /// There is no way to ask.
-    Unable(&'static str),
 }
 
 impl<T: Clone + Send + Sync + 'static> Questions<T> {

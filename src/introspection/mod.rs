@@ -12,6 +12,7 @@ mod failure;
 pub(crate) mod flight;
 mod form;
 mod probe;
+pub(crate) mod query;
 mod rejected;
 pub(crate) mod response;
 mod seam;

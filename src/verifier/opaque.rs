@@ -8,7 +8,7 @@ use crate::claims::Claims;
 use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
-use crate::introspection::flight::{NotAsked, Query};
+use crate::introspection::query::{NotAsked, Query};
 use crate::introspection::{Answer, AskFailure, Introspection};
 use crate::policy::{Trust, validate};
 use crate::request::Presented;
