@@ -76,17 +76,21 @@ fn accepted_with_a_denylist(bencher: Bencher<'_, '_>, marks: usize) {
     run(bencher, auth.layer(Hello), Some(&token), StatusCode::OK);
 }
 
-/// As [`accepted`], in a layer that introspects: a JWT, and opaque tokens of 192, 256 and 4 096 bits whose
-/// answers are known.
+/// As [`accepted`], in a layer that introspects: a JWT, and opaque tokens whose answers are known, of 32, 43 and
+/// 683 characters, and as long as the JWT.
 #[cfg(feature = "introspection")]
-#[divan::bench(args = ["jwt", "opaque_32", "opaque_43", "opaque_683"])]
+#[divan::bench(args = ["jwt", "opaque_32", "opaque_43", "opaque_683", "opaque_as_jwt"])]
 fn accepted_by_an_introspecting_layer(bencher: Bencher<'_, '_>, kind: &str) {
     let (issuer, verifying, runtime) = introspecting(Duration::from_secs(3_600));
     let token = match kind {
         "jwt" => token(&issuer).mint(),
         "opaque_32" => token(&issuer).mint_opaque(),
         "opaque_43" => token(&issuer).mint_opaque_with_prefix(&"p".repeat(11)),
-        _ => token(&issuer).mint_opaque_with_prefix(&"p".repeat(651)),
+        "opaque_683" => token(&issuer).mint_opaque_with_prefix(&"p".repeat(651)),
+        _ => {
+            let prefix = token(&issuer).mint().len().saturating_sub(32);
+            token(&issuer).mint_opaque_with_prefix(&"p".repeat(prefix))
+        }
     };
     let verifier: Verifier = verifying.verifier();
     runtime.block_on(verifier.verify(&token)).unwrap();

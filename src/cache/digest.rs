@@ -197,16 +197,10 @@ impl Key {
     /// Two different texts of the same length have the same sum under at most one of 2^64 keys.
     #[inline]
     fn sum(&self, text: &[u8]) -> Option<u128> {
-        Self::sum_under(self.texts.get(..BLOCKS)?, text)
-    }
-
-    /// The sum under these keys.
-    #[inline]
-    fn sum_under(keys: &[[u64; 2]], text: &[u8]) -> Option<u128> {
         let (blocks, _) = text.as_chunks::<16>();
         // The last sixteen characters are one more block, in place of a shorter block with padding.
         let last = text.last_chunk::<16>()?;
-        let (last_key, keys) = keys.split_first()?;
+        let (last_key, keys) = self.texts.get(..BLOCKS)?.split_first()?;
         let keys = keys.get(..blocks.len())?;
         // Two sums, so that the processor can compute them in parallel.
         let (pairs, rest) = blocks.as_chunks::<2>();
@@ -248,7 +242,7 @@ impl Key {
             mix(masked, text);
             *end ^= u8::try_from(text.len()).ok()?;
         } else {
-            let sums = [self.sum(text)?, self.second_sum(text)?].map(u128::to_le_bytes);
+            let sums = self.sums(text)?.map(u128::to_le_bytes);
             let (of_sums, rest) = masked.split_at_mut_checked(sums.as_flattened().len())?;
             mix(of_sums, sums.as_flattened());
             mix(rest, &length(text)?.to_le_bytes());
@@ -257,11 +251,23 @@ impl Key {
         words(digest::digest(&digest::SHA256, &block).as_ref()).map(Digest)
     }
 
-    /// The sum under keys that are shifted by one. Two different texts of the same length have both the
-    /// same sum and the same second sum under at most one of 2^128 keys.
+    /// The sum, and the sum under keys that are shifted by one block, in one pass.
+    ///
+    /// Two different texts of the same length have both sums the same under at most one of 2^128 keys.
     #[inline]
-    fn second_sum(&self, text: &[u8]) -> Option<u128> {
-        Self::sum_under(self.texts.get(1..)?, text)
+    fn sums(&self, text: &[u8]) -> Option<[u128; 2]> {
+        let (blocks, _) = text.as_chunks::<16>();
+        let last = text.last_chunk::<16>()?;
+        let (of_last, keys) = self.texts.split_first()?;
+        let (next, shifted) = keys.split_first()?;
+        let shifted = shifted.get(..blocks.len())?;
+        let mut sums = [block_product(last, of_last), block_product(last, next)];
+        for ((block, key), shifted) in blocks.iter().zip(keys).zip(shifted) {
+            let [one, other] = &mut sums;
+            *one = one.wrapping_add(block_product(block, key));
+            *other = other.wrapping_add(block_product(block, shifted));
+        }
+        Some(sums)
     }
 }
 
@@ -395,9 +401,13 @@ mod tests {
         let key = Key::random().unwrap();
         let mut reversed = [b'a'; 200];
         reversed[0] = b'b';
+        // The second sum is the sum under a key of its own.
+        let mut shifted = Key::random().unwrap();
+        shifted.texts = [&key.texts[1..], &[[0; 2]]].concat().into();
         for text in [[b'a'; 200], reversed] {
-            let sums = [key.sum(&text).unwrap(), key.second_sum(&text).unwrap()];
+            let sums = [key.sum(&text).unwrap(), shifted.sum(&text).unwrap()];
             assert_ne!(sums[0], sums[1]);
+            assert_eq!(key.sums(&text), Some(sums));
             let mut block = key.whole;
             let known = sums.map(u128::to_le_bytes).concat();
             let known = known.into_iter().chain(200_u32.to_le_bytes());
@@ -409,12 +419,7 @@ mod tests {
             let hash = digest::digest(&digest::SHA256, &block);
             assert_eq!(key.whole(&text).map(|it| it.0), words(hash.as_ref()));
         }
-        // The second sum is the sum under a key of its own.
-        let mut shifted = Key::random().unwrap();
-        shifted.texts = key.texts[1..].into();
-        let keys = &shifted.texts;
-        let text = [b'c'; 200];
-        assert_eq!(key.second_sum(&text), Key::sum_under(keys, &text));
+        assert!(key.whole(&vec![b'a'; LONGEST]).is_some());
         assert_eq!(key.whole(&vec![b'a'; LONGEST + 16]), None);
     }
 
