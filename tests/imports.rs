@@ -30,11 +30,11 @@ const FLOORS: &[&[&str]] = &[
     &["fetch"],
     &["cache", "keys"],
     &["token"],
+    // Verifies signed texts of every kind. Only access tokens become claims.
+    &["attest"],
     &["introspection"],
     &["request", "response"],
     &["policy"],
-    // Verifies signed texts of every kind. Only access tokens become claims.
-    &["attest"],
     // Claims are made only of what the policy has validated.
     &["claims"],
     &["reports", "revocation", "scope"],

@@ -3,9 +3,20 @@
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::issuer::Issuer;
+use crate::keys::algorithm::Algorithm;
 use crate::keys::key_source::{Deadline, KeyLookUp, LookUp};
 use crate::keys::set::KeySet;
-use crate::policy::Trust;
+use crate::keys::store::KeyStore;
+
+/// The keys of an issuer, and how a text that they verify must be signed.
+#[derive(Clone, Copy)]
+pub(crate) struct IssuerKeys<'k> {
+    pub(crate) issuer: &'k Issuer,
+    pub(crate) keys: &'k KeyStore,
+    /// The algorithms that may be used. `None` if the keys alone decide.
+    pub(crate) algorithms: Option<&'k [Algorithm]>,
+    pub(crate) requires_key_id: bool,
+}
 
 /// Whether keys may still be loaded for a token, and the deadline of the wait.
 #[derive(Clone, Copy)]
@@ -16,15 +27,18 @@ pub(crate) enum KeyLoads {
 }
 
 /// The first load of the keys of an issuer.
-pub(super) fn first_load_of(trust: &Trust, key_loads: KeyLoads) -> Result<LookUp, Rejection> {
+pub(super) fn first_load_of(
+    of_issuer: &IssuerKeys<'_>,
+    key_loads: KeyLoads,
+) -> Result<LookUp, Rejection> {
     let load = match key_loads {
-        KeyLoads::Allowed(deadline) => trust.keys.first_load(deadline),
+        KeyLoads::Allowed(deadline) => of_issuer.keys.first_load(deadline),
         KeyLoads::NotAllowed => None,
     };
     load.ok_or_else(|| {
         Rejection::because(
             RejectionKind::KeySourceUnavailable,
-            format!("keys of issuer {} are not loaded yet", trust.issuer),
+            format!("keys of issuer {} are not loaded yet", of_issuer.issuer),
         )
     })
 }
@@ -35,22 +49,22 @@ pub(super) fn first_load_of(trust: &Trust, key_loads: KeyLoads) -> Result<LookUp
 pub(super) fn look_up_or(
     flaw: impl FnOnce() -> Rejection,
     id: Option<&str>,
-    trust: &Trust,
+    of_issuer: &IssuerKeys<'_>,
     key_loads: KeyLoads,
 ) -> Result<LookUp, Rejection> {
     let result = match key_loads {
-        KeyLoads::Allowed(deadline) => trust.keys.look_up(id, deadline),
+        KeyLoads::Allowed(deadline) => of_issuer.keys.look_up(id, deadline),
         KeyLoads::NotAllowed => KeyLookUp::NotFound,
     };
     let because = |reason| {
         format!(
             "keys of issuer {} {reason}, and none is that of the token",
-            trust.issuer
+            of_issuer.issuer
         )
     };
     match result {
         KeyLookUp::Loading(look_up) => Ok(look_up),
-        _ if trust.keys.is_behind() => Err(Rejection::because(
+        _ if of_issuer.keys.is_behind() => Err(Rejection::because(
             RejectionKind::KeySourceUnavailable,
             because("cannot be refreshed"),
         )),

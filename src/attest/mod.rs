@@ -2,19 +2,16 @@
 //! bring a key that is missing.
 
 mod keys;
-#[cfg(feature = "logout")]
-pub(crate) mod statement;
 
 use crate::attest::keys::{first_load_of, look_up_or, may_lack_a_key, unknown_key};
 use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::keys::key_source::{LookUp, Waited};
-use crate::policy::Trust;
 use crate::token::compact::Signed;
 use crate::token::known_headers::KnownHeaders;
 
-pub(crate) use crate::attest::keys::KeyLoads;
+pub(crate) use crate::attest::keys::{IssuerKeys, KeyLoads};
 
 /// The result of a step that may need keys that have to be loaded first.
 pub(crate) enum Step<T> {
@@ -33,22 +30,22 @@ pub(crate) struct Proven<A> {
 /// Verifies the signature of a text with the keys of one issuer.
 pub(crate) fn attest<S: Signed>(
     text: S,
-    trust: &Trust,
+    of_issuer: &IssuerKeys<'_>,
     now: NumericDate,
     key_loads: KeyLoads,
     headers: &KnownHeaders,
 ) -> Result<Step<Proven<S::Attested>>, Rejection> {
-    let snapshot = trust.keys.load();
-    let allowed = trust.rules.algorithms.as_deref();
+    let snapshot = of_issuer.keys.load();
+    let allowed = of_issuer.algorithms;
     let dead = |id: Option<&str>| snapshot.dead_keys(id, now);
     let signed = text.compact();
     let id = signed.key_id();
     let Some(keys) = &snapshot.set else {
         let flaw = signed.flaw_of_dead(&dead(id), allowed);
-        let load = flaw.map_or_else(|| first_load_of(trust, key_loads), Err)?;
+        let load = flaw.map_or_else(|| first_load_of(of_issuer, key_loads), Err)?;
         return Ok(Step::Loading(load));
     };
-    if trust.rules.requires_key_id && id.is_none() {
+    if of_issuer.requires_key_id && id.is_none() {
         return Err(Rejection::because(
             RejectionKind::UnknownKey,
             "token names no key (`kid`)",
@@ -60,7 +57,7 @@ pub(crate) fn attest<S: Signed>(
         // The key with this id was removed. Another key may have been published under the same id.
         let flaw = || match dead.first().filter(|_| id.is_some()) {
             Some(dead) => Rejection::because(RejectionKind::UnknownKey, dead.to_string()),
-            None => unknown_key(id, keys, &trust.issuer),
+            None => unknown_key(id, keys, of_issuer.issuer),
         };
         if let Some(flaw) = signed.flaw_of_dead(&dead, allowed) {
             return Err(flaw);
@@ -69,7 +66,7 @@ pub(crate) fn attest<S: Signed>(
         if signed.is_symmetric() && dead.iter().any(|dead| dead.key.is_none()) {
             return Err(flaw());
         }
-        return look_up_or(flaw, id, trust, key_loads).map(Step::Loading);
+        return look_up_or(flaw, id, of_issuer, key_loads).map(Step::Loading);
     }
     match text.verify(&candidates, dead, allowed, headers) {
         Ok(attested) => Ok(Step::Done(Proven {
@@ -77,7 +74,7 @@ pub(crate) fn attest<S: Signed>(
             generation: snapshot.generation,
         })),
         Err(unproven) if unproven.may_be_of_a_new_key => {
-            look_up_or(|| unproven.rejection, None, trust, key_loads).map(Step::Loading)
+            look_up_or(|| unproven.rejection, None, of_issuer, key_loads).map(Step::Loading)
         }
         Err(unproven) => Err(unproven.rejection),
     }

@@ -259,15 +259,18 @@ impl Key {
         let (blocks, _) = text.as_chunks::<16>();
         let last = text.last_chunk::<16>()?;
         let (of_last, keys) = self.texts.split_first()?;
-        let (next, shifted) = keys.split_first()?;
+        let (first, shifted) = keys.split_first()?;
         let shifted = shifted.get(..blocks.len())?;
-        let mut sums = [block_product(last, of_last), block_product(last, next)];
-        for ((block, key), shifted) in blocks.iter().zip(keys).zip(shifted) {
-            let [one, other] = &mut sums;
-            *one = one.wrapping_add(block_product(block, key));
-            *other = other.wrapping_add(block_product(block, shifted));
+        let mut sum = block_product(last, of_last);
+        let mut other = block_product(last, first);
+        // The second key of a block is the first key of the next one, so it is read once.
+        let mut key = first;
+        for (block, next) in blocks.iter().zip(shifted) {
+            sum = sum.wrapping_add(block_product(block, key));
+            other = other.wrapping_add(block_product(block, next));
+            key = next;
         }
-        Some(sums)
+        Some([sum, other])
     }
 }
 

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::attest::{self, IssuerKeys, KeyLoads, Step, attest};
 use crate::clock::{Clock, NumericDate};
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::issuer::{Audience, Issuer};
-use crate::keys::key_source::{KeyLookUp, Waited};
 use crate::keys::store::KeyStore;
-use crate::token::compact::Compact;
+use crate::token::compact::Unverified;
 use crate::token::header::{TokenType, is_same_media_type};
 use crate::token::introspected::Answer;
+use crate::token::known_headers::KnownHeaders;
 use crate::token::registered::Registered;
 
 /// Reads a signed answer.
@@ -31,36 +32,36 @@ pub(super) async fn answer(
     clock: &Arc<dyn Clock>,
 ) -> Result<Answer, String> {
     let body = body.trim_ascii();
-    let now = || NumericDate::now(clock);
-    let mut verified = verified(body, keys, now());
-    // A load that began before may be too early for the key, and then one more is allowed.
-    let mut loads = 2_u8;
-    let claims = loop {
-        let lacking = match verified {
-            Ok(claims) => break claims,
-            Err(Flaw::Answer(reason)) => return Err(reason),
-            Err(Flaw::Key(lacking)) => lacking,
-        };
-        let look_up = match &lacking.key_id {
-            _ if loads == 0 => None,
-            Wanted::FirstLoad => keys.first_load(None),
-            Wanted::Id(id) => loading(keys.look_up(Some(id), None)),
-            Wanted::Any => loading(keys.look_up(None, None)),
-        };
-        let Some(mut look_up) = look_up else {
-            return Err(lacking.reason);
-        };
-        loads = if look_up.is_joined {
-            loads.saturating_sub(1)
-        } else {
-            0
-        };
-        if look_up.wait().await == Waited::TooLong {
-            return Err("the keys of the issuer are still being loaded".into());
-        }
-        verified = self::verified(body, keys, now());
+    let headers = KnownHeaders::default();
+    let keys = IssuerKeys {
+        issuer,
+        keys,
+        algorithms: None,
+        requires_key_id: false,
     };
-    inner(&claims, issuer, client_id, audience, now())
+    let decide = |key_loads| {
+        let known = headers.load();
+        let signed = Unverified::parse(body, &known)?;
+        check_type(signed.typ())?;
+        let now = NumericDate::now(clock);
+        Ok(match attest(signed, &keys, now, key_loads, &headers)? {
+            Step::Done(proven) => Step::Done(proven.attested.into_parts()?.0),
+            Step::Loading(load) => Step::Loading(load),
+        })
+    };
+    let claims = match decide(KeyLoads::Allowed(None)) {
+        Ok(Step::Done(claims)) => Ok(claims),
+        Ok(Step::Loading(load)) => attest::after(load, decide).await,
+        Err(flaw) => Err(flaw),
+    };
+    let claims = claims.map_err(|flaw| name(&flaw))?;
+    inner(
+        &claims,
+        issuer,
+        client_id,
+        audience,
+        NumericDate::now(clock),
+    )
 }
 
 /// The answer in these claims, if they come from this issuer, are for this service, and are new.
@@ -79,72 +80,11 @@ pub(crate) fn inner(
     Answer::read(inner.text().to_owned())
 }
 
-enum Flaw {
-    /// The answer is not usable, whatever keys there are.
-    Answer(String),
-    /// A key that is not there yet may verify it.
-    Key(Lacking),
-}
-
-struct Lacking {
-    key_id: Wanted,
-    reason: String,
-}
-
-/// The key that is looked for.
-enum Wanted {
-    Any,
-    FirstLoad,
-    Id(String),
-}
-
-fn loading(result: KeyLookUp) -> Option<crate::keys::key_source::LookUp> {
-    match result {
-        KeyLookUp::Loading(look_up) => Some(look_up),
-        KeyLookUp::NotFound | KeyLookUp::Unknown => None,
+fn check_type(typ: &TokenType) -> Result<(), Rejection> {
+    match typ {
+        TokenType::Other(typ) if is_same_media_type(typ, TYPE) => Ok(()),
+        _ => Err(Rejection::of(RejectionKind::WrongType)),
     }
-}
-
-/// The claims of the answer, if its signature verifies with a key of the issuer.
-fn verified(body: &[u8], keys: &KeyStore, now: NumericDate) -> Result<Registered, Flaw> {
-    let mut signed = Compact::parse(body, &[]).map_err(|flaw| Flaw::Answer(name(&flaw)))?;
-    let is_answer = match signed.typ() {
-        TokenType::Other(typ) => is_same_media_type(typ, TYPE),
-        TokenType::Absent | TokenType::AccessToken | TokenType::Jwt => false,
-    };
-    if !is_answer {
-        return Err(Flaw::Answer(format!("its `typ` is not `{TYPE}`")));
-    }
-    let lacking = |key_id, reason: &str| {
-        let reason = reason.to_owned();
-        Flaw::Key(Lacking { key_id, reason })
-    };
-    let snapshot = keys.load();
-    let Some(set) = &snapshot.set else {
-        return Err(lacking(
-            Wanted::FirstLoad,
-            "there are no keys of the issuer",
-        ));
-    };
-    let wanted = || {
-        signed
-            .key_id()
-            .map_or(Wanted::Any, |id| Wanted::Id(id.to_owned()))
-    };
-    let candidates = set.candidates(signed.key_id(), now);
-    if candidates.is_empty() {
-        return Err(lacking(wanted(), "no key of the issuer has its key id"));
-    }
-    match signed.verify(&candidates, None) {
-        Ok(_) => {}
-        Err(unproven) if unproven.may_be_of_a_new_key => {
-            return Err(lacking(Wanted::Any, &name(&unproven.rejection)));
-        }
-        Err(unproven) => return Err(Flaw::Answer(name(&unproven.rejection))),
-    }
-    signed
-        .take_claims()
-        .map_err(|flaw| Flaw::Answer(name(&flaw)))
 }
 
 /// Whether the answer comes from this issuer, is for this service, and is new.
@@ -181,8 +121,10 @@ fn check(
 
 /// A sentence without anything that the server has written.
 fn name(flaw: &Rejection) -> String {
-    let kind: RejectionKind = flaw.kind();
-    kind.row().reason.to_owned()
+    match flaw.kind() {
+        RejectionKind::WrongType => format!("its `typ` is not `{TYPE}`"),
+        kind => kind.row().reason.to_owned(),
+    }
 }
 
 /// The type of a signed answer, in its header.

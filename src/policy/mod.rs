@@ -8,6 +8,7 @@ pub(crate) mod validate;
 use std::collections::HashSet;
 use std::fmt;
 
+use crate::attest::IssuerKeys;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::{Excerpt, Rejection};
 use crate::introspection::Introspection;
@@ -34,6 +35,16 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
+    /// What proves a text of the issuer.
+    pub(crate) fn issuer_keys(&self) -> IssuerKeys<'_> {
+        IssuerKeys {
+            issuer: &self.issuer,
+            keys: &self.keys,
+            algorithms: self.rules.algorithms.as_deref(),
+            requires_key_id: self.rules.requires_key_id,
+        }
+    }
+
     /// Whether the issuer is asked for its JWTs too.
     pub(crate) fn introspects_jwts(&self) -> bool {
         let mut introspection = self.introspection.iter();

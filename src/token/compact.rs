@@ -250,11 +250,6 @@ impl<'t> Compact<'t> {
         })
     }
 
-    #[cfg(feature = "introspection")]
-    pub(crate) fn typ(&self) -> &TokenType {
-        self.header.typ()
-    }
-
     /// Reads the payload as claims, and leaves none behind.
     pub(crate) fn take_claims(&mut self) -> Result<Registered, Rejection> {
         let payload = text("claims", std::mem::take(&mut self.payload))?;

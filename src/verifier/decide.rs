@@ -177,7 +177,13 @@ fn decide_under(
     validate::reject_early(&unverified, trust, now)?;
     binding::check(unverified.untrusted(), presented)?;
 
-    let step = attest(unverified, trust, now, key_loads, &core.known_headers)?;
+    let step = attest(
+        unverified,
+        &trust.issuer_keys(),
+        now,
+        key_loads,
+        &core.known_headers,
+    )?;
     let Proven {
         attested,
         generation,

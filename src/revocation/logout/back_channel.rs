@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::{Response, StatusCode};
 
-use crate::attest::statement::StatementKind;
 use crate::claims::SubjectId;
 use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
@@ -17,6 +16,7 @@ use crate::revocation::logout::receiver::{
     Accepted, Failure, Notice, Receiver, Settings, empty, receiver, respond,
 };
 use crate::revocation::logout::replays::Replays;
+use crate::revocation::logout::statement::StatementKind;
 use crate::revocation::{RevocationMark, RevocationWriter};
 use crate::token::registered::Registered;
 

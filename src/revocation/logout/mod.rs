@@ -5,6 +5,7 @@ pub(crate) mod form;
 mod receiver;
 mod replays;
 mod security_events;
+mod statement;
 pub(crate) mod subjects;
 
 pub use back_channel::BackChannelLogout;

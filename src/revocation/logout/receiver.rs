@@ -14,12 +14,12 @@ use http_body::Body;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use crate::attest::statement::{Statement, StatementKind, Statements};
 use crate::clock::{Clock, NumericDate, SystemClock};
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::response::FullBody;
+use crate::revocation::logout::statement::{Statement, StatementKind, Statements};
 use crate::revocation::{RevocationMark, RevocationWriter};
 use crate::telemetry::{self, LineBudget};
 use crate::token::registered::Registered;

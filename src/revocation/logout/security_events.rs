@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::header::CONTENT_LANGUAGE;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::attest::statement::StatementKind;
 use crate::claims::SubjectId;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
@@ -15,6 +14,7 @@ use crate::response::FullBody;
 use crate::revocation::logout::receiver::{
     Accepted, Failure, Notice, Receiver, Settings, empty, receiver, respond,
 };
+use crate::revocation::logout::statement::StatementKind;
 use crate::revocation::logout::subjects;
 use crate::revocation::{RevocationMark, RevocationWriter};
 use crate::token::registered::Registered;

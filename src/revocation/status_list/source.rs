@@ -223,7 +223,13 @@ impl Source {
             let now = NumericDate::now(&settings.clock);
             let document = Document::parse(text)?;
             Ok(
-                match attest(document, trust, now, key_loads, &self.headers)? {
+                match attest(
+                    document,
+                    &trust.issuer_keys(),
+                    now,
+                    key_loads,
+                    &self.headers,
+                )? {
                     Step::Done(proven) => Step::Done(proven.attested),
                     Step::Loading(load) => Step::Loading(load),
                 },

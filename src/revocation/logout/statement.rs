@@ -107,7 +107,13 @@ impl Statements {
     ) -> Result<Step<Statement>, Rejection> {
         self.check_type(unverified.typ())?;
         validate::check_statement(unverified.untrusted(), trust, now)?;
-        match attest(unverified, trust, now, key_loads, &self.headers)? {
+        match attest(
+            unverified,
+            &trust.issuer_keys(),
+            now,
+            key_loads,
+            &self.headers,
+        )? {
             Step::Done(proven) => {
                 let (claims, _) = proven.attested.into_parts()?;
                 Ok(Step::Done(Statement(claims)))
