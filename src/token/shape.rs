@@ -6,9 +6,10 @@ use memchr::{memchr, memchr_iter};
 use crate::json;
 use crate::token::known_headers::{self, KnownHeader};
 
-/// Whether a token may be a JWT. `false` is certain, and costs little.
+/// Whether a token may be a JWT. `false` is certain, and costs little: most opaque tokens differ in their first
+/// character, which is that of `{` or of white space in base64url.
 pub(crate) fn may_be_jwt(token: &[u8]) -> bool {
-    memchr(b'.', token).is_some()
+    matches!(token, [b'e' | b'I' | b'C' | b'D', ..]) && memchr(b'.', token).is_some()
 }
 
 /// Whether a token has the shape of a JWT: three parts, of which the first is a JSON object with `alg`.
@@ -85,6 +86,16 @@ mod tests {
         ] {
             assert!(shape_of(header, "=.e30.c2ln"), "{header}");
         }
+        // White space of every kind before a header, also before a damaged one, and no other first byte.
+        for first in 0..=u8::MAX {
+            for rest in [&br#"{"alg":1}"#[..], br#"{"alg"#] {
+                let header = [&[first][..], rest].concat();
+                let token = format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode_to_string(header));
+                let is_jwt = is_jwt(token.as_bytes(), &[]);
+                assert!(!is_jwt || may_be_jwt(token.as_bytes()), "{first}");
+            }
+        }
+        assert!(!may_be_jwt(b"no.header.c2ln") && !may_be_jwt(b"e30"));
     }
 
     #[test]
