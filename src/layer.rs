@@ -26,6 +26,7 @@ use crate::revocation::Revocation;
 use crate::scope::Requirement;
 use crate::service::JwtAuthService;
 use crate::striped::Striped;
+use crate::telemetry;
 use crate::token::limits::MaxTokenSize;
 use crate::verifier::core::Core;
 use crate::verifier::{self, Verifier};
@@ -317,20 +318,37 @@ impl<C, R> JwtAuth<C, R> {
     ///
     /// The setters cannot fail, and some contradictions are known only when all issuers are. A layer whose
     /// settings contradict each other logs the event `jwt_settings_rejected` at the error level when it is
-    /// created, and answers the tokens concerned with 503.
+    /// created, and accepts none of the tokens concerned: 503, or 401 if only bound tokens are accepted.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Settings`] if two introspecting issuers may claim the same opaque token, because they
     /// have no prefixes, or because one prefix begins with the other. The same if an issuer that is trusted
-    /// several times without keys would be asked about its JWTs each time.
+    /// several times without keys would be asked about its JWTs each time, and if
+    /// [`require_bound_tokens`](Self::require_bound_tokens) is set without
+    /// [`client_certificates`](Self::client_certificates), because then no token is accepted.
     pub fn check_settings(&self) -> Result<(), ConfigError> {
         let verification = &self.verification;
         let policy = Policy::new(&verification.issuers, &verification.rules);
-        match policy.contradiction() {
+        match (policy.contradiction()).or_else(|| self.contradiction_of_binding()) {
             Some(reason) => Err(ConfigError::Settings { reason }),
             None => Ok(()),
         }
+    }
+
+    /// The reason, if an issuer must bind its tokens to something that is never looked at.
+    fn contradiction_of_binding(&self) -> Option<String> {
+        let verification = &self.verification;
+        let of_all = verification.rules.requires_binding;
+        let mut issuers = verification.issuers.iter();
+        let trusted = issuers.find(|trusted| of_all || trusted.rules.requires_binding)?;
+        self.settings.certificates.is_none().then(|| {
+            format!(
+                "tokens of issuer {} must be bound to a client certificate, and it is not known where \
+                 certificates are: add `client_certificates`",
+                trusted.issuer
+            )
+        })
     }
 
     /// Returns the verifier of this layer, for tokens that do not come with a request.
@@ -391,6 +409,9 @@ impl<S, C, R: Clone> Layer<S> for JwtAuth<C, R> {
     fn layer(&self, inner: S) -> Self::Service {
         let shared = self.shared.get_or_init(|| {
             self.settings.presentation.prepare();
+            if let Some(reason) = self.contradiction_of_binding() {
+                telemetry::settings_rejected(&reason);
+            }
             Striped::new(Shared {
                 verifier: self.verifier(),
                 settings: Arc::clone(&self.settings),

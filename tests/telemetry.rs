@@ -190,6 +190,8 @@ async fn everything(fixture: &Fixture) {
     let good = fixture.token().mint();
     send(&fixture.auth(), get(&good)).await;
     send(&fixture.auth(), get_bare()).await;
+    // A contradiction: no certificate is looked for.
+    send(&fixture.auth().require_bound_tokens(), get_bare()).await;
     send(&fixture.auth(), get(&fixture.token().expired().mint())).await;
     send(&without_keys(fixture), get(&good)).await;
     let outage = Outage::new(fixture);
@@ -1339,7 +1341,7 @@ mod introspection {
         Introspection::at_with("https://as.example/introspect", client, answer).unwrap()
     }
 
-    /// Every kind of question, and settings that contradict each other.
+    /// Every kind of question.
     async fn story() {
         tokio::time::pause();
         let fixture = Fixture::new();
@@ -1362,18 +1364,28 @@ mod introspection {
             // The time for a probe, and longer than the pause after it.
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
-        let issuer = tower_jwt_auth::Issuer::new("https://other.example").unwrap();
-        let audience = tower_jwt_auth::Audience::new("https://api.example").unwrap();
-        let other = TrustedIssuer::introspected(issuer, audience, endpoint(&status));
-        let _ = auth.trust(other).verifier();
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_told_when_the_layer_is_created() {
+        let created = async || {
+            let fixture = Fixture::new();
+            let status = Arc::new(AtomicU16::new(200));
+            let auth = fixture.auth().introspection(endpoint(&status));
+            let issuer = tower_jwt_auth::Issuer::new("https://other.example").unwrap();
+            let audience = tower_jwt_auth::Audience::new("https://api.example").unwrap();
+            let other = TrustedIssuer::introspected(issuer, audience, endpoint(&status));
+            let _ = auth.trust(other).verifier();
+        };
+        let told = events(created);
+        let fields = the_one(&told, "jwt_settings_rejected", Level::ERROR);
+        assert!(field(&fields, "reason").contains("may claim the same opaque token"));
     }
 
     #[test]
     fn every_event_of_introspection_is_documented() {
         let mut events = events(async || story().await);
-        events.retain(|event| {
-            event.name.starts_with("jwt_introspection") || event.name.starts_with("jwt_settings")
-        });
+        events.retain(|event| event.name.starts_with("jwt_introspection"));
         check_events(&events, &documented_for("introspection", 0));
     }
 

@@ -255,7 +255,8 @@ macro_rules! rule_setters {
         /// A thief cannot use a bound token
         /// ([RFC 9700, section 2.2.1](https://www.rfc-editor.org/rfc/rfc9700#section-2.2.1)). The binding
         /// itself is always checked, with this setting and without it. So no token is accepted at all without
-        /// [`client_certificates`](crate::JwtAuth::client_certificates). For single routes use
+        /// [`client_certificates`](crate::JwtAuth::client_certificates), and
+        /// [`check_settings`](crate::JwtAuth::check_settings) returns an error. For single routes use
         /// [`BoundToken`](crate::scope::BoundToken).
         ///
         /// [RFC 7800]: https://www.rfc-editor.org/rfc/rfc7800

@@ -177,7 +177,7 @@ pub(crate) fn settings_rejected(reason: &str) {
     event!(
         error,
         "jwt_settings_rejected",
-        "settings contradict each other, so some tokens are answered with 503",
+        "settings contradict each other, so some tokens are not accepted",
         reason = reason
     );
 }

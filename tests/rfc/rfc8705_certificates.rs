@@ -565,9 +565,12 @@ async fn rfc9700_2_2_1_1_bound_tokens_can_be_required() {
         assert!(is_accepted(&strict, over(&bound, Some(PEM))).await);
         mismatch(&strict, over(&bound, Some(OTHER_PEM))).await;
     }
-    // Without a source the binding cannot be checked, so the token is rejected.
+    // Without a source the binding cannot be checked, so the token is rejected, and the settings are wrong.
     let blind = fixture.auth().require_bound_tokens();
     mismatch(&blind, over(&bound, Some(PEM))).await;
+    let error = blind.check_settings().unwrap_err().to_string();
+    assert!(error.contains("add `client_certificates`"), "{error}");
+    strict.check_settings().unwrap();
     let (response, _) = send(&strict, get_bare()).await;
     let rejection = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(rejection.kind(), RejectionKind::MissingCredentials);
@@ -581,7 +584,12 @@ async fn rfc9700_2_2_1_1_bound_tokens_can_be_required() {
         Audience::new(AUDIENCE).unwrap(),
         partner.keys(),
     );
-    let auth = auth.trust(trusted.require_bound_tokens());
+    let trusted = trusted.require_bound_tokens();
+    let error = fixture.auth().trust(trusted.clone()).check_settings();
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("https://partner.example"), "{error}");
+    let auth = auth.trust(trusted);
+    auth.check_settings().unwrap();
     assert!(is_accepted(&auth, over(&plain, Some(PEM))).await);
     mismatch(&auth, over(&partner.token().mint(), Some(PEM))).await;
     let theirs = partner.token().bound_to_certificate(certificate(PEM));
