@@ -92,6 +92,7 @@ impl<C: Connect> Follower<C> {
     async fn session(&mut self) -> Result<Infallible, StoreError> {
         let mut store = within(self.times.timeout, self.connect.connect()).await?;
         loop {
+            self.near.heed_clock();
             // No more than one snapshot in an interval, whatever the store answers.
             if let Some(last) = self.last_snapshot
                 && self.near.position().is_none()

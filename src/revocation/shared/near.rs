@@ -131,6 +131,16 @@ impl Near {
         }
     }
 
+    /// Forgets its position if the clock was set back since marks were dropped that had ended. They may not have
+    /// ended, and the store has them still.
+    pub(super) fn heed_clock(&self) {
+        let now = self.clock.now();
+        let mut order = self.order();
+        if order.ended_by.is_some_and(|ended_by| now < ended_by) {
+            (order.ended_by, order.position) = (None, None);
+        }
+    }
+
     pub(super) fn position(&self) -> Option<Head> {
         self.order().position.clone()
     }
@@ -290,7 +300,11 @@ impl Near {
     pub(super) fn forget_ended(&self) {
         let now = self.clock.now();
         let mut order = self.order();
+        let before = self.len();
         self.lists.forget_ended(now);
+        if self.len() < before {
+            order.dropped_ended(now);
+        }
         let position = order.position.clone();
         order.own.retain(|_, own| {
             position
@@ -350,7 +364,7 @@ impl Near {
     ) -> Result<bool, StoreError> {
         let known = self.known(target);
         if known.end().is_none() && marks.end().is_some_and(|end| end > now) {
-            self.make_room(now)?;
+            self.make_room(order, now)?;
         }
         let mut new = known.with_revocation(marks.revocation);
         let is_ahead = (!order.own.is_empty())
@@ -366,7 +380,11 @@ impl Near {
         if !is_ahead {
             new.suspension = marks.suspension;
         }
-        if new == known || (known.end().is_none() && new.end().is_none_or(|end| end <= now)) {
+        if new == known {
+            return Ok(false);
+        }
+        if known.end().is_none() && new.end().is_none_or(|end| end <= now) {
+            order.dropped_ended(now);
             return Ok(false);
         }
         let (table, name) = self.lists.table(target);
@@ -395,9 +413,10 @@ impl Near {
     }
 
     /// Marks of this process need none: the store has a capacity for these.
-    fn make_room(&self, now: SystemTime) -> Result<(), StoreError> {
+    fn make_room(&self, order: &mut Order, now: SystemTime) -> Result<(), StoreError> {
         if self.len() >= self.limit {
             self.lists.forget_ended(now);
+            order.dropped_ended(now);
         }
         if self.len() < self.limit {
             return Ok(());

@@ -1,6 +1,7 @@
 //! [`Order`]: what is known of the order of changes.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use crate::revocation::shared::store::Head;
 
@@ -13,6 +14,8 @@ pub(super) struct Order {
     pub(super) own: HashMap<Box<str>, Head>,
     /// The store that has all marks of this copy, and the greatest number that is known of it.
     pub(super) home: Option<Head>,
+    /// The latest time at which a mark was left out or removed, because it had ended.
+    pub(super) ended_by: Option<SystemTime>,
 }
 
 impl Order {
@@ -30,6 +33,11 @@ impl Order {
             id: head.id.clone(),
             number: number.unwrap_or(head.number),
         });
+    }
+
+    /// Notes that a mark was left out or removed at this time, because it had ended.
+    pub(super) fn dropped_ended(&mut self, now: SystemTime) {
+        self.ended_by = self.ended_by.max(Some(now));
     }
 
     /// Whether this process has changed the target after this head. Numbers of two stores cannot be

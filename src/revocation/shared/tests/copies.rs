@@ -197,3 +197,43 @@ fn a_store_with_too_many_marks_takes_no_more_memory_with_each_attempt() {
     assert!(near.apply(vec![change(10_003, 77_777)]).is_ok());
     assert!(near.len() < 10);
 }
+
+/// A clock that was ahead for a while. The store keeps its marks, because its own clock was right.
+#[test]
+fn marks_that_ended_by_a_clock_that_is_set_back_are_read_again() {
+    let id = || Box::<str>::from("first");
+    let row = || Ok((target(0), Marks::default().with(&mark(0))));
+    let far = NOW + 1_000_000 + 300;
+    for is_known in [true, false] {
+        let clock = FixedClock::at(NOW);
+        let near = Near::new(Arc::new(clock.clone()), MAX_LAG, false, 1_000);
+        read_all(&near, &head("first", 0), Vec::new());
+        if !is_known {
+            clock.set(far);
+        }
+        let (store, number) = (id(), 1);
+        let entry = Entry {
+            store,
+            number,
+            row: row(),
+        };
+        assert_eq!(near.apply(vec![entry]).ok(), Some(true));
+        // The twin: nothing was dropped, or the clock goes on.
+        near.heed_clock();
+        assert!(near.position().is_some());
+        clock.set(far);
+        near.forget_ended();
+        clock.set(far + 1);
+        near.heed_clock();
+        assert_eq!((near.len(), near.position().is_some()), (0, true));
+
+        clock.set(NOW + 1);
+        assert_eq!(status(&near), RevocationStatus::Active);
+        near.heed_clock();
+        assert!(near.position().is_none(), "{is_known}");
+        read_all(&near, &head("first", 1), vec![row()]);
+        assert_eq!(status(&near), RevocationStatus::Revoked, "{is_known}");
+        near.heed_clock();
+        assert!(near.position().is_some(), "once");
+    }
+}
