@@ -219,6 +219,52 @@ async fn the_session_can_be_marked_alone() {
     world.accepts(&world.access("alice", Some("session-2")));
 }
 
+/// CAEP-D1: the other sessions of a disabled account do not go on.
+#[tokio::test]
+async fn an_event_about_an_account_marks_the_subject_beside_any_session() {
+    for name in [CREDENTIAL_CHANGE, DISABLED, PURGED] {
+        let world = World::new();
+        let service = service(&world).mark_session_alone();
+        let both = json!({ "format": "complex", "user": alice(), "session": session() });
+        let answer = push(&service, &event(&world.issuer, name, both)).await;
+        assert_eq!(answer.status, 202, "{name}");
+        world.rejects(&world.access("alice", Some("session-1")));
+        world.rejects(&world.access("alice", Some("session-2")));
+        world.accepts(&world.access("bob", Some("session-2")));
+    }
+}
+
+/// CAEP-D1: what is acknowledged is in force. An opaque id does not name the issuer of the session.
+#[tokio::test]
+async fn a_session_without_a_subject_is_one_of_any_issuer_that_the_transmitter_may_name() {
+    let world = World::new();
+    let transmitter = TestIssuer::new()
+        .named("https://transmitter.example")
+        .with_clock(world.clock.clone());
+    let client = Audience::new(CLIENT).unwrap();
+    let trusted = TrustedIssuer::new(transmitter.issuer(), client, transmitter.keys());
+    let service = SecurityEvents::new(trusted, world.list.clone()).clock(world.clock.clone());
+    let token = world.access("alice", Some("session-1"));
+    let alone = json!({ "format": "complex", "session": session() });
+    // The twin: without the setter, its events are about its own sessions.
+    let answer = push(&service, &event(&transmitter, SESSION_REVOKED, session())).await;
+    assert_eq!(answer.status, 202);
+    world.accepts(&token);
+    for about in [session(), alone] {
+        let world = World::new();
+        let client = Audience::new(CLIENT).unwrap();
+        let trusted = TrustedIssuer::new(transmitter.issuer(), client, transmitter.keys());
+        let service = SecurityEvents::new(trusted, world.list.clone())
+            .clock(world.clock.clone())
+            .subjects_of(world.issuer.issuer());
+        let token = world.access("alice", Some("session-1"));
+        let answer = push(&service, &event(&transmitter, SESSION_REVOKED, about)).await;
+        assert_eq!(answer.status, 202);
+        world.rejects(&token);
+        world.accepts(&world.access("alice", Some("session-2")));
+    }
+}
+
 #[tokio::test]
 async fn all_events_of_a_token_count_or_none() {
     let world = World::new();

@@ -379,7 +379,8 @@ macro_rules! receiver {
             /// marked, so that access tokens without `sid` are revoked too.
             ///
             /// Use this only if the issuer writes `sid` into its access tokens. Then the other sessions of
-            /// the subject go on.
+            /// the subject go on. An event about an account (a credential that was changed, an account that
+            /// was disabled) marks the subject in any case.
             #[must_use]
             pub fn mark_session_alone(self) -> Self {
                 self.set(|settings| settings.marks_session_alone = true)

@@ -105,7 +105,8 @@ impl SecurityEvents {
     }
 
     /// Also accepts events about subjects of this issuer. Default: an event is about subjects of its own
-    /// issuer. For a transmitter that is not the issuer of the access tokens.
+    /// issuer. For a transmitter that is not the issuer of the access tokens. A session that an event names
+    /// without a subject is marked for the transmitter, and for each of these issuers.
     ///
     /// Each trusted transmitter can then revoke the tokens of this issuer.
     #[must_use]
@@ -175,9 +176,17 @@ impl Inner {
                     "an event names a subject of another issuer; see `SecurityEvents::subjects_of`",
                 ));
             }
-            let is_alone = self.receiver.settings.marks_session_alone && target.session.is_some();
+            // A disabled account has no other sessions that go on.
+            let is_alone = self.receiver.settings.marks_session_alone
+                && target.session.is_some()
+                && target.is_of_session;
             if let Some(session) = &target.session {
                 marks.push(RevocationMark::session(issuer, session, expiry));
+                // The id alone does not say whose session it is.
+                let others = self.subject_issuers.iter().filter(|_| named.is_none());
+                marks.extend(
+                    others.map(|other| RevocationMark::session(other.as_str(), session, expiry)),
+                );
             }
             if let Some((_, subject)) = target.subject.as_ref().filter(|_| !is_alone) {
                 let subject = SubjectId::new(issuer, subject);

@@ -15,6 +15,8 @@ pub(crate) struct Target<'t> {
     pub(crate) subject: Option<(Cow<'t, str>, Cow<'t, str>)>,
     /// The id of a session, of the same issuer if there is a subject.
     pub(crate) session: Option<Cow<'t, str>>,
+    /// Whether the event ends sessions, and not all that the subject has.
+    pub(crate) is_of_session: bool,
 }
 
 /// What is revoked by the events of a token. Events with another name are ignored.
@@ -35,7 +37,10 @@ pub(crate) fn targets(claims: &Registered) -> Result<Vec<Target<'_>>, Rejection>
         }
         let about = event.member("subject").or_else(|| claim("sub_id"));
         let about = about.ok_or_else(|| invalid("an event has no subject"))?;
-        let target = target(about)?;
+        let target = Target {
+            is_of_session,
+            ..target(about)?
+        };
         if target.subject.is_none() && !is_of_session {
             return Err(invalid("an event of an account names a session alone"));
         }
@@ -52,6 +57,7 @@ fn target(about: Raw<'_>) -> Result<Target<'_>, Rejection> {
             let target = Target {
                 subject: part("user").map(subject).transpose()?,
                 session: part("session").map(session).transpose()?,
+                is_of_session: true,
             };
             if target.subject.is_none() && target.session.is_none() {
                 return Err(invalid("a subject names no user and no session"));
@@ -61,10 +67,12 @@ fn target(about: Raw<'_>) -> Result<Target<'_>, Rejection> {
         "opaque" => Ok(Target {
             subject: None,
             session: Some(session(about)?),
+            is_of_session: true,
         }),
         _ => Ok(Target {
             subject: Some(subject(about)?),
             session: None,
+            is_of_session: true,
         }),
     }
 }
