@@ -134,6 +134,14 @@ impl Breaker {
         Some(circuit.open_for(pause.max(failure.retry_after.unwrap_or_default()), now))
     }
 
+    /// Whether a question would be allowed now. This is so after each pause, or an instance that gets no
+    /// requests until it is ready would never ask again.
+    pub(super) fn would_admit(&self, now: Instant) -> bool {
+        let circuit = self.circuit();
+        let is_next = |open: Open| open.until <= now && circuit.probing.is_none();
+        circuit.open.is_none_or(is_next)
+    }
+
     /// The failures in a row, and whether the endpoint is not asked.
     pub(super) fn state(&self) -> (Option<Failing>, Option<Open>) {
         let circuit = self.circuit();
@@ -280,8 +288,11 @@ mod tests {
         for pause in [1, 2, 4, 8, 16, 30, 30] {
             let pause = Duration::from_secs(pause);
             assert_eq!(breaker.admit(now).unwrap_err(), pause);
+            assert!(!breaker.would_admit(now + pause - SECOND / 2));
             now += pause;
+            assert!(breaker.would_admit(now));
             let probe = breaker.admit(now).unwrap().unwrap();
+            assert!(!breaker.would_admit(now));
             assert_eq!(breaker.admit(now).unwrap_err(), SECOND, "one is enough");
             // The question beside it proves nothing.
             assert!(breaker.failed(&down(), now).probe.is_none());

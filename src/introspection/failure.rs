@@ -15,8 +15,8 @@ pub(crate) struct AskFailure {
     pub(crate) retry_after: Option<Duration>,
     /// Whether the server rejects the credentials or the requests of this service (400, 401, 403).
     pub(crate) is_ours: bool,
-    /// Whether the failure may be due to this one token (400, 413 and the like), so that it says nothing about
-    /// others. Any client can cause such a failure, if the server answers odd texts so.
+    /// Whether the failure may be due to this one token (413 and the like, 400 without an error that names this
+    /// service), so that it says nothing about others. Any client can cause such a failure, if the server answers odd texts so.
     pub(crate) may_be_the_token: bool,
 }
 

@@ -53,16 +53,17 @@ fn rejected(response: &Response<Vec<u8>>) -> AskFailure {
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
     );
     let code = is_ours.then(|| error_code(response.body())).flatten();
+    let is_about_us = code.is_some_and(|code| ABOUT_THIS_SERVICE.contains(&code));
     let reason = match (status, code) {
         (_, Some("unsupported_token_type")) => format!(
             "status {status}, unsupported_token_type: the server does not introspect tokens of this \
              kind, often because they are JWTs, which are to be verified with its keys"
         ),
-        (StatusCode::BAD_REQUEST, code) => format!(
+        (StatusCode::BAD_REQUEST, code) if !is_about_us => format!(
             "status {status}{}: the server does not understand the request of this service",
             after_comma(code)
         ),
-        (StatusCode::UNAUTHORIZED, code) => format!(
+        (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED, code) => format!(
             "status {status}{}: the server does not accept the credentials of this service",
             after_comma(code)
         ),
@@ -81,7 +82,7 @@ fn rejected(response: &Response<Vec<u8>>) -> AskFailure {
     AskFailure {
         retry_after: time.flatten(),
         is_ours,
-        may_be_the_token: ABOUT_THE_TOKEN.contains(&status),
+        may_be_the_token: ABOUT_THE_TOKEN.contains(&status) && !is_about_us,
         ..AskFailure::new(reason)
     }
 }
@@ -116,6 +117,8 @@ const ABOUT_THE_TOKEN: [StatusCode; 5] = [
     StatusCode::UNPROCESSABLE_ENTITY,
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
 ];
+/// The codes that are about the credentials of this service. RFC 6749, section 5.2, allows them with 400 too.
+const ABOUT_THIS_SERVICE: [&str; 2] = ["invalid_client", "unauthorized_client"];
 const CODES: [&str; 8] = [
     "access_denied",
     "insufficient_scope",

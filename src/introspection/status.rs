@@ -100,11 +100,16 @@ impl Introspection {
 
     /// Whether the endpoint answers, as far as is known. For a readiness probe.
     ///
-    /// `false` while the endpoint is not asked, after failures that are not those of single tokens. Tokens whose answer is
-    /// known are still accepted then.
+    /// `false` while the endpoint is not asked, after failures that are not those of single tokens: for up to
+    /// 30 seconds, and while a probe is asked. Tokens whose answer is known are still accepted then. After each
+    /// pause it is `true` again, because the next request is what asks the endpoint: an instance that gets no
+    /// requests while it is not ready would never be ready again. [`is_healthy`] is `false` until there is an
+    /// answer.
+    ///
+    /// [`is_healthy`]: IntrospectionStatus::is_healthy
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.state.breaker.state().1.is_none()
+        self.state.breaker.would_admit(Instant::now())
     }
 }
 

@@ -225,3 +225,53 @@ async fn texts_of_other_characters_ask_nothing() {
     settle().await;
     assert_eq!(world.network.count(), asked + 2);
 }
+
+/// An instance that is not ready gets no requests, and a request is what asks again.
+#[tokio::test(start_paused = true)]
+async fn it_is_ready_again_after_each_pause_although_no_request_comes() {
+    let world = World::new();
+    let verifier = world.verifier();
+    world.network.is_down();
+    for at in 0..5 {
+        verifier.verify(&format!("t{at}")).await.unwrap_err();
+    }
+    settle().await;
+    for pause in [1, 2, 4, 8, 16, 30, 30] {
+        tokio::time::sleep(Duration::from_millis(pause * 1_000 - 10)).await;
+        assert!(!world.introspection.is_ready(), "{pause}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(world.introspection.is_ready(), "{pause}");
+        assert!(!world.introspection.status().is_healthy);
+        verifier.verify("next").await.unwrap_err();
+        settle().await;
+        assert!(!world.introspection.is_ready(), "{pause}");
+    }
+    world.network.answers(|_| Ok(active(json!({}))));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    verifier.verify(TOKEN).await.unwrap();
+    let status = world.introspection.status();
+    assert!(world.introspection.is_ready() && status.is_healthy);
+}
+
+/// RFC 6749, section 5.2: the credentials of this service may be rejected with 400 too. The twin: another 400
+/// is about the text.
+#[tokio::test(start_paused = true)]
+async fn a_400_about_the_credentials_opens_the_breaker() {
+    for (code, opens) in [
+        ("invalid_client", true),
+        ("unauthorized_client", true),
+        ("invalid_request", false),
+        ("unsupported_token_type", false),
+    ] {
+        let world = World::new();
+        world.network.answers(move |_| {
+            let mut response = json_of(json!({ "error": code }).to_string());
+            *response.status_mut() = http::StatusCode::BAD_REQUEST;
+            Ok(response)
+        });
+        let verdict = world.verifier().verify(TOKEN).await;
+        assert_eq!(kind(&verdict), Some(IntrospectionUnavailable), "{code}");
+        settle().await;
+        assert_eq!(world.introspection.is_ready(), !opens, "{code}");
+    }
+}

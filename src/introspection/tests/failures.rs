@@ -76,6 +76,11 @@ async fn a_rejection_of_our_request_is_ours() {
             "invalid_client: the server does not accept the credentials",
         ),
         (401, "<html>", "the server does not accept the credentials"),
+        (
+            400,
+            r#"{"error":"invalid_client"}"#,
+            "invalid_client: the server does not accept the credentials",
+        ),
         (403, "", "the server does not let this service introspect"),
         (
             400,
@@ -95,7 +100,8 @@ async fn a_rejection_of_our_request_is_ours() {
     ] {
         let failure = failure(with_status(status, body)).await;
         assert!(failure.is_ours, "{failure:?}");
-        assert_eq!(failure.may_be_the_token, status == 400, "{failure:?}");
+        let may_be_the_token = status == 400 && !body.contains("invalid_client");
+        assert_eq!(failure.may_be_the_token, may_be_the_token, "{failure:?}");
         assert!(failure.reason.contains(sentence), "{failure:?}");
     }
 }
