@@ -43,7 +43,8 @@ impl Introspection {
     /// With several introspecting issuers, each needs a prefix of its own, so that a token is shown only to
     /// the issuer that issued it. A prefix must not begin with another one. If two issuers may claim a token,
     /// it is answered with 503, an event at the error level says so when the layer is created, and
-    /// [`JwtAuth::check_settings`](crate::JwtAuth::check_settings) returns an error.
+    /// [`JwtAuth::check_settings`](crate::JwtAuth::check_settings) returns an error. A token with the prefix
+    /// of no issuer is rejected, and nobody is asked.
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.settings.prefix = prefix.into();
         self

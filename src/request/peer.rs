@@ -91,12 +91,12 @@ enum Trusted {
 
 impl TrustedProxies {
     /// Trusts the peers with an address in one of these networks. Each is an address, or an address and
-    /// the length of its prefix, such as `10.0.0.0/8`.
+    /// the length of its prefix, such as `10.0.0.0/8`. Without any network, no peer is trusted.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Network`] if a text has another form, if an address has bits after its prefix, or if
-    /// the prefix has the length 0.
+    /// the prefix has the length 0, which would be every peer: see [`insecure_any`](Self::insecure_any).
     pub fn networks<T: AsRef<str>>(
         networks: impl IntoIterator<Item = T>,
     ) -> Result<Self, ConfigError> {

@@ -3,6 +3,10 @@
 //! A [`Revocation`] checks tokens. A [`RevocationWriter`] stores [marks](RevocationMark), which say
 //! which tokens are revoked. [`Denylist`] implements both, in the memory of one process. With the
 //! `redis` feature, `RedisDenylist` implements both for all instances of a service.
+//!
+//! With the `logout` feature, `BackChannelLogout` and `SecurityEvents` write the marks that an issuer
+//! reports. With the `status-list` feature, `StatusLists` checks tokens against the lists that an issuer
+//! publishes. [The guide](crate::guide::revocation) says which of them is for which need.
 
 mod denylist;
 mod lists;
