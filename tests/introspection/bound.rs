@@ -16,6 +16,7 @@ use tower_jwt_auth::request::{CertificateSource, ClientCertificate, PeerAddress,
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{Audience, Issuer, JwtAuth, Rejection, RejectionKind};
 
+use crate::network::settle;
 use crate::support::{AUDIENCE, ISSUER, get, send, small_cache};
 use crate::world::{TOKEN, World, active};
 
@@ -110,6 +111,35 @@ async fn a_request_that_waits_for_an_answer_keeps_its_field() {
     let line = twice.headers()["client-cert"].clone();
     twice.headers_mut().append("client-cert", line);
     assert_eq!(verdict(&auth, twice).await, Some(BindingMismatch));
+}
+
+/// RFC8705-3.2-1: an earlier answer that is used during an outage is bound as before, whether its question fails
+/// or is not asked.
+#[tokio::test(start_paused = true)]
+async fn an_earlier_answer_stays_bound_during_an_outage() {
+    let world = World::with(|introspection| {
+        introspection.stale_within(std::time::Duration::from_secs(300))
+    });
+    world.network.answers(|_| Ok(active(bound_to(&ONE))));
+    let auth = world
+        .auth()
+        .client_certificates(CertificateSource::connection());
+    assert_eq!(verdict(&auth, over(TOKEN, &ONE)).await, None);
+    world.network.is_down();
+    world.advance(31.0);
+    for _ in 0..10 {
+        assert_eq!(verdict(&auth, over(TOKEN, &ONE)).await, None);
+        let other = verdict(&auth, over(TOKEN, &OTHER)).await;
+        assert_eq!(other, Some(BindingMismatch));
+        assert_eq!(verdict(&auth, get(TOKEN)).await, Some(BindingMismatch));
+    }
+    settle().await;
+    assert!(!world.introspection.is_ready());
+    let asked = world.network.count();
+    assert_eq!(verdict(&auth, over(TOKEN, &ONE)).await, None);
+    let other = verdict(&auth, over(TOKEN, &OTHER)).await;
+    assert_eq!(other, Some(BindingMismatch));
+    assert_eq!(world.network.count(), asked, "the circuit is open");
 }
 
 /// RFC9700-2.2.1-1

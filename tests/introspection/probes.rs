@@ -275,3 +275,21 @@ async fn a_400_about_the_credentials_opens_the_breaker() {
         assert_eq!(world.introspection.is_ready(), !opens, "{code}");
     }
 }
+
+/// An endpoint that does not take the text of a probe has answered. The twin: it fails for the probe too.
+#[tokio::test(start_paused = true)]
+async fn a_probe_whose_text_is_not_taken_was_answered() {
+    for (status, opens) in [(400, false), (422, false), (404, true)] {
+        let world = World::new();
+        let verifier = world.verifier();
+        world.network.answers(move |request| {
+            let is_of_client = request.body().starts_with(b"token=odd");
+            Ok(status_only(if is_of_client { 500 } else { status }))
+        });
+        for at in 0..6 {
+            verifier.verify(&format!("odd-{at}")).await.unwrap_err();
+        }
+        settle().await;
+        assert_eq!(world.introspection.is_ready(), !opens, "{status}");
+    }
+}
