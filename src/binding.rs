@@ -16,13 +16,13 @@ pub(crate) fn check(claims: &Registered, presented: &Presented<'_>) -> Result<()
         return Ok(());
     };
     let Some(thumbprint) = claims.bound_certificate() else {
-        return Err(not_checked(confirmation, presented, ""));
+        return Err(not_checked(confirmation, presented));
     };
     let reason = match presented.certificate() {
-        None => {
-            let hint = " (see `JwtAuth::client_certificates`)";
-            return Err(not_checked(confirmation, presented, hint));
+        None if presented.is_of_request() => {
+            "no certificate is looked for (see `JwtAuth::client_certificates`)".to_owned()
         }
+        None => return Err(not_checked(confirmation, presented)),
         Some((Ok(certificate), _)) if certificate.has(&thumbprint) => return Ok(()),
         Some((Ok(_), source)) => format!("the certificate is another one: {source}"),
         Some((Err(flaw), source)) => format!("there is no certificate: {source} {flaw}"),
@@ -32,7 +32,7 @@ pub(crate) fn check(claims: &Registered, presented: &Presented<'_>) -> Result<()
     )))
 }
 
-fn not_checked(confirmation: Confirmation, presented: &Presented<'_>, hint: &str) -> Rejection {
+fn not_checked(confirmation: Confirmation, presented: &Presented<'_>) -> Rejection {
     let scheme = presented.scheme().as_str();
     let how = match presented.proofs().next() {
         Some(_) => format!("with the scheme `{scheme}` and a DPoP proof"),
@@ -40,7 +40,7 @@ fn not_checked(confirmation: Confirmation, presented: &Presented<'_>, hint: &str
         None => "without a request".to_owned(),
     };
     mismatch(format!(
-        "token is bound to {confirmation}, and that is not checked here{hint}: it came {how}"
+        "token is bound to {confirmation}, and that is not checked here: it came {how}"
     ))
 }
 

@@ -30,6 +30,12 @@ pub(crate) fn is_token_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// Whether a byte may be in a `token68` (RFC 9110, section 11.2) before its padding.
+pub(crate) fn is_token68_character(byte: u8) -> bool {
+    // Letters of either case, then the range `-./0123456789`.
+    (byte | 0x20).is_ascii_lowercase() || matches!(byte, b'-'..=b'9' | b'_' | b'~' | b'+')
+}
+
 /// Whether this is a character of a scope (RFC 6749, section 3.3): printable ASCII except space, quote
 /// and backslash.
 pub(crate) const fn is_scope_character(byte: u8) -> bool {

@@ -323,7 +323,8 @@ impl<C, R> JwtAuth<C, R> {
     /// # Errors
     ///
     /// [`ConfigError::Settings`] if two introspecting issuers may claim the same opaque token, because they
-    /// have no prefixes, or because one prefix begins with the other. The same if an issuer that is trusted
+    /// have no prefixes, or because one prefix begins with the other, or if a prefix has characters that no
+    /// token has. The same if an issuer that is trusted
     /// several times without keys would be asked about its JWTs each time, and if
     /// [`require_bound_tokens`](Self::require_bound_tokens) is set without
     /// [`client_certificates`](Self::client_certificates), because then no token is accepted.

@@ -1666,7 +1666,7 @@ mod shared_denylist {
             }
             assert_eq!(
                 event.fields["source"],
-                format!("127.0.0.1:{} \"test\"", server.port)
+                format!("test at 127.0.0.1:{}", server.port)
             );
         }
         check_events(&events, &documented_for("redis", 0));

@@ -108,7 +108,7 @@ pub enum ConfigError {
     },
     /// A denylist that instances share, and that cannot be used.
     SharedDenylist {
-        /// The namespace, or the address and the namespace.
+        /// The namespace, or the namespace and the address.
         input: String,
         /// Why it cannot be used.
         reason: String,
@@ -193,7 +193,7 @@ impl fmt::Display for ConfigError {
                 "origin {input:?} is not usable: expected the form \"https://app.example.com\""
             ),
             Self::SharedDenylist { input, reason } => {
-                write!(f, "shared denylist cannot be used: {input}: {reason}")
+                write!(f, "shared denylist {input:?} cannot be used: {reason}")
             }
             Self::StatusList { input, reason } => {
                 write!(f, "status lists are not usable: {input}: {reason}")

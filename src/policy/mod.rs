@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use crate::attest::IssuerKeys;
+use crate::bytes;
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::{Excerpt, Rejection};
 use crate::introspection::Introspection;
@@ -137,6 +138,15 @@ impl Policy {
     }
 
     fn contradiction_of_opaque(&self) -> Option<String> {
+        let is_usable = |prefix: &str| bytes::all(prefix.as_bytes(), bytes::is_token68_character);
+        let mut unusable = self.introspecting();
+        if let Some((trust, one)) = unusable.find(|(_, one)| !is_usable(one.token_prefix())) {
+            return Some(format!(
+                "no opaque token of issuer {} begins with its prefix {}, which has other characters than a token",
+                trust.issuer,
+                Excerpt(one.token_prefix())
+            ));
+        }
         self.introspecting().enumerate().find_map(|(at, one)| {
             let (trust, prefix) = (one.0, one.1.token_prefix());
             let mut others = self.introspecting().skip(at.saturating_add(1));
@@ -145,12 +155,17 @@ impl Policy {
                 let overlap = prefix.starts_with(other_prefix) || other_prefix.starts_with(prefix);
                 overlap.then_some((other, other_prefix))
             })?;
+            let why = match (prefix, other_prefix) {
+                ("", "") => "neither has a prefix: add `Introspection::prefix`".to_owned(),
+                _ => format!(
+                    "one of the prefixes {} and {} begins with the other",
+                    Excerpt(prefix),
+                    Excerpt(other_prefix)
+                ),
+            };
             Some(format!(
-                "issuers {} and {} may claim the same opaque token, because of the prefixes {} and {}",
-                trust.issuer,
-                other.issuer,
-                Excerpt(prefix),
-                Excerpt(other_prefix)
+                "issuers {} and {} may claim the same opaque token, because {why}",
+                trust.issuer, other.issuer
             ))
         })
     }

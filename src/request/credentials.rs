@@ -103,7 +103,7 @@ impl<'r> Credentials<'r> {
         let padding = self.bytes.iter().rev().take_while(|byte| **byte == b'=');
         let bare = self.bytes.len().saturating_sub(padding.count());
         let bare = self.bytes.get(..bare).unwrap_or_default();
-        !bare.is_empty() && bytes::all(bare, is_legal)
+        !bare.is_empty() && bytes::all(bare, bytes::is_token68_character)
     }
 
     /// The rejection of the request if the token is not a `token68` (RFC 9110, section 11.2).
@@ -144,10 +144,4 @@ pub(super) fn too_long(
             "{what} is too long: {length} bytes, and at most {max_size} are read (see `JwtAuth::max_token_size`)"
         ),
     )
-}
-
-/// Whether a byte may be in a `token68` before its padding.
-fn is_legal(byte: u8) -> bool {
-    // Letters of either case, then the range `-./0123456789`.
-    (byte | 0x20).is_ascii_lowercase() || matches!(byte, b'-'..=b'9' | b'_' | b'~' | b'+')
 }

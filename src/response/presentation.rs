@@ -1,5 +1,6 @@
 //! The response to a rejection in HTTP and in gRPC, without the body.
 
+use std::fmt;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 
@@ -15,16 +16,25 @@ use crate::response::request_head::RequestHead;
 use crate::response::respond::RespondTo;
 
 /// The settings for responses to rejections, without the responder that makes the body.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Presentation {
     challenge: Challenge,
     pub(crate) hides_forbidden: bool,
     ready: Ready,
 }
 
+/// Prints the settings, and not what was made from them.
+impl fmt::Debug for Presentation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presentation")
+            .field("challenge", &self.challenge)
+            .field("hides_forbidden", &self.hides_forbidden)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The headers for each kind of rejection whose headers are always the same. They are made when they
 /// are first needed.
-#[derive(Debug)]
 struct Ready([OnceLock<HeaderMap>; KINDS]);
 
 impl Ready {

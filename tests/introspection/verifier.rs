@@ -581,6 +581,17 @@ async fn a_token_is_shown_to_one_issuer_by_its_prefix() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_prefix_that_no_token_can_have_is_told() {
+    for prefix in ["oat é", "oat_ ", "oat=", "\"oat", "oat\n"] {
+        for prefixes in [[prefix, "pat_"], ["oat_", prefix]] {
+            let error = two(prefixes).0.check_settings().unwrap_err().to_string();
+            assert!(error.contains("other characters than a token"), "{error}");
+        }
+    }
+    two(["oat.-_~+/9", "pat_"]).0.check_settings().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn prefixes_that_contradict_each_other_are_told_and_show_a_token_to_nobody() {
     for (prefixes, claimed, other) in [
         (["", ""], "oat_1", None),
@@ -593,6 +604,10 @@ async fn prefixes_that_contradict_each_other_are_told_and_show_a_token_to_nobody
         assert!(matches!(error, ConfigError::Settings { .. }));
         let text = error.to_string();
         assert!(text.contains("https://partner.example"), "{text}");
+        assert_eq!(
+            text.contains("add `Introspection::prefix`"),
+            prefixes == ["", ""]
+        );
         let verifier = auth.verifier();
         let verdict = verifier.verify(claimed).await;
         assert_eq!(

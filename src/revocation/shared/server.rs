@@ -118,7 +118,7 @@ fn set_address(known: &mut String, known_port: &mut u16, host: &str, port: u16) 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addr = self.client.get_connection_info().addr();
-        write!(f, "{addr} {:?}", self.keys.namespace)
+        write!(f, "{} at {addr}", self.keys.namespace)
     }
 }
 

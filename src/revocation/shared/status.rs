@@ -14,7 +14,7 @@ use crate::unix_seconds;
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct RedisStatus {
-    /// The address and the namespace, without user and password.
+    /// The namespace and the address, without user and password: `calendar at redis:6379`.
     pub source: String,
     /// The time since which the process is connected and gets the changes.
     #[serde(serialize_with = "unix_seconds::serialize_if_any")]
