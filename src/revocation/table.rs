@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
@@ -17,6 +17,8 @@ pub(super) struct Table {
     len: AtomicUsize,
     /// Allocated by the first mark.
     parts: OnceLock<Box<[ArcSwapOption<Part>]>>,
+    /// Allocated by the first mark too.
+    filter: OnceLock<Filter>,
     /// No target ends before this time, so a search for ended targets is not needed before it. `None` if
     /// there is no target. Only writers use it.
     first_end: Mutex<Option<SystemTime>>,
@@ -39,6 +41,7 @@ impl Table {
             hasher: RandomState::new(),
             len: AtomicUsize::new(0),
             parts: OnceLock::new(),
+            filter: OnceLock::new(),
             first_end: Mutex::default(),
         }
     }
@@ -57,6 +60,9 @@ impl Table {
             return None;
         }
         let hash = self.hash(issuer, name);
+        if !self.filter.get()?.may_have(hash) {
+            return None;
+        }
         let part = part(self.parts.get()?, hash)?.load();
         let part = part.as_deref()?;
         let at = search(part, hash, issuer, name).ok()?;
@@ -77,6 +83,8 @@ impl Table {
             part.remove(at);
         }
         if let Some(end) = marks.end() {
+            // Before the marks, so that nobody who looks for them is told that there are none.
+            self.filter.get_or_init(Filter::new).insert(hash);
             let mut first_end = self.first_end();
             *first_end = Some(first_end.map_or(end, |first| first.min(end)));
             let (issuer, name) = (issuer.into(), name.into());
@@ -120,7 +128,7 @@ impl Table {
         if first_end.is_none_or(|first| now < first) {
             return;
         }
-        let (mut left, mut first) = (0_usize, None);
+        let (mut left, mut first, kept) = (0_usize, None, Filter::new());
         for place in self.parts.get().into_iter().flatten() {
             let Some(part) = place.load_full() else {
                 continue;
@@ -129,6 +137,9 @@ impl Table {
             let lives = |known: &(u64, Arc<Entry>)| end(known).is_some_and(|end| now < end);
             let ends = part.iter().filter(|known| lives(known)).filter_map(end);
             first = ends.chain(first).min();
+            for (hash, _) in part.iter().filter(|known| lives(known)) {
+                kept.insert(*hash);
+            }
             let living = part.iter().filter(|known| lives(known)).count();
             if living < part.len() {
                 place.store(some_unless_empty(
@@ -139,6 +150,9 @@ impl Table {
         }
         self.len.store(left, Ordering::Release);
         *first_end = first;
+        if let Some(filter) = self.filter.get() {
+            filter.replace_by(&kept);
+        }
     }
 
     fn first_end(&self) -> MutexGuard<'_, Option<SystemTime>> {
@@ -152,6 +166,43 @@ impl Table {
         hasher.write(issuer.as_bytes());
         hasher.write(name.as_bytes());
         hasher.finish()
+    }
+}
+
+/// Tells for most targets without marks that they have none, with one look at memory that is small enough for a
+/// near cache. The rest of a look-up would be several times as long.
+struct Filter(Box<[AtomicU64]>);
+
+impl Filter {
+    fn new() -> Self {
+        Self((0..FILTER_WORDS).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// Whether a target with this hash may have marks. `false` is certain.
+    fn may_have(&self, hash: u64) -> bool {
+        let (word, bit) = self.place(hash);
+        word.is_none_or(|word| word.load(Ordering::Acquire) & bit != 0)
+    }
+
+    fn insert(&self, hash: u64) {
+        let (word, bit) = self.place(hash);
+        if let Some(word) = word {
+            word.fetch_or(bit, Ordering::Release);
+        }
+    }
+
+    /// Takes over what the other one has. Only a writer calls this, so nothing is inserted in the meantime. A hash
+    /// that both have is never missing.
+    fn replace_by(&self, other: &Self) {
+        for (word, kept) in self.0.iter().zip(&other.0) {
+            word.store(kept.load(Ordering::Relaxed), Ordering::Release);
+        }
+    }
+
+    /// By other bits of the hash than those that choose the part.
+    fn place(&self, hash: u64) -> (Option<&AtomicU64>, u64) {
+        let at = usize::try_from((hash >> 32) & WORD_OF_HASH).ok();
+        (at.and_then(|at| self.0.get(at)), 1 << (hash >> 58))
     }
 }
 
@@ -178,6 +229,10 @@ fn some_unless_empty(part: Part) -> Option<Arc<Part>> {
 pub(super) const PARTS: usize = 4096;
 /// The bits of a hash that say which part it belongs to.
 const PART_OF_HASH: u64 = 4095;
+/// The words of a filter: 128 KiB. With 100 000 targets a tenth of the bits is set.
+const FILTER_WORDS: usize = 16_384;
+/// The bits of a hash that say which word it belongs to.
+const WORD_OF_HASH: u64 = 16_383;
 
 #[cfg(test)]
 mod tests {
@@ -218,6 +273,51 @@ mod tests {
     fn until(end: u64) -> Marks {
         let end = UNIX_EPOCH + Duration::from_secs(end);
         Marks::default().with(&RevocationMark::token_id("i", "a", end))
+    }
+
+    #[test]
+    fn a_filter_finds_what_was_inserted_and_little_else() {
+        let filter = Filter::new();
+        let hash = |number: u64| RandomState::new().hash_one(number);
+        let [own, others]: [Vec<u64>; 2] =
+            [100, 10_000].map(|count| (0..count).map(hash).collect());
+        assert!(own.iter().all(|hash| !filter.may_have(*hash)));
+        own.iter().for_each(|hash| filter.insert(*hash));
+        assert!(own.iter().all(|hash| filter.may_have(*hash)));
+        let wrong = others.iter().filter(|hash| filter.may_have(**hash)).count();
+        assert!(wrong < 100, "{wrong} of 10 000, and 1 is expected");
+
+        let half = Filter::new();
+        let (kept, gone) = own.split_at(50);
+        kept.iter().for_each(|hash| half.insert(*hash));
+        filter.replace_by(&half);
+        assert!(kept.iter().all(|hash| filter.may_have(*hash)));
+        assert!(gone.iter().filter(|hash| filter.may_have(**hash)).count() < 5);
+        // Each bit of the hash that chooses a place counts.
+        let one = Filter::new();
+        one.insert(0);
+        for bit in (32..46).chain(58..64) {
+            assert!(!one.may_have(1 << bit), "{bit}");
+        }
+    }
+
+    #[test]
+    fn a_table_finds_its_marks_after_others_have_ended() {
+        let table = Table::new();
+        for number in 0..1_000 {
+            let end = if number % 2 == 0 { 10 } else { 20 };
+            table.put("i", &number.to_string(), until(end));
+        }
+        let now = UNIX_EPOCH + Duration::from_secs(10) + LONGEST_LEEWAY;
+        table.forget_ended(now);
+        for number in 0..1_000 {
+            let found = table.get("i", &number.to_string());
+            assert_eq!(found.is_some(), number % 2 == 1, "{number}");
+        }
+        table.put("i", "0", until(30));
+        assert!(table.get("i", "0").is_some());
+        table.put("i", "0", Marks::default());
+        assert!(table.get("i", "0").is_none());
     }
 
     /// The number of targets that are looked at, for which the time of the first end stands.
