@@ -93,3 +93,28 @@ fn with_leeway(expiry: SystemTime) -> SystemTime {
 
 /// The maximum of [`Leeway`](crate::policy::Leeway).
 pub(super) const LONGEST_LEEWAY: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn two_marks_apply_to_what_either_applies_to_in_any_order() {
+        let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(seconds);
+        let mark = |until: Option<u64>, ends| Mark {
+            issued_until: until.map(at),
+            ends: at(ends),
+        };
+        for (one, other, both) in [
+            (mark(None, 10), mark(Some(5), 20), mark(None, 20)),
+            (mark(None, 20), mark(Some(5), 10), mark(None, 20)),
+            (mark(None, 10), mark(None, 20), mark(None, 20)),
+            (mark(Some(5), 20), mark(Some(6), 10), mark(Some(6), 20)),
+        ] {
+            assert_eq!(one.later(other), both);
+            assert_eq!(other.later(one), both);
+        }
+    }
+}
