@@ -26,7 +26,7 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -71,40 +71,23 @@ async fn instance(
         .with_state(denylist))
 }
 
-/// A Redis that was started for the example. It leaves nothing behind.
-struct Server {
-    process: Child,
-    socket: PathBuf,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.socket);
-    }
-}
-
-/// A client for a Redis, and the process that was started for it.
-async fn redis() -> Result<(redis::Client, Option<Server>), support::Failure> {
+/// A client for a Redis, and the process that was started for it on this socket.
+async fn redis(socket: &Path) -> Result<(redis::Client, Option<Child>), support::Failure> {
     if let Ok(url) = std::env::var("REDIS_URL") {
         return Ok((redis::Client::open(url)?, None));
     }
-    let socket = std::env::temp_dir().join(format!("example-{}.sock", std::process::id()));
     let mut server = Command::new("redis-server");
     server
         .args(["--port", "0", "--save", "", "--unixsocket"])
-        .arg(&socket);
+        .arg(socket);
     let server = server.stdout(Stdio::null()).kill_on_drop(true).spawn();
-    let process = server.map_err(|error| {
+    let mut server = server.map_err(|error| {
         format!("no `redis-server` can be started: {error}. Install one, or set REDIS_URL")
     })?;
-    let mut server = Server {
-        process,
-        socket: socket.clone(),
-    };
     let client = redis::Client::open(format!("redis+unix://{}", socket.display()))?;
     while client.get_multiplexed_async_connection().await.is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        if let Some(status) = server.process.try_wait()? {
+        if let Some(status) = server.try_wait()? {
             return Err(format!("redis-server has ended: {status}").into());
         }
     }
@@ -115,22 +98,20 @@ async fn redis() -> Result<(redis::Client, Option<Server>), support::Failure> {
 async fn main() -> Result<(), support::Failure> {
     support::log(); // why a token is rejected
     let (listener, stopped) = support::listen().await?;
-    let (client, _server) = redis().await?;
+    let socket = std::env::temp_dir().join(format!("example-{}.sock", std::process::id()));
+    let (client, _server) = redis(&socket).await?;
     let issuer = TestIssuer::new();
-    let app = Router::new()
-        .nest(
-            "/one",
-            instance("one", issuer.auth(), client.clone()).await?,
-        )
-        .nest("/two", instance("two", issuer.auth(), client).await?);
+    let one = instance("one", issuer.auth(), client.clone()).await?;
+    let two = instance("two", issuer.auth(), client).await?;
+    let app = Router::new().nest("/one", one).nest("/two", two);
     let token = |session| issuer.token().subject("alice").claim("sid", session);
     let tokens = [
         ("ALICE", token("laptop").mint()),
         ("PHONE", token("phone").mint()),
     ];
     support::print_requests(include_str!("sign_out_everywhere.rs"), &listener, &tokens)?;
-    axum::serve(listener, app)
-        .with_graceful_shutdown(stopped)
-        .await?;
+    let serving = axum::serve(listener, app).with_graceful_shutdown(stopped);
+    serving.await?;
+    let _ = std::fs::remove_file(socket); // nothing is left behind
     Ok(())
 }
