@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use serde_json::json;
-use tower_jwt_auth::JwtAuth;
 use tower_jwt_auth::RejectionKind::IntrospectionUnavailable;
 use tower_jwt_auth::fetch::FetchError;
 use tower_jwt_auth::introspection::{ClientAuth, ClientSecret, Introspection};
+use tower_jwt_auth::{JwtAuth, Verifier};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::network::{Answer, Network, json as json_of, settle, status_only};
@@ -199,17 +199,22 @@ async fn a_wrong_secret_is_one_loud_line_and_shown_by_the_status_at_once() {
     assert_eq!(ISSUER, "https://as.example");
 }
 
+/// So many failures call for a probe, which fails too.
+async fn fail_five_times(world: &World, verifier: &Verifier) {
+    world.network.is_down();
+    for at in 0..5 {
+        verifier.verify(&format!("t{at}")).await.unwrap_err();
+    }
+    settle().await;
+}
+
 /// A text outside of the usual alphabet is rejected here, so the endpoint never sees it, not even
 /// during a test.
 #[tokio::test(start_paused = true)]
 async fn texts_of_other_characters_ask_nothing() {
     let world = World::new();
     let verifier = world.verifier();
-    world.network.is_down();
-    for at in 0..5 {
-        verifier.verify(&format!("t{at}")).await.unwrap_err();
-    }
-    settle().await;
+    fail_five_times(&world, &verifier).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let asked = world.network.count();
     for text in [
@@ -231,11 +236,7 @@ async fn texts_of_other_characters_ask_nothing() {
 async fn it_is_ready_again_after_each_pause_although_no_request_comes() {
     let world = World::new();
     let verifier = world.verifier();
-    world.network.is_down();
-    for at in 0..5 {
-        verifier.verify(&format!("t{at}")).await.unwrap_err();
-    }
-    settle().await;
+    fail_five_times(&world, &verifier).await;
     for pause in [1, 2, 4, 8, 16, 30, 30] {
         tokio::time::sleep(Duration::from_millis(pause * 1_000 - 10)).await;
         assert!(!world.introspection.is_ready(), "{pause}");

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::revocation::shared::near::{Near, Standing};
+use crate::revocation::shared::near::Near;
+use crate::revocation::shared::order::Standing;
 use crate::revocation::shared::status::RedisFailure;
 use crate::revocation::shared::store::{
     Beat, Change, Connect, Head, Outcome, Store, StoreError, Wish,

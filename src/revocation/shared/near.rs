@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::revocation::lists::Lists;
 use crate::revocation::marks::Marks;
 use crate::revocation::shared::entry::{Entry, Row, target_text};
-use crate::revocation::shared::order::Order;
+use crate::revocation::shared::order::{Order, Standing};
 use crate::revocation::shared::status::Progress;
 use crate::revocation::shared::store::{Beat, Change, Head, Outcome, StoreError, Wish, Written};
 use crate::revocation::{RevocationError, RevocationTarget};
@@ -33,15 +33,6 @@ pub(super) struct Near {
     current_until: AtomicU64,
     order: Mutex<Order>,
     progress: Mutex<Progress>,
-}
-
-/// How the copy stands to a store.
-pub(super) enum Standing {
-    /// It lacks the changes after this number.
-    Behind(u64),
-    Current,
-    /// It does not know what it lacks.
-    Lost,
 }
 
 impl Near {
@@ -120,15 +111,7 @@ impl Near {
     }
 
     pub(super) fn standing(&self, head: &Head) -> Standing {
-        match &self.order().position {
-            Some(position) if position.id == head.id && position.number == head.number => {
-                Standing::Current
-            }
-            Some(position) if position.id == head.id && position.number < head.number => {
-                Standing::Behind(position.number)
-            }
-            _ => Standing::Lost,
-        }
+        self.order().standing(head)
     }
 
     /// Forgets its position if the clock was set back since marks were dropped that had ended. They may not have

@@ -18,7 +18,28 @@ pub(super) struct Order {
     pub(super) ended_by: Option<SystemTime>,
 }
 
+/// How the copy stands to a store.
+pub(super) enum Standing {
+    /// It lacks the changes after this number.
+    Behind(u64),
+    Current,
+    /// It does not know what it lacks.
+    Lost,
+}
+
 impl Order {
+    pub(super) fn standing(&self, head: &Head) -> Standing {
+        match &self.position {
+            Some(position) if position.id == head.id && position.number == head.number => {
+                Standing::Current
+            }
+            Some(position) if position.id == head.id && position.number < head.number => {
+                Standing::Behind(position.number)
+            }
+            _ => Standing::Lost,
+        }
+    }
+
     pub(super) fn knows(&mut self, id: &str, number: u64) {
         if let Some(home) = self.home.as_mut().filter(|home| *home.id == *id) {
             home.number = home.number.max(number);
