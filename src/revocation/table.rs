@@ -320,6 +320,26 @@ mod tests {
         assert!(table.get("i", "0").is_none());
     }
 
+    #[test]
+    fn a_mark_is_found_at_any_time_while_others_are_removed() {
+        let (table, is_done) = (Table::new(), AtomicUsize::new(0));
+        table.put("i", "kept", until(10_000));
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                while is_done.load(Ordering::Acquire) == 0 {
+                    assert!(table.get("i", "kept").is_some());
+                }
+            });
+            for end in 1..200 {
+                table.put("i", "other", until(end));
+                table.forget_ended(UNIX_EPOCH + Duration::from_secs(end) + LONGEST_LEEWAY);
+            }
+            is_done.store(1, Ordering::Release);
+            reader.join().unwrap();
+        });
+        assert_eq!(table.len(), 1);
+    }
+
     /// The number of targets that are looked at, for which the time of the first end stands.
     #[test]
     fn the_first_end_is_that_of_the_targets_that_are_left() {
