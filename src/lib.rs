@@ -86,6 +86,7 @@
 //! | `axum` | yes | [`Claims`], [`RequireScope`], [`RequireRole`] as arguments of handlers |
 //! | `grpc` | | [`grpc::RequestExt`] for tonic |
 //! | `introspection` | | [`mod@introspection`]: opaque tokens, whose issuer is asked about each of them |
+//! | `issue` | | [`mod@issue`]: access tokens and logins of your own |
 //! | `logout` | | [`revocation::BackChannelLogout`], [`revocation::SecurityEvents`]: what an issuer reports |
 //! | `metrics` | | counters and a histogram through the `metrics` facade |
 //! | `pem` | yes | keys from PEM and DER |
@@ -129,6 +130,8 @@ pub mod introspection;
 #[expect(dead_code, reason = "a token is never opaque without the feature")]
 #[path = "introspection/absent.rs"]
 mod introspection;
+#[cfg(feature = "issue")]
+pub mod issue;
 mod issuer;
 mod json;
 pub mod keys;

@@ -46,6 +46,7 @@ const FLOORS: &[&[&str]] = &[
     &["future"],
     &["service"],
     &["extract", "grpc", "layer"],
+    &["issue"],
     // These may import everything, and nothing imports them.
     &["checks", "guide", "test"],
 ];

@@ -1,0 +1,2 @@
+//! Access tokens and logins of your own: signing keys that rotate by themselves, short-lived access tokens, and
+//! refresh tokens.
