@@ -1,2 +1,6 @@
 //! Access tokens and logins of your own: signing keys that rotate by themselves, short-lived access tokens, and
 //! refresh tokens.
+
+mod logins;
+
+pub use logins::{LoginStore, LoginStoreError, LoginStoreFuture, MemoryLogins, StoredSession};
