@@ -35,6 +35,8 @@
     reason = "a test kit fails by panic, with a sentence"
 )]
 
+#[cfg(feature = "issue")]
+mod check_store;
 #[cfg(feature = "introspection")]
 mod opaque;
 mod signer;
@@ -47,6 +49,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+#[cfg(feature = "issue")]
+pub use self::check_store::{Violation, check_store};
 pub use self::token::TestToken;
 
 use self::signer::Signer;

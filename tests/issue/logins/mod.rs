@@ -1,0 +1,3 @@
+//! Sessions, their refresh tokens and their stores.
+
+mod stores;
