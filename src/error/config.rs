@@ -125,6 +125,18 @@ pub enum ConfigError {
         /// The prefix.
         input: String,
     },
+    /// A thumbprint that is not the base64url text of 32 bytes (RFC 7638, RFC 8705).
+    Thumbprint {
+        /// The thumbprint.
+        input: String,
+    },
+    /// A lifetime of issued tokens that is too short or too long.
+    TokenLifetime {
+        /// The lifetime.
+        input: Duration,
+        /// The maximum.
+        maximum: Duration,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -201,6 +213,16 @@ impl fmt::Display for ConfigError {
             Self::Subprotocol { input } => write!(
                 f,
                 "subprotocol prefix {input:?} is not usable: expected letters, digits and dots such as \"bearer.\""
+            ),
+            Self::Thumbprint { input } => write!(
+                f,
+                "thumbprint {} is not usable: expected a SHA-256 digest in base64url, 43 characters",
+                Excerpt(input)
+            ),
+            Self::TokenLifetime { input, maximum } => write!(
+                f,
+                "token lifetime of {input:?} is not usable: expected 1 s to {} s; for a longer login use refresh tokens",
+                maximum.as_secs()
             ),
         }
     }

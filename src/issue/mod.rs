@@ -2,5 +2,7 @@
 //! refresh tokens.
 
 mod logins;
+mod token;
 
 pub use logins::{LoginStore, LoginStoreError, LoginStoreFuture, MemoryLogins, StoredSession};
+pub use token::{IssueError, TokenBinding};

@@ -1,0 +1,124 @@
+//! [`IssueError`]: why a token was not issued.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::error::rejection::Excerpt;
+
+/// Why an access token was not issued.
+///
+/// Most of these are mistakes of the application, so answer them with 500. After
+/// [`is_unavailable`](Self::is_unavailable), answer with 503: the same call can succeed later. No variant has the
+/// value of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// The scopes do not say for which API the token is. See
+    /// [`TokenIssuer::resource`](crate::issue::TokenIssuer::resource).
+    Audience {
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// The own claims are not one JSON object.
+    Claims {
+        /// Why, without any value.
+        reason: String,
+    },
+    /// A text that the token needs is empty, or cannot be written in a token.
+    Invalid {
+        /// What it is, such as `subject`.
+        what: &'static str,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// There is no key that signs now.
+    NoSigningKey {
+        /// Why there is none.
+        reason: String,
+    },
+    /// An own claim has the name of a claim that the issuer writes itself, or that says what a token is.
+    ReservedClaim {
+        /// The name.
+        name: String,
+        /// What to use in its place.
+        instead: &'static str,
+    },
+    /// An own claim looks like a secret. Everyone who has a token can read its claims.
+    SecretClaim {
+        /// The place of the claim, as a JSON pointer (RFC 6901).
+        pointer: String,
+        /// What it looks like.
+        looks_like: &'static str,
+        /// Where such data belongs.
+        belongs: &'static str,
+    },
+    /// The key did not sign.
+    Sign {
+        /// Why.
+        reason: String,
+    },
+    /// The token is larger than the maximum size that the layer accepts by default.
+    TooLarge {
+        /// The size of the token in bytes.
+        bytes: usize,
+        /// The maximum size in bytes.
+        maximum: usize,
+    },
+    /// The signing keys or the signer cannot be reached.
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl IssueError {
+    /// Whether an outage is the cause, so that the same call can succeed later.
+    #[must_use]
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(
+            self,
+            Self::NoSigningKey { .. } | Self::Sign { .. } | Self::Unavailable { .. }
+        )
+    }
+}
+
+impl fmt::Display for IssueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Audience { expected } => {
+                write!(f, "the audience is ambiguous: expected {expected}")
+            }
+            Self::Claims { reason } => write!(f, "the own claims are not usable: {reason}"),
+            Self::Invalid { what, expected } => {
+                write!(f, "the {what} is not usable: expected {expected}")
+            }
+            Self::NoSigningKey { reason } => write!(f, "no key signs now: {reason}"),
+            Self::ReservedClaim { name, instead } => write!(
+                f,
+                "claim {} is not one of the application: {instead}",
+                Excerpt(name)
+            ),
+            Self::SecretClaim {
+                pointer,
+                looks_like,
+                belongs,
+            } => {
+                let pointer = Excerpt(pointer);
+                write!(
+                    f,
+                    "claim {pointer} looks like {looks_like}, and everyone who has the token can read it: {belongs}; if it is no secret, allow it with `insecure_allow_claim({pointer})`"
+                )
+            }
+            Self::Sign { reason } => write!(f, "the key did not sign: {reason}"),
+            Self::TooLarge { bytes, maximum } => write!(
+                f,
+                "the token has {bytes} bytes, more than the maximum of {maximum}: keep large data in a database, and an id of it in the token"
+            ),
+            Self::Unavailable { reason } => {
+                write!(f, "the signing keys are not available: {reason}")
+            }
+        }
+    }
+}
+
+impl Error for IssueError {}
