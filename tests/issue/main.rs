@@ -10,3 +10,4 @@
 )]
 
 mod logins;
+mod sql_stores;
