@@ -21,6 +21,8 @@ mod material;
 mod no_pem;
 #[cfg(feature = "pem")]
 mod pem;
+#[cfg(any(feature = "introspection", feature = "issue"))]
+pub(crate) mod private_key;
 mod randomness;
 pub(crate) mod set;
 pub(crate) mod source;
