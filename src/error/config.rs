@@ -113,6 +113,11 @@ pub enum ConfigError {
         /// Why it cannot be used.
         reason: String,
     },
+    /// Signing keys that cannot be used, or cannot be made.
+    SigningKeys {
+        /// Why, with the bound if there is one.
+        reason: String,
+    },
     /// A status list that cannot be used.
     StatusList {
         /// The prefix of the URLs, or the issuer.
@@ -207,6 +212,7 @@ impl fmt::Display for ConfigError {
             Self::SharedDenylist { input, reason } => {
                 write!(f, "shared denylist {input:?} cannot be used: {reason}")
             }
+            Self::SigningKeys { reason } => write!(f, "signing keys are not usable: {reason}"),
             Self::StatusList { input, reason } => {
                 write!(f, "status lists are not usable: {input}: {reason}")
             }

@@ -1,8 +1,17 @@
 //! Access tokens and logins of your own: signing keys that rotate by themselves, short-lived access tokens, and
 //! refresh tokens.
 
+#[allow(dead_code, reason = "the token issuer signs with it")]
+mod keys;
 mod logins;
+mod published;
 mod token;
 
+pub use self::keys::{
+    Sign, SignError, Signing, SigningFuture, SigningKeyError, SigningKeyFailure,
+    SigningKeySettings, SigningKeyStatus, SigningKeyStore, SigningKeyStoreError,
+    SigningKeyStoreFuture, SigningKeyTimes, SigningKeys, StoredKeys,
+};
+pub use self::published::{Discovery, Jwks};
 pub use logins::{LoginStore, LoginStoreError, LoginStoreFuture, MemoryLogins, StoredSession};
 pub use token::{IssueError, TokenBinding};

@@ -12,7 +12,7 @@ use crate::error::config::{ConfigError, KeyError};
 use crate::keys::algorithm::Algorithm;
 use crate::keys::backend::VerifyingKey;
 use crate::keys::material::Material;
-use crate::keys::thumbprint::thumbprint;
+use crate::keys::thumbprint::{public_members, thumbprint};
 
 /// A key that verifies signatures, with the algorithms that it may be used with.
 ///
@@ -26,6 +26,8 @@ struct Inner {
     /// Whether the key was given an id. If not, the id is the thumbprint.
     named: bool,
     thumbprint: String,
+    /// The members of a public key in a JWK, as JSON. `None` for a secret.
+    members: Option<Arc<str>>,
     /// Whether the key was given an algorithm.
     bound: bool,
     /// One for each algorithm that fits the key, the usual one first.
@@ -184,6 +186,7 @@ impl Key {
     pub fn with_key_id(self, id: impl Into<KeyId>) -> Self {
         let Inner {
             thumbprint,
+            members,
             bound,
             verifying,
             ..
@@ -192,6 +195,7 @@ impl Key {
             id: id.into(),
             named: true,
             thumbprint: thumbprint.clone(),
+            members: members.clone(),
             bound: *bound,
             verifying: Arc::clone(verifying),
         }))
@@ -260,6 +264,7 @@ impl Key {
             named: id.is_some(),
             id: id.unwrap_or_else(|| KeyId::new(&thumbprint)),
             thumbprint,
+            members: public_members(material).map(Arc::from),
             bound: algorithm.is_some(),
             verifying: verifying.into(),
         })))
@@ -292,6 +297,17 @@ impl Key {
     pub(super) fn is_public(&self) -> bool {
         let mut verifying = self.0.verifying.iter();
         verifying.all(|key| !key.algorithm().is_symmetric())
+    }
+
+    /// The public key as a JSON Web Key for this algorithm (RFC 7517), with `kid` and `use`. `None` for a
+    /// secret.
+    #[cfg(feature = "issue")]
+    pub(crate) fn public_jwk(&self, algorithm: Algorithm) -> Option<String> {
+        let members = self.0.members.as_ref()?.strip_suffix('}')?;
+        let id = serde_json::Value::from(self.id().as_str());
+        Some(format!(
+            r#"{members},"alg":"{algorithm}","kid":{id},"use":"sig"}}"#
+        ))
     }
 
     /// Whether both verify the same signatures.

@@ -323,6 +323,15 @@ impl KeySet {
         })
     }
 
+    /// A set of keys that may have ends. It may be empty.
+    #[cfg(feature = "issue")]
+    pub(crate) fn ending(keys: impl IntoIterator<Item = (Key, Option<NumericDate>)>) -> Self {
+        let entries = keys
+            .into_iter()
+            .map(|(key, retires)| Entry { key, retires });
+        Self::of(entries.collect(), Vec::new())
+    }
+
     /// A set without keys. No loader creates it; it remains when the last key is removed.
     pub(super) fn empty() -> Self {
         Self::of(Vec::new(), Vec::new())

@@ -1,6 +1,6 @@
 //! The response to a rejection: status, challenge and body.
 
-#[cfg(feature = "logout")]
+#[cfg(any(feature = "issue", feature = "logout"))]
 mod body;
 pub(crate) mod challenge;
 pub(crate) mod exchange;
@@ -11,7 +11,7 @@ pub(crate) mod provisional;
 mod request_head;
 pub(crate) mod respond;
 
-#[cfg(feature = "logout")]
+#[cfg(any(feature = "issue", feature = "logout"))]
 pub use body::FullBody;
 pub use challenge::Challenge;
 pub use problem::ProblemDetails;

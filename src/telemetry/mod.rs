@@ -12,6 +12,8 @@ mod loads;
 mod notices;
 #[cfg(feature = "redis")]
 mod shared_denylist;
+#[cfg(feature = "issue")]
+mod signing_keys;
 #[cfg(feature = "status-list")]
 mod status_lists;
 
@@ -70,7 +72,7 @@ macro_rules! count {
 }
 
 /// An event of the given level for the first failure in a row, and of level `debug` for the next ones.
-#[cfg(any(feature = "_refresh", feature = "redis"))]
+#[cfg(any(feature = "_refresh", feature = "issue", feature = "redis"))]
 macro_rules! event_of_failure {
     ($is_first:expr, $level:ident, $name:literal, $first:literal, $again:literal, $($field:ident = $value:expr),* $(,)?) => {
         if $is_first {
@@ -90,9 +92,11 @@ pub(crate) use self::loads::*;
 pub(crate) use self::notices::*;
 #[cfg(feature = "redis")]
 pub(crate) use self::shared_denylist::*;
+#[cfg(feature = "issue")]
+pub(crate) use self::signing_keys::*;
 #[cfg(feature = "status-list")]
 pub(crate) use self::status_lists::*;
-#[cfg(any(feature = "_refresh", feature = "redis"))]
+#[cfg(any(feature = "_refresh", feature = "issue", feature = "redis"))]
 use event_of_failure;
 pub(crate) use {count, event, is_heard};
 

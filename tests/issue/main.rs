@@ -9,5 +9,11 @@
     reason = "tests fail by panic"
 )]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod browser;
+mod keys;
 mod logins;
 mod sql_stores;
+mod tokens;

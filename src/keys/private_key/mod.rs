@@ -1,5 +1,7 @@
 //! [`PrivateKey`]: a key that signs.
 
+#[cfg(feature = "issue")]
+mod generate;
 mod jwk;
 mod pem;
 
@@ -110,6 +112,13 @@ impl PrivateKey {
     /// The `kid` of the JWK that was read.
     pub(crate) fn id(&self) -> Option<&KeyId> {
         self.id.as_ref()
+    }
+
+    /// Sets the id.
+    #[cfg(feature = "issue")]
+    pub(crate) fn with_id(mut self, id: KeyId) -> Self {
+        self.id = Some(id);
+        self
     }
 
     /// Signs a message. `None` if the backend cannot sign.

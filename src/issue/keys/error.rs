@@ -1,0 +1,44 @@
+//! [`SigningKeyError`].
+
+use std::fmt;
+
+use crate::error::rejection::Excerpt;
+
+/// The signing keys cannot be used, or could not be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SigningKeyError {
+    /// There are too many keys. A key is given up some time after its last token has expired.
+    Full {
+        /// The maximum number of keys.
+        maximum: usize,
+    },
+    /// No key signs now. All of them were revoked, or they have ended while their store could not be reached.
+    NoKey,
+    /// The key cannot be put into a shared store: it is a secret, or it is kept elsewhere.
+    NotStorable,
+    /// The store of the keys cannot be reached, or its content cannot be used.
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+    /// There is no key with this id.
+    Unknown {
+        /// The id.
+        id: String,
+    },
+}
+
+impl fmt::Display for SigningKeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full { maximum } => write!(f, "there are {maximum} signing keys already"),
+            Self::NoKey => f.write_str("no signing key is in force"),
+            Self::NotStorable => f.write_str("the key cannot be put into a shared store"),
+            Self::Unavailable { reason } => write!(f, "signing keys are not available: {reason}"),
+            Self::Unknown { id } => write!(f, "there is no signing key {}", Excerpt(id)),
+        }
+    }
+}
+
+impl std::error::Error for SigningKeyError {}

@@ -1,0 +1,341 @@
+//! [`SigningKeys`]: the keys that sign access tokens, and their rotation.
+
+mod error;
+mod exchange;
+mod ring;
+mod schedule;
+mod settings;
+mod shared;
+mod signing_key;
+mod status;
+mod store;
+mod stored;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub use self::error::SigningKeyError;
+use self::ring::{Ring, unusable};
+pub use self::settings::SigningKeySettings;
+pub use self::shared::SigningKeyFailure;
+pub(crate) use self::signing_key::SigningKey;
+pub use self::signing_key::{Sign, SignError, Signing, SigningFuture};
+pub use self::status::{SigningKeyStatus, SigningKeyTimes};
+pub use self::store::{SigningKeyStore, SigningKeyStoreError, SigningKeyStoreFuture, StoredKeys};
+use self::stored::MAX_KEYS;
+use crate::clock::Clock;
+use crate::error::config::{ConfigError, KeyError};
+use crate::issue::published::Jwks;
+use crate::keys::algorithm::Algorithm;
+use crate::keys::key::{Key, KeyId};
+use crate::keys::private_key::PrivateKey;
+use crate::keys::store::KeyStore;
+use crate::telemetry::{self, seconds};
+
+/// The keys that sign access tokens. They rotate by themselves.
+///
+/// Every key is published before it signs, and verifies until its last token has expired. The successor of a
+/// key is made and published when the key begins to sign, a whole period ahead. So every cache has it when it
+/// begins to sign, and an outage of the store of a shared set does no harm for nearly a period.
+///
+/// | keys | made by | instances |
+/// |---|---|---|
+/// | [`generate`](Self::generate) | this process, in memory | one; its tokens end with the process |
+/// | [`shared`](Self::shared) | the first instance that needs one | any number, through a [`SigningKeyStore`] |
+/// | [`from_pem`](Self::from_pem), [`from_jwk`](Self::from_jwk) | you; [`rotate`](Self::rotate) to the next one | any number |
+/// | [`from_signer`](Self::from_signer) | an HSM or a key management service | any number |
+/// | [`from_secret`](Self::from_secret) | you | those that have the secret; nothing is published |
+///
+/// A clone is cheap, and all clones share the keys. `Debug` prints ids and times, and never a key.
+///
+/// # Example: keys in memory
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_jwt_auth::Algorithm;
+/// use tower_jwt_auth::issue::SigningKeys;
+///
+/// let keys = SigningKeys::generate(Algorithm::ES256)?.rotate_every(Duration::from_secs(14 * 24 * 3600))?;
+/// let verifying = keys.keys(); // for `JwtAuth::new(issuer, audience, verifying)` in the same process
+/// assert_eq!(verifying.snapshot().map(|set| set.keys().count()), Some(2)); // the key, and its successor
+///
+/// // A lead that is shorter than caches need is an error when the program starts.
+/// assert!(keys.publish_lead(Duration::from_secs(60)).is_err());
+/// # Ok::<(), tower_jwt_auth::ConfigError>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct SigningKeys(Arc<Ring>);
+
+impl SigningKeys {
+    /// Makes a key in memory, which rotates every 30 days. Tokens cannot be verified any more when the process
+    /// has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::SigningKeys`] if the algorithm is symmetric. Use [`from_secret`](Self::from_secret), if
+    /// every service that verifies the tokens may also sign them.
+    pub fn generate(algorithm: Algorithm) -> Result<Self, ConfigError> {
+        is_asymmetric(algorithm)?;
+        let key = SigningKey::own(PrivateKey::generate(algorithm)?)?;
+        Ok(Self(Arc::new(Ring::in_memory(Some(algorithm), key))))
+    }
+
+    /// Reads a private key in PEM: `PRIVATE KEY` (PKCS #8), `EC PRIVATE KEY` (SEC 1) or `RSA PRIVATE KEY`
+    /// (PKCS #1). It signs until [`rotate`](Self::rotate) names the next one. Its id is its thumbprint.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`] if the text is not exactly one such key, if it is weak, or if it does not fit the
+    /// algorithm.
+    #[cfg(feature = "pem")]
+    pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, ConfigError> {
+        Self::given(SigningKey::own(PrivateKey::from_pem(algorithm, pem)?)?)
+    }
+
+    /// Reads a private JSON Web Key ([RFC 7517]). Its `kid` is used, or else its thumbprint. Without `alg` it
+    /// signs with the usual algorithm of its type: `RS256` for RSA, the algorithm of the curve for EC, `EdDSA`
+    /// for OKP.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`] if this is not a private key, if it is weak, or if it is symmetric.
+    ///
+    /// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517
+    pub fn from_jwk(jwk: &[u8]) -> Result<Self, ConfigError> {
+        Self::given(SigningKey::own(PrivateKey::from_jwk(jwk)?)?)
+    }
+
+    /// Signs with a shared secret (`HS256`, `HS384`, `HS512`). The secret has to be as [`Key::from_secret`]
+    /// says. Nothing is published.
+    ///
+    /// # Security
+    ///
+    /// Every service that verifies the tokens can also sign tokens. Use key pairs, unless one program does
+    /// both.
+    ///
+    /// # Errors
+    ///
+    /// As [`Key::from_secret`].
+    pub fn from_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, ConfigError> {
+        let key = Key::from_secret(algorithm, secret)?;
+        Self::given(SigningKey::secret(key, algorithm, secret)?)
+    }
+
+    /// Signs with a key that is kept elsewhere, in an HSM or a key management service. Tokens are signed with
+    /// the first algorithm of the public key ([`Key::algorithms`]).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`] if the key is a secret.
+    pub fn from_signer(public: Key, signer: impl Sign) -> Result<Self, ConfigError> {
+        let algorithm = public.algorithms().into_iter().next();
+        let algorithm = algorithm.filter(|algorithm| !algorithm.is_symmetric());
+        let algorithm = algorithm.ok_or(KeyError::Symmetric)?;
+        Self::given(SigningKey::elsewhere(public, algorithm, signer))
+    }
+
+    /// Keys that all instances of a service share through a store. The first instance that finds no key makes
+    /// one, and a successor for it, which starts the rotation (every 30 days by default). The algorithm is that
+    /// of keys that this instance makes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::SigningKeys`] if the algorithm is symmetric.
+    pub fn shared(
+        algorithm: Algorithm,
+        store: impl SigningKeyStore,
+    ) -> Result<SigningKeySettings, ConfigError> {
+        is_asymmetric(algorithm)?;
+        Ok(SigningKeySettings::new(algorithm, store))
+    }
+
+    fn given(key: SigningKey) -> Result<Self, ConfigError> {
+        Ok(Self(Arc::new(Ring::in_memory(None, key))))
+    }
+
+    /// How long a key signs. Default: 30 days. At least the [lead](Self::publish_lead) and the longest lifetime
+    /// of a token (one hour).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::SigningKeys`] if the period is too short, or if the keys are given and not generated.
+    pub fn rotate_every(self, period: Duration) -> Result<Self, ConfigError> {
+        self.0.set_period(period)?;
+        self.0.begin_again();
+        Ok(self)
+    }
+
+    /// How long a key is published before it signs, at least. Default: one hour. The key set may be cached for
+    /// half of it ([`jwks`](Self::jwks)), and the other half is for instances and caches that are late: 10
+    /// minutes to 7 days.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::SigningKeys`] if the lead is out of these bounds, or too long for the
+    /// [period](Self::rotate_every).
+    pub fn publish_lead(self, lead: Duration) -> Result<Self, ConfigError> {
+        self.0.set_lead(lead)?;
+        self.0.begin_again();
+        Ok(self)
+    }
+
+    /// Sets the clock of the rotation. Default: the clock of the operating system.
+    pub fn with_clock(self, clock: impl Clock) -> Self {
+        self.0.set_clock(Arc::new(clock));
+        self.0.begin_again();
+        self
+    }
+
+    /// Rotates to the key of `next` by hand, and returns its id: it is published now, and signs after the
+    /// [lead](Self::publish_lead). If the keys are generated, the rotation goes on from there. A key that is
+    /// there already is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`SigningKeyError::Full`] if there are 32 keys, with those that have ended. For a shared set
+    /// [`SigningKeyError::Unavailable`] if its store fails, and [`SigningKeyError::NotStorable`] if `next` is a
+    /// secret or a key that is kept elsewhere. Nothing has changed then.
+    ///
+    /// # Example: the next PEM file
+    ///
+    /// ```
+    /// use tower_jwt_auth::issue::{SigningKeyError, SigningKeys};
+    ///
+    /// # async fn rotate(keys: SigningKeys, next: SigningKeys) -> Result<(), SigningKeyError> {
+    /// // let next = SigningKeys::from_pem(Algorithm::ES256, &std::fs::read("next.pem")?)?;
+    /// let id = keys.rotate(&next).await?;
+    /// println!("{id} is published, and signs in an hour");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn rotate(&self, next: &Self) -> Result<KeyId, SigningKeyError> {
+        let key = next.0.active(next.0.now())?;
+        let id = key.id().clone();
+        let change = |slots: &[signing_key::Slot], now: u64, rules: &schedule::Rules| {
+            if slots.iter().any(|slot| slot.key.id() == key.id()) {
+                return Ok(slots.to_vec());
+            }
+            if slots.len() >= MAX_KEYS {
+                return Err(SigningKeyError::Full { maximum: MAX_KEYS });
+            }
+            Ok(schedule::inserted(slots, now, rules, Arc::clone(&key)))
+        };
+        self.change(change).await?;
+        telemetry::signing_key_rotated(id.as_str());
+        Ok(id)
+    }
+
+    /// Revokes a key, for example because it has leaked. It is gone from the key set and from the verifying
+    /// side of this process at once, so its tokens are rejected. If it was the key that signs, its successor
+    /// signs at once: caches know it, because it is published for a period already.
+    ///
+    /// Other instances of a shared set follow when they read the store, after a quarter of the
+    /// [lead](Self::publish_lead) at most; other services when their copy of the key set ends, after half of the
+    /// lead at most.
+    ///
+    /// Keys that are given have no successor. If the last one is revoked, no token is signed until
+    /// [`rotate`](Self::rotate) names the next one.
+    ///
+    /// # Errors
+    ///
+    /// [`SigningKeyError::Unknown`] if there is no such key. [`SigningKeyError::Unavailable`] if the store of a
+    /// shared set fails: the key is still in use then, so try again.
+    pub async fn revoke_key(&self, id: &str) -> Result<(), SigningKeyError> {
+        let change = |slots: &[signing_key::Slot], now: u64, rules: &schedule::Rules| {
+            let position = slots.iter().position(|slot| slot.key.id().as_str() == id);
+            let position = position.ok_or_else(|| SigningKeyError::Unknown { id: id.into() })?;
+            Ok(schedule::revoked(slots, position, now, rules))
+        };
+        self.change(change).await?;
+        telemetry::signing_key_revoked(id);
+        Ok(())
+    }
+
+    async fn change(
+        &self,
+        change: impl Fn(
+            &[signing_key::Slot],
+            u64,
+            &schedule::Rules,
+        ) -> Result<Vec<signing_key::Slot>, SigningKeyError>,
+    ) -> Result<(), SigningKeyError> {
+        if self.0.shared.is_some() {
+            return self.0.exchange(change).await;
+        }
+        let now = self.0.now();
+        self.0
+            .change(now, |slots, rules| change(slots, now, rules))?;
+        self.0.tend(now);
+        Ok(())
+    }
+
+    /// The verifying side of the same process, for [`JwtAuth`](crate::JwtAuth). It follows at once.
+    ///
+    /// Do not change this store by hand: the next change of the signing keys replaces its set.
+    #[must_use]
+    pub fn keys(&self) -> KeyStore {
+        self.0.verifying()
+    }
+
+    /// The key set as a Tower service, for other services that verify the tokens.
+    #[must_use]
+    pub fn jwks(&self) -> Jwks {
+        Jwks::new(self.clone())
+    }
+
+    /// The state of the keys, for an operator.
+    #[must_use]
+    pub fn status(&self) -> SigningKeyStatus {
+        SigningKeyStatus::of(&self.0)
+    }
+
+    /// Whether a token can be signed now. For a readiness probe.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.active(self.0.time()).is_ok()
+    }
+
+    /// The key that signs now. Takes no lock and does not wait.
+    pub(crate) fn active(&self, now: SystemTime) -> Result<Arc<SigningKey>, SigningKeyError> {
+        self.0.active(seconds(now))
+    }
+
+    /// Tells that tokens with this lifetime will be signed, so that keys stay for so long.
+    pub(crate) fn cover_lifetime(&self, lifetime: Duration) -> Result<(), ConfigError> {
+        self.0.set_longest_token(lifetime)
+    }
+
+    /// The public keys that are published now, each as a JSON Web Key.
+    pub(super) fn published(&self) -> Vec<String> {
+        let now = self.0.now();
+        self.0.tend(now);
+        let slots = self.0.slots();
+        let published = slots.iter().filter(|slot| now < slot.times.remove);
+        published
+            .filter_map(|slot| slot.key.jwk().map(str::to_owned))
+            .collect()
+    }
+
+    /// How long caches may keep the key set.
+    pub(super) fn max_age(&self) -> Duration {
+        Duration::from_secs(self.0.rules().lead / 2)
+    }
+}
+
+impl fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SigningKeys").field(&self.status()).finish()
+    }
+}
+
+fn is_asymmetric(algorithm: Algorithm) -> Result<(), ConfigError> {
+    if algorithm.is_symmetric() {
+        return Err(unusable(format!(
+            "{algorithm} needs a secret that every verifier has: use `SigningKeys::from_secret`, or a key pair \
+             such as ES256"
+        )));
+    }
+    Ok(())
+}

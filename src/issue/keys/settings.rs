@@ -1,0 +1,83 @@
+//! [`SigningKeySettings`]: shared signing keys that are not connected yet.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::config::ConfigError;
+use crate::issue::keys::SigningKeys;
+use crate::issue::keys::ring::{Ring, unusable};
+use crate::issue::keys::shared::Shared;
+use crate::issue::keys::store::SigningKeyStore;
+use crate::keys::algorithm::Algorithm;
+
+/// The settings of [`SigningKeys`] that instances share, which [`connect`](Self::connect) loads.
+#[must_use = "call `connect().await?`"]
+pub struct SigningKeySettings(Ring);
+
+impl SigningKeySettings {
+    pub(super) fn new(algorithm: Algorithm, store: impl SigningKeyStore) -> Self {
+        let shared = Shared::new(store);
+        Self(Ring::new(
+            Some(algorithm),
+            Some(shared),
+            Arc::new(SystemClock),
+        ))
+    }
+
+    /// See [`SigningKeys::rotate_every`]. A change counts for keys that begin to sign later.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn rotate_every(self, period: Duration) -> Result<Self, ConfigError> {
+        self.0.set_period(period)?;
+        Ok(self)
+    }
+
+    /// See [`SigningKeys::publish_lead`]. Instances read the store every quarter of it, and more often after a
+    /// failure.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn publish_lead(self, lead: Duration) -> Result<Self, ConfigError> {
+        self.0.set_lead(lead)?;
+        Ok(self)
+    }
+
+    /// See [`SigningKeys::with_clock`].
+    pub fn with_clock(self, clock: impl Clock) -> Self {
+        self.0.set_clock(Arc::new(clock));
+        self
+    }
+
+    /// Loads the keys, makes what is missing, and follows the store from then on in a task of the current
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::SigningKeys`] if the store cannot be read or written, if its content cannot be used, or
+    /// outside of a tokio runtime.
+    pub async fn connect(self) -> Result<SigningKeys, ConfigError> {
+        let runtime = Handle::try_current()
+            .map_err(|_| unusable("expected to be called inside of a tokio runtime".into()))?;
+        let ring = Arc::new(self.0);
+        ring.refresh()
+            .await
+            .map_err(|error| unusable(error.to_string()))?;
+        ring.follow(&runtime);
+        Ok(SigningKeys(ring))
+    }
+}
+
+impl fmt::Debug for SigningKeySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKeySettings")
+            .field("rules", &self.0.rules())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+//! [`SigningKeyStore`]: where instances share their signing keys.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use zeroize::Zeroizing;
+
+/// Storage for the signing keys that all instances of a service share: one text with a version.
+/// [`SigningKeyFile`](super::SigningKeyFile) and, with the feature `redis`, `RedisSigningKeys` implement it.
+///
+/// A call that does not end in 5 seconds counts as failed. A failure leaves the keys in use as they are, and is
+/// tried again.
+///
+/// # Security
+///
+/// The text has private keys. Whoever can read it can sign tokens, and whoever can write it can let this service
+/// sign with keys of their own.
+pub trait SigningKeyStore: Send + Sync + 'static {
+    /// Reads the keys. Returns `None` if nothing was stored.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read. It must not be `None` then: new keys would be made.
+    fn load(&self) -> SigningKeyStoreFuture<'_, Option<StoredKeys>>;
+
+    /// Replaces the keys, if the stored version is `expected`; `None` means that nothing may be stored. Returns
+    /// `false` if it is not. Comparing and writing must be one step: two instances may write at the same time,
+    /// and one of them has to get `false`.
+    ///
+    /// # Errors
+    ///
+    /// If the keys may not have been stored.
+    fn save(&self, keys: StoredKeys, expected: Option<u64>) -> SigningKeyStoreFuture<'_, bool>;
+}
+
+/// The result of a store.
+pub type SigningKeyStoreFuture<'a, T> =
+    Pin<Box<dyn Future<Output = Result<T, SigningKeyStoreError>> + Send + 'a>>;
+
+/// Stored signing keys, which are cleared from memory when they are dropped. `Debug` prints the version alone.
+#[derive(Clone)]
+pub struct StoredKeys {
+    version: u64,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl StoredKeys {
+    /// Creates a value from what is stored.
+    #[must_use]
+    pub fn new(version: u64, bytes: Vec<u8>) -> Self {
+        Self {
+            version,
+            bytes: Zeroizing::new(bytes),
+        }
+    }
+
+    /// The number of changes. A store compares it, and stores it beside the bytes.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The keys, as JSON text.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for StoredKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredKeys")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A store failed.
+#[derive(Clone, Debug)]
+pub struct SigningKeyStoreError(String);
+
+impl SigningKeyStoreError {
+    /// Creates an error with this reason, which only the operator sees.
+    pub fn new(reason: impl fmt::Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
+impl fmt::Display for SigningKeyStoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "store of signing keys failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for SigningKeyStoreError {}

@@ -1,0 +1,8 @@
+//! What an issuer publishes: its key set and its metadata.
+
+mod discovery;
+mod document;
+mod jwks;
+
+pub use self::discovery::Discovery;
+pub use self::jwks::Jwks;

@@ -1,0 +1,1 @@
+//! Cookies and answers with tokens.
