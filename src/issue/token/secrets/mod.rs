@@ -44,7 +44,7 @@ struct Search<'a> {
 
 /// A place in the claims: a list that begins at its end.
 struct Place<'a> {
-    within: Option<&'a Place<'a>>,
+    within: Option<&'a Self>,
     name: Name<'a>,
 }
 
