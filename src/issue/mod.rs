@@ -1,7 +1,6 @@
 //! Access tokens and logins of your own: signing keys that rotate by themselves, short-lived access tokens, and
 //! refresh tokens.
 
-#[allow(dead_code, reason = "the token issuer signs with it")]
 mod keys;
 mod logins;
 mod published;
@@ -14,4 +13,4 @@ pub use self::keys::{
 };
 pub use self::published::{Discovery, Jwks};
 pub use logins::{LoginStore, LoginStoreError, LoginStoreFuture, MemoryLogins, StoredSession};
-pub use token::{IssueError, TokenBinding};
+pub use token::{IssueError, IssuedToken, TokenBinding, TokenIssuer, TokenRequest};

@@ -309,6 +309,16 @@ macro_rules! __requirements {
                     <__Required as $crate::scope::Requirement>::scopes()
                 }
             }
+
+            // Holds only where the token needs all of the scopes. `for` lets the compiler ask that later.
+            impl $crate::scope::ScopeTypes for $name
+            where
+                for<'never> __Required: $crate::scope::ScopeTypes,
+            {
+                fn each(visit: &mut dyn ::core::ops::FnMut(&'static str)) {
+                    <__Required as $crate::scope::ScopeTypes>::each(visit);
+                }
+            }
         };
     };
     ($macro:ident $($other:tt)+) => {

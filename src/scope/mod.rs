@@ -48,6 +48,7 @@
 //! }
 //! ```
 
+mod granted;
 pub(crate) mod grants;
 pub(crate) mod macros;
 pub(crate) mod set;
@@ -59,6 +60,7 @@ use std::marker::PhantomData;
 
 use crate::claims::Claims;
 use crate::error::rejection::Rejection;
+pub use crate::scope::granted::ScopeTypes;
 pub use crate::scope::grants::Grants;
 #[doc(hidden)]
 pub use crate::scope::macros::{Name, Text, part, role_length, scope_length};

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::error::rejection::Excerpt;
+use crate::issue::keys::SigningKeyError;
 
 /// Why an access token was not issued.
 ///
@@ -122,3 +123,14 @@ impl fmt::Display for IssueError {
 }
 
 impl Error for IssueError {}
+
+impl From<SigningKeyError> for IssueError {
+    fn from(error: SigningKeyError) -> Self {
+        match error {
+            SigningKeyError::Unavailable { reason } => Self::Unavailable { reason },
+            other => Self::NoSigningKey {
+                reason: other.to_string(),
+            },
+        }
+    }
+}

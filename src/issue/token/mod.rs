@@ -2,10 +2,15 @@
 
 mod binding;
 mod error;
-#[allow(dead_code, reason = "for the issuer of tokens, which comes next")]
+mod issued;
+mod issuer;
 mod own_claims;
-#[allow(dead_code, reason = "for the issuer of tokens, which comes next")]
+mod request;
+mod resources;
 mod secrets;
 
 pub use self::binding::TokenBinding;
 pub use self::error::IssueError;
+pub use self::issued::IssuedToken;
+pub use self::issuer::TokenIssuer;
+pub use self::request::TokenRequest;

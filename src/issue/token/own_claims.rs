@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::issue::token::error::IssueError;
 use crate::issue::token::secrets;
-use crate::json::{self, JsonError, MAX_MEMBERS};
+use crate::json::{self, JsonError, MAX_MEMBERS, Raw};
+use crate::token::names::GrantShape;
 
 /// Claims of the application as the text of one JSON object.
 #[derive(Clone)]
@@ -35,9 +36,11 @@ impl OwnClaims {
 /// those of the application, and without secrets.
 fn check(text: &str, allowed: &[String]) -> Result<(), IssueError> {
     let mut result = Ok(());
-    let read = json::read_object(text, MAX_MEMBERS, |name, value| {
+    let read = json::read_object(text, MEMBERS, |name, value| {
         if result.is_ok() {
-            result = of_the_application(&name).and_then(|()| secrets::check(&name, value, allowed));
+            result = of_the_application(&name)
+                .and_then(|()| roles(&name, value))
+                .and_then(|()| secrets::check(&name, value, allowed));
         }
     });
     // Of a text that was rejected, nothing is used.
@@ -66,6 +69,24 @@ fn of_the_application(name: &str) -> Result<(), IssueError> {
         })
     })
 }
+
+/// Rejects roles that the layer could not read: it would reject the token.
+fn roles(name: &str, value: Raw<'_>) -> Result<(), IssueError> {
+    let is_read = ROLES.contains(&name) && !value.is_null();
+    if is_read && !GrantShape::is_of_roles(value) {
+        return Err(IssueError::Claims {
+            reason: format!(
+                "claim `{name}` is not a string, or an array of strings or of objects with a `value`"
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// The claims of which the layer reads roles.
+const ROLES: [&str; 4] = ["cognito:groups", "entitlements", "permissions", "roles"];
+/// The maximum number of own members. The rest of those of a payload is for the issuer.
+const MEMBERS: usize = MAX_MEMBERS - 24;
 
 /// The names that are not those of the application, and what to use in their place.
 ///

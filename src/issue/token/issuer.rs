@@ -1,0 +1,288 @@
+//! [`TokenIssuer`]: the rules of the tokens that are issued.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::config::ConfigError;
+use crate::issue::keys::SigningKeys;
+use crate::issue::token::error::IssueError;
+use crate::issue::token::own_claims::OwnClaims;
+use crate::issue::token::request::TokenRequest;
+use crate::issue::token::resources::Resources;
+use crate::issue::token::secrets;
+use crate::issuer::{Audience, Issuer};
+use crate::keys::store::KeyStore;
+use crate::layer::JwtAuth;
+use crate::scope::ScopeSet;
+
+/// Issues access tokens in the shape of [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068).
+///
+/// Each token has `iss`, `aud`, `sub`, `client_id`, `iat`, `exp` and a `jti` of 128 random bits, the header
+/// `typ: at+jwt`, and the id of its key. It lives for 10 minutes by default. Issuer, audience and keys are required.
+/// Clones are cheap.
+///
+/// The application says who has logged in: there is no login page and no password here. For a login that lasts longer
+/// than a token, use refresh tokens, not long-lived access tokens.
+///
+/// # Secrets
+///
+/// A token is signed, not encrypted: everyone who has it can read its claims. [Own claims](TokenRequest::claims) that
+/// look like a secret are an error. They are found at any depth, by name or by shape:
+///
+/// | found by name, in any spelling | found by the shape of the value |
+/// |---|---|
+/// | `password`, `passwd`, `pwd`, `passphrase`, `passcode`, `pin`, `secret_answer`, and their hashes | hashes of passwords: bcrypt, Argon2, scrypt, PBKDF2, `$6$` and the like, PHC strings, `{SSHA}` |
+/// | `secret`, `api_key`, `access_key`, `signing_key`, `encryption_key`, `master_key`, `recovery_code`, `psk` | keys of AWS, GitHub, GitLab, Google, Slack, Stripe and other services that publish a prefix |
+/// | `private_key`, `seed_phrase`, `mnemonic` | private keys: PEM, and private JSON Web Keys |
+/// | `access_token`, `refresh_token`, `id_token`, `session_token`, `session_cookie` | JWTs, `Basic` credentials, a URL with a password |
+/// | `card`, `credit_card`, `card_number`, `cvv`, `security_code` | card numbers: issuer, length and check digit |
+/// | `ssn`, `iban`, `bank_account`, `passport_number` | |
+///
+/// A name counts if it ends with such a term, so `user_password` is found and `password_changed_at` is not. A boolean
+/// is never a secret. [`insecure_allow_claim`](Self::insecure_allow_claim) allows one claim.
+///
+/// # Example: a token for a person
+///
+/// ```
+/// use tower_jwt_auth::issue::{SigningKeys, TokenIssuer};
+/// use tower_jwt_auth::{Algorithm, Audience, Issuer, scope};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let keys = SigningKeys::generate(Algorithm::ES256)?;
+/// let tokens = TokenIssuer::new(
+///     Issuer::new("https://login.example.com")?,
+///     Audience::new("calendar-api")?,
+///     keys,
+/// );
+///
+/// let token = tokens
+///     .for_subject("alice", "calendar-web")
+///     .scopes::<scope!("calendar:read")>()
+///     .issue()
+///     .await?;
+///
+/// // The layer that accepts these tokens, in the same process.
+/// let claims = tokens.auth().verifier().verify(token.as_str()).await?;
+/// assert_eq!(claims.subject(), Some("alice"));
+/// claims.authorize::<scope!("calendar:read")>()?;
+///
+/// // A secret does not get into a token.
+/// let error = tokens
+///     .for_subject("alice", "calendar-web")
+///     .claims(&serde_json::json!({"user": {"apiKey": "0123456789"}}))
+///     .issue()
+///     .await
+///     .unwrap_err();
+/// assert!(error.to_string().starts_with("claim \"/user/apiKey\" looks like a secret or a key"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct TokenIssuer(Arc<Settings>);
+
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) issuer: Issuer,
+    audience: Audience,
+    pub(super) keys: SigningKeys,
+    pub(super) lifetime: Duration,
+    /// The JSON pointers of claims that may look like secrets.
+    pub(super) allowed: Vec<String>,
+    pub(super) resources: Resources,
+    clock: Arc<dyn Clock>,
+}
+
+impl TokenIssuer {
+    /// Creates an issuer of tokens for this API.
+    pub fn new(issuer: Issuer, audience: Audience, keys: SigningKeys) -> Self {
+        Self(Arc::new(Settings {
+            issuer,
+            resources: Resources::new(audience.clone()),
+            audience,
+            keys,
+            lifetime: LIFETIME,
+            allowed: Vec::new(),
+            clock: Arc::new(SystemClock),
+        }))
+    }
+
+    /// How long a token lives, in whole seconds. Default: 10 minutes.
+    ///
+    /// A stolen token works until it expires, so this is also how long a thief can use it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::TokenLifetime`] below 1 second and above 60 minutes
+    /// ([RFC 6750, section 5.3](https://www.rfc-editor.org/rfc/rfc6750#section-5.3)).
+    pub fn lifetime(self, lifetime: Duration) -> Result<Self, ConfigError> {
+        self.with_lifetime(lifetime, LONGEST)
+    }
+
+    /// Sets a lifetime of more than 60 minutes.
+    ///
+    /// # Security
+    ///
+    /// Whoever steals such a token can use it for that long. Let every API that accepts the tokens have a
+    /// [revocation check](crate::revocation), and [bind](TokenRequest::bound_to) the tokens to a key of the client.
+    /// For a login that lasts, refresh tokens need neither.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::TokenLifetime`] below 1 second and above 366 days. [`ConfigError::SigningKeys`] if the keys
+    /// rotate faster than that.
+    pub fn insecure_lifetime(self, lifetime: Duration) -> Result<Self, ConfigError> {
+        self.with_lifetime(lifetime, LONGEST_INSECURE)
+    }
+
+    fn with_lifetime(self, lifetime: Duration, maximum: Duration) -> Result<Self, ConfigError> {
+        if !(SHORTEST..=maximum).contains(&lifetime) {
+            return Err(ConfigError::TokenLifetime {
+                input: lifetime,
+                maximum,
+            });
+        }
+        let lifetime = Duration::from_secs(lifetime.as_secs());
+        self.0.keys.cover_lifetime(lifetime)?;
+        Ok(self.with(|settings| settings.lifetime = lifetime))
+    }
+
+    /// Allows an own claim that looks like a secret, with everything in it. Name a claim of the token (`card`), or the
+    /// JSON pointer of an inner one as the error prints it (`/billing/card`).
+    ///
+    /// # Security
+    ///
+    /// Everyone who has the token, or a log with it, can read the claim. Allow it only if it is no secret.
+    pub fn insecure_allow_claim(self, name: &str) -> Self {
+        let pointer = match name.strip_prefix('/') {
+            Some(_) => name.to_owned(),
+            None => format!("/{}", secrets::escaped(name)),
+        };
+        self.with(|settings| settings.allowed.push(pointer))
+    }
+
+    /// Adds a further API, and its scopes. A token with these scopes has this audience, so the mapping says which API
+    /// each scope is for ([RFC 9068, section 3](https://www.rfc-editor.org/rfc/rfc9068#section-3)).
+    ///
+    /// Without scopes, a token is for the audience of [`new`](Self::new), and so is every scope that no further API
+    /// has. A token with scopes of several APIs names all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Settings`] if an API or a scope is there already, or if the audience is
+    /// [any](Audience::insecure_any).
+    ///
+    /// # Example: a second API
+    ///
+    /// ```
+    /// # use tower_jwt_auth::issue::{SigningKeys, TokenIssuer};
+    /// # use tower_jwt_auth::{Algorithm, Audience, ConfigError, Issuer, scope};
+    /// # use tower_jwt_auth::scope::ScopeSet;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let (issuer, keys) = (Issuer::new("https://login.example.com")?, SigningKeys::generate(Algorithm::ES256)?);
+    /// let tokens = TokenIssuer::new(issuer, Audience::new("calendar-api")?, keys)
+    ///     .resource(Audience::new("billing-api")?, ScopeSet::new(["invoice:read"])?)?;
+    ///
+    /// let token = tokens.for_subject("alice", "web").scopes::<scope!("invoice:read")>().issue().await?;
+    /// assert!(tokens.auth().verifier().verify(token.as_str()).await.is_err()); // not for `calendar-api`
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn resource(self, audience: Audience, scopes: ScopeSet) -> Result<Self, ConfigError> {
+        let mut resources = self.0.resources.clone();
+        resources.add(audience, scopes)?;
+        Ok(self.with(|settings| settings.resources = resources))
+    }
+
+    /// Sets the clock. Default: the clock of the operating system. The keys have a clock of their own.
+    pub fn clock(self, clock: impl Clock) -> Self {
+        self.with(|settings| settings.clock = Arc::new(clock))
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+        set(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// The issuer: the `iss` of each token.
+    #[must_use]
+    pub fn issuer(&self) -> &Issuer {
+        &self.0.issuer
+    }
+
+    /// The audience of a token without scopes of [further APIs](Self::resource).
+    #[must_use]
+    pub fn audience(&self) -> &Audience {
+        &self.0.audience
+    }
+
+    /// The keys that verify the tokens, in the same process. They follow the rotation at once.
+    #[must_use]
+    pub fn keys(&self) -> KeyStore {
+        self.0.keys.keys()
+    }
+
+    /// The layer that accepts these tokens, with the [profile](JwtAuth::access_token_profile) of RFC 9068.
+    ///
+    /// Other services write `JwtAuth::new(issuer, audience, keys)` with the published
+    /// [key set](SigningKeys::jwks).
+    pub fn auth(&self) -> JwtAuth {
+        let clock = Arc::clone(&self.0.clock);
+        JwtAuth::new(self.0.issuer.clone(), self.0.audience.clone(), self.keys())
+            .access_token_profile()
+            .clock(move || clock.now())
+    }
+
+    /// Begins a token for a person: the `sub` of the token is this subject, and `client_id` is the application that
+    /// the person uses.
+    ///
+    /// The subject is an id that never changes and is never given to another person.
+    pub fn for_subject<'a>(&'a self, subject: &'a str, client_id: &'a str) -> TokenRequest<'a> {
+        TokenRequest::new(&self.0, subject, client_id)
+    }
+
+    /// Begins a token for a client that acts for itself: `sub` and `client_id` are the client
+    /// ([RFC 9068, section 2.2](https://www.rfc-editor.org/rfc/rfc9068#section-2.2)).
+    ///
+    /// Do not give clients and persons the same ids.
+    pub fn for_client<'a>(&'a self, client_id: &'a str) -> TokenRequest<'a> {
+        TokenRequest::new(&self.0, client_id, client_id)
+    }
+
+    /// Checks own claims as [`TokenRequest::issue`] does.
+    #[allow(dead_code, reason = "for the logins")]
+    pub(crate) fn check_claims(&self, claims: &impl Serialize) -> Result<(), IssueError> {
+        OwnClaims::of(claims, &self.0.allowed).map(drop)
+    }
+
+    /// The clock of the tokens.
+    #[allow(dead_code, reason = "for the logins")]
+    pub(crate) fn its_clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+}
+
+impl Settings {
+    pub(super) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+}
+
+impl fmt::Debug for TokenIssuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenIssuer")
+            .field("issuer", &self.0.issuer)
+            .field("audience", &self.0.audience)
+            .field("lifetime", &self.0.lifetime)
+            .finish_non_exhaustive()
+    }
+}
+
+const LIFETIME: Duration = Duration::from_secs(10 * 60);
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+const LONGEST_INSECURE: Duration = Duration::from_secs(366 * 24 * 60 * 60);

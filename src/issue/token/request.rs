@@ -1,0 +1,357 @@
+//! [`TokenRequest`]: one token before it is signed.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::rand;
+use base64_simd::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::issue::keys::Signing;
+use crate::issue::token::binding::TokenBinding;
+use crate::issue::token::error::IssueError;
+use crate::issue::token::issued::IssuedToken;
+use crate::issue::token::issuer::Settings;
+use crate::issue::token::own_claims::OwnClaims;
+use crate::scope::{ScopeSet, ScopeTypes};
+use crate::token::limits::MaxTokenSize;
+
+/// One token before it is signed. [`issue`](Self::issue) signs it.
+///
+/// Made by [`TokenIssuer::for_subject`](crate::issue::TokenIssuer::for_subject) and
+/// [`TokenIssuer::for_client`](crate::issue::TokenIssuer::for_client). A setter that is called again replaces its
+/// value; scopes are added.
+#[must_use]
+pub struct TokenRequest<'a> {
+    settings: &'a Settings,
+    subject: &'a str,
+    client_id: &'a str,
+    scopes: Vec<&'a str>,
+    session_id: Option<&'a str>,
+    authenticated_at: Option<SystemTime>,
+    authentication_context: Option<&'a str>,
+    authentication_methods: Vec<&'a str>,
+    binding: Option<&'a TokenBinding>,
+    own: Option<Result<OwnClaims, IssueError>>,
+}
+
+impl<'a> TokenRequest<'a> {
+    pub(super) fn new(settings: &'a Settings, subject: &'a str, client_id: &'a str) -> Self {
+        Self {
+            settings,
+            subject,
+            client_id,
+            scopes: Vec::new(),
+            session_id: None,
+            authenticated_at: None,
+            authentication_context: None,
+            authentication_methods: Vec::new(),
+            binding: None,
+            own: None,
+        }
+    }
+
+    /// Grants the scopes that these types name: the same types that guard the handlers. One type, or a tuple.
+    ///
+    /// ```
+    /// # use tower_jwt_auth::issue::{IssueError, IssuedToken, TokenIssuer};
+    /// mod calendar {
+    ///     tower_jwt_auth::scopes! {
+    ///         pub Read = "calendar:read";
+    ///         pub Write = "calendar:write";
+    ///     }
+    /// }
+    ///
+    /// async fn token(tokens: &TokenIssuer) -> Result<IssuedToken, IssueError> {
+    ///     tokens.for_subject("alice", "web").scopes::<(calendar::Read, calendar::Write)>().issue().await
+    /// }
+    /// ```
+    ///
+    /// A token has all of its scopes, so `"a" | "b"` does not compile here:
+    ///
+    /// ```compile_fail,E0277
+    /// # use tower_jwt_auth::{issue::TokenIssuer, scope};
+    /// # fn token(tokens: &TokenIssuer) {
+    /// let _ = tokens.for_subject("alice", "web").scopes::<scope!("calendar:read" | "calendar:write")>();
+    /// # }
+    /// ```
+    ///
+    /// The compiler says "this method takes 0 arguments" for `.scopes("calendar:read")`: write
+    /// `.scopes::<scope!("calendar:read")>()`.
+    pub fn scopes<R: ScopeTypes>(mut self) -> Self {
+        R::each(&mut |scope| self.add_scope(scope));
+        self
+    }
+
+    /// Grants scopes that are known only at run time, such as those that a person has allowed.
+    pub fn scope_set(mut self, scopes: &'a ScopeSet) -> Self {
+        scopes.iter().for_each(|scope| self.add_scope(scope));
+        self
+    }
+
+    fn add_scope(&mut self, scope: &'a str) {
+        if !self.scopes.contains(&scope) {
+            self.scopes.push(scope);
+        }
+    }
+
+    /// Sets `sid`: the session that the token belongs to. A session can be revoked as a whole.
+    pub fn session_id(mut self, id: &'a str) -> Self {
+        self.session_id = Some(id);
+        self
+    }
+
+    /// Sets `auth_time`: when the person was authenticated, in whole seconds.
+    pub fn authenticated_at(mut self, time: SystemTime) -> Self {
+        self.authenticated_at = Some(time);
+        self
+    }
+
+    /// Sets `acr`: how strong the authentication was, such as `urn:example:mfa`.
+    pub fn authentication_context(mut self, acr: &'a str) -> Self {
+        self.authentication_context = Some(acr);
+        self
+    }
+
+    /// Sets `amr`: the methods of the authentication, such as `pwd` and `otp`
+    /// ([RFC 8176](https://www.rfc-editor.org/rfc/rfc8176)).
+    pub fn authentication_methods(mut self, amr: impl IntoIterator<Item = &'a str>) -> Self {
+        self.authentication_methods = amr.into_iter().collect();
+        self
+    }
+
+    /// Adds claims of the application: any type that is a JSON object, such as a struct.
+    ///
+    /// `roles`, `groups` and `entitlements` are strings or arrays of strings here. Claims that the issuer writes
+    /// itself, or that say what a token is, cannot be set. [Secrets](crate::issue::TokenIssuer#secrets) are an error.
+    /// Both show when the token is [issued](Self::issue).
+    pub fn claims(mut self, own: &impl Serialize) -> Self {
+        self.own = Some(OwnClaims::of(own, &self.settings.allowed));
+        self
+    }
+
+    /// Sets `cnf`: whoever uses the token has to prove this key or certificate.
+    pub fn bound_to(mut self, binding: &'a TokenBinding) -> Self {
+        self.binding = Some(binding);
+        self
+    }
+
+    /// Signs the token with the key that signs now.
+    ///
+    /// # Errors
+    ///
+    /// [`IssueError`], for example if an own claim looks like a secret, or if no key can be had.
+    pub async fn issue(self) -> Result<IssuedToken, IssueError> {
+        let now = self.settings.now();
+        let key = self.settings.keys.active(now)?;
+        let issued_at = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let expires_at = issued_at.saturating_add(self.settings.lifetime.as_secs());
+        let id = new_id()?;
+        let scope = (!self.scopes.is_empty()).then(|| self.scopes.join(" "));
+        let payload = self.payload(issued_at, expires_at, &id, scope.as_deref())?;
+
+        let signature = key
+            .algorithm()
+            .signature_length()
+            .unwrap_or(LARGEST_SIGNATURE);
+        let bytes = [
+            key.header().len(),
+            encoded_length(payload.len()),
+            encoded_length(signature),
+            2,
+        ];
+        let bytes = bytes.into_iter().fold(0, usize::saturating_add);
+        let maximum = MaxTokenSize::default().bytes();
+        if bytes > maximum {
+            return Err(IssueError::TooLarge { bytes, maximum });
+        }
+        // It never grows, so no copy of it stays in memory.
+        let mut text = Zeroizing::new(String::with_capacity(bytes));
+        text.push_str(key.header());
+        text.push('.');
+        URL_SAFE_NO_PAD.encode_append(&payload, &mut *text);
+        let signature = match key.sign(text.as_bytes()) {
+            Signing::Ready(signature) => signature,
+            Signing::Pending(signature) => signature.await,
+        };
+        let signature = signature.map_err(|error| IssueError::Sign {
+            reason: error.to_string(),
+        })?;
+        text.push('.');
+        URL_SAFE_NO_PAD.encode_append(&signature, &mut *text);
+        Ok(IssuedToken {
+            text,
+            id,
+            expires_at: UNIX_EPOCH
+                .checked_add(Duration::from_secs(expires_at))
+                .unwrap_or(now),
+            lifetime: self.settings.lifetime,
+            scope,
+            token_type: self.binding.map_or("Bearer", TokenBinding::token_type),
+        })
+    }
+
+    /// The claims as JSON (RFC 9068, section 2.2).
+    fn payload(
+        &self,
+        issued_at: u64,
+        expires_at: u64,
+        id: &str,
+        scope: Option<&str>,
+    ) -> Result<Vec<u8>, IssueError> {
+        let own = match &self.own {
+            Some(Ok(own)) => own.members(),
+            Some(Err(error)) => return Err(error.clone()),
+            None => "",
+        };
+        let mut out = Payload(Vec::with_capacity(PAYLOAD.saturating_add(own.len())));
+        out.text("{\"iss\":", self.settings.issuer.as_str());
+        out.raw(",\"aud\":");
+        self.settings.resources.write(&self.scopes, &mut out.0)?;
+        out.text(",\"sub\":", not_empty("subject", self.subject)?);
+        out.text(",\"client_id\":", not_empty("client id", self.client_id)?);
+        out.number(",\"iat\":", issued_at);
+        out.number(",\"exp\":", expires_at);
+        out.text(",\"jti\":", id);
+        if let Some(scope) = scope {
+            out.text(",\"scope\":", scope);
+        }
+        if let Some(session) = self.session_id {
+            out.text(",\"sid\":", not_empty("session id", session)?);
+        }
+        if let Some(time) = self.authenticated_at {
+            let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            out.number(",\"auth_time\":", time.as_secs());
+        }
+        if let Some(context) = self.authentication_context {
+            out.text(",\"acr\":", not_empty("authentication context", context)?);
+        }
+        for (at, method) in self.authentication_methods.iter().enumerate() {
+            let method = not_empty("authentication method", method)?;
+            out.text(if at == 0 { ",\"amr\":[" } else { "," }, method);
+        }
+        if !self.authentication_methods.is_empty() {
+            out.raw("]");
+        }
+        if let Some(binding) = self.binding {
+            let (name, thumbprint) = binding.member();
+            out.text(",\"cnf\":{", name);
+            out.text(":", thumbprint);
+            out.raw("}");
+        }
+        if !own.is_empty() {
+            out.raw(",");
+            out.raw(own);
+        }
+        out.raw("}");
+        Ok(out.0)
+    }
+}
+
+impl fmt::Debug for TokenRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenRequest")
+            .field("client_id", &self.client_id)
+            .field("scopes", &self.scopes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// JSON text that is being written.
+struct Payload(Vec<u8>);
+
+impl Payload {
+    fn raw(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    /// Writes `before` and a string.
+    fn text(&mut self, before: &str, text: &str) {
+        self.raw(before);
+        // Writing to memory does not fail.
+        let _ = serde_json::to_writer(&mut self.0, text);
+    }
+
+    fn number(&mut self, before: &str, number: u64) {
+        self.raw(before);
+        let _ = serde_json::to_writer(&mut self.0, &number);
+    }
+}
+
+/// A `jti`: 128 random bits (RFC 7519, section 4.1.7).
+fn new_id() -> Result<String, IssueError> {
+    let mut random = [0; 16];
+    rand::fill(&mut random).map_err(|_| IssueError::Unavailable {
+        reason: "the system has no random bytes".to_owned(),
+    })?;
+    Ok(URL_SAFE_NO_PAD.encode_to_string(random))
+}
+
+fn not_empty<'t>(what: &'static str, text: &'t str) -> Result<&'t str, IssueError> {
+    if text.is_empty() {
+        return Err(IssueError::Invalid {
+            what,
+            expected: "a text that is not empty",
+        });
+    }
+    Ok(text)
+}
+
+/// The length in base64url without padding.
+fn encoded_length(bytes: usize) -> usize {
+    bytes.saturating_mul(4).div_ceil(3)
+}
+
+/// The expected size of the claims of the issuer.
+const PAYLOAD: usize = 512;
+/// The signature of an RSA key of 8192 bits.
+const LARGEST_SIGNATURE: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::issue::keys::SigningKeys;
+    use crate::keys::algorithm::Algorithm;
+
+    /// RFC7519-4.1.7-2.
+    #[test]
+    fn a_million_ids_are_distinct_and_have_128_bits() {
+        let ids: HashSet<String> = (0..1_000_000).map(|_| new_id().unwrap()).collect();
+        assert_eq!(ids.len(), 1_000_000);
+        let id = URL_SAFE_NO_PAD.decode_to_vec(ids.iter().next().unwrap());
+        assert_eq!(id.unwrap().len(), 16);
+    }
+
+    fn signature(keys: &SigningKeys, message: &[u8]) -> Vec<u8> {
+        match keys.active(SystemTime::now()).unwrap().sign(message) {
+            Signing::Ready(signature) => signature.unwrap(),
+            Signing::Pending(_) => panic!("the key is here"),
+        }
+    }
+
+    /// RFC7518-3.4-4. One in 128 signatures has a number that begins with a zero.
+    #[test]
+    fn ten_thousand_signatures_keep_their_leading_zeros() {
+        let keys = SigningKeys::generate(Algorithm::ES256).unwrap();
+        let mut with_zeros = 0;
+        for at in 0..10_000_u32 {
+            let signature = signature(&keys, &at.to_be_bytes());
+            assert_eq!(signature.len(), 64);
+            with_zeros += u32::from(signature.first() == Some(&0) || signature.get(32) == Some(&0));
+        }
+        assert!(with_zeros > 0);
+    }
+
+    /// RFC8725-3.2-2. The backend draws a nonce for each signature, from the random generator of the library and from
+    /// the key: two signatures of one text differ. `guide::limitations` says so.
+    #[test]
+    fn signatures_of_ecdsa_are_randomized() {
+        let keys = SigningKeys::generate(Algorithm::ES256).unwrap();
+        let [one, two] = [(); 2].map(|()| signature(&keys, b"a text"));
+        assert_ne!(one, two);
+        assert_ne!(one.get(..32), two.get(..32));
+    }
+}
