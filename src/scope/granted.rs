@@ -1,7 +1,5 @@
 //! [`ScopeTypes`]: scopes that can be granted to a token.
 
-use crate::scope::{AllOf, Name, Scope};
-
 /// Scopes that can be granted to a token: a type of [`scope!`](crate::scope!) or [`scopes!`](crate::scopes!) that
 /// requires all of its scopes, or a tuple of such types.
 ///
@@ -18,20 +16,6 @@ pub trait ScopeTypes: 'static {
     /// Calls `visit` with each scope.
     #[doc(hidden)]
     fn each(visit: &mut dyn FnMut(&'static str));
-}
-
-#[diagnostic::do_not_recommend]
-impl<N: Name> ScopeTypes for Scope<N> {
-    fn each(visit: &mut dyn FnMut(&'static str)) {
-        visit(N::TEXT);
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<T: ScopeTypes> ScopeTypes for AllOf<T> {
-    fn each(visit: &mut dyn FnMut(&'static str)) {
-        T::each(visit);
-    }
 }
 
 macro_rules! tuples {

@@ -245,6 +245,20 @@ impl<N: Name> Requirement for Role<N> {
     }
 }
 
+#[diagnostic::do_not_recommend]
+impl<N: Name> ScopeTypes for Scope<N> {
+    fn each(visit: &mut dyn FnMut(&'static str)) {
+        visit(N::TEXT);
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: ScopeTypes> ScopeTypes for AllOf<T> {
+    fn each(visit: &mut dyn FnMut(&'static str)) {
+        T::each(visit);
+    }
+}
+
 macro_rules! tuples {
     ($first:ident $($rest:ident)*) => {
         #[diagnostic::do_not_recommend]
