@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ use crate::issue::token::own_claims::OwnClaims;
 use crate::issue::token::request::TokenRequest;
 use crate::issue::token::resources::Resources;
 use crate::issue::token::secrets;
+use crate::issue::token::settings::Settings;
 use crate::issuer::{Audience, Issuer};
 use crate::keys::store::KeyStore;
 use crate::layer::JwtAuth;
@@ -84,18 +85,6 @@ use crate::scope::ScopeSet;
 #[derive(Clone)]
 #[must_use]
 pub struct TokenIssuer(Arc<Settings>);
-
-#[derive(Clone)]
-pub(super) struct Settings {
-    pub(super) issuer: Issuer,
-    audience: Audience,
-    pub(super) keys: SigningKeys,
-    pub(super) lifetime: Duration,
-    /// The JSON pointers of claims that may look like secrets.
-    pub(super) allowed: Vec<String>,
-    pub(super) resources: Resources,
-    clock: Arc<dyn Clock>,
-}
 
 impl TokenIssuer {
     /// Creates an issuer of tokens for this API.
@@ -263,12 +252,6 @@ impl TokenIssuer {
     #[allow(dead_code, reason = "for the logins")]
     pub(crate) fn its_clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock
-    }
-}
-
-impl Settings {
-    pub(super) fn now(&self) -> SystemTime {
-        self.clock.now()
     }
 }
 

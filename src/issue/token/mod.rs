@@ -8,6 +8,7 @@ mod own_claims;
 mod request;
 mod resources;
 mod secrets;
+mod settings;
 
 pub use self::binding::TokenBinding;
 pub use self::error::IssueError;

@@ -12,8 +12,8 @@ use crate::issue::keys::Signing;
 use crate::issue::token::binding::TokenBinding;
 use crate::issue::token::error::IssueError;
 use crate::issue::token::issued::IssuedToken;
-use crate::issue::token::issuer::Settings;
 use crate::issue::token::own_claims::OwnClaims;
+use crate::issue::token::settings::Settings;
 use crate::scope::{ScopeSet, ScopeTypes};
 use crate::token::limits::MaxTokenSize;
 
@@ -143,7 +143,7 @@ impl<'a> TokenRequest<'a> {
     ///
     /// [`IssueError`], for example if an own claim looks like a secret, or if no key can be had.
     pub async fn issue(self) -> Result<IssuedToken, IssueError> {
-        let now = self.settings.now();
+        let now = self.settings.clock.now();
         let key = self.settings.keys.active(now)?;
         let issued_at = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let expires_at = issued_at.saturating_add(self.settings.lifetime.as_secs());
