@@ -10,6 +10,7 @@ use crate::bytes::is_scope;
 use crate::claims::Claims;
 use crate::error::config::ConfigError;
 use crate::error::rejection::Rejection;
+use crate::scope::granted::ScopeTypes;
 use crate::scope::shortfall::Shortfall;
 use crate::text_form::Texts;
 
@@ -62,6 +63,26 @@ impl ScopeSet {
             });
         }
         Ok(Self(set.into()))
+    }
+
+    /// The scopes that these types name: one type, or a tuple.
+    ///
+    /// ```
+    /// use tower_jwt_auth::scope;
+    /// use tower_jwt_auth::scope::ScopeSet;
+    ///
+    /// let scopes = ScopeSet::of::<(scope!("calendar:read" & "calendar:write"), scope!("profile"))>();
+    /// assert_eq!(scopes.to_string(), "calendar:read calendar:write profile");
+    /// ```
+    #[must_use]
+    pub fn of<R: ScopeTypes>() -> Self {
+        let mut set: Vec<Box<str>> = Vec::new();
+        R::each(&mut |scope| {
+            if !set.iter().any(|known| **known == *scope) {
+                set.push(scope.into());
+            }
+        });
+        Self(set.into())
     }
 
     /// Creates a set from a text of scopes that are separated by spaces.

@@ -248,6 +248,12 @@ impl TokenIssuer {
         OwnClaims::of(claims, &self.0.allowed).map(drop)
     }
 
+    /// How long a token lives.
+    #[allow(dead_code, reason = "for the logins")]
+    pub(crate) fn token_lifetime(&self) -> Duration {
+        self.0.lifetime
+    }
+
     /// The clock of the tokens.
     #[allow(dead_code, reason = "for the logins")]
     pub(crate) fn its_clock(&self) -> &Arc<dyn Clock> {
