@@ -76,6 +76,24 @@ pub enum ConfigError {
         /// Why the keys cannot be loaded.
         reason: String,
     },
+    /// A lifetime of sessions, or a grace, that is too short or too long.
+    SessionLifetime {
+        /// Which one.
+        what: &'static str,
+        /// The duration.
+        input: Duration,
+        /// The minimum.
+        shortest: Duration,
+        /// The maximum.
+        longest: Duration,
+    },
+    /// A store of sessions that cannot be used.
+    SessionStore {
+        /// The namespace.
+        input: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
     /// Settings that contradict each other.
     Settings {
         /// Which ones, and why.
@@ -186,6 +204,21 @@ impl fmt::Display for ConfigError {
             Self::KeySet { reason } => write!(f, "key set is not usable: {reason}"),
             Self::KeySource { input, reason } => {
                 write!(f, "keys cannot be loaded: {input}: {reason}")
+            }
+            Self::SessionLifetime {
+                what,
+                input,
+                shortest,
+                longest,
+            } => write!(
+                f,
+                "{what} of {} s is not usable: expected {} s to {} s",
+                input.as_secs_f64(),
+                shortest.as_secs(),
+                longest.as_secs()
+            ),
+            Self::SessionStore { input, reason } => {
+                write!(f, "store of sessions {input:?} cannot be used: {reason}")
             }
             Self::Settings { reason } => write!(f, "settings contradict each other: {reason}"),
             Self::Leeway { input } => write!(

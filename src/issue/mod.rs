@@ -11,6 +11,11 @@ pub use self::keys::{
     SigningKeySettings, SigningKeyStatus, SigningKeyStore, SigningKeyStoreError,
     SigningKeyStoreFuture, SigningKeyTimes, SigningKeys, StoredKeys,
 };
+#[cfg(feature = "redis")]
+pub use self::logins::RedisLogins;
+pub use self::logins::{
+    LoginError, LoginStore, LoginStoreError, LoginStoreFuture, MemoryLogins, RefreshError,
+    RefreshKeys, Session, StoredSession,
+};
 pub use self::published::{Discovery, Jwks};
-pub use logins::{LoginStore, LoginStoreError, LoginStoreFuture, MemoryLogins, StoredSession};
-pub use token::{IssueError, IssuedToken, TokenBinding, TokenIssuer, TokenRequest};
+pub use self::token::{IssueError, IssuedToken, TokenBinding, TokenIssuer, TokenRequest};

@@ -16,7 +16,7 @@ pub(crate) mod key;
 pub(crate) mod key_source;
 #[cfg(feature = "_refresh")]
 mod loaded;
-mod material;
+pub(crate) mod material;
 #[cfg(not(feature = "pem"))]
 mod no_pem;
 #[cfg(feature = "pem")]

@@ -26,16 +26,18 @@ use crate::issue::{LoginStore, LoginStoreError, StoredSession};
 /// # Example
 ///
 /// ```
-/// use std::sync::Arc;
-/// use tower_jwt_auth::issue::{LoginStore, MemoryLogins};
+/// use tower_jwt_auth::issue::MemoryLogins;
 /// use tower_jwt_auth::test::check_store;
 ///
 /// # tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap().block_on(async {
-/// let violations = check_store(async || Arc::new(MemoryLogins::default()) as Arc<dyn LoginStore>).await;
-/// assert_eq!(violations, []);
+/// assert_eq!(check_store(async || MemoryLogins::default()).await, []);
 /// # });
 /// ```
-pub async fn check_store(make: impl AsyncFn() -> Arc<dyn LoginStore>) -> Vec<Violation> {
+pub async fn check_store<S: LoginStore>(make: impl AsyncFn() -> S) -> Vec<Violation> {
+    let make = async || {
+        let store: Arc<dyn LoginStore> = Arc::new(make().await);
+        store
+    };
     let mut found = Found::default();
     let parts = [
         stores_every_value(make().await).await,

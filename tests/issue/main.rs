@@ -9,6 +9,9 @@
     reason = "tests fail by panic"
 )]
 
+#[cfg(feature = "redis")]
+#[path = "../support/redis.rs"]
+mod real;
 #[path = "../support/mod.rs"]
 mod support;
 

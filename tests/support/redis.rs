@@ -253,7 +253,8 @@ async fn forward(
                 }
                 held().await;
                 let bytes = &buffer[..length];
-                let is_write = bytes.windows(4).any(|window| window == b"XADD");
+                let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+                let is_write = has(b"XADD") || has(b"EXPIREAT");
                 if is_write && is(Mode::CutRequest) {
                     to_server.write_all(&bytes[..length / 2]).await?;
                     return Ok(());

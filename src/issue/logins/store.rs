@@ -1,4 +1,4 @@
-//! [`LoginStore`]: where the sessions of [`Logins`](crate::issue::Logins) are kept.
+//! [`LoginStore`]: where the sessions of `Logins` are kept.
 
 use std::fmt;
 use std::future::Future;
@@ -24,8 +24,7 @@ use std::sync::Arc;
 /// `check_store` of the test kit races many tasks against a store, and returns what is wrong with it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not keep sessions",
-    note = "pass `MemoryLogins`, or another type that implements `LoginStore`",
-    note = "a `RedisLogins` has to be connected first: add `.connect().await?`"
+    note = "pass `MemoryLogins`, or another type that implements `LoginStore`"
 )]
 pub trait LoginStore: Send + Sync + 'static {
     /// Stores a new session. A session with the same id that is there already is an error, and stays

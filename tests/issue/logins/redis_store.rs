@@ -1,0 +1,120 @@
+//! Sessions on a real Redis.
+
+use std::time::Duration;
+
+use tower_jwt_auth::issue::{LoginStore, RedisLogins, StoredSession};
+use tower_jwt_auth::test::check_store;
+
+use crate::real::{Mode, Proxy, Server, is_installed};
+
+const END: u64 = 4_000_000_000;
+
+fn row(id: &str, version: u64, data: &str) -> StoredSession {
+    StoredSession::new(id.into(), "alice".into(), version, END, data.into())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_wrong_with_redis() {
+    if !is_installed() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let make = async || {
+        let store = RedisLogins::new(server.client(), "test").unwrap();
+        store.timeout(Duration::from_secs(60))
+    };
+    assert_eq!(check_store(make).await, []);
+    // Every key has an expiry.
+    let keys: Vec<String> = server.ask("KEYS", &["*"]);
+    assert!(keys.len() > 20);
+    for key in keys {
+        assert!(key.starts_with("{test}:"), "{key}");
+        let rest: i64 = server.ask("TTL", &[&key]);
+        assert!(rest > 0, "{key}: {rest}");
+    }
+}
+
+#[tokio::test]
+async fn expired_sessions_are_removed_with_their_place_in_the_index() {
+    if !is_installed() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let store = RedisLogins::new(server.client(), "test").unwrap();
+    store.check().await.unwrap();
+    let mut old = row("old", 1, "{}");
+    old.expires_at = 1_000;
+    store.insert(old).await.unwrap();
+    assert!(store.load("old").await.unwrap().is_none());
+    store.insert(row("new", 1, "{}")).await.unwrap();
+    let listed = store.list("alice").await.unwrap();
+    assert_eq!(listed, [row("new", 1, "{}")]);
+    let indexed: Vec<String> = server.ask("ZRANGE", &["{test}:subject:alice", "0", "-1"]);
+    assert_eq!(indexed, ["new"]);
+}
+
+/// The server has made the write, and the connection ends before the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_without_an_answer_counts_once() {
+    if !is_installed() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let proxy = Proxy::start(&server).await;
+    let store = RedisLogins::new(proxy.client(), "test").unwrap();
+    store.insert(row("a", 1, "first")).await.unwrap();
+    proxy.set(Mode::CutAnswer);
+    // The first attempt is cut on the old connection, and so is the second one on the new connection.
+    assert!(store.update(row("a", 2, "second"), 1).await.is_err());
+    proxy.set(Mode::Forward);
+    // Whether it was stored is found by reading.
+    assert_eq!(store.load("a").await.unwrap(), Some(row("a", 2, "second")));
+    assert!(
+        !store.update(row("a", 2, "second"), 1).await.unwrap(),
+        "another writer"
+    );
+    assert!(store.update(row("a", 3, "third"), 2).await.unwrap());
+    // A connection that ended while it was idle is no failure.
+    proxy.cut();
+    assert!(store.update(row("a", 4, "fourth"), 3).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_answer_is_an_error_within_the_timeout() {
+    if !is_installed() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let store = RedisLogins::new(server.client(), "test").unwrap();
+    let store = store.timeout(Duration::from_millis(50));
+    store.insert(row("a", 1, "first")).await.unwrap();
+    server.signal("-STOP");
+    let error = store.load("a").await.unwrap_err().to_string();
+    assert!(error.contains("sessions are not available"), "{error}");
+    server.signal("-CONT");
+    let patient = store.timeout(Duration::from_secs(60));
+    assert!(patient.load("a").await.unwrap().is_some());
+    server.kill();
+    assert!(patient.load("a").await.is_err());
+    server.restart();
+    assert!(
+        patient.load("a").await.unwrap().is_none(),
+        "nothing was saved"
+    );
+}
+
+#[test]
+fn a_namespace_is_checked() {
+    for wrong in ["", "a b", "{a}", "ä", &"a".repeat(129)] {
+        let client = redis::Client::open("redis://127.0.0.1:1").unwrap();
+        let error = RedisLogins::new(client, wrong).unwrap_err().to_string();
+        assert!(error.contains("1 to 128 visible ASCII"), "{error}");
+    }
+    let client = redis::Client::open("redis://:password@127.0.0.1:1").unwrap();
+    let store = RedisLogins::new(client, "a").unwrap();
+    let text = format!("{store:?}");
+    assert!(
+        text.contains("127.0.0.1:1") && !text.contains("password"),
+        "{text}"
+    );
+}
