@@ -51,6 +51,11 @@ fn sentences_of_the_compiler_itself_are_in_the_docs() {
             "this function takes 0 arguments but 1 argument was supplied",
         ),
         (
+            "tests/ui/granted_scope_as_text.stderr",
+            "src/issue/token/request.rs",
+            "this method takes 0 arguments but 1 argument was supplied",
+        ),
+        (
             "tests/ui/claims_that_borrow.stderr",
             "src/claims/mod.rs",
             "lifetime may not live long enough",

@@ -310,17 +310,21 @@ macro_rules! __requirements {
                 }
             }
 
-            // Holds only where the token needs all of the scopes. `for` lets the compiler ask that later.
-            impl $crate::scope::ScopeTypes for $name
-            where
-                for<'never> __Required: $crate::scope::ScopeTypes,
-            {
-                fn each(visit: &mut dyn ::core::ops::FnMut(&'static str)) {
-                    <__Required as $crate::scope::ScopeTypes>::each(visit);
-                }
-            }
+            $crate::__requirements!(@granted $macro $name);
         };
     };
+    // Holds only for a type that requires all of its scopes. `for` lets the compiler ask that where it is used.
+    (@granted scope $name:ident) => {
+        impl $crate::scope::ScopeTypes for $name
+        where
+            for<'never> __Required: $crate::scope::ScopeTypes,
+        {
+            fn each(visit: &mut dyn ::core::ops::FnMut(&'static str)) {
+                <__Required as $crate::scope::ScopeTypes>::each(visit);
+            }
+        }
+    };
+    (@granted role $name:ident) => {};
     ($macro:ident $($other:tt)+) => {
         ::core::compile_error!("each line is `pub Name = \"text\";`, with a semicolon at its end; in place of the text \"a\" & \"b\" or \"a\" | \"b\", and where both signs meet a group in parentheses: (\"a\" & \"b\") | \"c\"");
     };

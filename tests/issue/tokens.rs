@@ -638,7 +638,7 @@ async fn names_of_the_issuer_are_not_those_of_the_application() {
         json!({"permissions": 7}),
     ] {
         let error = error_of(&wrong).await;
-        assert!(matches!(error, IssueError::Claims { .. }), "{error}");
+        assert!(matches!(error, IssueError::OwnClaims { .. }), "{error}");
     }
 }
 
@@ -675,7 +675,7 @@ async fn own_claims_are_one_object_within_the_limits_of_a_token() {
         error_of(&nested(40)).await,
         error_of(&many(1000)).await,
     ] {
-        assert!(matches!(error, IssueError::Claims { .. }), "{error}");
+        assert!(matches!(error, IssueError::OwnClaims { .. }), "{error}");
         assert!(!error.to_string().contains("hunter2"));
     }
     is_issued(&json!({"text": "x".repeat(11_000)})).await;

@@ -20,11 +20,6 @@ pub enum IssueError {
         /// What was expected.
         expected: &'static str,
     },
-    /// The own claims are not one JSON object.
-    Claims {
-        /// Why, without any value.
-        reason: String,
-    },
     /// A text that the token needs is empty, or cannot be written in a token.
     Invalid {
         /// What it is, such as `subject`.
@@ -35,6 +30,11 @@ pub enum IssueError {
     /// There is no key that signs now.
     NoSigningKey {
         /// Why there is none.
+        reason: String,
+    },
+    /// The own claims are not one JSON object that fits into a token.
+    OwnClaims {
+        /// Why, without any value.
         reason: String,
     },
     /// An own claim has the name of a claim that the issuer writes itself, or that says what a token is.
@@ -89,7 +89,7 @@ impl fmt::Display for IssueError {
             Self::Audience { expected } => {
                 write!(f, "the audience is ambiguous: expected {expected}")
             }
-            Self::Claims { reason } => write!(f, "the own claims are not usable: {reason}"),
+            Self::OwnClaims { reason } => write!(f, "the own claims are not usable: {reason}"),
             Self::Invalid { what, expected } => {
                 write!(f, "the {what} is not usable: expected {expected}")
             }

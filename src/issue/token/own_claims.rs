@@ -14,7 +14,7 @@ pub(crate) struct OwnClaims(String);
 impl OwnClaims {
     /// Writes the claims as JSON and checks them. `allowed` has the JSON pointers of claims that may look like secrets.
     pub(crate) fn of(claims: &impl Serialize, allowed: &[String]) -> Result<Self, IssueError> {
-        let text = serde_json::to_string(claims).map_err(|_| IssueError::Claims {
+        let text = serde_json::to_string(claims).map_err(|_| IssueError::OwnClaims {
             // The error of `serde_json` may quote a value.
             reason: "they cannot be written as JSON".to_owned(),
         })?;
@@ -44,7 +44,7 @@ fn check(text: &str, allowed: &[String]) -> Result<(), IssueError> {
         }
     });
     // Of a text that was rejected, nothing is used.
-    read.map_err(|error| IssueError::Claims {
+    read.map_err(|error| IssueError::OwnClaims {
         reason: match error {
             JsonError::Duplicate(name) => format!("the name {:?} occurs twice", shortened(&name)),
             JsonError::Reserved => "a name has a private meaning for `serde_json`".to_owned(),
@@ -74,7 +74,7 @@ fn of_the_application(name: &str) -> Result<(), IssueError> {
 fn roles(name: &str, value: Raw<'_>) -> Result<(), IssueError> {
     let is_read = ROLES.contains(&name) && !value.is_null();
     if is_read && !GrantShape::is_of_roles(value) {
-        return Err(IssueError::Claims {
+        return Err(IssueError::OwnClaims {
             reason: format!(
                 "claim `{name}` is not a string, or an array of strings or of objects with a `value`"
             ),

@@ -77,8 +77,8 @@ impl<'a> TokenRequest<'a> {
     /// # }
     /// ```
     ///
-    /// The compiler says "this method takes 0 arguments" for `.scopes("calendar:read")`: write
-    /// `.scopes::<scope!("calendar:read")>()`.
+    /// For `.scopes("calendar:read")` the compiler says "this method takes 0 arguments but 1 argument was supplied":
+    /// write `.scopes::<scope!("calendar:read")>()`.
     pub fn scopes<R: ScopeTypes>(mut self) -> Self {
         R::each(&mut |scope| self.add_scope(scope));
         self
