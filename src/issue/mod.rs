@@ -6,8 +6,10 @@ mod logins;
 mod published;
 mod token;
 
+#[cfg(feature = "redis")]
+pub use self::keys::RedisSigningKeys;
 pub use self::keys::{
-    Sign, SignError, Signing, SigningFuture, SigningKeyError, SigningKeyFailure,
+    Sign, SignError, Signing, SigningFuture, SigningKeyError, SigningKeyFailure, SigningKeyFile,
     SigningKeySettings, SigningKeyStatus, SigningKeyStore, SigningKeyStoreError,
     SigningKeyStoreFuture, SigningKeyTimes, SigningKeys, StoredKeys,
 };

@@ -19,6 +19,8 @@ mod loaded;
 pub(crate) mod material;
 #[cfg(not(feature = "pem"))]
 mod no_pem;
+#[cfg(any(feature = "issue", feature = "remote"))]
+pub(crate) mod owned_file;
 #[cfg(feature = "pem")]
 mod pem;
 #[cfg(any(feature = "introspection", feature = "issue"))]

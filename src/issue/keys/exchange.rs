@@ -135,4 +135,4 @@ async fn within<T>(
 /// The timeout of a store.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How often others may be first.
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: usize = 16;

@@ -2,6 +2,9 @@
 
 mod error;
 mod exchange;
+mod file;
+#[cfg(feature = "redis")]
+mod redis;
 mod ring;
 mod schedule;
 mod settings;
@@ -16,6 +19,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use self::error::SigningKeyError;
+pub use self::file::SigningKeyFile;
+#[cfg(feature = "redis")]
+pub use self::redis::RedisSigningKeys;
 use self::ring::{Ring, unusable};
 pub use self::settings::SigningKeySettings;
 pub use self::shared::SigningKeyFailure;
@@ -89,7 +95,6 @@ impl SigningKeys {
     ///
     /// [`ConfigError::Key`] if the text is not exactly one such key, if it is weak, or if it does not fit the
     /// algorithm.
-    #[cfg(feature = "pem")]
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, ConfigError> {
         Self::given(SigningKey::own(PrivateKey::from_pem(algorithm, pem)?)?)
     }

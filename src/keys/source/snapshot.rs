@@ -1,10 +1,8 @@
 //! Key snapshots: the last good key set of an issuer, saved for a start while the issuer is down.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher, RandomState};
-use std::io::{Error, ErrorKind, Read, Result, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{Read, Result};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +12,7 @@ use tokio::time::timeout;
 use crate::clock::Clock;
 use crate::error::rejection::Excerpt;
 use crate::json;
+use crate::keys::owned_file::{self, Readers};
 use crate::keys::set::KeySet;
 use crate::telemetry;
 
@@ -65,156 +64,21 @@ impl KeySnapshotFile {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
-
-    fn write(&self, place: &Path, saved: &[u8]) -> Result<()> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(place)?;
-        file.write_all(saved)?;
-        file.sync_all()?;
-        fs::rename(place, &self.path)
-    }
-
-    /// The path of a temporary file in the same directory, and the prefix of its name. Each writer gets
-    /// another path.
-    fn temporary_path(&self) -> Result<(PathBuf, OsString)> {
-        let name = self
-            .path
-            .file_name()
-            .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the path names no file"))?;
-        let mut prefix = name.to_owned();
-        prefix.push(".");
-        let mut name = prefix.clone();
-        name.push(format!(
-            "{:016x}{TEMPORARY}",
-            RandomState::new().hash_one(())
-        ));
-        Ok((self.path.with_file_name(name), prefix))
-    }
-
-    /// Removes temporary files of interrupted runs. Younger files may belong to another instance that
-    /// is writing.
-    fn clean_up(&self, prefix: &OsString) {
-        let directory = match self.path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        let Ok(entries) = fs::read_dir(directory) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let (name, prefix) = (name.as_encoded_bytes(), prefix.as_encoded_bytes());
-            let is_temporary = name.strip_prefix(prefix).is_some_and(|rest| {
-                rest.len() == 16 + TEMPORARY.len() && rest.ends_with(TEMPORARY.as_bytes())
-            });
-            let age = entry.metadata().and_then(|it| it.modified());
-            let age = age.map(|modified| modified.elapsed().unwrap_or_default());
-            if is_temporary && age.is_ok_and(|age| age > LEFT_OVER_AGE) {
-                drop(fs::remove_file(entry.path()));
-            }
-        }
-    }
 }
 
 impl KeySnapshotStore for KeySnapshotFile {
     fn load(&self) -> Result<Option<Vec<u8>>> {
-        // Checked before the file is opened, because opening a pipe would block.
-        match fs::metadata(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            found => check_kind(&found?)?,
-        }
-        #[cfg(unix)]
-        unix::check_place(&self.path)?;
-        let file = File::open(&self.path)?;
-        // Check again: the file may have been replaced before it was opened.
-        let metadata = file.metadata()?;
-        check_kind(&metadata)?;
-        #[cfg(unix)]
-        unix::check_owner(&metadata)?;
+        let Some(file) = owned_file::open(&self.path, Readers::Anyone)? else {
+            return Ok(None);
+        };
         let mut saved = Vec::new();
         file.take(MAX_SIZE).read_to_end(&mut saved)?;
         Ok(Some(saved))
     }
 
     fn save(&self, saved: &[u8]) -> Result<()> {
-        let (place, prefix) = self.temporary_path()?;
-        let written = self.write(&place, saved);
-        if written.is_err() {
-            drop(fs::remove_file(&place));
-        }
-        self.clean_up(&prefix);
-        written
+        owned_file::write(&self.path, saved, |new| fs::rename(new, &self.path))
     }
-}
-
-fn check_kind(metadata: &fs::Metadata) -> Result<()> {
-    if metadata.is_file() {
-        return Ok(());
-    }
-    Err(Error::other("it is not a regular file"))
-}
-
-#[cfg(unix)]
-mod unix {
-    use std::fs::{self, File, Metadata};
-    use std::io::{Error, Result, pipe};
-    use std::os::fd::OwnedFd;
-    use std::os::unix::fs::MetadataExt;
-    use std::path::Path;
-
-    pub(crate) fn check_owner(metadata: &Metadata) -> Result<()> {
-        if metadata.mode() & 0o022 != 0 {
-            return Err(Error::other("others than its owner may write the file"));
-        }
-        check_user(metadata)
-    }
-
-    fn check_user(metadata: &Metadata) -> Result<()> {
-        let owner = metadata.uid();
-        if owner != ROOT && owner != user()? {
-            return Err(Error::other(format!(
-                "it belongs to another user ({owner})"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Checks the directory of the file. If the path is a symbolic link, checks the owner and the
-    /// directory of the link too, because the owner of the link chooses the file.
-    pub(crate) fn check_place(path: &Path) -> Result<()> {
-        let link = fs::symlink_metadata(path)?;
-        if link.is_symlink() {
-            check_user(&link)?;
-            check_directory(path)?;
-        }
-        check_directory(&fs::canonicalize(path)?)
-    }
-
-    fn check_directory(path: &Path) -> Result<()> {
-        let directory = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        let mode = fs::metadata(directory)?.mode();
-        if mode & 0o002 != 0 && mode & STICKY == 0 {
-            return Err(Error::other("everybody may write its directory"));
-        }
-        Ok(())
-    }
-
-    /// The user of this process. The standard library has no function for it, but a new pipe belongs
-    /// to that user.
-    fn user() -> Result<u32> {
-        let (reader, _writer) = pipe()?;
-        let metadata = File::from(OwnedFd::from(reader)).metadata()?;
-        Ok(metadata.uid())
-    }
-
-    const ROOT: u32 = 0;
-    const STICKY: u32 = 0o1000;
 }
 
 /// The key snapshot of one source.
@@ -348,10 +212,6 @@ impl SavedKeys {
 
 /// The maximum size of a snapshot in bytes.
 const MAX_SIZE: u64 = 4 * 1_024 * 1_024;
-/// The suffix of temporary files.
-const TEMPORARY: &str = ".new";
-/// The age after which a temporary file counts as left over.
-const LEFT_OVER_AGE: Duration = Duration::from_secs(3_600);
 const PANICKED: &str = "the code of the snapshot store panicked";
 
 #[cfg(test)]

@@ -1,5 +1,12 @@
 //! Signing keys, their rotation, and what is published of them.
 
+#[path = "../../support/files.rs"]
+mod files;
+#[cfg(feature = "redis")]
+#[path = "../../support/redis.rs"]
+mod real;
+mod stores;
+
 use std::convert::Infallible;
 use std::time::Duration;
 

@@ -1,0 +1,127 @@
+//! [`RedisSigningKeys`]: shared keys in Redis or Valkey.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError};
+
+use crate::error::config::ConfigError;
+use crate::issue::keys::store::{
+    SigningKeyStore, SigningKeyStoreError, SigningKeyStoreFuture, StoredKeys,
+};
+
+/// A [`SigningKeyStore`] in Redis or Valkey. The keys are one hash, `{namespace}:signing-keys`, without expiry.
+///
+/// A write is one script. The store is asked seldom, so each call makes its own connection. In a cluster, connect
+/// to the node that has the key.
+///
+/// # Security
+///
+/// Redis has the private keys as plain text, and so do its dumps, replicas and backups. Protect it by an ACL and
+/// by TLS, or keep the keys elsewhere with a [`SigningKeyStore`] of your own. Use a `maxmemory-policy` that
+/// evicts nothing: after an eviction new keys are made, and other services do not know them at once.
+///
+/// # Example
+///
+/// ```no_run
+/// use tower_jwt_auth::Algorithm;
+/// use tower_jwt_auth::issue::{RedisSigningKeys, SigningKeys};
+///
+/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = RedisSigningKeys::new(redis::Client::open("rediss://redis.internal:6379")?, "calendar")?;
+/// let keys = SigningKeys::shared(Algorithm::ES256, store)?.connect().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisSigningKeys {
+    client: Client,
+    key: String,
+}
+
+impl RedisSigningKeys {
+    /// A store behind this client, which has the address, the user, the password and the certificates. Instances
+    /// with the same namespace share their keys. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::SigningKeys`] if the namespace is empty, longer than 128 bytes, or has other characters
+    /// than visible ASCII without braces.
+    pub fn new(client: Client, namespace: &str) -> Result<Self, ConfigError> {
+        let is_usable = |byte: u8| byte.is_ascii_graphic() && !b"{}".contains(&byte);
+        let has_length = (1..=LONGEST_NAMESPACE).contains(&namespace.len());
+        if !has_length || !namespace.bytes().all(is_usable) {
+            return Err(ConfigError::SigningKeys {
+                reason: "expected a namespace of 1 to 128 visible ASCII characters without braces"
+                    .to_owned(),
+            });
+        }
+        Ok(Self {
+            client,
+            key: format!("{{{namespace}}}:signing-keys"),
+        })
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: Cmd) -> Result<T, SigningKeyStoreError> {
+        let asking = async {
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(TIMEOUT))
+                .set_response_timeout(Some(TIMEOUT));
+            let client = &self.client;
+            let connecting = client.get_multiplexed_async_connection_with_config(&config);
+            command.query_async(&mut connecting.await?).await
+        };
+        asking
+            .await
+            .map_err(|error: RedisError| SigningKeyStoreError::new(error))
+    }
+}
+
+impl SigningKeyStore for RedisSigningKeys {
+    fn load(&self) -> SigningKeyStoreFuture<'_, Option<StoredKeys>> {
+        Box::pin(async move {
+            let mut command = redis::cmd("HMGET");
+            command.arg(&self.key).arg("version").arg("keys");
+            match self.ask(command).await? {
+                (None, None) => Ok(None),
+                (Some(version), Some(keys)) => Ok(Some(StoredKeys::new(version, keys))),
+                _ => Err(SigningKeyStoreError::new(
+                    "the hash of the keys has no version or no keys",
+                )),
+            }
+        })
+    }
+
+    fn save(&self, keys: StoredKeys, expected: Option<u64>) -> SigningKeyStoreFuture<'_, bool> {
+        Box::pin(async move {
+            let mut command = redis::cmd("EVAL");
+            command.arg(SAVE).arg(1).arg(&self.key);
+            command.arg(
+                expected
+                    .map(|version| version.to_string())
+                    .unwrap_or_default(),
+            );
+            command.arg(keys.version()).arg(keys.as_bytes());
+            self.ask(command).await
+        })
+    }
+}
+
+/// Prints the address and the key, without user and password.
+impl fmt::Debug for RedisSigningKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addr = self.client.get_connection_info().addr();
+        f.debug_struct("RedisSigningKeys")
+            .field("key", &self.key)
+            .field("address", &addr.to_string())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Compares the version and writes.
+const SAVE: &str = "\
+if (redis.call('HGET', KEYS[1], 'version') or '') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'version', ARGV[2], 'keys', ARGV[3])
+return 1";
+const LONGEST_NAMESPACE: usize = 128;
+const TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,0 +1,339 @@
+//! Keys that instances share: in a file, in Redis, and in a store of a user's own.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tower_jwt_auth::issue::{
+    SigningKeyError, SigningKeyFile, SigningKeyStore, SigningKeyStoreError, SigningKeyStoreFuture,
+    SigningKeys, StoredKeys,
+};
+use tower_jwt_auth::test::FixedClock;
+use tower_jwt_auth::{Algorithm, ConfigError};
+
+use super::files::Directory;
+use crate::support::NOW;
+
+/// A store of a user's own, which can fail.
+#[derive(Clone, Default)]
+struct Own {
+    stored: Arc<Mutex<Option<StoredKeys>>>,
+    is_down: Arc<AtomicBool>,
+}
+
+impl Own {
+    fn check(&self) -> Result<(), SigningKeyStoreError> {
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(SigningKeyStoreError::new("down for maintenance"));
+        }
+        Ok(())
+    }
+}
+
+impl SigningKeyStore for Own {
+    fn load(&self) -> SigningKeyStoreFuture<'_, Option<StoredKeys>> {
+        Box::pin(async {
+            self.check()?;
+            Ok(self.stored.lock().unwrap().clone())
+        })
+    }
+
+    fn save(&self, keys: StoredKeys, expected: Option<u64>) -> SigningKeyStoreFuture<'_, bool> {
+        Box::pin(async move {
+            self.check()?;
+            let mut stored = self.stored.lock().unwrap();
+            let is_expected = stored.as_ref().map(StoredKeys::version) == expected;
+            if is_expected {
+                *stored = Some(keys);
+            }
+            Ok(is_expected)
+        })
+    }
+}
+
+async fn instance(
+    store: impl SigningKeyStore,
+    clock: &FixedClock,
+) -> Result<SigningKeys, ConfigError> {
+    let settings = SigningKeys::shared(Algorithm::EdDSA, store)?;
+    settings.with_clock(clock.clone()).connect().await
+}
+
+fn ids(keys: &SigningKeys) -> Vec<String> {
+    let keys = keys.status().keys.into_iter();
+    keys.map(|key| key.id.to_string()).collect()
+}
+
+/// Many instances that start at the same time end with the same keys.
+async fn race<S: SigningKeyStore + Clone>(store: S) {
+    let clock = FixedClock::at(NOW);
+    let starting: Vec<_> = (0..16)
+        .map(|_| {
+            let (store, clock) = (store.clone(), clock.clone());
+            tokio::spawn(async move { instance(store, &clock).await.map(|keys| ids(&keys)) })
+        })
+        .collect();
+    let mut all = BTreeSet::new();
+    for starting in starting {
+        all.insert(starting.await.unwrap().unwrap());
+    }
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all.first().unwrap().len(), 2);
+
+    // Changes at the same time are all made, one after the other.
+    let keys = instance(store.clone(), &clock).await.unwrap();
+    let rotating: Vec<_> = (0..8)
+        .map(|_| {
+            let (store, clock) = (store.clone(), clock.clone());
+            tokio::spawn(async move {
+                let next = SigningKeys::generate(Algorithm::ES256).unwrap();
+                let keys = instance(store, &clock).await.unwrap();
+                keys.rotate(&next).await.unwrap().to_string()
+            })
+        })
+        .collect();
+    let mut rotated = BTreeSet::new();
+    for rotating in rotating {
+        rotated.insert(rotating.await.unwrap());
+    }
+    let last = instance(store.clone(), &clock).await.unwrap();
+    let known = ids(&last);
+    assert!(rotated.iter().all(|id| known.contains(id)), "{known:?}");
+    assert_eq!(known.len(), 10);
+    // The key that signed goes on until the lead is over, also where nobody has looked since.
+    assert_eq!(last.status().signing, keys.status().signing);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn instances_share_one_set_in_a_store_of_a_users_own() {
+    race(Own::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn instances_share_one_set_in_a_file() {
+    let directory = Directory::new("signing-keys-race");
+    race(SigningKeyFile::new(directory.path.join("keys"))).await;
+    let names: Vec<_> = std::fs::read_dir(&directory.path)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names.len(), 1, "older versions are gone: {names:?}");
+}
+
+/// Of all writers that have seen the same version, one wins, however slow the others are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_version_of_a_file_is_written_once() {
+    let directory = Directory::new("signing-keys-versions");
+    let file = SigningKeyFile::new(directory.path.join("keys"));
+    let won = Arc::new(AtomicUsize::new(0));
+    let writers: Vec<_> = (0..16_u8)
+        .map(|writer| {
+            let (file, won) = (file.clone(), Arc::clone(&won));
+            tokio::spawn(async move {
+                for _ in 0..40 {
+                    let seen = file.load().await.unwrap();
+                    let expected = seen.as_ref().map(StoredKeys::version);
+                    let mut text = seen.map_or(Vec::new(), |seen| seen.as_bytes().to_vec());
+                    text.push(writer);
+                    let next = StoredKeys::new(expected.unwrap_or(0) + 1, text);
+                    if file.save(next, expected).await.unwrap() {
+                        won.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let last = file.load().await.unwrap().unwrap();
+    let won = won.load(Ordering::SeqCst);
+    // Each write that won has its byte, so none was lost.
+    assert_eq!(last.as_bytes().len(), won);
+    assert_eq!(usize::try_from(last.version()).unwrap(), won);
+    assert!(
+        !file
+            .save(StoredKeys::new(1, Vec::new()), None)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !file
+            .save(StoredKeys::new(7, Vec::new()), Some(6))
+            .await
+            .unwrap()
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_others_may_read_or_write_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = Directory::new("signing-keys-permissions");
+    let clock = FixedClock::at(NOW);
+    let file = SigningKeyFile::new(directory.path.join("keys"));
+    let first = ids(&instance(file.clone(), &clock).await.unwrap());
+    let path = directory.path.join("keys.1");
+    let mode =
+        |mode: u32| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    for (bits, sentence) in [
+        (0o620, "may write the file"),
+        (0o602, "may write the file"),
+        (0o640, "may read the file"),
+        (0o604, "may read the file"),
+    ] {
+        mode(bits);
+        let rejected = instance(file.clone(), &clock)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(rejected.contains(sentence), "{bits:o}: {rejected}");
+        assert!(rejected.contains("keys"), "{rejected}");
+    }
+    mode(0o600);
+    assert_eq!(ids(&instance(file, &clock).await.unwrap()), first);
+    let missing = SigningKeyFile::new(directory.path.join("none").join("keys"));
+    assert!(instance(missing, &clock).await.is_err());
+}
+
+/// Content that cannot be read is never overwritten, and the error does not quote it.
+#[tokio::test]
+async fn stored_keys_that_cannot_be_read_stop_the_start() {
+    let clock = FixedClock::at(NOW);
+    let store = Own::default();
+    let _ = instance(store.clone(), &clock).await.unwrap();
+    let good = store.stored.lock().unwrap().clone().unwrap();
+    let good = String::from_utf8(good.as_bytes().to_vec()).unwrap();
+    let newer = good.replace(r#""format":1"#, r#""format":2"#);
+    let other = good.replacen("EdDSA", "ES256", 1);
+    let cut = good[..good.len() - 9].to_owned();
+    for (bad, sentence) in [
+        ("", "not usable"),
+        ("{}", "not usable"),
+        ("[1]", "not usable"),
+        (&newer, "format 2, expected 1"),
+        (&other, "a private key for the algorithm"),
+        (&cut, "not usable"),
+    ] {
+        *store.stored.lock().unwrap() = Some(StoredKeys::new(9, bad.into()));
+        let rejected = instance(store.clone(), &clock)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(rejected.contains(sentence), "{rejected}");
+        assert!(
+            !rejected.contains("MC4C") && rejected.len() < 200,
+            "{rejected}"
+        );
+        let stored = store.stored.lock().unwrap().clone().unwrap();
+        assert_eq!((stored.version(), stored.as_bytes()), (9, bad.as_bytes()));
+    }
+}
+
+/// An outage of nearly a period does no harm: the successor is known for a whole period ahead.
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_nearly_a_period_does_no_harm() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let (clock, store) = (FixedClock::at(NOW), Own::default());
+    let keys = instance(store.clone(), &clock).await.unwrap();
+    let known = ids(&keys);
+    store.is_down.store(true, Ordering::SeqCst);
+    for day in 0..59 {
+        let signing = keys.status().signing.unwrap();
+        assert_eq!(signing.as_str(), known[usize::from(day >= 30)], "day {day}");
+        assert!(keys.is_ready());
+        clock.advance(DAY);
+        tokio::time::sleep(DAY).await;
+    }
+    let failure = keys.status().failure.unwrap();
+    assert!(
+        failure.reason().contains("down for maintenance"),
+        "{failure:?}"
+    );
+    let revoked = keys.revoke_key(&known[1]).await;
+    assert!(
+        matches!(revoked, Err(SigningKeyError::Unavailable { .. })),
+        "{revoked:?}"
+    );
+    assert_eq!(keys.status().signing.unwrap().as_str(), known[1]);
+    // When the last known key is over, there is no key, and the reason is the outage.
+    clock.advance(DAY);
+    assert!(!keys.is_ready());
+    // The store is back: the key that is still published goes on, and a successor follows it.
+    store.is_down.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(1_000)).await;
+    let status = keys.status();
+    assert!(status.failure.is_none());
+    assert_eq!(status.signing.unwrap().as_str(), known[1]);
+    assert_eq!(status.keys.len(), 3);
+}
+
+/// ROT-D3: the other instance follows within a quarter of the lead.
+#[tokio::test(start_paused = true)]
+async fn rot_d3_other_instances_follow_a_revocation() {
+    let (clock, store) = (FixedClock::at(NOW), Own::default());
+    let first = instance(store.clone(), &clock).await.unwrap();
+    let second = instance(store, &clock).await.unwrap();
+    let verifying = second.keys();
+    let leaked = first.status().signing.unwrap();
+    first.revoke_key(leaked.as_str()).await.unwrap();
+    assert_eq!(second.status().signing.as_ref(), Some(&leaked));
+    tokio::time::sleep(Duration::from_secs(901)).await;
+    assert_eq!(ids(&second), ids(&first));
+    assert!(
+        verifying
+            .snapshot()
+            .unwrap()
+            .keys()
+            .all(|key| *key.id() != leaked)
+    );
+}
+
+#[tokio::test]
+async fn keys_that_are_not_here_cannot_be_shared() {
+    let (clock, store) = (FixedClock::at(NOW), Own::default());
+    let keys = instance(store.clone(), &clock).await.unwrap();
+    let secret: [u8; 32] = std::array::from_fn(|at| u8::try_from(at * 7 + 3).unwrap());
+    let secret = SigningKeys::from_secret(Algorithm::HS256, &secret).unwrap();
+    assert_eq!(
+        keys.rotate(&secret).await,
+        Err(SigningKeyError::NotStorable)
+    );
+    assert_eq!(ids(&keys).len(), 2);
+    assert!(SigningKeys::shared(Algorithm::HS256, store).is_err());
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use tower_jwt_auth::issue::RedisSigningKeys;
+
+    use super::{FixedClock, NOW, instance, race};
+    use crate::keys::real::{Server, is_installed};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn instances_share_one_set_in_redis() {
+        if !is_installed() {
+            return;
+        }
+        let server = Server::start(&[]);
+        race(RedisSigningKeys::new(server.client(), "calendar").unwrap()).await;
+        for bad in ["", "a b", "a{b}", &"n".repeat(129)] {
+            assert!(
+                RedisSigningKeys::new(server.client(), bad).is_err(),
+                "{bad}"
+            );
+        }
+        let other = RedisSigningKeys::new(server.client(), "files").unwrap();
+        let shown = format!("{other:?}");
+        assert!(shown.contains("{files}:signing-keys"), "{shown}");
+        let client = server.client();
+        drop(server);
+        let gone = RedisSigningKeys::new(client, "calendar").unwrap();
+        assert!(instance(gone, &FixedClock::at(NOW)).await.is_err());
+    }
+}
