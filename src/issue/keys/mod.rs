@@ -344,3 +344,6 @@ fn is_asymmetric(algorithm: Algorithm) -> Result<(), ConfigError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,15 +70,12 @@ impl Rules {
     }
 }
 
-/// The key that signs now. The keys are in the order in which they sign.
+/// The key that signs now: the first one that has not retired, in the order in which they sign.
 ///
-/// If the clock was set back, the first key may not have begun to sign yet. It signs nevertheless: it is the
-/// one that was published first.
+/// It may sign a little before its time, if the clock was set back, or if a successor signs at once and the
+/// clock of another instance is ahead. It was published long before in any case.
 pub(crate) fn signing<K>(slots: &[Slot<K>], now: u64) -> Option<usize> {
-    let begun = slots.iter().rposition(|slot| slot.times.sign <= now);
-    let position = begun.or((!slots.is_empty()).then_some(0))?;
-    let slot = slots.get(position)?;
-    (now < slot.times.retire).then_some(position)
+    slots.iter().position(|slot| now < slot.times.retire)
 }
 
 /// Whether [`maintained`] would change the keys.
@@ -214,8 +211,12 @@ pub(crate) fn revoked<K: Clone>(
     } else {
         let sign = next.get(position).map(|slot| slot.times.sign);
         let before = position.checked_sub(1).and_then(|at| next.get_mut(at));
-        if let (Some(before), Some(sign)) = (before, sign) {
-            rules.retire_at(&mut before.times, sign);
+        if let Some(before) = before {
+            let last = match rules.period {
+                Some(_) => before.times.retire,
+                None => u64::MAX,
+            };
+            rules.retire_at(&mut before.times, sign.unwrap_or(last));
         }
     }
     next

@@ -2,9 +2,6 @@
 
 #[path = "../../support/files.rs"]
 mod files;
-#[cfg(feature = "redis")]
-#[path = "../../support/redis.rs"]
-mod real;
 mod stores;
 
 use std::convert::Infallible;

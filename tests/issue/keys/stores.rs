@@ -313,7 +313,7 @@ mod redis {
     use tower_jwt_auth::issue::RedisSigningKeys;
 
     use super::{FixedClock, NOW, instance, race};
-    use crate::keys::real::{Server, is_installed};
+    use crate::real::{Server, is_installed};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn instances_share_one_set_in_redis() {
