@@ -12,6 +12,9 @@
     reason = "a test fails by panic"
 )]
 
+#[cfg(feature = "issue")]
+#[path = "provider/issued.rs"]
+mod issued;
 #[cfg(all(feature = "introspection", feature = "reqwest"))]
 #[path = "provider/opaque.rs"]
 mod opaque;
