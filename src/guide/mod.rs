@@ -20,11 +20,11 @@
 macro_rules! page {
     ($name:ident) => {
         #[cfg_attr(
-            all(feature = "axum", feature = "grpc", feature = "introspection", feature = "logout", feature = "pem", feature = "redis", feature = "reqwest", feature = "status-list", feature = "test-util", feature = "watch"),
+            all(feature = "axum", feature = "grpc", feature = "introspection", feature = "issue", feature = "logout", feature = "pem", feature = "redis", feature = "reqwest", feature = "status-list", feature = "test-util", feature = "watch"),
             doc = include_str!(concat!(stringify!($name), ".md"))
         )]
         #[cfg_attr(
-            not(all(feature = "axum", feature = "grpc", feature = "introspection", feature = "logout", feature = "pem", feature = "redis", feature = "reqwest", feature = "status-list", feature = "test-util", feature = "watch")),
+            not(all(feature = "axum", feature = "grpc", feature = "introspection", feature = "issue", feature = "logout", feature = "pem", feature = "redis", feature = "reqwest", feature = "status-list", feature = "test-util", feature = "watch")),
             doc = concat!("`src/guide/", stringify!($name), ".md`, rendered where all features are on.")
         )]
         pub mod $name {}

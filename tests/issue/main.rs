@@ -16,6 +16,7 @@ mod real;
 mod support;
 
 mod browser;
+mod compare;
 mod keys;
 mod logins;
 mod sql_stores;
