@@ -9,6 +9,7 @@
 //! | [`mistakes`] | which four mistakes hurt people, and what prevents each? |
 //! | [`keys`] | where do keys come from, and how do they change without a restart? |
 //! | [`revocation`] | how does a token end before it expires, and what does an outage do? |
+//! | [`refresh`] | what does a refresh token that changes with each use catch, and what does it cost? |
 //! | [`providers`] | which settings fit the tokens of Auth0, Okta, Entra ID and others? |
 //! | [`opaque`] | how do I accept tokens that are not JWTs? |
 //! | [`defaults`] | why is the default what it is? |
@@ -38,6 +39,7 @@ page!(recipes);
 page!(mistakes);
 page!(keys);
 page!(revocation);
+page!(refresh);
 page!(providers);
 page!(opaque);
 page!(defaults);

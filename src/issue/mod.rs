@@ -16,8 +16,9 @@ pub use self::keys::{
 #[cfg(feature = "redis")]
 pub use self::logins::RedisLogins;
 pub use self::logins::{
-    LoginError, LoginStore, LoginStoreError, LoginStoreFuture, MemoryLogins, RefreshError,
-    RefreshKeys, Session, StoredSession,
+    Login, LoginClaimsError, LoginError, LoginStore, LoginStoreError, LoginStoreFuture,
+    LoginTokens, Logins, MemoryLogins, RefreshError, RefreshKeys, RefreshRequest, Session,
+    StoredSession,
 };
 pub use self::published::{Discovery, Jwks};
 pub use self::token::{IssueError, IssuedToken, TokenBinding, TokenIssuer, TokenRequest};

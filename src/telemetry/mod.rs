@@ -8,6 +8,8 @@ mod introspection;
 mod keys;
 #[cfg(feature = "_refresh")]
 mod loads;
+#[cfg(feature = "issue")]
+mod logins;
 #[cfg(feature = "logout")]
 mod notices;
 #[cfg(feature = "redis")]
@@ -88,6 +90,8 @@ pub(crate) use self::introspection::*;
 pub(crate) use self::keys::*;
 #[cfg(feature = "_refresh")]
 pub(crate) use self::loads::*;
+#[cfg(feature = "issue")]
+pub(crate) use self::logins::*;
 #[cfg(feature = "logout")]
 pub(crate) use self::notices::*;
 #[cfg(feature = "redis")]

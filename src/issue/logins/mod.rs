@@ -1,22 +1,294 @@
 //! Logins: sessions with refresh tokens, and where they are kept.
 
+mod end;
+mod login;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
-#[allow(dead_code, reason = "for the logins, which come next")]
+mod refresh;
 mod refresh_error;
-#[allow(dead_code, reason = "for the logins, which come next")]
 mod refresh_keys;
-#[allow(dead_code, reason = "for the logins, which come next")]
 mod rules;
-#[allow(dead_code, reason = "for the logins, which come next")]
 mod session;
+mod settings;
 mod store;
 
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+pub use self::login::{Login, LoginTokens, RefreshRequest};
 pub use self::memory::MemoryLogins;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisLogins;
 pub use self::refresh_error::{LoginError, RefreshError};
 pub use self::refresh_keys::RefreshKeys;
+use self::refresh_keys::{Family, Genuine};
 pub use self::session::Session;
+use self::session::{Row, milliseconds};
+use self::settings::{ClaimsFailure, Settings};
 pub use self::store::{LoginStore, LoginStoreError, LoginStoreFuture, StoredSession};
+use crate::issue::token::IssuedToken;
+use crate::scope::ScopeSet;
+use crate::telemetry;
+
+/// The logins of an application: each is a session with short-lived access tokens, a refresh token that
+/// changes with each use, and an end.
+///
+/// The application checks who logs in, and shows the pages for it. This type makes the tokens.
+///
+/// A refresh token is single use, with a [grace](Self::grace) of 10 seconds for tabs that refresh at the
+/// same time and for lost answers. A token that is used after that is in two hands: the session ends, its
+/// access tokens are revoked, and the event `jwt_refresh_reused` is written. [The
+/// guide](crate::guide::refresh) says what that catches and what it costs.
+///
+/// Clones are cheap and share everything.
+///
+/// # Example: log in, refresh, log out
+///
+/// ```
+/// use tower_jwt_auth::issue::{Login, Logins, MemoryLogins, RefreshKeys, SigningKeys, TokenIssuer};
+/// use tower_jwt_auth::{Algorithm, Audience, Issuer};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let tokens = TokenIssuer::new(
+///     Issuer::new("https://login.example.com")?,
+///     Audience::new("calendar-api")?,
+///     SigningKeys::generate(Algorithm::ES256)?,
+/// );
+/// let logins = Logins::new(tokens, RefreshKeys::generate()?, MemoryLogins::default());
+/// let auth = logins.auth(); // the layer for the routes of the API
+/// # let _ = auth;
+///
+/// // The password was right.
+/// let first = logins.begin(Login::new("alice", "web").device("Firefox on Linux")).await?;
+///
+/// // Some minutes later, and again in another tab.
+/// let second = logins.refresh((first.refresh_token(), "web")).await?;
+/// assert_eq!(second.session().device(), Some("Firefox on Linux"));
+///
+/// logins.end(second.session().id()).await?;
+/// let error = logins.refresh((second.refresh_token(), "web")).await.unwrap_err();
+/// assert_eq!((error.kind(), error.oauth_error()), ("ended", Some("invalid_grant")));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Logins(Arc<Settings>);
+
+impl Logins {
+    fn of(settings: Settings) -> Self {
+        Self(Arc::new(settings))
+    }
+
+    /// Begins a session for a subject that has just proved who it is.
+    ///
+    /// # Errors
+    ///
+    /// [`LoginError`]. After [`LoginError::Unavailable`] there may be a session that nobody can use.
+    pub async fn begin(&self, login: Login) -> Result<LoginTokens, LoginError> {
+        let settings = &*self.0;
+        let family = Family::random().ok_or_else(|| LoginError::unavailable("no random bytes"))?;
+        let row = Row {
+            id: family.session_id(),
+            subject: login.subject.clone(),
+            version: 1,
+            data: login.into_data(settings.tokens.its_clock().now())?,
+        };
+        if settings.requires_binding && row.data.binding.is_none() {
+            return Err(LoginError::Unbound);
+        }
+        // Claims that the source replaces later are kept too.
+        settings.tokens.check_claims(&row.data.claims)?;
+        let access = self.access_token(&row, row.data.scopes.as_ref()).await?;
+        let stored = row.store(settings.lifetimes)?;
+        settings.store.insert(stored).await?;
+        telemetry::login_begun();
+        Ok(self.login_tokens(&row, family, access))
+    }
+
+    /// Says that the subject of a session has just proved again who it is. The next access tokens have this
+    /// `auth_time`, `acr` and `amr`; refresh to get one. The session keeps its lifetimes.
+    ///
+    /// `acr` and `amr` are those of this proof. Without an `acr`, the next tokens have none.
+    ///
+    /// # Errors
+    ///
+    /// [`LoginError::Ended`] if the session has ended, and other kinds of [`LoginError`].
+    pub async fn renew_login(
+        &self,
+        session_id: &str,
+        acr: Option<&str>,
+        amr: &[&str],
+    ) -> Result<Session, LoginError> {
+        Family::from_session_id(session_id).ok_or(LoginError::SessionId)?;
+        for _ in 0..ATTEMPTS {
+            let now = self.now();
+            let mut row = self.load(session_id).await?.ok_or(LoginError::Ended)?;
+            if !self.is_alive(&row, now) {
+                return Err(LoginError::Ended);
+            }
+            row.data.authenticated_at = now;
+            row.data.acr = acr.map(str::to_owned);
+            row.data.amr = amr.iter().map(|method| (*method).to_owned()).collect();
+            // A refresh at the same time is not lost: one of the two reads again.
+            if self.write(&mut row).await? {
+                return Ok(row.session(self.0.lifetimes));
+            }
+        }
+        Err(LoginError::unavailable(CONTENDED))
+    }
+
+    /// The sessions of a subject that have not ended, the last used first.
+    ///
+    /// # Errors
+    ///
+    /// [`LoginError::Unavailable`].
+    pub async fn sessions(&self, subject: &str) -> Result<Vec<Session>, LoginError> {
+        let now = self.now();
+        let mut sessions = Vec::new();
+        for stored in self.0.store.list(subject).await? {
+            let row = Row::read(stored)?;
+            if row.subject == subject && self.is_alive(&row, now) {
+                sessions.push(row.session(self.0.lifetimes));
+            }
+        }
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.data.advanced_at));
+        Ok(sessions)
+    }
+
+    fn is_alive(&self, row: &Row, now: u64) -> bool {
+        row.data.ended.is_none() && now < self.0.lifetimes.end(&row.data)
+    }
+
+    async fn load(&self, session_id: &str) -> Result<Option<Row>, LoginStoreError> {
+        let stored = self.0.store.load(session_id).await?;
+        stored.map(Row::read).transpose()
+    }
+
+    /// Writes a changed row, if nobody has changed it since it was read.
+    async fn write(&self, row: &mut Row) -> Result<bool, LoginStoreError> {
+        let expected = row.version;
+        row.version = expected.saturating_add(1);
+        let stored = row.store(self.0.lifetimes)?;
+        self.0.store.update(stored, expected).await
+    }
+
+    async fn access_token(
+        &self,
+        row: &Row,
+        scopes: Option<&ScopeSet>,
+    ) -> Result<IssuedToken, ClaimsFailure> {
+        let Row {
+            id, subject, data, ..
+        } = row;
+        let mut claims: Map<String, Value> = data.claims.clone();
+        if let Some(source) = &self.0.claims {
+            claims.extend(source(row.session(self.0.lifetimes)).await?);
+        }
+        let tokens = &self.0.tokens;
+        let mut request = tokens
+            .for_subject(subject, &data.client_id)
+            .session_id(id)
+            .authenticated_at(session::time(data.authenticated_at))
+            .authentication_methods(data.amr.iter().map(String::as_str));
+        if let Some(acr) = &data.acr {
+            request = request.authentication_context(acr);
+        }
+        if let Some(scopes) = scopes {
+            request = request.scope_set(scopes);
+        }
+        if let Some(binding) = &data.binding {
+            request = request.bound_to(binding);
+        }
+        if !claims.is_empty() {
+            request = request.claims(&claims);
+        }
+        request.issue().await.map_err(ClaimsFailure::Unusable)
+    }
+
+    fn login_tokens(&self, row: &Row, family: Family, access: IssuedToken) -> LoginTokens {
+        let generation = row.data.generation;
+        LoginTokens {
+            access,
+            refresh: self.0.keys.token(Genuine { family, generation }),
+            session: row.session(self.0.lifetimes),
+        }
+    }
+
+    /// Milliseconds since 1970.
+    fn now(&self) -> u64 {
+        milliseconds(self.0.tokens.its_clock().now())
+    }
+}
+
+/// Why the source of the claims of a session gives none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginClaimsError {
+    is_denied: bool,
+    reason: String,
+}
+
+impl LoginClaimsError {
+    /// The session gets no more tokens at present, for instance because the account is locked: 400. It is
+    /// not ended; call [`Logins::end`] for that.
+    pub fn denied(reason: impl fmt::Display) -> Self {
+        let reason = reason.to_string();
+        Self {
+            is_denied: true,
+            reason,
+        }
+    }
+
+    /// The source did not answer: 503.
+    pub fn unavailable(reason: impl fmt::Display) -> Self {
+        let reason = reason.to_string();
+        Self {
+            is_denied: false,
+            reason,
+        }
+    }
+}
+
+impl fmt::Display for LoginClaimsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.is_denied {
+            "session is denied"
+        } else {
+            "claims are not available"
+        };
+        write!(f, "{what}: {}", self.reason)
+    }
+}
+
+impl std::error::Error for LoginClaimsError {}
+
+impl From<ClaimsFailure> for LoginError {
+    fn from(failure: ClaimsFailure) -> Self {
+        match failure {
+            ClaimsFailure::Source(LoginClaimsError {
+                is_denied: true,
+                reason,
+            }) => Self::Denied { reason },
+            ClaimsFailure::Source(error) => Self::unavailable(error),
+            ClaimsFailure::Unusable(error) => Self::Issue(error),
+        }
+    }
+}
+
+impl From<ClaimsFailure> for RefreshError {
+    fn from(failure: ClaimsFailure) -> Self {
+        match failure {
+            ClaimsFailure::Source(LoginClaimsError {
+                is_denied: true,
+                reason,
+            }) => Self::Denied { reason },
+            ClaimsFailure::Source(error) => Self::unavailable(error),
+            ClaimsFailure::Unusable(error) => Self::Issue(error),
+        }
+    }
+}
+
+/// How often a change is tried again, because the session was changed at the same time.
+const ATTEMPTS: usize = 8;
+const CONTENDED: &str = "the session is changed too often at the same time";

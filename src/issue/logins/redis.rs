@@ -41,12 +41,13 @@ use crate::issue::logins::store::{LoginStore, LoginStoreError, LoginStoreFuture,
 /// # Example
 ///
 /// ```no_run
-/// use tower_jwt_auth::issue::RedisLogins;
+/// use tower_jwt_auth::issue::{Logins, RedisLogins, RefreshKeys, TokenIssuer};
 ///
-/// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn f(tokens: TokenIssuer, secret: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
 /// let client = redis::Client::open("redis://redis.internal:6379")?;
 /// let store = RedisLogins::new(client, "calendar")?;
 /// store.check().await?; // at the start, so that a wrong address is found
+/// let logins = Logins::new(tokens, RefreshKeys::from_secret(secret)?, store);
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]

@@ -164,7 +164,7 @@ pub enum LoginError {
     Issue(IssueError),
     /// This text is not the id of a session.
     SessionId,
-    /// Logins must be bound (`Logins::require_binding`), and this
+    /// Logins must be bound ([`Logins::require_binding`](crate::issue::Logins::require_binding)), and this
     /// one is not.
     Unbound,
     /// The store, the source of the claims or the revocation list did not answer. Call the same function

@@ -1,4 +1,4 @@
-//! [`LoginStore`]: where the sessions of `Logins` are kept.
+//! [`LoginStore`]: where the sessions of [`Logins`](crate::issue::Logins) are kept.
 
 use std::fmt;
 use std::future::Future;

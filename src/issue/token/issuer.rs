@@ -243,19 +243,16 @@ impl TokenIssuer {
     }
 
     /// Checks own claims as [`TokenRequest::issue`] does.
-    #[allow(dead_code, reason = "for the logins")]
     pub(crate) fn check_claims(&self, claims: &impl Serialize) -> Result<(), IssueError> {
         OwnClaims::of(claims, &self.0.allowed).map(drop)
     }
 
     /// How long a token lives.
-    #[allow(dead_code, reason = "for the logins")]
     pub(crate) fn token_lifetime(&self) -> Duration {
         self.0.lifetime
     }
 
     /// The clock of the tokens.
-    #[allow(dead_code, reason = "for the logins")]
     pub(crate) fn its_clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock
     }

@@ -1,0 +1,151 @@
+//! [`Logins::refresh`].
+
+use crate::issue::logins::login::{LoginTokens, RefreshRequest};
+use crate::issue::logins::refresh_error::RefreshError;
+use crate::issue::logins::refresh_keys::Genuine;
+use crate::issue::logins::rules::Step;
+use crate::issue::logins::session::Row;
+use crate::issue::logins::{ATTEMPTS, CONTENDED, Logins};
+use crate::scope::ScopeSet;
+use crate::telemetry;
+
+impl Logins {
+    /// Gives new tokens for a refresh token.
+    ///
+    /// A token that is malformed or forged is rejected without asking the store. Whatever fails before the
+    /// session is written leaves it as it was, so the same request can be made again: the claims are made
+    /// and the access token is signed first. If the answer is lost after that, the same request gets the
+    /// same refresh token for the time of the [grace](Self::grace).
+    ///
+    /// # Errors
+    ///
+    /// [`RefreshError`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_jwt_auth::issue::{Logins, LoginTokens, RefreshError, RefreshRequest};
+    ///
+    /// async fn fewer_scopes(logins: &Logins, token: &str) -> Result<LoginTokens, RefreshError> {
+    ///     logins.refresh(RefreshRequest::new(token, "web").scope("calendar:read")).await
+    /// }
+    /// ```
+    pub async fn refresh<'a>(
+        &self,
+        request: impl Into<RefreshRequest<'a>>,
+    ) -> Result<LoginTokens, RefreshError> {
+        let result = self.try_refresh(&request.into()).await;
+        match &result {
+            Ok(_) => telemetry::refreshed(),
+            Err(error) => {
+                let now = self.now() / 1_000;
+                let status = error.status().as_u16();
+                let budget = match status {
+                    500.. => &self.0.lines.failures,
+                    _ => &self.0.lines.rejections,
+                };
+                telemetry::refresh_rejected(error.kind(), status, error, budget.spend(now));
+            }
+        }
+        result
+    }
+
+    async fn try_refresh(&self, request: &RefreshRequest<'_>) -> Result<LoginTokens, RefreshError> {
+        let token = self.0.keys.verify(request.token)?;
+        let session_id = token.family.session_id();
+        for _ in 0..ATTEMPTS {
+            let row = self.load(&session_id).await?;
+            let row = row.ok_or(RefreshError::Unknown)?;
+            if let Some(tokens) = self.attempt(row, token, request).await? {
+                return Ok(tokens);
+            }
+        }
+        Err(RefreshError::unavailable(CONTENDED))
+    }
+
+    /// `None` if the session was changed since it was read.
+    async fn attempt(
+        &self,
+        mut row: Row,
+        token: Genuine,
+        request: &RefreshRequest<'_>,
+    ) -> Result<Option<LoginTokens>, RefreshError> {
+        let settings = &*self.0;
+        let now = self.now();
+        if let Some(ended) = row.data.ended {
+            if !ended.is_marked {
+                self.finish_end(row).await?;
+            }
+            return Err(RefreshError::Ended);
+        }
+        if row.data.client_id != request.client_id {
+            return Err(RefreshError::Client);
+        }
+        if row.data.binding.is_some() && row.data.binding != request.binding {
+            return Err(RefreshError::Binding);
+        }
+        if settings.lifetimes.is_expired(&row.data, now) {
+            return Err(RefreshError::Expired);
+        }
+        if settings.lifetimes.is_idle(&row.data, now) {
+            return Err(RefreshError::Idle);
+        }
+        let step = row.progress().step(token.generation, now, settings.grace);
+        if step == Step::Reuse {
+            return self.reused(row).await;
+        }
+        let scopes = narrowed(row.data.scopes.as_ref(), request.scope)?;
+        // All that can fail comes before the write. Afterwards the client needs the answer.
+        let access = self.access_token(&row, scopes.as_ref()).await?;
+        if self.now().abs_diff(now) > LONGEST_ATTEMPT {
+            // The session may have ended so long ago that its mark would not last for this token.
+            return Err(RefreshError::unavailable("it took too long"));
+        }
+        if step != Step::Repeat {
+            if step == Step::CatchUp {
+                telemetry::sessions_set_back(&row.id);
+            }
+            if settings.rotates_bound || row.data.binding.is_none() {
+                let next = token.generation.checked_add(1);
+                row.data.generation = next.ok_or(RefreshError::Expired)?;
+            }
+            row.data.advanced_at = now;
+            if !self.write(&mut row).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.login_tokens(&row, token.family, access)))
+    }
+
+    /// Ends a session whose token was used again.
+    async fn reused(&self, row: Row) -> Result<Option<LoginTokens>, RefreshError> {
+        let id = row.id.clone();
+        let Some(ended) = self.end_row(row).await? else {
+            return Ok(None);
+        };
+        telemetry::refresh_reused(&id);
+        self.finish_end(ended).await?;
+        Err(RefreshError::Reused)
+    }
+}
+
+/// The scopes of the access token: those of the session, or the requested ones of them.
+fn narrowed(
+    scopes: Option<&ScopeSet>,
+    requested: Option<&str>,
+) -> Result<Option<ScopeSet>, RefreshError> {
+    let Some(requested) = requested else {
+        return Ok(scopes.cloned());
+    };
+    let requested = ScopeSet::parse(requested).map_err(|_| RefreshError::Scope)?;
+    let has = |scope: &str| scopes.is_some_and(|known| known.iter().any(|one| one == scope));
+    if requested.iter().all(has) {
+        Ok(Some(requested))
+    } else {
+        Err(RefreshError::Scope)
+    }
+}
+
+/// The longest time between reading a session and issuing a token for it, in milliseconds. Marks of ended
+/// sessions last longer than their tokens by more than this.
+const LONGEST_ATTEMPT: u64 = 30_000;

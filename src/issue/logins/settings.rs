@@ -1,0 +1,253 @@
+//! How [`Logins`] is set up.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::error::config::ConfigError;
+use crate::issue::logins::login::object;
+use crate::issue::logins::refresh_keys::RefreshKeys;
+use crate::issue::logins::session::{Lifetimes, Session};
+use crate::issue::logins::store::LoginStore;
+use crate::issue::logins::{LoginClaimsError, Logins};
+use crate::issue::token::{IssueError, TokenIssuer};
+use crate::layer::JwtAuth;
+use crate::revocation::{Denylist, Revocation, RevocationWriter};
+use crate::telemetry::LineBudget;
+
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) tokens: TokenIssuer,
+    pub(super) keys: RefreshKeys,
+    pub(super) store: Arc<dyn LoginStore>,
+    pub(super) lifetimes: Lifetimes,
+    /// In milliseconds.
+    pub(super) grace: u64,
+    pub(super) list: Arc<dyn RevocationWriter>,
+    /// Makes a layer obey the list.
+    obeys: Arc<dyn Fn(JwtAuth) -> JwtAuth + Send + Sync>,
+    pub(super) claims: Option<Arc<ClaimsSource>>,
+    pub(super) requires_binding: bool,
+    pub(super) rotates_bound: bool,
+    pub(super) lines: Arc<Lines>,
+}
+
+/// Limits for events.
+#[derive(Default)]
+pub(super) struct Lines {
+    pub(super) failures: LineBudget,
+    pub(super) rejections: LineBudget,
+}
+
+pub(super) type ClaimsSource = dyn Fn(Session) -> ClaimsFuture + Send + Sync;
+type ClaimsFuture = Pin<Box<dyn Future<Output = Result<Map<String, Value>, ClaimsFailure>> + Send>>;
+
+/// Why there are no claims.
+pub(super) enum ClaimsFailure {
+    Source(LoginClaimsError),
+    Unusable(IssueError),
+}
+
+impl Logins {
+    /// Sessions whose access tokens are issued by `tokens`, with refresh tokens of these keys, in this
+    /// store.
+    ///
+    /// The clock is that of `tokens`.
+    pub fn new(tokens: TokenIssuer, keys: RefreshKeys, store: impl LoginStore) -> Self {
+        let clock = Arc::clone(tokens.its_clock());
+        let list = Denylist::default().with_clock(move || clock.now());
+        let settings = Settings {
+            tokens,
+            keys,
+            store: Arc::new(store),
+            lifetimes: Lifetimes {
+                idle: IDLE,
+                absolute: ABSOLUTE,
+            },
+            grace: GRACE,
+            list: Arc::new(list.clone()),
+            obeys: Arc::new(move |auth| auth.revocation(list.clone())),
+            claims: None,
+            requires_binding: false,
+            rotates_bound: true,
+            lines: Arc::default(),
+        };
+        Self::of(settings)
+    }
+
+    /// A session ends if it is not refreshed for this time: 1 minute to 366 days. Default: 14 days.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::SessionLifetime`] outside of these bounds.
+    pub fn idle_lifetime(self, lifetime: Duration) -> Result<Self, ConfigError> {
+        let idle = within(lifetime, "idle lifetime", SHORTEST, LONGEST)?;
+        Ok(self.with(|settings| settings.lifetimes.idle = idle))
+    }
+
+    /// A session ends this time after its begin, whatever happens: 1 minute to 366 days. Default: 90 days.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::SessionLifetime`] outside of these bounds.
+    pub fn absolute_lifetime(self, lifetime: Duration) -> Result<Self, ConfigError> {
+        let absolute = within(lifetime, "absolute lifetime", SHORTEST, LONGEST)?;
+        Ok(self.with(|settings| settings.lifetimes.absolute = absolute))
+    }
+
+    /// For this time after a refresh, the previous token gets the same successor again: 0 to 60 seconds.
+    /// Default: 10 seconds.
+    ///
+    /// The grace is for tabs that refresh at the same time, and for answers that are lost. 0 is strict single
+    /// use, which logs out every user with two tabs sooner or later: see [the guide](crate::guide::refresh).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::SessionLifetime`] outside of these bounds.
+    pub fn grace(self, grace: Duration) -> Result<Self, ConfigError> {
+        let grace = within(grace, "grace", 0, LONGEST_GRACE)?;
+        Ok(self.with(|settings| settings.grace = grace))
+    }
+
+    /// Writes the marks of ended sessions to this list, which [`auth`](Self::auth) checks. Several instances
+    /// of a service need a list that they share, such as `RedisDenylist`. Default: a [`Denylist`] of its
+    /// own, in the memory of this process.
+    #[must_use]
+    pub fn revocation<R>(self, list: R) -> Self
+    where
+        R: Revocation + RevocationWriter + Clone,
+    {
+        self.with(|settings| {
+            settings.list = Arc::new(list.clone());
+            settings.obeys = Arc::new(move |auth| auth.revocation(list.clone()));
+        })
+    }
+
+    /// Makes the own claims of the access tokens at the begin of a session and at each refresh, so that they
+    /// are never older than an access token. They are added to those of
+    /// [`Login::claims`](crate::issue::Login::claims), and replace claims with the same name. Default: none.
+    ///
+    /// The closure runs before the refresh counts. If it fails, the refresh token stays as good as it was.
+    ///
+    /// # Example: the current role of a user
+    ///
+    /// ```
+    /// use tower_jwt_auth::issue::{LoginClaimsError, Logins, Session};
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Own { role: &'static str }
+    ///
+    /// # async fn role_of(_: &str) -> Result<Option<&'static str>, std::io::Error> { Ok(None) }
+    /// # fn f(logins: Logins) -> Logins {
+    /// logins.claims_from(async |session: Session| {
+    ///     match role_of(session.subject()).await {
+    ///         Ok(Some(role)) => Ok(Own { role }),
+    ///         Ok(None) => Err(LoginClaimsError::denied("the account is closed")), // 400
+    ///         Err(error) => Err(LoginClaimsError::unavailable(error)), // 503, nobody is logged out
+    ///     }
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn claims_from<C, A>(self, source: impl Fn(Session) -> A + Send + Sync + 'static) -> Self
+    where
+        C: Serialize,
+        A: Future<Output = Result<C, LoginClaimsError>> + Send + 'static,
+    {
+        let source = move |session| -> ClaimsFuture {
+            let making = source(session);
+            Box::pin(async move {
+                let own = making.await.map_err(ClaimsFailure::Source)?;
+                object(&own).map_err(ClaimsFailure::Unusable)
+            })
+        };
+        self.with(|settings| settings.claims = Some(Arc::new(source)))
+    }
+
+    /// Rejects logins that are not [bound](crate::issue::Login::bound_to) to a key or a certificate. Default:
+    /// off.
+    #[must_use]
+    pub fn require_binding(self) -> Self {
+        self.with(|settings| settings.requires_binding = true)
+    }
+
+    /// Gives bound sessions one refresh token for their whole life, as the
+    /// [FAPI 2.0 Security Profile](https://openid.net/specs/fapi-security-profile-2_0-final.html) demands
+    /// (section 5.3.2.1). A stolen one is of no use without the key. Default: off.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Settings`] without [`require_binding`](Self::require_binding), which must be called
+    /// before.
+    pub fn without_rotation(self) -> Result<Self, ConfigError> {
+        if !self.0.requires_binding {
+            return Err(ConfigError::Settings {
+                reason: "refresh tokens that do not rotate must be bound: call `require_binding` before `without_rotation`".to_owned(),
+            });
+        }
+        Ok(self.with(|settings| settings.rotates_bound = false))
+    }
+
+    /// The layer for the access tokens: that of [`TokenIssuer::auth`], which also rejects the tokens of ended
+    /// sessions.
+    pub fn auth(&self) -> JwtAuth {
+        (self.0.obeys)(self.0.tokens.auth())
+    }
+
+    /// The issuer of the access tokens.
+    pub fn tokens(&self) -> &TokenIssuer {
+        &self.0.tokens
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+/// Prints the lifetimes.
+impl fmt::Debug for Logins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = Duration::from_millis;
+        f.debug_struct("Logins")
+            .field("idle_lifetime", &milliseconds(self.0.lifetimes.idle))
+            .field(
+                "absolute_lifetime",
+                &milliseconds(self.0.lifetimes.absolute),
+            )
+            .field("grace", &milliseconds(self.0.grace))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The milliseconds of a duration within these bounds.
+fn within(
+    input: Duration,
+    what: &'static str,
+    shortest: u64,
+    longest: u64,
+) -> Result<u64, ConfigError> {
+    let milliseconds = u64::try_from(input.as_millis()).unwrap_or(u64::MAX);
+    if (shortest..=longest).contains(&milliseconds) {
+        return Ok(milliseconds);
+    }
+    Err(ConfigError::SessionLifetime {
+        what,
+        input,
+        shortest: Duration::from_millis(shortest),
+        longest: Duration::from_millis(longest),
+    })
+}
+
+const DAY: u64 = 86_400_000;
+const IDLE: u64 = 14 * DAY;
+const ABSOLUTE: u64 = 90 * DAY;
+const GRACE: u64 = 10_000;
+const SHORTEST: u64 = 60_000;
+const LONGEST: u64 = 366 * DAY;
+const LONGEST_GRACE: u64 = 60_000;

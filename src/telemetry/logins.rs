@@ -1,0 +1,83 @@
+//! Events of own logins.
+
+use std::fmt;
+
+use crate::telemetry::{count, event, short};
+
+pub(crate) fn login_begun() {
+    event!(debug, "jwt_login_begun", "session begun",);
+    count!("jwt_auth_logins_total");
+}
+
+pub(crate) fn session_ended() {
+    event!(debug, "jwt_session_ended", "session ended",);
+    count!("jwt_auth_sessions_ended_total");
+}
+
+/// Reports a session that may have ended in part only.
+pub(crate) fn end_failed(reason: &impl fmt::Display) {
+    event!(
+        warn,
+        "jwt_session_end_failed",
+        "session could not be ended completely, end it again",
+        reason = short(reason).as_str()
+    );
+    count!("jwt_auth_session_end_failures_total");
+}
+
+pub(crate) fn refreshed() {
+    event!(debug, "jwt_refreshed", "session refreshed",);
+    count!("jwt_auth_refreshes_total");
+}
+
+/// Reports a refresh token that two parties have.
+pub(crate) fn refresh_reused(session: &str) {
+    event!(
+        warn,
+        "jwt_refresh_reused",
+        "refresh token used again, the session was ended: the token may have been stolen",
+        session = session
+    );
+    count!("jwt_auth_refresh_reuses_total");
+}
+
+/// Reports a store that has lost the last writes of a session.
+pub(crate) fn sessions_set_back(session: &str) {
+    event!(
+        warn,
+        "jwt_sessions_set_back",
+        "the store of sessions has lost writes: a refresh token is newer than its session",
+        session = session
+    );
+    count!("jwt_auth_sessions_set_back_total");
+}
+
+/// Reports a refresh that was answered with an error. `suppressed` is `None` if the line is over the
+/// budget.
+pub(crate) fn refresh_rejected(
+    kind: &'static str,
+    status: u16,
+    reason: &impl fmt::Display,
+    suppressed: Option<u64>,
+) {
+    // The level of an event must be a constant, so each level needs its own call.
+    macro_rules! rejected {
+        ($level:ident) => {
+            event!(
+                $level,
+                "jwt_refresh_rejected",
+                "refresh rejected",
+                kind = kind,
+                status = status,
+                reason = short(reason).as_str(),
+                suppressed = suppressed.unwrap_or_default()
+            )
+        };
+    }
+    match suppressed {
+        None => rejected!(debug),
+        Some(_) if status >= 500 => rejected!(warn),
+        Some(_) => rejected!(info),
+    }
+    count!("jwt_auth_refreshes_rejected_total", "kind" => kind);
+}
