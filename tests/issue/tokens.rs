@@ -1,11 +1,14 @@
 //! Access tokens: their shape, their scopes and audiences, and what must not be in them.
 
+use std::sync::LazyLock;
 use std::time::{Duration, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tower_jwt_auth::issue::{
@@ -685,6 +688,56 @@ async fn own_claims_are_one_object_within_the_limits_of_a_token() {
         "{error}"
     );
 }
+
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<i32>().prop_map(|number| Value::from(f64::from(number) / 8.0)),
+        ".{0,20}".prop_map(Value::from),
+        "[0-9 -]{12,24}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map("(password|card|roles|exp|d|kty|.{0,6})", inner, 0..6)
+                .prop_map(|members| Value::from_iter(members)),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 256,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(9_068),
+        ..ProptestConfig::default()
+    })]
+
+    /// Whatever the application puts in: the layer accepts what is issued, and the claims arrive as they were.
+    #[test]
+    fn claims_that_are_issued_arrive_as_they_were(own in prop::collection::btree_map(".{0,8}", json(), 0..5)) {
+        let (tokens, verifier) = &*SHARED;
+        let own = Value::from_iter(own);
+        match futures_ready(tokens.for_subject("alice", "web").claims(&own).issue()) {
+            Ok(token) => {
+                let claims = verifier.verify_now(token.as_str()).unwrap();
+                let arrived: Value = claims.deserialize::<Value>().map(|claims| (*claims).clone()).unwrap();
+                for (name, value) in own.as_object().unwrap() {
+                    prop_assert_eq!(&arrived[name], value);
+                }
+            }
+            Err(error) => prop_assert!(!error.is_unavailable(), "{}", error),
+        }
+    }
+}
+
+static SHARED: LazyLock<(TokenIssuer, Verifier)> = LazyLock::new(|| {
+    let tokens = issuer_of(keys(Algorithm::HS256));
+    let verifier = tokens.auth().verifier();
+    (tokens, verifier)
+});
 
 /// RFC9449-5-1: a token that is bound to the key of a proof says so, and is no bearer token.
 #[tokio::test]

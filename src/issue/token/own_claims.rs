@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::issue::token::error::IssueError;
 use crate::issue::token::secrets;
 use crate::json::{self, JsonError, MAX_MEMBERS, Raw};
+use crate::token::limits::MaxTokenSize;
 use crate::token::names::GrantShape;
 
 /// Claims of the application as the text of one JSON object.
@@ -18,6 +19,12 @@ impl OwnClaims {
             // The error of `serde_json` may quote a value.
             reason: "they cannot be written as JSON".to_owned(),
         })?;
+        // The search is bounded by this, too.
+        let maximum = MaxTokenSize::default().bytes();
+        if text.len() > maximum {
+            let bytes = text.len();
+            return Err(IssueError::TooLarge { bytes, maximum });
+        }
         check(&text, allowed)?;
         Ok(Self(text))
     }

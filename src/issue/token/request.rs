@@ -175,11 +175,13 @@ impl<'a> TokenRequest<'a> {
             Signing::Ready(signature) => signature,
             Signing::Pending(signature) => signature.await,
         };
-        let signature = signature.map_err(|error| IssueError::Sign {
-            reason: error.to_string(),
-        })?;
+        let signature = signature
+            .map(Zeroizing::new)
+            .map_err(|error| IssueError::Sign {
+                reason: error.to_string(),
+            })?;
         text.push('.');
-        URL_SAFE_NO_PAD.encode_append(&signature, &mut *text);
+        URL_SAFE_NO_PAD.encode_append(&*signature, &mut *text);
         Ok(IssuedToken {
             text,
             id,
@@ -329,6 +331,31 @@ mod tests {
         match keys.active(SystemTime::now()).unwrap().sign(message) {
             Signing::Ready(signature) => signature.unwrap(),
             Signing::Pending(_) => panic!("the key is here"),
+        }
+    }
+
+    /// A text that grows leaves a copy of a token in freed memory.
+    #[tokio::test]
+    async fn the_text_of_a_token_never_grows() {
+        for algorithm in [
+            Algorithm::ES256,
+            Algorithm::ES512,
+            Algorithm::EdDSA,
+            Algorithm::RS256,
+        ] {
+            let tokens = crate::issue::TokenIssuer::new(
+                crate::Issuer::new("https://login.example.com").unwrap(),
+                crate::Audience::new("calendar-api").unwrap(),
+                SigningKeys::generate(algorithm).unwrap(),
+            );
+            let token = tokens.for_client("batch").issue().await.unwrap();
+            let room = token.text.capacity() - token.text.len();
+            let spare = if algorithm == Algorithm::RS256 {
+                encoded_length(LARGEST_SIGNATURE) - encoded_length(256)
+            } else {
+                0
+            };
+            assert_eq!(room, spare, "{algorithm}");
         }
     }
 

@@ -16,26 +16,27 @@ pub(super) fn secret_in(text: &str) -> Option<Secret> {
         .or_else(|| keys::secret_in(text))
 }
 
-/// A JWT, or the credentials of a request.
+/// A JWT, alone or between other words, or the credentials of a request.
 fn token_in(text: &str) -> Option<Secret> {
-    let scheme = |name: &str| {
-        let (scheme, rest) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case(name).then_some(rest.trim())
-    };
-    if let Some(encoded) = scheme("basic") {
-        let decoded = STANDARD.decode_to_vec(encoded.as_bytes()).ok()?;
+    if let Some(("Basic" | "basic", encoded)) = text.split_once(' ') {
+        let decoded = STANDARD.decode_to_vec(encoded.trim().as_bytes()).ok()?;
         return decoded.contains(&b':').then_some(CREDENTIALS);
     }
-    let token = scheme("bearer").or_else(|| scheme("dpop")).unwrap_or(text);
-    let (header, rest) = token.split_once('.')?;
-    // Two dots for a signed token, four for an encrypted one.
-    let is_long = matches!(rest.bytes().filter(|byte| *byte == b'.').count(), 1 | 3);
-    if !is_long || !header.starts_with("ey") {
-        return None;
+    let is_character = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut words = text.split(|c| !is_character(c));
+    words.any(is_jwt).then_some(TOKEN)
+}
+
+/// Whether this is a signed token, with three parts, or an encrypted one, with five.
+fn is_jwt(word: &str) -> bool {
+    let dots = word.bytes().filter(|byte| *byte == b'.').count();
+    // In base64url, `{` begins with this letter.
+    if !matches!(dots, 2 | 4) || !word.starts_with('e') {
+        return false;
     }
-    let header = URL_SAFE_NO_PAD.decode_to_vec(header.as_bytes()).ok()?;
-    let is_header = header.starts_with(b"{") && find(&header, b"\"alg\"");
-    is_header.then_some(TOKEN)
+    let header = word.split('.').next().unwrap_or_default();
+    let header = URL_SAFE_NO_PAD.decode_to_vec(header.as_bytes());
+    header.is_ok_and(|header| header.starts_with(b"{") && find(&header, b"\"alg\""))
 }
 
 /// A URL with a password before its host, such as that of a database.
@@ -64,3 +65,66 @@ const CREDENTIALS: Secret = Secret {
 };
 /// The length of the shortest text that has a shape of its own: a card number.
 const SHORTEST: usize = 14;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_found_between_other_words() {
+        let encoded = |text: &str| URL_SAFE_NO_PAD.encode_to_string(text);
+        for header in [
+            r#"{"alg":"ES256"}"#,
+            "{\n \"typ\":\"JWT\",\n \"alg\":\"none\"}",
+        ] {
+            let signed = format!("{}.{}.c2ln", encoded(header), encoded("{}"));
+            let encrypted = format!("{}.a.b.c.d", encoded(header));
+            for token in [signed, encrypted] {
+                for text in [
+                    token.clone(),
+                    format!("Bearer {token}"),
+                    format!("token=\"{token}\", more"),
+                ] {
+                    assert_eq!(secret_in(&text), Some(TOKEN), "{text}");
+                }
+                for text in [
+                    format!("{token}.e"),
+                    format!("x{token}"),
+                    token.replace('.', ""),
+                ] {
+                    assert_eq!(secret_in(&text), None, "{text}");
+                }
+            }
+        }
+        for text in [
+            "e.e.e.e.e.e.e.e",
+            "eyJ0eXAiOiJKV1QifQ.e30.c2ln",
+            "www.example.com/a.b.c",
+            "en.wikipedia.org",
+        ] {
+            assert_eq!(secret_in(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_in_headers_and_urls_are_found() {
+        assert_eq!(secret_in("Basic YWxpY2U6Y29ycmVjdA=="), Some(CREDENTIALS));
+        assert_eq!(secret_in("Basic YWxpY2VzY29ycmVjdA=="), None);
+        assert_eq!(secret_in("Basic membership for a year"), None);
+        for url in [
+            "postgres://app:x@db/app",
+            "https://a:b@example.com",
+            "redis://:password@cache:6379",
+        ] {
+            assert!(secret_in(url).is_some(), "{url}");
+        }
+        for url in [
+            "https://alice@example.com/",
+            "https://example.com:443/a:b@c",
+            "https://example.com?q=a:b@c",
+            "://:@",
+        ] {
+            assert_eq!(secret_in(url), None, "{url}");
+        }
+    }
+}
