@@ -1,5 +1,12 @@
 //! Sessions, their refresh tokens and their stores.
 
+mod ending;
+#[cfg(feature = "tracing")]
+mod events;
+#[cfg(feature = "redis")]
+mod redis_outage;
 #[cfg(feature = "redis")]
 mod redis_store;
+mod refresh;
 mod stores;
+mod world;

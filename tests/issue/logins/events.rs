@@ -1,0 +1,67 @@
+//! What an operator sees.
+
+use super::world::{Fails, LATER, World};
+use crate::support::log::Log;
+
+#[tokio::test]
+async fn a_token_that_is_used_again_is_loud_and_names_the_session_alone() {
+    let log = Log::listen();
+    let world = World::new();
+    let first = world.begin().await;
+    world.wait(LATER);
+    let second = world.refreshes(first.refresh_token()).await;
+    assert!(!log.text().contains("refresh"), "{}", log.text());
+    world.wait(LATER);
+    world.refresh(first.refresh_token()).await.unwrap_err();
+    let text = log.text();
+    let reused: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains("jwt_refresh_reused"))
+        .collect();
+    let [line] = &reused[..] else {
+        panic!("{text}")
+    };
+    assert!(
+        line.contains("WARN") && line.contains("session=\""),
+        "{line}"
+    );
+    assert!(line.contains(first.session().id()), "{line}");
+    assert!(text.contains("kind=\"reused\" status=400"), "{text}");
+    // Later attempts are rejections like others.
+    world.refresh(second.refresh_token()).await.unwrap_err();
+    let text = log.text();
+    assert_eq!(text.matches("jwt_refresh_reused").count(), 1);
+    assert!(text.contains("kind=\"ended\""), "{text}");
+    for secret in [
+        &first.refresh_token()[10..],
+        &second.refresh_token()[10..],
+        "alice",
+        "web",
+    ] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn rejections_are_limited_and_an_outage_is_a_warning() {
+    let log = Log::listen();
+    let world = World::new();
+    let first = world.begin().await;
+    for _ in 0..100 {
+        world.refresh("rt_nonsense").await.unwrap_err();
+    }
+    assert_eq!(log.text().matches("kind=\"malformed\"").count(), 10);
+    world.store.fail(Fails::Before);
+    world.refresh(first.refresh_token()).await.unwrap_err();
+    world.logins.end(first.session().id()).await.unwrap_err();
+    let text = log.text();
+    let is_warned = |name: &str| {
+        let mut lines = text.lines();
+        lines.any(|line| line.contains("WARN") && line.contains(name))
+    };
+    assert!(
+        is_warned("jwt_refresh_rejected") && is_warned("jwt_session_end_failed"),
+        "{text}"
+    );
+    assert!(text.contains("status=503"), "{text}");
+}
