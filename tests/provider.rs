@@ -15,6 +15,9 @@
 #[cfg(feature = "issue")]
 #[path = "provider/issued.rs"]
 mod issued;
+#[cfg(feature = "issue")]
+#[path = "provider/key_set.rs"]
+mod key_set;
 #[cfg(all(feature = "introspection", feature = "reqwest"))]
 #[path = "provider/opaque.rs"]
 mod opaque;
