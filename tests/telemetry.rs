@@ -1675,3 +1675,69 @@ mod shared_denylist {
         check_metrics(metrics, documented_for("redis", 1));
     }
 }
+
+#[cfg(feature = "issue")]
+mod signing_keys {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    use tower_jwt_auth::Algorithm;
+    use tower_jwt_auth::issue::{
+        SigningKeyFile, SigningKeyStore, SigningKeyStoreError, SigningKeyStoreFuture, SigningKeys,
+        StoredKeys,
+    };
+
+    /// A file that may be away.
+    struct Store(SigningKeyFile, Arc<AtomicBool>);
+
+    impl SigningKeyStore for Store {
+        fn load(&self) -> SigningKeyStoreFuture<'_, Option<StoredKeys>> {
+            if self.1.load(Ordering::SeqCst) {
+                return Box::pin(async { Err(SigningKeyStoreError::new("away")) });
+            }
+            self.0.load()
+        }
+
+        fn save(&self, keys: StoredKeys, expected: Option<u64>) -> SigningKeyStoreFuture<'_, bool> {
+            self.0.save(keys, expected)
+        }
+    }
+
+    /// A rotation by hand, an outage with two attempts, and a revocation.
+    async fn everything(name: &str) {
+        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        let is_away = Arc::new(AtomicBool::new(false));
+        let store = Store(SigningKeyFile::new(path.join("keys")), Arc::clone(&is_away));
+        let keys = SigningKeys::shared(Algorithm::ES256, store).unwrap();
+        let keys = keys.connect().await.unwrap();
+        let next = SigningKeys::generate(Algorithm::ES256).unwrap();
+        let id = keys.rotate(&next).await.unwrap();
+        is_away.store(true, Ordering::SeqCst);
+        keys.revoke_key(id.as_str()).await.unwrap_err();
+        keys.revoke_key(id.as_str()).await.unwrap_err();
+        is_away.store(false, Ordering::SeqCst);
+        keys.revoke_key(id.as_str()).await.unwrap();
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+
+    fn documented(table: usize) -> Vec<Vec<String>> {
+        let text = include_str!("../src/events.md").split_once("of signing keys, with the feature");
+        rows(text.unwrap().1, table)
+    }
+
+    #[test]
+    fn what_happens_to_signing_keys_is_documented_too() {
+        let events = events(async || everything("signing-key-events").await);
+        let of_keys = |event: &&Captured| event.name.starts_with("jwt_signing_key");
+        let events: Vec<_> = events.iter().filter(of_keys).cloned().collect();
+        check_events(&events, &documented(0));
+        let metrics = metrics_of(async || everything("signing-key-metrics").await);
+        let metrics = metrics
+            .into_iter()
+            .filter(|metric| metric.name.contains("signing_key"));
+        check_metrics(metrics.collect(), documented(1));
+    }
+}

@@ -76,7 +76,8 @@ impl SigningKeyFile {
             placed => placed?,
         }
         // Since the first look others may have written this version and newer ones, and removed it again. A
-        // version is removed only when there is a newer one, so that shows.
+        // version is removed only when there is a newer one, so that shows. If others were so fast after this
+        // write, it is `false` too, and the caller finds its keys when it reads again.
         if self.newest()?.is_some_and(|newest| newest > keys.version()) {
             drop(fs::remove_file(&own));
             return Ok(false);

@@ -16,6 +16,7 @@ mod stored;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 pub use self::error::SigningKeyError;
@@ -248,9 +249,16 @@ impl SigningKeys {
     /// [`SigningKeyError::Unknown`] if there is no such key. [`SigningKeyError::Unavailable`] if the store of a
     /// shared set fails: the key is still in use then, so try again.
     pub async fn revoke_key(&self, id: &str) -> Result<(), SigningKeyError> {
+        let was_there = AtomicBool::new(false);
         let change = |slots: &[signing_key::Slot], now: u64, rules: &schedule::Rules| {
             let position = slots.iter().position(|slot| slot.key.id().as_str() == id);
-            let position = position.ok_or_else(|| SigningKeyError::Unknown { id: id.into() })?;
+            let Some(position) = position else {
+                // A write at the same time may have revoked it, or an own one whose result was not known.
+                let is_revoked = was_there.load(Ordering::Relaxed);
+                let unknown = || SigningKeyError::Unknown { id: id.into() };
+                return is_revoked.then(|| slots.to_vec()).ok_or_else(unknown);
+            };
+            was_there.store(true, Ordering::Relaxed);
             Ok(schedule::revoked(slots, position, now, rules))
         };
         self.change(change).await?;

@@ -25,8 +25,8 @@ pub trait SigningKeyStore: Send + Sync + 'static {
     fn load(&self) -> SigningKeyStoreFuture<'_, Option<StoredKeys>>;
 
     /// Replaces the keys, if the stored version is `expected`; `None` means that nothing may be stored. Returns
-    /// `false` if it is not. Comparing and writing must be one step: two instances may write at the same time,
-    /// and one of them has to get `false`.
+    /// `false` if it is not, or if that is not known: the caller reads again. Comparing and writing must be one
+    /// step: of two instances that write at the same time, one has to get `false`.
     ///
     /// # Errors
     ///

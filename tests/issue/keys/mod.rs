@@ -2,6 +2,7 @@
 
 #[path = "../../support/files.rs"]
 mod files;
+mod signers;
 mod stores;
 
 use std::convert::Infallible;

@@ -1,7 +1,7 @@
 //! Keys that instances share: in a file, in Redis, and in a store of a user's own.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -121,49 +121,49 @@ async fn instances_share_one_set_in_a_file() {
     assert_eq!(names.len(), 1, "older versions are gone: {names:?}");
 }
 
-/// Of all writers that have seen the same version, one wins, however slow the others are.
+/// Of all writers that have seen the same version, at most one wins, however slow the others are, and no write is
+/// lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_version_of_a_file_is_written_once() {
     let directory = Directory::new("signing-keys-versions");
     let file = SigningKeyFile::new(directory.path.join("keys"));
-    let won = Arc::new(AtomicUsize::new(0));
     let writers: Vec<_> = (0..16_u8)
         .map(|writer| {
-            let (file, won) = (file.clone(), Arc::clone(&won));
+            let file = file.clone();
             tokio::spawn(async move {
+                let mut won = Vec::new();
                 for _ in 0..40 {
                     let seen = file.load().await.unwrap();
                     let expected = seen.as_ref().map(StoredKeys::version);
                     let mut text = seen.map_or(Vec::new(), |seen| seen.as_bytes().to_vec());
                     text.push(writer);
-                    let next = StoredKeys::new(expected.unwrap_or(0) + 1, text);
+                    let version = expected.unwrap_or(0) + 1;
+                    let next = StoredKeys::new(version, text);
                     if file.save(next, expected).await.unwrap() {
-                        won.fetch_add(1, Ordering::SeqCst);
+                        won.push((version, writer));
                     }
                 }
+                won
             })
         })
         .collect();
+    let mut won = Vec::new();
     for writer in writers {
-        writer.await.unwrap();
+        won.extend(writer.await.unwrap());
     }
     let last = file.load().await.unwrap().unwrap();
-    let won = won.load(Ordering::SeqCst);
-    // Each write that won has its byte, so none was lost.
-    assert_eq!(last.as_bytes().len(), won);
-    assert_eq!(usize::try_from(last.version()).unwrap(), won);
-    assert!(
-        !file
-            .save(StoredKeys::new(1, Vec::new()), None)
-            .await
-            .unwrap()
-    );
-    assert!(
-        !file
-            .save(StoredKeys::new(7, Vec::new()), Some(6))
-            .await
-            .unwrap()
-    );
+    // Each version has one byte more than the one before.
+    let count = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap();
+    assert_eq!(last.version(), count(last.as_bytes()));
+    assert!(won.len() > 16, "{}", won.len());
+    for (version, writer) in won {
+        let at = usize::try_from(version - 1).unwrap();
+        assert_eq!(last.as_bytes()[at], writer, "version {version}");
+    }
+    for (version, expected) in [(1, None), (7, Some(6))] {
+        let late = StoredKeys::new(version, Vec::new());
+        assert!(!file.save(late, expected).await.unwrap());
+    }
 }
 
 #[cfg(unix)]
