@@ -8,7 +8,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::claims::SubjectId;
-use crate::issue::logins::refresh_error::{LoginError, RefreshError};
+use crate::issue::logins::refresh_error::LoginError;
 use crate::issue::logins::refresh_keys::Family;
 use crate::issue::logins::session::{Ended, Row};
 use crate::issue::logins::store::LoginStoreError;
@@ -38,16 +38,20 @@ impl Logins {
     }
 
     /// Ends the session of a refresh token, whatever its generation: for a log-out without an access token,
-    /// and for a revocation endpoint ([RFC 7009](https://www.rfc-editor.org/rfc/rfc7009)).
+    /// and for a revocation endpoint. A text that these keys have not made has no session, so there is nothing
+    /// to end, and no error ([RFC 7009, section 2.2]). Otherwise a browser with an unusable cookie could never
+    /// sign out.
     ///
     /// # Errors
     ///
-    /// [`RefreshError`]: the token was not made by these keys, or the session could not be ended.
-    pub async fn end_by_token(&self, refresh_token: &str) -> Result<(), RefreshError> {
-        let token = self.0.keys.verify(refresh_token)?;
-        let session_id = token.family.session_id();
-        let ended = self.end(&session_id).await;
-        ended.map_err(RefreshError::unavailable)
+    /// [`LoginError`], as [`end`](Self::end).
+    ///
+    /// [RFC 7009, section 2.2]: https://www.rfc-editor.org/rfc/rfc7009#section-2.2
+    pub async fn end_by_token(&self, refresh_token: &str) -> Result<(), LoginError> {
+        match self.0.keys.verify(refresh_token) {
+            Ok(token) => self.end(&token.family.session_id()).await,
+            Err(_) => Ok(()),
+        }
     }
 
     /// Ends all sessions of a subject: "sign out everywhere", or after a new password. It revokes all access
