@@ -46,6 +46,7 @@
 //! | know where to put the layer, and what an unknown path gets | [`guide::placement`] |
 //! | serve tenants, users, WebSockets, metrics, OpenAPI | [`guide::recipes`] |
 //! | know what can go wrong, and what prevents it | [`guide::mistakes`] |
+//! | build a login of your own | [`guide::login`] |
 //! | load and rotate keys | [`KeyStore`], [`guide::keys`] |
 //! | trust an authorization server by its URL | [`KeyStore::discover`], [`keys`] |
 //! | require scopes and roles | [`mod@scope`], [`scope!`], [`RequireScope`] |
@@ -161,6 +162,7 @@ mod verifier;
     doctest,
     feature = "axum",
     feature = "grpc",
+    feature = "issue",
     feature = "reqwest",
     feature = "test-util"
 ))]

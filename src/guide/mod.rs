@@ -7,6 +7,7 @@
 //! | [`placement`] | where does the layer go, and what does an unknown path get? |
 //! | [`recipes`] | how do I do it with tenants, users, spans, WebSockets, metrics? |
 //! | [`mistakes`] | which four mistakes hurt people, and what prevents each? |
+//! | [`login`] | how do I build a login of my own? |
 //! | [`keys`] | where do keys come from, and how do they change without a restart? |
 //! | [`revocation`] | how does a token end before it expires, and what does an outage do? |
 //! | [`refresh`] | what does a refresh token that changes with each use catch, and what does it cost? |
@@ -37,6 +38,7 @@ page!(rejections);
 page!(placement);
 page!(recipes);
 page!(mistakes);
+page!(login);
 page!(keys);
 page!(revocation);
 page!(refresh);

@@ -1,11 +1,13 @@
 //! Access tokens and logins of your own: signing keys that rotate by themselves, short-lived access tokens, and
 //! refresh tokens.
 
+mod browser;
 mod keys;
 mod logins;
 mod published;
 mod token;
 
+pub use self::browser::LoginCookies;
 #[cfg(feature = "redis")]
 pub use self::keys::RedisSigningKeys;
 pub use self::keys::{

@@ -20,4 +20,14 @@ impl<'r> Head<'r> {
             extensions: request.extensions(),
         }
     }
+
+    #[cfg(feature = "issue")]
+    pub(super) fn of_parts(parts: &'r http::request::Parts) -> Self {
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+        }
+    }
 }

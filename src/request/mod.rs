@@ -16,6 +16,8 @@ mod source;
 mod tls;
 
 use http::Request;
+#[cfg(feature = "issue")]
+use http::request::Parts;
 
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
@@ -50,6 +52,27 @@ pub(crate) fn read<'r, B>(
 /// Rejects a request that came over a connection without TLS.
 pub(crate) fn require_tls<B>(request: &Request<B>, source: &TlsSource) -> Result<(), Rejection> {
     source.check(&Head::of(request))
+}
+
+/// The value of a cookie with a token that is no access token. The rules for requests of other sites are
+/// those for access tokens.
+#[cfg(feature = "issue")]
+pub(crate) fn value_of_cookie<'r>(
+    parts: &'r Parts,
+    cookie: &TokenCookie,
+) -> Result<Option<&'r str>, Rejection> {
+    let Some(value) = places::value_of_only_cookie(&parts.headers, &cookie.name)? else {
+        return Ok(None);
+    };
+    require_site(parts, &cookie.csrf)?;
+    let value = std::str::from_utf8(value).map_err(|_| malformed("token is not ASCII"))?;
+    Ok(Some(value))
+}
+
+/// Rejects a request that another site triggered, whether or not it has a token.
+#[cfg(feature = "issue")]
+pub(crate) fn require_site(parts: &Parts, csrf: &CsrfPolicy) -> Result<(), Rejection> {
+    check_site(&Head::of_parts(parts), csrf)
 }
 
 /// The rejection of a request for which [`read`] has found nothing.
@@ -95,14 +118,22 @@ fn credentials<'r>(
     }
     if let Some(cookie) = cookie {
         let token = places::cookie(headers, &cookie.name, max_size)?;
-        if token.is_some() && !cookie.csrf.allows(&head) {
-            return Err(cross_site(
-                "token came in a cookie with an unsafe request of another origin",
-            ));
+        if token.is_some() {
+            check_site(&head, &cookie.csrf)?;
         }
         found = one_of(found, token)?;
     }
     Ok(found)
+}
+
+/// Rejects a request that another site triggered, if it is not safe.
+fn check_site(head: &Head<'_>, csrf: &CsrfPolicy) -> Result<(), Rejection> {
+    if csrf.allows(head) {
+        return Ok(());
+    }
+    Err(cross_site(
+        "token came in a cookie with an unsafe request of another origin",
+    ))
 }
 
 fn one_of<'r>(

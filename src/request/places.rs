@@ -133,20 +133,29 @@ pub(super) fn token_of_parameter(parameter: &str) -> Option<&str> {
     (is_short && decode_percent(name).as_deref() == Some(PARAMETER)).then_some(value)
 }
 
-/// The token in a cookie. Cookies are split as bytes, because the cookie of another application may
-/// have any bytes (RFC 6265, section 5.4).
+/// The token in a cookie.
 pub(super) fn cookie<'r>(headers: &'r HeaderMap, name: &str, max_size: MaxTokenSize) -> Found<'r> {
-    let lines = headers.get_all(COOKIE).into_iter();
-    let mut tokens = lines
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
-        .filter_map(|pair| value_of_cookie(pair, name));
-    let Some(token) = tokens.next() else {
+    let Some(token) = value_of_only_cookie(headers, name)? else {
         return Ok(None);
     };
-    if tokens.next().is_some() {
+    checked(Credentials::bearer(token, max_size)?).map(Some)
+}
+
+/// The value of the cookie with a token. Cookies are split as bytes, because the cookie of another
+/// application may have any bytes (RFC 6265, section 5.4).
+pub(super) fn value_of_only_cookie<'r>(
+    headers: &'r HeaderMap,
+    name: &str,
+) -> Result<Option<&'r [u8]>, Rejection> {
+    let lines = headers.get_all(COOKIE).into_iter();
+    let mut values = lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| value_of_cookie(pair, name));
+    let value = values.next();
+    if values.next().is_some() {
         return Err(malformed("request has the token cookie twice"));
     }
-    checked(Credentials::bearer(token, max_size)?).map(Some)
+    Ok(value)
 }
 
 /// The value of a cookie, if it has this name.

@@ -158,10 +158,20 @@ impl TokenCookie {
                 input: name.to_owned(),
             });
         }
-        Ok(Self {
+        Ok(Self::known(name, csrf))
+    }
+
+    /// A cookie whose name is known to be valid.
+    pub(crate) fn known(name: &str, csrf: CsrfPolicy) -> Self {
+        Self {
             name: name.into(),
             csrf,
-        })
+        }
+    }
+
+    #[cfg(feature = "issue")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 }
 

@@ -25,6 +25,17 @@ pub(crate) fn end_failed(reason: &impl fmt::Display) {
     count!("jwt_auth_session_end_failures_total");
 }
 
+/// Reports a cookie that browsers ignore.
+pub(crate) fn login_cookie_too_long(name: &str, bytes: usize) {
+    event!(
+        error,
+        "jwt_login_cookie_too_long",
+        "a token is too long for a cookie, so browsers ignore it: give it fewer claims",
+        cookie = name,
+        bytes = bytes,
+    );
+}
+
 pub(crate) fn refreshed() {
     event!(debug, "jwt_refreshed", "session refreshed",);
     count!("jwt_auth_refreshes_total");

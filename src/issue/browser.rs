@@ -1,0 +1,198 @@
+//! [`LoginCookies`]: the tokens of a login in the cookies of a browser.
+
+use std::time::Duration;
+
+use http::header::SET_COOKIE;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+
+use crate::error::config::ConfigError;
+use crate::error::rejection::Rejection;
+use crate::issue::logins::LoginTokens;
+use crate::issue::logins::response::no_store;
+use crate::request::{self, CsrfPolicy, TokenCookie, TokenSource};
+use crate::telemetry;
+
+/// The two tokens of a login in cookies of a browser, where no script of a page can read them.
+///
+/// Both cookies have a `__Host-` name, `Secure`, `HttpOnly`, `SameSite` and `Path=/`. So they are sent only
+/// to the host that set them, over https, and not with requests that other sites make in the background. They
+/// end with their tokens. Browsers take them from plain http only if the host is `localhost` or a loopback
+/// address, so development needs no certificate.
+///
+/// [`token_source`](Self::token_source) makes the layer read the access token. The handlers for signing in,
+/// refreshing and signing out use the other functions. [The guide](crate::guide::login) shows all of them.
+///
+/// # Who clears the cookies
+///
+/// Only a handler that signs out calls [`clear`](Self::clear). A failed refresh must not: another tab may have
+/// refreshed, or signed in again, in the meantime, and the browser has its new cookies already. A response that
+/// comes late would delete those. Cookies of a login that has ended do no harm. They are rejected, and they end
+/// by themselves.
+///
+/// # Example: the handlers for signing in, refreshing and signing out
+///
+/// ```
+/// # #[cfg(feature = "axum")] {
+/// use axum::extract::State;
+/// use axum::response::Result;
+/// use http::{HeaderMap, request::Parts};
+/// use tower_jwt_auth::issue::{Login, LoginCookies, Logins};
+///
+/// type App = State<(Logins, LoginCookies)>;
+///
+/// async fn sign_in(State((logins, cookies)): App, parts: Parts) -> Result<HeaderMap> {
+///     cookies.check_site(&parts)?;
+///     // ... check the password ...
+///     Ok(cookies.set(&logins.begin(Login::new("user-1", "web")).await?))
+/// }
+///
+/// async fn refresh(State((logins, cookies)): App, parts: Parts) -> Result<HeaderMap> {
+///     let token = cookies.refresh_token(&parts)?.unwrap_or_default();
+///     Ok(cookies.set(&logins.refresh((token, "web")).await?))
+/// }
+///
+/// async fn sign_out(State((logins, cookies)): App, parts: Parts) -> Result<HeaderMap> {
+///     if let Some(token) = cookies.refresh_token(&parts)? {
+///         logins.end_by_token(token).await?;
+///     }
+///     Ok(cookies.clear())
+/// }
+/// # use axum::{Router, routing::post};
+/// # let routes: Router<(Logins, LoginCookies)> = Router::new()
+/// #     .route("/sign-in", post(sign_in))
+/// #     .route("/refresh", post(refresh))
+/// #     .route("/sign-out", post(sign_out));
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct LoginCookies {
+    access: TokenCookie,
+    refresh: TokenCookie,
+    csrf: CsrfPolicy,
+    same_site: &'static str,
+}
+
+impl LoginCookies {
+    /// Cookies with the names `__Host-access` and `__Host-refresh`, and `SameSite=Lax`. The policy says which
+    /// other sites may make requests with them.
+    pub fn new(csrf: CsrfPolicy) -> Self {
+        let [access, refresh] =
+            ["__Host-access", "__Host-refresh"].map(|name| TokenCookie::known(name, csrf.clone()));
+        Self {
+            access,
+            refresh,
+            csrf,
+            same_site: "Lax",
+        }
+    }
+
+    /// Puts this word into both names, such as `__Host-shop-access`. Two applications on one host need it,
+    /// because a browser keeps one set of cookies for all ports of a host.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::CookieName`] if it has a character that is not allowed in the name of a cookie.
+    pub fn named(self, application: &str) -> Result<Self, ConfigError> {
+        let cookie = |what| {
+            let name = format!("__Host-{application}-{what}");
+            TokenCookie::new(&name, self.csrf.clone())
+        };
+        Ok(Self {
+            access: cookie("access")?,
+            refresh: cookie("refresh")?,
+            ..self
+        })
+    }
+
+    /// `SameSite=Strict` instead of `Lax`: the first request after a link on another site was followed has no
+    /// cookies either. A page that asks for its data after it has loaded has them.
+    pub fn same_site_strict(mut self) -> Self {
+        self.same_site = "Strict";
+        self
+    }
+
+    /// For [`JwtAuth::token_source`](crate::JwtAuth::token_source): the `Authorization` header, and the cookie
+    /// with the access token.
+    pub fn token_source(&self) -> TokenSource {
+        TokenSource::header().with_cookie(self.access.clone())
+    }
+
+    /// Rejects a request that another site triggered. A handler that signs in calls it, because there are no
+    /// cookies yet that would be checked. Otherwise another site could sign its visitors in as somebody else,
+    /// and see what they enter.
+    ///
+    /// # Errors
+    ///
+    /// A rejection with 403 if the [`CsrfPolicy`] does not allow the request.
+    pub fn check_site(&self, parts: &Parts) -> Result<(), Rejection> {
+        request::require_site(parts, &self.csrf).map_err(Rejection::unreported)
+    }
+
+    /// The refresh token of a request. `None` if there is none. The route should take `POST` requests only,
+    /// because the [`CsrfPolicy`] lets all `GET` requests pass.
+    ///
+    /// # Errors
+    ///
+    /// A rejection with 403 if the [`CsrfPolicy`] does not allow the request, and with 400 if it has two refresh
+    /// tokens.
+    pub fn refresh_token<'r>(&self, parts: &'r Parts) -> Result<Option<&'r str>, Rejection> {
+        request::value_of_cookie(parts, &self.refresh).map_err(Rejection::unreported)
+    }
+
+    /// The headers of a response that set both cookies, with `Cache-Control: no-store`. With axum, they can be
+    /// a part of the return value of a handler.
+    ///
+    /// A browser ignores a cookie of more than 4 096 bytes. If a token is too long, there is an event with the
+    /// level `ERROR`.
+    #[must_use]
+    pub fn set(&self, tokens: &LoginTokens) -> HeaderMap {
+        let access = tokens.access_token();
+        let now = access.expires_at().checked_sub(access.lifetime());
+        let left = now.and_then(|now| tokens.refresh_expires_at().duration_since(now).ok());
+        self.headers([
+            (&self.access, access.as_str(), access.lifetime()),
+            (
+                &self.refresh,
+                tokens.refresh_token(),
+                left.unwrap_or_default(),
+            ),
+        ])
+    }
+
+    /// The headers of a response that delete both cookies. Only for signing out, see [above](Self).
+    #[must_use]
+    pub fn clear(&self) -> HeaderMap {
+        self.headers([
+            (&self.access, "", Duration::ZERO),
+            (&self.refresh, "", Duration::ZERO),
+        ])
+    }
+
+    fn headers(&self, cookies: [(&TokenCookie, &str, Duration); 2]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (cookie, token, age) in cookies {
+            let name = cookie.name();
+            let length = name.len().saturating_add(token.len());
+            if length > MAX_COOKIE {
+                telemetry::login_cookie_too_long(name, length);
+            }
+            let line = format!(
+                "{name}={token}; Max-Age={}; Path=/; Secure; HttpOnly; SameSite={}",
+                age.as_secs(),
+                self.same_site
+            );
+            // Names and tokens have only characters that a header may have.
+            if let Ok(mut line) = HeaderValue::try_from(line) {
+                line.set_sensitive(true);
+                headers.append(SET_COOKIE, line);
+            }
+        }
+        no_store(&mut headers);
+        headers
+    }
+}
+
+/// The maximum number of bytes of the name and the value together (RFC 6265bis, section 5.6).
+const MAX_COOKIE: usize = 4_096;
