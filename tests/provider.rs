@@ -21,6 +21,9 @@ mod key_set;
 #[cfg(all(feature = "introspection", feature = "reqwest"))]
 #[path = "provider/opaque.rs"]
 mod opaque;
+#[cfg(all(feature = "issue", feature = "reqwest"))]
+#[path = "provider/own_login.rs"]
+mod own_login;
 mod support;
 
 use std::collections::HashMap;

@@ -2,11 +2,12 @@
 
 #![cfg(all(feature = "issue", feature = "test-util"))]
 #![allow(
+    clippy::duplicate_mod,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::string_slice,
-    reason = "tests fail by panic"
+    reason = "tests fail by panic, and the examples have modules in common"
 )]
 
 #[cfg(feature = "redis")]
@@ -19,5 +20,7 @@ mod browser;
 mod compare;
 mod keys;
 mod logins;
+#[cfg(feature = "axum")]
+mod spa;
 mod sql_stores;
 mod tokens;
