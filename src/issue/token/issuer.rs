@@ -32,19 +32,36 @@ use crate::scope::ScopeSet;
 /// # Secrets
 ///
 /// A token is signed, not encrypted: everyone who has it can read its claims. [Own claims](TokenRequest::claims) that
-/// look like a secret are an error. They are found at any depth, by name or by shape:
+/// look like a secret are an error, at any depth. [`insecure_allow_claim`](Self::insecure_allow_claim) allows one.
 ///
-/// | found by name, in any spelling | found by the shape of the value |
+/// A claim is found by its name, if the name ends with one of these terms. Case, separators and digits do not count,
+/// so `userPassword`, `USER-PASSWORDS` and `userpassword2` are found, and `password_changed_at` and `secretary` are not.
+/// Of a name that is a URL, the last part counts.
+///
+/// | | terms |
 /// |---|---|
-/// | `password`, `passwd`, `pwd`, `passphrase`, `passcode`, `pin`, `secret_answer`, and their hashes | hashes of passwords: bcrypt, Argon2, scrypt, PBKDF2, `$6$` and the like, PHC strings, `{SSHA}` |
-/// | `secret`, `api_key`, `access_key`, `signing_key`, `encryption_key`, `master_key`, `recovery_code`, `psk` | keys of AWS, GitHub, GitLab, Google, Slack, Stripe and other services that publish a prefix |
-/// | `private_key`, `seed_phrase`, `mnemonic` | private keys: PEM, and private JSON Web Keys |
-/// | `access_token`, `refresh_token`, `id_token`, `session_token`, `session_cookie` | JWTs, `Basic` credentials, a URL with a password |
-/// | `card`, `credit_card`, `card_number`, `cvv`, `security_code` | card numbers: issuer, length and check digit |
-/// | `ssn`, `iban`, `bank_account`, `passport_number` | |
+/// | passwords | `password`, `passwd`, `passphrase`, `passcode`, `pwd`, `pswd`, `pw`, `pin`, `user_pass`, `db_pass`, `secret_answer`, `security_answer`, `passwort`, `kennwort`, `mot_de_passe`, `contrasena`, `senha` |
+/// | keys | `secret`, `api_key`, `access_key`, `secret_key`, `signing_key`, `encryption_key`, `decryption_key`, `master_key`, `shared_key`, `hmac_key`, `aes_key`, `psk`, `recovery_key`, `recovery_code`, `backup_code` |
+/// | private keys | `private_key`, `priv_key`, `seed_phrase`, `recovery_phrase`, `mnemonic` |
+/// | tokens | `access_token`, `refresh_token`, `id_token`, `bearer_token`, `api_token`, `auth_token`, `session_token`, `reset_token`, `session_cookie` |
+/// | cards | `card` as the whole name, `credit_card`, `debit_card`, `payment_card`, `bank_card`, `card_number`, `card_num`, `card_no`, `cc_number`, `cc_num`, `cvc`, `cvn`, `cvv`, `security_code`, `card_verification_value`, `card_verification_code` |
+/// | numbers of a person | `ssn`, `social_security_number`, `social_security_no`, `iban`, `bank_account`, `bank_account_number`, `passport_number`, `passport_no` |
 ///
-/// A name counts if it ends with such a term, so `user_password` is found and `password_changed_at` is not. A boolean
-/// is never a secret. [`insecure_allow_claim`](Self::insecure_allow_claim) allows one claim.
+/// These words may follow a term: `hash`, `hashed`, `digest`, `salt`, `value`, `text`, `plain`, `plaintext`,
+/// `cleartext`, `encrypted`, `ciphertext`, `base64`, `hex`, `pem`, `raw`, `string`, `data`, `new`, `old`, `current`,
+/// `confirm`, `confirmation`, `temporary`, `backup`, `hint`. A boolean and a value that is empty are never a secret, so
+/// `has_password` may say `true`.
+///
+/// A claim is also found by the shape of its value:
+///
+/// - a private key: PEM, PuTTY, a private or symmetric JSON Web Key, also as text;
+/// - the hash of a password: bcrypt, Argon2, scrypt, PBKDF2, `$1$`, `$5$`, `$6$`, `$y$`, phpass and every other string
+///   of PHC or `crypt`, `{SSHA}` and the like, those of Django, Werkzeug and PostgreSQL;
+/// - a key with the prefix of its service: AWS, Anthropic, Atlassian, Databricks, DigitalOcean, Docker, GitHub, GitLab,
+///   Google, Grafana, HashiCorp, Hugging Face, Mailgun, New Relic, npm, OpenAI, Postman, PyPI, SendGrid, Shopify, Slack,
+///   Square, Stripe, Supabase, age, connection strings of Azure, and refresh tokens of this crate;
+/// - a JWT, `Basic` credentials, and a URL with a password;
+/// - a card number, alone in its claim: the range of its issuer, its length, and its check digit.
 ///
 /// # Example: a token for a person
 ///

@@ -213,7 +213,7 @@ const TERMS: &[(Place, Secret, &[&str])] = &[
             "backupcode",
         ],
     ),
-    (Place::Word, KEY, &["psk", "sas"]),
+    (Place::Word, KEY, &["psk"]),
     (
         Place::Anywhere,
         TOKEN,
@@ -542,6 +542,19 @@ mod tests {
             "nationalities",
         ] {
             assert_eq!(secret_in(name), None, "{name}");
+        }
+    }
+
+    /// The documentation has the same lists.
+    #[test]
+    fn every_term_is_in_the_documentation() {
+        let documented: Vec<String> = include_str!("../issuer.rs")
+            .split('`')
+            .map(|word| Letters::of(word).text().to_owned())
+            .collect();
+        let terms = TERMS.iter().flat_map(|(_, _, terms)| terms.iter());
+        for term in terms.chain(FORMS) {
+            assert!(documented.iter().any(|word| word == term), "{term}");
         }
     }
 
