@@ -82,30 +82,34 @@ const WAYS: &[Way] = &[
         clients::secret,
     ),
     #[cfg(feature = "introspection")]
-    ("client_key_der", clients::der, clients::key_from_der),
+    ("client_key_der", private::der, clients::key_from_der),
     #[cfg(feature = "introspection")]
-    ("client_key_pem", clients::pem, clients::key_from_pem),
+    ("client_key_pem", private::pem, clients::key_from_pem),
     #[cfg(feature = "introspection")]
-    ("client_key_jwk", clients::jwk, clients::key_from_jwk),
+    ("client_key_jwk", private::jwk, clients::key_from_jwk),
+    #[cfg(feature = "issue")]
+    ("signing_key_pem", private::pem, signing::key_from_pem),
+    #[cfg(feature = "issue")]
+    (
+        "signing_key_secret",
+        <[u8]>::to_vec,
+        signing::key_from_secret,
+    ),
+    #[cfg(feature = "issue")]
+    (
+        "signing_keys_stored",
+        signing::stored,
+        signing::keys_from_file,
+    ),
 ];
 
-/// The credentials of this service at an introspection endpoint.
-#[cfg(feature = "introspection")]
-mod clients {
+/// A private key in the formats that are read.
+#[cfg(any(feature = "introspection", feature = "issue"))]
+mod private {
+    #[cfg(feature = "introspection")]
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-    use tower_jwt_auth::introspection::{ClientAuth, ClientKey, ClientSecret};
-    use zeroize::Zeroizing;
 
     use super::*;
-
-    pub(super) fn secret(path: &Path) {
-        let text = Zeroizing::new(fs::read_to_string(path).unwrap());
-        let secret = ClientSecret::from(text.as_str());
-        let auth = ClientAuth::secret_basic("files-api", secret.clone()).unwrap();
-        secret.replace("another").unwrap();
-        secret.replace(text.as_str()).unwrap();
-        drop((auth, secret));
-    }
 
     /// The bytes of an Ed25519 key that begins with the secret.
     pub(super) fn der(secret: &[u8]) -> Vec<u8> {
@@ -118,11 +122,80 @@ mod clients {
         format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n").into_bytes()
     }
 
+    #[cfg(feature = "introspection")]
     pub(super) fn jwk(secret: &[u8]) -> Vec<u8> {
         let pair = Ed25519KeyPair::from_seed_unchecked(&secret[..32]).unwrap();
         let [d, x] =
             [&secret[..32], pair.public_key().as_ref()].map(|part| URL_SAFE_NO_PAD.encode(part));
         format!(r#"{{"d":"{d}","kty":"OKP","crv":"Ed25519","x":"{x}"}}"#).into_bytes()
+    }
+}
+
+/// The keys that sign tokens.
+#[cfg(feature = "issue")]
+mod signing {
+    use tower_jwt_auth::issue::{SigningKeyFile, SigningKeys};
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    pub(super) fn key_from_pem(path: &Path) {
+        let content = Zeroizing::new(fs::read(path).unwrap());
+        drop(SigningKeys::from_pem(Algorithm::EdDSA, &content).unwrap());
+    }
+
+    pub(super) fn key_from_secret(path: &Path) {
+        let content = Zeroizing::new(fs::read(path).unwrap());
+        drop(SigningKeys::from_secret(Algorithm::HS512, &content).unwrap());
+    }
+
+    /// A private key, as a store has it.
+    pub(super) fn stored(secret: &[u8]) -> Vec<u8> {
+        URL_SAFE_NO_PAD.encode(private::der(secret)).into_bytes()
+    }
+
+    /// Reads a set whose only key signs, and writes it again with a successor.
+    pub(super) fn keys_from_file(path: &Path) {
+        let der = Zeroizing::new(fs::read(path).unwrap());
+        let mut content = Zeroizing::new(Vec::with_capacity(512));
+        content.extend(br#"{"format":1,"keys":[{"alg":"EdDSA","kid":"k","der":""#);
+        content.extend(&*der);
+        content.extend(br#"","publish":1,"sign":1,"retire":7000000000,"remove":7000000001}]}"#);
+        let directory = path.with_extension("stored");
+        fs::create_dir_all(&directory).unwrap();
+        let first = directory.join("keys.1");
+        fs::write(&first, &*content).unwrap();
+        #[cfg(unix)]
+        fs::set_permissions(&first, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let keys = runtime.unwrap().block_on(async {
+            let store = SigningKeyFile::new(directory.join("keys"));
+            let keys = SigningKeys::shared(Algorithm::EdDSA, store).unwrap();
+            keys.connect().await.unwrap()
+        });
+        assert!(keys.is_ready());
+        assert!(directory.join("keys.2").exists(), "a successor was stored");
+        drop(keys);
+    }
+}
+
+/// The credentials of this service at an introspection endpoint.
+#[cfg(feature = "introspection")]
+mod clients {
+    use tower_jwt_auth::introspection::{ClientAuth, ClientKey, ClientSecret};
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    pub(super) fn secret(path: &Path) {
+        let text = Zeroizing::new(fs::read_to_string(path).unwrap());
+        let secret = ClientSecret::from(text.as_str());
+        let auth = ClientAuth::secret_basic("files-api", secret.clone()).unwrap();
+        secret.replace("another").unwrap();
+        secret.replace(text.as_str()).unwrap();
+        drop((auth, secret));
     }
 
     pub(super) fn key_from_der(path: &Path) {

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tower_jwt_auth::issue::{
     SigningKeyError, SigningKeyFile, SigningKeyStore, SigningKeyStoreError, SigningKeyStoreFuture,
-    SigningKeys, StoredKeys,
+    SigningKeys, StoredKeys, TokenIssuer,
 };
 use tower_jwt_auth::test::FixedClock;
-use tower_jwt_auth::{Algorithm, ConfigError};
+use tower_jwt_auth::{Algorithm, Audience, ConfigError, Issuer};
 
 use super::files::Directory;
+use super::key_set;
 use crate::support::NOW;
 
 /// A store of a user's own, which can fail.
@@ -271,6 +272,72 @@ async fn an_outage_of_nearly_a_period_does_no_harm() {
     assert!(status.failure.is_none());
     assert_eq!(status.signing.unwrap().as_str(), known[1]);
     assert_eq!(status.keys.len(), 3);
+}
+
+/// OIDC-CORE-10.1.1-3, ROT-D1: two instances with clocks 20 s apart, over 14 days. Each token of one verifies at the
+/// other to its end, and with a copy of the key set that is as old as it may be.
+#[tokio::test(start_paused = true)]
+async fn two_instances_with_clocks_20_s_apart_verify_each_others_tokens() {
+    const LEAD: Duration = Duration::from_secs(6 * 3_600);
+    const STEP: Duration = Duration::from_secs(3_000);
+    let store = Own::default();
+    let mut instances = Vec::new();
+    for skew in [0, 20] {
+        let clock = FixedClock::at(NOW + skew);
+        let keys = SigningKeys::shared(Algorithm::EdDSA, store.clone()).unwrap();
+        let keys = keys.with_clock(clock.clone()).publish_lead(LEAD).unwrap();
+        let keys = keys.rotate_every(Duration::from_secs(86_400)).unwrap();
+        let keys = keys.connect().await.unwrap();
+        let (issuer, audience) = (
+            Issuer::new("https://login.example.com").unwrap(),
+            Audience::new("calendar-api").unwrap(),
+        );
+        let tokens = TokenIssuer::new(issuer, audience, keys.clone())
+            .clock(clock.clone())
+            .lifetime(STEP + Duration::from_secs(30))
+            .unwrap();
+        let verifier = tokens.auth().verifier();
+        instances.push((clock, keys, tokens, verifier));
+    }
+    let mut live = Vec::new();
+    let mut copies: Vec<(BTreeSet<String>, Duration)> = vec![Default::default(); 2];
+    let mut signed = BTreeSet::new();
+    let mut time = Duration::ZERO;
+    while time < Duration::from_secs(14 * 86_400) {
+        for (at, (copy, until)) in copies.iter_mut().enumerate() {
+            if *until <= time {
+                let set = key_set(instances[at].1.jwks()).await;
+                let ids = set
+                    .iter()
+                    .map(|key| key["kid"].as_str().unwrap().to_owned());
+                (*copy, *until) = (ids.collect(), time + LEAD / 2);
+            }
+        }
+        let mut issued = Vec::new();
+        for (_, keys, tokens, _) in &instances {
+            let token = tokens.for_subject("alice", "web").issue().await.unwrap();
+            issued.push(token.as_str().to_owned());
+            let signing = keys.status().signing.unwrap().to_string();
+            let day = time.as_secs_f64() / 86_400.0;
+            assert!(
+                copies.iter().all(|(copy, _)| copy.contains(&signing)),
+                "day {day}"
+            );
+            signed.insert(signing);
+        }
+        for token in live.iter().chain(&issued) {
+            for (_, _, _, verifier) in &instances {
+                verifier.verify_now(token).unwrap();
+            }
+        }
+        live = issued;
+        time += STEP;
+        for (clock, ..) in &instances {
+            clock.advance(STEP);
+        }
+        tokio::time::sleep(STEP).await;
+    }
+    assert_eq!(signed.len(), 14);
 }
 
 /// ROT-D3: the other instance follows within a quarter of the lead.
