@@ -51,7 +51,10 @@ pub(crate) async fn sign_in(
 }
 
 pub(crate) async fn refresh(app: State<App>, parts: Parts) -> Result<impl IntoResponse> {
-    let token = app.cookies.refresh_token(&parts)?.unwrap_or_default();
+    let token = app
+        .cookies
+        .refresh_token(&parts)?
+        .ok_or(StatusCode::BAD_REQUEST)?;
     let tokens = app.logins.refresh((token, CLIENT)).await?;
     Ok((app.cookies.set(&tokens), "refreshed\n"))
 }

@@ -36,7 +36,7 @@ use crate::telemetry;
 /// # #[cfg(feature = "axum")] {
 /// use axum::extract::State;
 /// use axum::response::Result;
-/// use http::{HeaderMap, request::Parts};
+/// use http::{HeaderMap, StatusCode, request::Parts};
 /// use tower_jwt_auth::issue::{Login, LoginCookies, Logins};
 ///
 /// type App = State<(Logins, LoginCookies)>;
@@ -48,7 +48,7 @@ use crate::telemetry;
 /// }
 ///
 /// async fn refresh(State((logins, cookies)): App, parts: Parts) -> Result<HeaderMap> {
-///     let token = cookies.refresh_token(&parts)?.unwrap_or_default();
+///     let token = cookies.refresh_token(&parts)?.ok_or(StatusCode::BAD_REQUEST)?;
 ///     Ok(cookies.set(&logins.refresh((token, "web")).await?))
 /// }
 ///
