@@ -1,5 +1,5 @@
 //! Tests of the schedule on simulated days.
 
-mod rotation;
+mod histories;
 mod schedule;
 mod world;
