@@ -13,6 +13,7 @@ mod rules;
 mod session;
 mod settings;
 mod store;
+mod unanswered;
 
 use std::fmt;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use crate::issue::logins::refresh_error::RefreshError;
 use crate::issue::logins::refresh_keys::Genuine;
 use crate::issue::logins::rules::Step;
 use crate::issue::logins::session::Row;
+use crate::issue::logins::unanswered::Write;
 use crate::issue::logins::{ATTEMPTS, CONTENDED, Logins};
 use crate::scope::ScopeSet;
 use crate::telemetry;
@@ -90,10 +91,11 @@ impl Logins {
         if settings.lifetimes.is_idle(&row.data, now) {
             return Err(RefreshError::Idle);
         }
-        let step = row.progress().step(token.generation, now, settings.grace);
-        if step == Step::Reuse {
-            return self.reused(row).await;
-        }
+        let step = match row.progress().step(token.generation, now, settings.grace) {
+            Step::Reuse if self.was_not_answered(&row, token, now) => Step::Repeat,
+            Step::Reuse => return self.reused(row).await,
+            step => step,
+        };
         let scopes = narrowed(row.data.scopes.as_ref(), request.scope)?;
         // All that can fail comes before the write. Afterwards the client needs the answer.
         let access = self.access_token(&row, scopes.as_ref()).await?;
@@ -110,11 +112,23 @@ impl Logins {
                 row.data.generation = next.ok_or(RefreshError::Expired)?;
             }
             row.data.advanced_at = now;
-            if !self.write(&mut row).await? {
-                return Ok(None);
+            match self.write(&mut row).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(error) => {
+                    settings.unanswered.add(&row.id, written(&row));
+                    return Err(error.into());
+                }
             }
         }
         Ok(Some(self.login_tokens(&row, token.family, access)))
+    }
+
+    /// Whether this is the previous token of a session whose last write got no answer, so that nobody has got
+    /// the current one from here.
+    fn was_not_answered(&self, row: &Row, token: Genuine, now: u64) -> bool {
+        token.generation.checked_add(1) == Some(row.data.generation)
+            && self.0.unanswered.has(&row.id, written(row), now)
     }
 
     /// Ends a session whose token was used again.
@@ -126,6 +140,13 @@ impl Logins {
         telemetry::refresh_reused(&id);
         self.finish_end(ended).await?;
         Err(RefreshError::Reused)
+    }
+}
+
+fn written(row: &Row) -> Write {
+    Write {
+        version: row.version,
+        advanced_at: row.data.advanced_at,
     }
 }
 

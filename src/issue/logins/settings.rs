@@ -14,6 +14,7 @@ use crate::issue::logins::login::object;
 use crate::issue::logins::refresh_keys::RefreshKeys;
 use crate::issue::logins::session::{Lifetimes, Session};
 use crate::issue::logins::store::LoginStore;
+use crate::issue::logins::unanswered::Unanswered;
 use crate::issue::logins::{LoginClaimsError, Logins};
 use crate::issue::token::{IssueError, TokenIssuer};
 use crate::layer::JwtAuth;
@@ -35,6 +36,7 @@ pub(super) struct Settings {
     pub(super) requires_binding: bool,
     pub(super) rotates_bound: bool,
     pub(super) lines: Arc<Lines>,
+    pub(super) unanswered: Arc<Unanswered>,
 }
 
 /// Limits for events.
@@ -76,6 +78,7 @@ impl Logins {
             requires_binding: false,
             rotates_bound: true,
             lines: Arc::default(),
+            unanswered: Arc::default(),
         };
         Self::of(settings)
     }

@@ -8,5 +8,6 @@ mod redis_outage;
 #[cfg(feature = "redis")]
 mod redis_store;
 mod refresh;
+mod rotation;
 mod stores;
 mod world;

@@ -492,6 +492,50 @@ async fn a_retry_after_a_lost_answer_gets_the_same_successor() {
     world.refreshes(second.refresh_token()).await;
 }
 
+/// The outage lasts longer than the grace, and the store has made the write before it.
+#[tokio::test]
+async fn an_outage_that_begins_after_the_write_logs_nobody_out() {
+    let world = World::new();
+    let first = world.begin().await;
+    world.wait(LATER);
+    world.store.fail(Fails::AfterWrites);
+    world.refresh(first.refresh_token()).await.unwrap_err();
+    for _ in 0..3 {
+        world.store.fail(Fails::Before);
+        world.wait(10 * MINUTE);
+        world.refresh(first.refresh_token()).await.unwrap_err();
+    }
+    world.store.fail(None);
+    let second = world.refreshes(first.refresh_token()).await;
+    assert_eq!(world.store.updates(), 1);
+    world.wait(MINUTE);
+    let third = world.refreshes(second.refresh_token()).await;
+    // From then on the old tokens are used ones.
+    world.wait(LATER);
+    assert_eq!(
+        world.refresh(second.refresh_token()).await.unwrap_err(),
+        RefreshError::Reused
+    );
+    world.revoked(&third);
+}
+
+/// The twin: the answer of the store came, so the token counts as used.
+#[tokio::test]
+async fn a_used_token_is_caught_after_an_outage_too() {
+    let world = World::new();
+    let first = world.begin().await;
+    world.wait(LATER);
+    world.refreshes(first.refresh_token()).await;
+    world.store.fail(Fails::Before);
+    world.wait(10 * MINUTE);
+    world.refresh(first.refresh_token()).await.unwrap_err();
+    world.store.fail(None);
+    assert_eq!(
+        world.refresh(first.refresh_token()).await.unwrap_err(),
+        RefreshError::Reused
+    );
+}
+
 /// A Redis that failed over to a replica may be a write behind.
 #[tokio::test]
 async fn a_store_that_has_lost_a_write_logs_nobody_out() {
