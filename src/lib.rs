@@ -154,6 +154,8 @@ pub mod test;
 mod text_form;
 pub mod token;
 mod unix_seconds;
+#[cfg(any(feature = "_refresh", feature = "issue"))]
+mod unwind;
 mod verdicts;
 mod verifier;
 

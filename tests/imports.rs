@@ -20,6 +20,7 @@ const FLOORS: &[&[&str]] = &[
         "inline_list",
         "striped",
         "sync",
+        "unwind",
         "telemetry",
         "unix_seconds",
     ],

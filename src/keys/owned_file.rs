@@ -117,6 +117,16 @@ fn check_kind(metadata: &Metadata) -> Result<()> {
 #[cfg(unix)]
 use unix::check_owner;
 
+/// Checks that not everybody may write the directory of a file, which need not exist.
+#[cfg(all(unix, feature = "issue"))]
+pub(crate) use unix::check_directory;
+
+/// Other systems have no such permissions.
+#[cfg(all(not(unix), feature = "issue"))]
+pub(crate) fn check_directory(_: &Path) -> Result<()> {
+    Ok(())
+}
+
 /// Other systems have no such permissions.
 #[cfg(not(unix))]
 fn check_owner(_: &Metadata, _: Readers) -> Result<()> {
@@ -171,7 +181,7 @@ mod unix {
         check_directory(&fs::canonicalize(path)?)
     }
 
-    fn check_directory(path: &Path) -> Result<()> {
+    pub(crate) fn check_directory(path: &Path) -> Result<()> {
         let mode = fs::metadata(directory(path))?.mode();
         if mode & 0o002 != 0 && mode & STICKY == 0 {
             return Err(Error::other("everybody may write its directory"));

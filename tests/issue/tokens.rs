@@ -326,6 +326,8 @@ async fn rfc9068_3_1_scopes_decide_the_audience_and_ambiguity_is_an_error() {
         (Audience::new(AUDIENCE).unwrap(), "other"),
         (Audience::new("files-api").unwrap(), "file:read invoice:pay"),
         (Audience::insecure_any(), "other"),
+        // No token could have these scopes.
+        (Audience::any_of(["c", "d"]).unwrap(), "other"),
     ] {
         let error = tokens.clone().resource(api, scopes(added)).unwrap_err();
         assert!(matches!(error, ConfigError::Settings { .. }), "{error}");
@@ -446,6 +448,24 @@ async fn rfc7519_12_1_a_secret_does_not_get_into_a_token() {
         (json!({"note": 4242424242424242_u64}), "/note"),
         (json!({"upstream": issued.as_str()}), "/upstream"),
         (
+            json!({"next": format!("https://example.com/?a=b&access={}&c=d", issued.as_str())}),
+            "/next",
+        ),
+        (
+            json!({"note": format!("token: {}.", issued.as_str())}),
+            "/note",
+        ),
+        (json!({"password_sha256": "correct"}), "/password_sha256"),
+        (json!({"api_key_v2": "correct horse"}), "/api_key_v2"),
+        (
+            json!({"note": "{argon2@SpringSecurity_v5_8}$argon2id$v=19$m=16,t=2,p=1$c29tZXNhbHQ$EXRkfhbGx5c2hvcnQ0"}),
+            "/note",
+        ),
+        (
+            json!({"note": "alice:$2b$12$EXRkfkdmXn2gzds2SSitu.MW9.gAVqa9eLS1//RYtYCmB1eLHg.9q"}),
+            "/note",
+        ),
+        (
             json!({"upstream": format!("Bearer {}", issued.as_str())}),
             "/upstream",
         ),
@@ -493,6 +513,19 @@ async fn rfc7519_12_1_a_secret_does_not_get_into_a_token() {
             .insecure_allow_claim("other");
         assert_eq!(error_with(&tokens, &own).await, error);
     }
+    // A name that is a secret is not said.
+    let key = format!("ghp_{long}");
+    let own = json!({key.as_str(): {"password": "correct horse"}});
+    let error = error_of(&own).await;
+    assert!(
+        matches!(&error, IssueError::SecretClaim { pointer, .. } if pointer.is_empty()),
+        "{error}"
+    );
+    assert!(!format!("{error} {error:?}").contains(long), "{error}");
+    let tokens = issuer().insecure_allow_claim(&key);
+    let token = tokens.for_client("batch").claims(&own).issue().await;
+    assert!(token.is_ok(), "{token:?}");
+
     // What is allowed is one claim, and not what is beside it.
     let tokens = issuer().insecure_allow_claim("card");
     let error = error_with(

@@ -13,10 +13,18 @@ pub enum SigningKeyError {
         /// The maximum number of keys.
         maximum: usize,
     },
+    /// Another key has this id already. Two keys of one set need different ids.
+    IdTaken {
+        /// The id.
+        id: String,
+    },
     /// No key signs now. All of them were revoked, or they have ended while their store could not be reached.
     NoKey,
     /// The key cannot be put into a shared store: it is a secret, or it is kept elsewhere.
     NotStorable,
+    /// The key is a secret, which is never published, and the other keys of the set are published. Services that
+    /// have the key set could not verify its tokens.
+    Secret,
     /// The store of the keys cannot be reached, or its content cannot be used.
     Unavailable {
         /// Why.
@@ -33,8 +41,12 @@ impl fmt::Display for SigningKeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full { maximum } => write!(f, "there are {maximum} signing keys already"),
+            Self::IdTaken { id } => write!(f, "another key has the id {}", Excerpt(id)),
             Self::NoKey => f.write_str("no signing key is in force"),
             Self::NotStorable => f.write_str("the key cannot be put into a shared store"),
+            Self::Secret => f.write_str(
+                "a secret is not published, so it cannot follow keys that are published",
+            ),
             Self::Unavailable { reason } => write!(f, "signing keys are not available: {reason}"),
             Self::Unknown { id } => write!(f, "there is no signing key {}", Excerpt(id)),
         }

@@ -15,6 +15,7 @@ use crate::issue::keys::shared::Shared;
 use crate::issue::keys::signing_key::Slot;
 use crate::issue::keys::store::{SigningKeyStoreError, StoredKeys};
 use crate::issue::keys::stored;
+use crate::unwind::unless_panicked;
 
 impl Ring {
     /// Reads the store again, and does what is due.
@@ -30,8 +31,8 @@ impl Ring {
         let Some(shared) = &self.shared else {
             return Ok(());
         };
-        let _exchanging = shared.exchanging.lock().await;
-        let result = self.attempts(shared, change).await;
+        let mut known = shared.exchanging.lock().await;
+        let result = self.attempts(shared, &mut known, change).await;
         shared.report(self.time(), &result);
         if result.is_err() {
             // Keys end although the store cannot be reached.
@@ -43,30 +44,35 @@ impl Ring {
     async fn attempts(
         self: &Arc<Self>,
         shared: &Shared,
+        known: &mut u64,
         change: impl Fn(&[Slot], u64, &Rules) -> Result<Vec<Slot>, SigningKeyError>,
     ) -> Result<(), SigningKeyError> {
         for _ in 0..ATTEMPTS {
-            let stored = within(shared.store.load()).await?;
+            let stored = within(async { shared.store.load().await }).await?;
             let slots = match &stored {
                 None => Vec::new(),
                 Some(stored) => stored::read(stored.as_bytes())?,
             };
+            let expected = stored.as_ref().map(StoredKeys::version);
+            let version = expected.unwrap_or(0);
             let (now, rules) = (self.now(), self.rules());
-            let changed = change(&slots, now, &rules);
-            if changed.is_err() {
+            let good = self.good(&slots, version, *known, now, &rules)?;
+            let changed = change(&good, now, &rules);
+            if changed.is_err() && is_same(&good, &slots) {
                 self.put(slots.clone(), now);
+                *known = version;
             }
             let next = self.tended(changed?, now, rules).await?;
             if is_same(&slots, &next) {
                 self.put(next, now);
+                *known = version;
                 return Ok(());
             }
-            let expected = stored.as_ref().map(StoredKeys::version);
-            let version = expected.unwrap_or(0).saturating_add(1);
-            let text = stored::write(&next)?;
-            let saving = shared.store.save(StoredKeys::new(version, text), expected);
-            if within(saving).await? {
+            let version = version.max(*known).saturating_add(1);
+            let keys = StoredKeys::new(version, stored::write(&next)?);
+            if within(async { shared.store.save(keys, expected).await }).await? {
                 self.put(next, now);
+                *known = version;
                 return Ok(());
             }
             // Another instance was first.
@@ -74,6 +80,37 @@ impl Ring {
         Err(SigningKeyError::Unavailable {
             reason: format!("another instance was first {ATTEMPTS} times"),
         })
+    }
+
+    /// The keys to go on with: the stored ones, or those that are known here if the stored ones cannot be right.
+    ///
+    /// A store that was flushed, or set back to an older version, gets the keys of an instance that runs. So it does
+    /// if its keys were made by a clock that is far ahead. Otherwise tokens that live would be rejected, and keys
+    /// that were revoked would come back.
+    fn good(
+        &self,
+        stored: &[Slot],
+        version: u64,
+        known: u64,
+        now: u64,
+        rules: &Rules,
+    ) -> Result<Vec<Slot>, SigningKeyError> {
+        let own = self.slots();
+        let is_lost = version < known || (version == known && !is_same(stored, &own));
+        let is_ahead = rules.is_of_the_future(stored, now);
+        let is_usable = !own.is_empty() && !rules.is_of_the_future(&own, now);
+        if is_usable && (is_lost || is_ahead) {
+            return Ok(own.to_vec());
+        }
+        if is_ahead {
+            // Nobody knows whose clock is wrong, and new keys would let the tokens of all others die.
+            return Err(SigningKeyError::Unavailable {
+                reason: "the stored keys begin to sign in the far future: set the clock of this machine, or \
+                         delete them if the clock that made them was wrong"
+                    .to_owned(),
+            });
+        }
+        Ok(stored.to_vec())
     }
 
     /// The keys after what is due. A key is made on a thread that may block.
@@ -123,13 +160,16 @@ fn is_same(first: &[Slot], second: &[Slot]) -> bool {
 async fn within<T>(
     call: impl Future<Output = Result<T, SigningKeyStoreError>>,
 ) -> Result<T, SigningKeyError> {
-    let result = timeout(TIMEOUT, call).await;
-    let result = result.map_err(|_| SigningKeyStoreError::new("no answer in 5 s"));
-    result
-        .and_then(|result| result)
-        .map_err(|error| SigningKeyError::Unavailable {
-            reason: error.to_string(),
-        })
+    let result = match timeout(TIMEOUT, unless_panicked(call)).await {
+        Ok(Some(result)) => result,
+        Ok(None) => Err(SigningKeyStoreError::new(
+            "the code of the store has panicked",
+        )),
+        Err(_) => Err(SigningKeyStoreError::new("no answer in 5 s")),
+    };
+    result.map_err(|error| SigningKeyError::Unavailable {
+        reason: error.to_string(),
+    })
 }
 
 /// The timeout of a store.

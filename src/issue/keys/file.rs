@@ -55,6 +55,8 @@ impl SigningKeyFile {
     fn read(&self) -> Result<Option<StoredKeys>> {
         for _ in 0..ATTEMPTS {
             let Some(version) = self.newest()? else {
+                // The keys are about to be written there.
+                owned_file::check_directory(&self.path)?;
                 return Ok(None);
             };
             // Between the two calls it may have been replaced by a newer one.

@@ -17,7 +17,7 @@ mod stored;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 pub use self::error::SigningKeyError;
 pub use self::file::SigningKeyFile;
@@ -38,7 +38,7 @@ use crate::keys::algorithm::Algorithm;
 use crate::keys::key::{Key, KeyId};
 use crate::keys::private_key::PrivateKey;
 use crate::keys::store::KeyStore;
-use crate::telemetry::{self, seconds};
+use crate::telemetry;
 
 /// The keys that sign access tokens. They rotate by themselves.
 ///
@@ -162,7 +162,7 @@ impl SigningKeys {
     }
 
     /// How long a key signs. Default: 30 days. At least the [lead](Self::publish_lead) and the longest lifetime
-    /// of a token (one hour).
+    /// of a token (one hour). Once the keys are used, a change counts for keys that begin to sign later.
     ///
     /// # Errors
     ///
@@ -175,7 +175,8 @@ impl SigningKeys {
 
     /// How long a key is published before it signs, at least. Default: one hour. The key set may be cached for
     /// half of it ([`jwks`](Self::jwks)), and the other half is for instances and caches that are late: 10
-    /// minutes to 7 days.
+    /// minutes to 7 days. Set it before [`rotate`](Self::rotate): a key that is published already begins to sign
+    /// when it was meant to.
     ///
     /// # Errors
     ///
@@ -187,7 +188,7 @@ impl SigningKeys {
         Ok(self)
     }
 
-    /// Sets the clock of the rotation. Default: the clock of the operating system.
+    /// Sets the clock of the rotation. Default: the clock of the operating system. Set it before the keys are used.
     pub fn with_clock(self, clock: impl Clock) -> Self {
         self.0.set_clock(Arc::new(clock));
         self.0.begin_again();
@@ -200,7 +201,9 @@ impl SigningKeys {
     ///
     /// # Errors
     ///
-    /// [`SigningKeyError::Full`] if there are 32 keys, with those that have ended. For a shared set
+    /// [`SigningKeyError::IdTaken`] if another key has the id of `next`, and [`SigningKeyError::Secret`] if `next` is
+    /// a secret and the other keys are published. [`SigningKeyError::Full`] if there are 32 keys, with those that
+    /// have ended. For a shared set
     /// [`SigningKeyError::Unavailable`] if its store fails, and [`SigningKeyError::NotStorable`] if `next` is a
     /// secret or a key that is kept elsewhere. Nothing has changed then.
     ///
@@ -217,11 +220,20 @@ impl SigningKeys {
     /// # }
     /// ```
     pub async fn rotate(&self, next: &Self) -> Result<KeyId, SigningKeyError> {
-        let key = next.0.active(next.0.now())?;
+        let key = next.0.active()?;
         let id = key.id().clone();
+        let is_shared = self.0.shared.is_some();
         let change = |slots: &[signing_key::Slot], now: u64, rules: &schedule::Rules| {
-            if slots.iter().any(|slot| slot.key.id() == key.id()) {
-                return Ok(slots.to_vec());
+            if let Some(known) = slots.iter().find(|slot| slot.key.id() == key.id()) {
+                if known.key.public().thumbprint() == key.public().thumbprint() {
+                    return Ok(slots.to_vec());
+                }
+                let id = key.id().to_string();
+                return Err(SigningKeyError::IdTaken { id });
+            }
+            let is_published = slots.iter().any(|slot| slot.key.jwk().is_some());
+            if is_published && key.jwk().is_none() && !is_shared {
+                return Err(SigningKeyError::Secret);
             }
             if slots.len() >= MAX_KEYS {
                 return Err(SigningKeyError::Full { maximum: MAX_KEYS });
@@ -277,6 +289,7 @@ impl SigningKeys {
         if self.0.shared.is_some() {
             return self.0.exchange(change).await;
         }
+        self.0.is_in_use();
         let now = self.0.now();
         self.0
             .change(now, |slots, rules| change(slots, now, rules))?;
@@ -307,12 +320,12 @@ impl SigningKeys {
     /// Whether a token can be signed now. For a readiness probe.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.active(self.0.time()).is_ok()
+        self.active().is_ok()
     }
 
-    /// The key that signs now. Takes no lock and does not wait.
-    pub(crate) fn active(&self, now: SystemTime) -> Result<Arc<SigningKey>, SigningKeyError> {
-        self.0.active(seconds(now))
+    /// The key that signs now, by the clock of the keys. Takes no lock and does not wait.
+    pub(crate) fn active(&self) -> Result<Arc<SigningKey>, SigningKeyError> {
+        self.0.active()
     }
 
     /// Tells that tokens with this lifetime will be signed, so that keys stay for so long.
@@ -322,6 +335,7 @@ impl SigningKeys {
 
     /// The public keys that are published now, each as a JSON Web Key.
     pub(super) fn published(&self) -> Vec<String> {
+        self.0.is_in_use();
         let now = self.0.now();
         self.0.tend(now);
         let slots = self.0.slots();

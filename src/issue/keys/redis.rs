@@ -19,7 +19,8 @@ use crate::issue::keys::store::{
 ///
 /// Redis has the private keys as plain text, and so do its dumps, replicas and backups. Protect it by an ACL and
 /// by TLS, or keep the keys elsewhere with a [`SigningKeyStore`] of your own. Use a `maxmemory-policy` that
-/// evicts nothing: after an eviction new keys are made, and other services do not know them at once.
+/// evicts nothing: an instance that runs puts the keys back, but one that starts makes new ones, and other services
+/// do not know those at once.
 ///
 /// # Example
 ///

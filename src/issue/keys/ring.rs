@@ -37,6 +37,8 @@ pub(super) struct Ring {
     changing: Mutex<()>,
     /// Whether a thread makes a key.
     is_making: AtomicBool,
+    /// Whether a token was signed, a key published, or the keys changed by hand.
+    is_used: AtomicBool,
     /// The store, if instances share the keys.
     pub(super) shared: Option<Shared>,
 }
@@ -59,6 +61,7 @@ impl Ring {
             clock: ArcSwap::from_pointee(clock),
             changing: Mutex::default(),
             is_making: AtomicBool::new(false),
+            is_used: AtomicBool::new(false),
             shared,
         }
     }
@@ -77,8 +80,11 @@ impl Ring {
         self.maintain(now);
     }
 
-    /// Makes the schedule of keys in memory anew. For settings.
+    /// Makes the schedule of keys in memory anew. For settings. Once the keys are used, none of them is dropped.
     pub(super) fn begin_again(&self) {
+        if self.is_used.load(Ordering::Acquire) {
+            return;
+        }
         let first = self.slots.load().first().map(|slot| Arc::clone(&slot.key));
         if let Some(first) = first.filter(|_| self.shared.is_none()) {
             self.begin(first);
@@ -128,7 +134,8 @@ impl Ring {
 
     /// Tells that tokens with this lifetime will be signed.
     pub(super) fn set_longest_token(&self, lifetime: Duration) -> Result<(), ConfigError> {
-        let lifetime = lifetime.as_secs().saturating_add(1);
+        let begun = u64::from(lifetime.subsec_nanos() > 0);
+        let lifetime = lifetime.as_secs().saturating_add(begun);
         let rules = self.rules();
         if let Some(period) = rules.period {
             let lead = Duration::from_secs(rules.lead);
@@ -168,8 +175,17 @@ impl Ring {
         self.verifying.clone().with_clock(move || clock.now())
     }
 
+    /// Tells that settings count only for keys that begin to sign later.
+    pub(super) fn is_in_use(&self) {
+        if !self.is_used.load(Ordering::Acquire) {
+            self.is_used.store(true, Ordering::Release);
+        }
+    }
+
     /// The key that signs now.
-    pub(super) fn active(self: &Arc<Self>, now: u64) -> Result<Arc<SigningKey>, SigningKeyError> {
+    pub(super) fn active(self: &Arc<Self>) -> Result<Arc<SigningKey>, SigningKeyError> {
+        self.is_in_use();
+        let now = self.now();
         self.tend(now);
         let slots = self.slots.load();
         let position = schedule::signing(&slots, now);

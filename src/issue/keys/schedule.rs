@@ -100,7 +100,7 @@ impl Rules {
     }
 
     /// Whether all keys were made by a clock that was far ahead. Otherwise no key would follow for long.
-    fn is_of_the_future<K>(&self, slots: &[Slot<K>], now: u64) -> bool {
+    pub(crate) fn is_of_the_future<K>(&self, slots: &[Slot<K>], now: u64) -> bool {
         let ahead = now.saturating_add(self.period.unwrap_or(u64::MAX));
         slots.first().is_some_and(|slot| ahead < slot.times.sign)
     }

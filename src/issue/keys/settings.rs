@@ -13,6 +13,7 @@ use crate::issue::keys::ring::{Ring, unusable};
 use crate::issue::keys::shared::Shared;
 use crate::issue::keys::store::SigningKeyStore;
 use crate::keys::algorithm::Algorithm;
+use crate::unwind::has_timers;
 
 /// The settings of [`SigningKeys`] that instances share, which [`connect`](Self::connect) loads.
 #[must_use = "call `connect().await?`"]
@@ -61,10 +62,16 @@ impl SigningKeySettings {
     /// # Errors
     ///
     /// [`ConfigError::SigningKeys`] if the store cannot be read or written, if its content cannot be used, or
-    /// outside of a tokio runtime.
+    /// outside of a tokio runtime with timers.
     pub async fn connect(self) -> Result<SigningKeys, ConfigError> {
         let runtime = Handle::try_current()
             .map_err(|_| unusable("expected to be called inside of a tokio runtime".into()))?;
+        if !has_timers() {
+            return Err(unusable(
+                "the tokio runtime has no timers: build it with `enable_time` or `enable_all`"
+                    .into(),
+            ));
+        }
         let ring = Arc::new(self.0);
         ring.refresh()
             .await

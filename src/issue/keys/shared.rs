@@ -13,8 +13,8 @@ use crate::telemetry::{self, seconds};
 /// The store, and how it is.
 pub(super) struct Shared {
     pub(super) store: Arc<dyn SigningKeyStore>,
-    /// One exchange with the store at a time.
-    pub(super) exchanging: tokio::sync::Mutex<()>,
+    /// One exchange with the store at a time. The version of the keys that are known here, or 0.
+    pub(super) exchanging: tokio::sync::Mutex<u64>,
     pub(super) wake: Arc<Notify>,
     health: Mutex<Health>,
 }
@@ -86,6 +86,13 @@ impl Shared {
                 RETRY.saturating_mul(doubled).min(quarter)
             }
         }
+    }
+}
+
+/// Its task ends at once.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.wake();
     }
 }
 

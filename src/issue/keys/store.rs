@@ -9,6 +9,9 @@ use zeroize::Zeroizing;
 /// Storage for the signing keys that all instances of a service share: one text with a version.
 /// [`SigningKeyFile`](super::SigningKeyFile) and, with the feature `redis`, `RedisSigningKeys` implement it.
 ///
+/// A store that has lost its content, or was set back to an older version, gets the keys back from an instance that
+/// runs. To begin with new keys, use [`revoke_key`](super::SigningKeys::revoke_key), or stop all instances first.
+///
 /// A call that does not end in 5 seconds counts as failed. A failure leaves the keys in use as they are, and is
 /// tried again.
 ///

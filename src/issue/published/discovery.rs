@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Uri;
 
 use crate::error::config::ConfigError;
+use crate::error::shown_url::ShownUrl;
 use crate::issue::published::document::{Document, publishes};
 use crate::issuer::Issuer;
 
@@ -48,7 +49,8 @@ impl Discovery {
     /// # Errors
     ///
     /// [`ConfigError::Issuer`] if the issuer is not an absolute `https` URL without query, so that no
-    /// service could find its metadata. [`ConfigError::KeySource`] if the URL of the key set is not `https`.
+    /// service could find its metadata. [`ConfigError::KeySource`] if the URL of the key set is not `https`, or has
+    /// a user or a password: everybody can read it.
     /// `http` is allowed on the own machine.
     pub fn new(issuer: &Issuer, jwks_uri: &str) -> Result<Self, ConfigError> {
         let issuer = issuer.as_str();
@@ -59,8 +61,8 @@ impl Discovery {
         }
         if !is_secure(jwks_uri) {
             return Err(ConfigError::KeySource {
-                input: jwks_uri.to_owned(),
-                reason: "expected an absolute `https` URL".into(),
+                input: ShownUrl(jwks_uri).to_string(),
+                reason: "expected an absolute `https` URL without user and password".into(),
             });
         }
         let text = serde_json::json!({
@@ -89,7 +91,10 @@ fn is_secure(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else {
         return false;
     };
+    // Everybody can read it.
+    let has_user = uri.authority().is_some_and(|it| it.as_str().contains('@'));
     match (uri.scheme_str(), uri.host()) {
+        _ if has_user => false,
         (Some("https"), Some(_)) => true,
         (Some("http"), Some(host)) => ["localhost", "127.0.0.1", "[::1]"].contains(&host),
         _ => false,

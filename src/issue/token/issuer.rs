@@ -47,7 +47,8 @@ use crate::scope::ScopeSet;
 /// | cards | `card` as the whole name, `credit_card`, `debit_card`, `payment_card`, `bank_card`, `card_number`, `card_num`, `card_no`, `cc_number`, `cc_num`, `cvc`, `cvn`, `cvv`, `security_code`, `card_verification_value`, `card_verification_code` |
 /// | numbers of a person | `ssn`, `social_security_number`, `social_security_no`, `iban`, `bank_account`, `bank_account_number`, `passport_number`, `passport_no` |
 ///
-/// These words may follow a term: `hash`, `hashed`, `digest`, `salt`, `value`, `text`, `plain`, `plaintext`,
+/// These words may follow a term: `hash`, `hashed`, `digest`, `salt`, `sha256`, `md5`, `bcrypt`, `argon2`, `argon2id`,
+/// `scrypt`, `pbkdf2`, `enc`, a version such as `v2`, `b64`, `value`, `text`, `plain`, `plaintext`,
 /// `cleartext`, `encrypted`, `ciphertext`, `base64`, `hex`, `pem`, `raw`, `string`, `data`, `new`, `old`, `current`,
 /// `confirm`, `confirmation`, `temporary`, `backup`, `hint`. A boolean and a value that is empty are never a secret, so
 /// `has_password` may say `true`.
@@ -179,8 +180,8 @@ impl TokenIssuer {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Settings`] if an API or a scope is there already, or if the audience is
-    /// [any](Audience::insecure_any).
+    /// [`ConfigError::Settings`] if an API or a scope is there already, or if the audience has several identifiers or
+    /// is [any](Audience::insecure_any).
     ///
     /// # Example: a second API
     ///

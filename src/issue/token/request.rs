@@ -144,7 +144,7 @@ impl<'a> TokenRequest<'a> {
     /// [`IssueError`], for example if an own claim looks like a secret, or if no key can be had.
     pub async fn issue(self) -> Result<IssuedToken, IssueError> {
         let now = self.settings.clock.now();
-        let key = self.settings.keys.active(now)?;
+        let key = self.settings.keys.active()?;
         let issued_at = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let expires_at = issued_at.saturating_add(self.settings.lifetime.as_secs());
         let id = new_id()?;
@@ -328,7 +328,7 @@ mod tests {
     }
 
     fn signature(keys: &SigningKeys, message: &[u8]) -> Vec<u8> {
-        match keys.active(SystemTime::now()).unwrap().sign(message) {
+        match keys.active().unwrap().sign(message) {
             Signing::Ready(signature) => signature.unwrap(),
             Signing::Pending(_) => panic!("the key is here"),
         }

@@ -29,8 +29,11 @@ impl Resources {
     pub(super) fn add(&mut self, audience: Audience, scopes: ScopeSet) -> Result<(), ConfigError> {
         let reject = |reason| Err(ConfigError::Settings { reason });
         let added = Resource::new(&audience);
-        if added.ids.is_empty() {
-            return reject("a further API of a token issuer needs an identifier".to_owned());
+        // No token could have its scopes otherwise.
+        if added.ids.len() != 1 {
+            return reject(
+                "a further API of a token issuer needs exactly one identifier".to_owned(),
+            );
         }
         for (known, its_scopes) in std::iter::once((&self.own, None)).chain(
             self.further

@@ -3,7 +3,6 @@
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
@@ -18,6 +17,7 @@ use crate::keys::source::link::{Link, Outcome};
 use crate::keys::source::load::{Load, LoadError, Loaded, Schedule, after};
 use crate::keys::store::{KeyStore, Shared};
 use crate::telemetry;
+use crate::unwind::unless_panicked;
 
 pub(crate) struct Task<L> {
     source: L,
@@ -216,17 +216,6 @@ async fn pause(wanted: &mut mpsc::Receiver<()>, until: Instant) -> ControlFlow<(
         Ok(Some(())) => ControlFlow::Continue(true),
         Err(_) => ControlFlow::Continue(false),
     }
-}
-
-/// Runs a load, and returns `None` if it panics. The load runs code of the user, whose panic must not end
-/// the task.
-async fn unless_panicked<T>(load: impl Future<Output = T>) -> Option<T> {
-    let mut load = pin!(load);
-    poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| load.as_mut().poll(cx)));
-        polled.map_or(Poll::Ready(None), |poll| poll.map(Some))
-    })
-    .await
 }
 
 /// Runs a load to its end. Returns `None` when the store is dropped. Takes the messages of requests that

@@ -11,7 +11,6 @@
 //! read of the keys checks their age.
 
 use std::future::Future;
-use std::panic::catch_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 #[cfg(feature = "remote")]
@@ -20,7 +19,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::error::config::ConfigError;
@@ -35,6 +34,7 @@ use crate::keys::store::KeyStore;
 #[cfg(feature = "remote")]
 use crate::keys::store::Shared;
 use crate::telemetry;
+use crate::unwind::has_timers;
 
 /// The side of the store. It asks the task for loads, and waits for them.
 pub(crate) struct Refresher {
@@ -58,10 +58,11 @@ pub(crate) fn runtime_for(source: &impl Load) -> Result<Handle, ConfigError> {
     };
     let runtime = Handle::try_current()
         .map_err(|_| unusable("expected to be called inside of a tokio runtime"))?;
-    // Tokio has no function that tells whether a runtime has timers.
-    catch_unwind(|| drop(sleep(Duration::ZERO))).map_err(|_| {
-        unusable("the tokio runtime has no timers: build it with `enable_time` or `enable_all`")
-    })?;
+    if !has_timers() {
+        return Err(unusable(
+            "the tokio runtime has no timers: build it with `enable_time` or `enable_all`",
+        ));
+    }
     Ok(runtime)
 }
 

@@ -2,6 +2,7 @@
 
 #[path = "../../support/files.rs"]
 mod files;
+mod mishaps;
 mod signers;
 mod stores;
 

@@ -4,6 +4,11 @@ use super::Secret;
 
 /// The hash of a password, if the text has the form of one.
 pub(super) fn secret_in(text: &str) -> Option<Secret> {
+    // A line of a file of accounts: the name, the hash, and perhaps more.
+    let line = text
+        .split_once(':')
+        .filter(|(_, rest)| rest.starts_with(['$', '{']));
+    let text = line.map_or(text, |(_, rest)| rest.split(':').next().unwrap_or(rest));
     let is_hash = match text.as_bytes().first()? {
         b'$' => is_crypt(text),
         b'{' => is_ldap(text),
@@ -31,6 +36,8 @@ fn is_crypt(text: &str) -> bool {
 fn is_ldap(text: &str) -> bool {
     let parts = text.get(1..).and_then(|text| text.split_once('}'));
     parts.is_some_and(|(scheme, digest)| {
+        // Spring writes `argon2@SpringSecurity_v5_8`.
+        let scheme = scheme.split('@').next().unwrap_or(scheme);
         let is_known = LDAP.iter().any(|known| scheme.eq_ignore_ascii_case(known));
         is_known && digest.len() >= DIGEST
     })
@@ -47,9 +54,9 @@ pub(super) const HASH: Secret = Secret {
     looks_like: "the hash of a password",
     belongs: "keep it in the table of the accounts, where it is compared",
 };
-const LDAP: [&str; 12] = [
-    "ARGON2", "BCRYPT", "CRYPT", "MD5", "PBKDF2", "SHA", "SHA256", "SHA512", "SMD5", "SSHA",
-    "SSHA256", "SSHA512",
+const LDAP: [&str; 13] = [
+    "ARGON2", "BCRYPT", "CRYPT", "MD5", "PBKDF2", "SCRYPT", "SHA", "SHA256", "SHA512", "SMD5",
+    "SSHA", "SSHA256", "SSHA512",
 ];
 const FRAMEWORKS: [&str; 10] = [
     "SCRAM-SHA-",
@@ -88,6 +95,10 @@ mod tests {
             "$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/",
             "{SSHA}MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkw",
             "{crypt}$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8",
+            "{argon2@SpringSecurity_v5_8}$argon2id$v=19$m=16,t=2,p=1$c29tZXNhbHQ$cmVhbGx5c2hvcnQ0",
+            "{scrypt}$e0801$8bWJaSu2IKSn9Z9kM+TPXfOc/9bdYSrN1oD9qfVThWE=",
+            "alice:$2y$05$nOUIs5kJ7naTuTFkBy1veuK0kSxUFXfuaOKdOKf9xYT0KKIGSJwFa",
+            "root:$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjnQJues:19000:0:99999:7:::",
             "pbkdf2_sha256$600000$salt$EyEnrSVVVyqUOwYvLQEKs0ZlWFUvAcoLpMTTZTe8Lbs=",
             "pbkdf2:sha256:600000$salt$a3f5c0d1e2b34455667788990011223344556677",
             "scrypt:32768:8:1$salt$a3f5c0d1e2b34455667788990011223344556677",
@@ -105,6 +116,9 @@ mod tests {
             "$5$",
             "$1,200.00 to $2,400.00 each year",
             "$HOME$PATH",
+            "price:$5",
+            "PATH:$HOME/bin:$PATH",
+            "region:{region}/bucket-of-this-region",
             "$ref$a",
             "{region}/bucket-of-this-region",
             "{SHA}short",

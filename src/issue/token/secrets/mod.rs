@@ -61,8 +61,12 @@ impl Search<'_> {
             self.found(place, secret)?;
         }
         // A name can be a secret itself, in a map of keys. The place is then the object, because an error has no secret.
-        if let (Some(secret), Some(object)) = (values::secret_in(name), place.within) {
-            self.found(object, secret)?;
+        if let Some(secret) = values::secret_in(name) {
+            match place.within {
+                Some(object) => self.found(object, secret)?,
+                None if self.is_allowed(&place.pointer()) => {}
+                None => return Err(secret.at(String::new())),
+            }
         }
         self.value(place, value)
     }
@@ -133,18 +137,27 @@ impl Search<'_> {
 
     fn found(self, place: &Place<'_>, secret: Secret) -> Result<(), IssueError> {
         let pointer = place.pointer();
-        let is_allowed = self.allowed.iter().any(|allowed| {
-            let rest = pointer.strip_prefix(allowed.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
-        if is_allowed {
+        if self.is_allowed(&pointer) {
             return Ok(());
         }
-        Err(IssueError::SecretClaim {
-            pointer,
-            looks_like: secret.looks_like,
-            belongs: secret.belongs,
+        Err(secret.at(pointer))
+    }
+
+    fn is_allowed(self, pointer: &str) -> bool {
+        self.allowed.iter().any(|allowed| {
+            let rest = pointer.strip_prefix(allowed.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
+    }
+}
+
+impl Secret {
+    fn at(self, pointer: String) -> IssueError {
+        IssueError::SecretClaim {
+            pointer,
+            looks_like: self.looks_like,
+            belongs: self.belongs,
+        }
     }
 }
 

@@ -20,9 +20,16 @@ pub(super) fn secret_in(name: &str) -> Option<Secret> {
         let mut end = text.len();
         // `password_hash_base64` has two of them.
         for _ in 0..FORMS_AT_MOST {
+            let text = text.get(..end)?;
             let form = FORMS
                 .iter()
-                .find(|form| text.get(..end).is_some_and(|text| text.ends_with(*form)))?;
+                .find(|form| text.ends_with(*form))
+                .or_else(|| {
+                    // One letter is part of many words.
+                    let begins = letters.is_start(end.checked_sub(1)?);
+                    let marks = ["b", "v"].iter();
+                    marks.filter(|_| begins).find(|mark| text.ends_with(**mark))
+                })?;
             end = end.saturating_sub(form.len());
             if let Some(secret) = letters.term_at(end) {
                 return Some(secret.in_another_form(form));
@@ -108,6 +115,11 @@ impl Letters {
         std::str::from_utf8(text).unwrap_or_default()
     }
 
+    /// Whether a word begins with this letter.
+    fn is_start(&self, at: usize) -> bool {
+        self.starts >> at & 1 == 1
+    }
+
     /// The secret whose term ends here, or its plural.
     fn term_at(&self, end: usize) -> Option<Secret> {
         let text = self.text().get(..end)?;
@@ -119,7 +131,7 @@ impl Letters {
             let is_there = match place {
                 Place::Anywhere => true,
                 Place::Name => start == 0,
-                Place::Word => self.starts >> start & 1 == 1,
+                Place::Word => self.is_start(start),
             };
             is_there && text.ends_with(term)
         };
@@ -268,6 +280,14 @@ const TERMS: &[(Place, Secret, &[&str])] = &[
 
 /// What may follow a term: how the secret is written, or which one of several it is.
 const FORMS: &[&str] = &[
+    "argon",
+    "argonid",
+    "bcrypt",
+    "enc",
+    "md",
+    "pbkdf",
+    "scrypt",
+    "sha",
     "hash",
     "hashed",
     "digest",
@@ -322,6 +342,14 @@ mod tests {
             "password_hash",
             "passwordHash",
             "hashed_password",
+            "password_sha256",
+            "passwordMd5",
+            "password_bcrypt",
+            "password_argon2id",
+            "password_enc",
+            "password_b64",
+            "api_key_v2",
+            "secretV3",
             "password_hash_base64",
             "passwd",
             "db_passwd",
@@ -439,6 +467,9 @@ mod tests {
             "pins_required",
             "opinion",
             "turban",
+            "sasb",
+            "sasha",
+            "pinb",
             "urban",
             "postcard",
             "scorecard",

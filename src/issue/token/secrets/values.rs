@@ -24,7 +24,9 @@ fn token_in(text: &str) -> Option<Secret> {
     }
     let is_character = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let mut words = text.split(|c| !is_character(c));
-    words.any(is_jwt).then_some(TOKEN)
+    // A sentence may end with it.
+    let is_there = words.any(|word| is_jwt(word) || is_jwt(word.trim_end_matches('.')));
+    is_there.then_some(TOKEN)
 }
 
 /// Whether this is a signed token, with three parts, or an encrypted one, with five.
