@@ -35,7 +35,7 @@ impl PostgresLogins {
         let client = Arc::default();
         let store = Self { server, client };
         let made = async { store.client().await?.batch_execute(SCHEMA).await };
-        within(made).await.map(|()| store.clone())
+        store.within(made).await.map(|()| store.clone())
     }
 
     /// Removes the sessions that ended before this time. Call it once a day, for example.
@@ -43,7 +43,8 @@ impl PostgresLogins {
         let statement = "DELETE FROM login_sessions WHERE expires_at < $1";
         let now = now.cast_signed();
         let values = [number(&now)];
-        within(async { self.client().await?.execute_typed(statement, &values).await }).await
+        let removing = async { self.client().await?.execute_typed(statement, &values).await };
+        self.within(removing).await
     }
 
     async fn client(&self) -> Result<Arc<Client>, Error> {
@@ -55,14 +56,39 @@ impl PostgresLogins {
         tokio::spawn(connection); // the statements have its errors, too
         Ok(Arc::clone(client.insert(Arc::new(new))))
     }
+
+    /// Connecting and the statement together take 5 s at most. After that the next statement makes another
+    /// connection, because this one may never answer.
+    async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, LoginStoreError> {
+        let Ok(done) = timeout(Duration::from_secs(5), work).await else {
+            if let Ok(mut client) = self.client.try_lock() {
+                client.take();
+            }
+            return Err(LoginStoreError::new("PostgreSQL has not answered in 5 s"));
+        };
+        // The sentence of the server has no values of the row.
+        let sentence = |error: &Error| error.as_db_error().map(|error| error.message().to_owned());
+        done.map_err(|error| LoginStoreError::new(sentence(&error).unwrap_or(error.to_string())))
+    }
+
+    fn run<T, F>(&self, work: impl FnOnce(Self) -> F) -> LoginStoreFuture<T>
+    where
+        T: 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let (store, work) = (self.clone(), work(self.clone()));
+        Box::pin(async move { store.within(work).await })
+    }
 }
 
 impl LoginStore for PostgresLogins {
     fn insert(&self, it: StoredSession) -> LoginStoreFuture<()> {
         let statement = "INSERT INTO login_sessions (id, subject, version, expires_at, data)
                          VALUES ($1, $2, $3, $4, $5)";
-        let store = self.clone();
-        Box::pin(within(async move {
+        self.run(async move |store| {
             let (version, end) = (it.version.cast_signed(), it.expires_at.cast_signed());
             let values = [
                 text(&it.id),
@@ -77,13 +103,13 @@ impl LoginStore for PostgresLogins {
                 .execute_typed(statement, &values)
                 .await;
             inserted.map(drop)
-        }))
+        })
     }
 
     fn load(&self, id: &str) -> LoginStoreFuture<Option<StoredSession>> {
         let statement = "SELECT * FROM login_sessions WHERE id = $1";
-        let (store, id) = (self.clone(), id.to_owned());
-        Box::pin(within(async move {
+        let id = id.to_owned();
+        self.run(async move |store| {
             let id = [text(&id)];
             let row = store
                 .client()
@@ -91,14 +117,13 @@ impl LoginStore for PostgresLogins {
                 .query_typed_opt(statement, &id)
                 .await?;
             row.map(session).transpose()
-        }))
+        })
     }
 
     fn update(&self, it: StoredSession, expected_version: u64) -> LoginStoreFuture<bool> {
         let statement = "UPDATE login_sessions SET version = $1, expires_at = $2, data = $3
                          WHERE id = $4 AND version = $5";
-        let store = self.clone();
-        Box::pin(within(async move {
+        self.run(async move |store| {
             let (version, end) = (it.version.cast_signed(), it.expires_at.cast_signed());
             let expected = expected_version.cast_signed();
             let values = [
@@ -114,13 +139,13 @@ impl LoginStore for PostgresLogins {
                 .execute_typed(statement, &values)
                 .await;
             updated.map(|rows| rows == 1)
-        }))
+        })
     }
 
     fn list(&self, subject: &str) -> LoginStoreFuture<Vec<StoredSession>> {
         let statement = "SELECT * FROM login_sessions WHERE subject = $1";
-        let (store, subject) = (self.clone(), subject.to_owned());
-        Box::pin(within(async move {
+        let subject = subject.to_owned();
+        self.run(async move |store| {
             let subject = [text(&subject)];
             let rows = store
                 .client()
@@ -128,7 +153,7 @@ impl LoginStore for PostgresLogins {
                 .query_typed(statement, &subject)
                 .await?;
             rows.into_iter().map(session).collect()
-        }))
+        })
     }
 }
 
@@ -151,13 +176,4 @@ fn session(row: Row) -> Result<StoredSession, Error> {
     );
     let [version, end] = [version, end].map(i64::cast_unsigned);
     Ok(StoredSession::new(id, subject, version, end, data))
-}
-
-/// Connecting and the statement together take 5 s at most.
-async fn within<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, LoginStoreError> {
-    let done = timeout(Duration::from_secs(5), work).await;
-    let done = done.map_err(|_| LoginStoreError::new("PostgreSQL has not answered in 5 s"))?;
-    // The sentence of the server has no values of the row.
-    let sentence = |error: &Error| error.as_db_error().map(|error| error.message().to_owned());
-    done.map_err(|error| LoginStoreError::new(sentence(&error).unwrap_or(error.to_string())))
 }

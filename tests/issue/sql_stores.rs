@@ -79,6 +79,39 @@ async fn postgres_keeps_sessions() {
     assert!(error.starts_with("sessions are not available: "), "{error}");
 }
 
+/// A connection can be open and lead nowhere, for instance after a firewall has forgotten it.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_connection_to_postgres_that_never_answers_is_replaced() {
+    if !server::is_installed() {
+        return;
+    }
+    let server = server::Server::start().await;
+    let store = PostgresLogins::connect(server.address().parse().unwrap());
+    let store = store.await.unwrap();
+    let (admin, connection) = tokio_postgres::connect(&server.address(), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let other = "SELECT pid FROM pg_stat_activity
+                 WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    let process: i32 = admin.query_one(other, &[]).await.unwrap().get(0);
+    let signal = |name: &str| {
+        let process = process.to_string();
+        let mut kill = std::process::Command::new("kill");
+        assert!(kill.args([name, &process]).status().unwrap().success());
+    };
+    signal("-STOP");
+    // The wait of 5 s takes no time.
+    tokio::time::pause();
+    let error = store.load("b").await.unwrap_err().to_string();
+    assert!(error.contains("has not answered in 5 s"), "{error}");
+    tokio::time::resume();
+    let loaded = store.load("b").await;
+    signal("-CONT");
+    assert_eq!(loaded.unwrap(), None);
+}
+
 fn row(id: &str, version: u64, expires_at: u64) -> StoredSession {
     let data = format!("{{\"version\":{version},\"text\":\"'; DROP TABLE login_sessions; --é\"}}");
     StoredSession::new(

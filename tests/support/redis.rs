@@ -170,6 +170,7 @@ fn spawn(port: u16, directory: &PathBuf, options: &[String]) -> Child {
 pub struct Proxy {
     pub port: u16,
     mode: Arc<Mutex<Mode>>,
+    target: Arc<Mutex<SocketAddr>>,
     cuts: watch::Sender<u64>,
 }
 
@@ -189,13 +190,14 @@ impl Proxy {
     pub async fn start(server: &Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let target = SocketAddr::from(([127, 0, 0, 1], server.port));
+        let target = Arc::new(Mutex::new(address(server)));
         let mode = Arc::new(Mutex::new(Mode::Forward));
         let cuts = watch::Sender::new(0);
-        let (shared, sender) = (Arc::clone(&mode), cuts.clone());
+        let (shared, sender, aim) = (Arc::clone(&mode), cuts.clone(), Arc::clone(&target));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (mode, mut cut) = (Arc::clone(&shared), sender.subscribe());
+                let target = *aim.lock().unwrap();
                 tokio::spawn(async move {
                     tokio::select! {
                         _ = forward(client, target, mode) => {}
@@ -204,7 +206,18 @@ impl Proxy {
                 });
             }
         });
-        Self { port, mode, cuts }
+        Self {
+            port,
+            mode,
+            target,
+            cuts,
+        }
+    }
+
+    /// New connections go to this server, as after a failover.
+    #[allow(dead_code, reason = "not every test crate fails over")]
+    pub fn aim(&self, server: &Server) {
+        *self.target.lock().unwrap() = address(server);
     }
 
     pub fn client(&self) -> redis::Client {
@@ -219,6 +232,10 @@ impl Proxy {
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
+}
+
+fn address(server: &Server) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], server.port))
 }
 
 async fn forward(

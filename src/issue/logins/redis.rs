@@ -29,7 +29,8 @@ use crate::issue::logins::store::{LoginStore, LoginStoreError, LoginStoreFuture,
 ///
 /// Redis has the subject, the device and the own claims of each session as plain text, and nothing that could
 /// be used as a token. Protect it by a password or an ACL, and by TLS where the network is not yours. Use a
-/// `maxmemory-policy` that evicts nothing: an evicted session is a logged-out user.
+/// `maxmemory-policy` that evicts nothing: an evicted session is a logged-out user, and if the list of the
+/// sessions of a subject is evicted, [`Logins::end_all`](crate::issue::Logins::end_all) does not find them.
 ///
 /// Redis acknowledges a write before its disk and its replicas have it. What is lost in a failover is set back:
 /// a session that was just begun is unknown, one that was just refreshed goes on with the newer token, and one
@@ -148,11 +149,10 @@ impl RedisLogins {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            if !is_broken(&error) {
-                return Err(error);
-            }
+            // A server that answers with an error may be of no use either: after a failover it is a replica,
+            // and the address has another primary.
             self.shared.connection.lock().await.take();
-            if !is_old {
+            if !is_old || !is_broken(&error) {
                 return Err(error);
             }
             let (mut connection, _) = self.connection().await?;

@@ -103,6 +103,23 @@ async fn a_server_that_does_not_answer_is_an_error_within_the_timeout() {
     );
 }
 
+/// After a failover the old primary is a replica, and its connections stay open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_has_become_a_replica_is_left() {
+    if !is_installed() {
+        return;
+    }
+    let (old, new) = (Server::start(&[]), Server::start(&[]));
+    let proxy = Proxy::start(&old).await;
+    let store = RedisLogins::new(proxy.client(), "test").unwrap();
+    store.insert(row("a", 1, "first")).await.unwrap();
+    let _: () = old.ask("REPLICAOF", &["127.0.0.1", "1"]);
+    proxy.aim(&new);
+    let error = store.insert(row("b", 1, "first")).await.unwrap_err();
+    assert!(error.to_string().contains("read only replica"), "{error}");
+    store.insert(row("b", 1, "first")).await.unwrap();
+}
+
 #[test]
 fn a_namespace_is_checked() {
     for wrong in ["", "a b", "{a}", "ä", &"a".repeat(129)] {
