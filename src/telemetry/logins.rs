@@ -14,14 +14,24 @@ pub(crate) fn session_ended() {
     count!("jwt_auth_sessions_ended_total");
 }
 
-/// Reports a session that may have ended in part only.
-pub(crate) fn end_failed(reason: &impl fmt::Display) {
-    event!(
-        warn,
-        "jwt_session_end_failed",
-        "session could not be ended completely, end it again",
-        reason = short(reason).as_str()
-    );
+/// Reports a session that may have ended in part only. `suppressed` is `None` if the line is over the budget.
+pub(crate) fn end_failed(reason: &impl fmt::Display, suppressed: Option<u64>) {
+    // The level of an event must be a constant, so each level needs its own call.
+    macro_rules! failed {
+        ($level:ident) => {
+            event!(
+                $level,
+                "jwt_session_end_failed",
+                "session could not be ended completely, end it again",
+                reason = short(reason).as_str(),
+                suppressed = suppressed.unwrap_or_default()
+            )
+        };
+    }
+    match suppressed {
+        None => failed!(debug),
+        Some(_) => failed!(warn),
+    }
     count!("jwt_auth_session_end_failures_total");
 }
 

@@ -5,6 +5,7 @@
 //! the access tokens end by themselves within minutes, and whoever touches the session next writes the mark.
 //! In the other order, the session would come back to life when the mark ends.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::claims::SubjectId;
@@ -21,7 +22,8 @@ impl Logins {
     /// [`auth`](Self::auth) rejects its access tokens, also cached ones, before this returns.
     ///
     /// The id is the `sid` of the access token: [`Claims::session_id`](crate::Claims::session_id). Ending a
-    /// session again does no harm.
+    /// session again does no harm. This does not ask whose session it is. If the id comes from a request, first
+    /// look for it in the [`sessions`](Self::sessions) of the subject.
     ///
     /// # Errors
     ///
@@ -33,7 +35,7 @@ impl Logins {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
-        telemetry::end_failed(&failure);
+        self.report(&failure);
         Err(failure)
     }
 
@@ -55,22 +57,25 @@ impl Logins {
     }
 
     /// Ends all sessions of a subject: "sign out everywhere", or after a new password. It revokes all access
-    /// tokens that the subject has got until now, also those without a session.
+    /// tokens of these sessions, and those of the subject without a session. `iat` is in whole seconds, so a
+    /// token without a session from the current second stays.
     ///
-    /// A session that begins right after this is not affected, even within the same second.
+    /// A session that begins right after this is not affected, even within the same second. Store a new
+    /// password before, so that no login with the old one comes after this.
     ///
     /// # Errors
     ///
     /// [`LoginError`]. After an error some sessions may have ended. Call this again, it finishes the work.
     pub async fn end_all(&self, subject: &str) -> Result<(), LoginError> {
-        // `iat` is in whole seconds. Tokens of this second belong to sessions that are marked below, or to
-        // one that begins right after this.
+        // Tokens of this second belong to sessions that are marked below, or to one that begins right after
+        // this.
         let until = (self.now() / 1_000).saturating_sub(1);
         let mut result = Ok(());
         for stored in self.0.store.list(subject).await? {
             let is_done = match Row::read(stored.clone()) {
                 Ok(row) => {
-                    row.subject != subject || row.data.ended.is_some_and(|ended| ended.is_marked)
+                    let is_over = row.data.ended.is_some_and(|ended| ended.is_marked);
+                    row.subject != subject || !self.is_own(&row) || is_over
                 }
                 Err(_) => false,
             };
@@ -83,7 +88,7 @@ impl Logins {
         let mark = RevocationMark::subject(subject, until, self.end_of_tokens());
         let marked = self.0.list.write(mark).await;
         if let Err(error) = &marked {
-            telemetry::end_failed(error);
+            self.report(error);
         }
         marked?;
         result
@@ -126,6 +131,11 @@ impl Logins {
             let _ = self.write(&mut row).await;
         }
         Ok(())
+    }
+
+    fn report(&self, failure: &impl fmt::Display) {
+        let now = self.now() / 1_000;
+        telemetry::end_failed(failure, self.0.lines.failed_ends.spend(now));
     }
 
     async fn mark(&self, session_id: &str) -> Result<(), RevokeError> {

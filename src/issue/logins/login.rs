@@ -101,10 +101,11 @@ impl Login {
         self
     }
 
-    pub(super) fn into_data(self, now: SystemTime) -> Result<Data, IssueError> {
+    pub(super) fn into_data(self, issuer: &str, now: SystemTime) -> Result<Data, IssueError> {
         let now = milliseconds(now);
         Ok(Data {
             format: FORMAT,
+            issuer: issuer.to_owned(),
             client_id: self.client_id,
             began_at: now,
             authenticated_at: now,

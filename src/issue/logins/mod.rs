@@ -95,14 +95,20 @@ impl Logins {
             id: family.session_id(),
             subject: login.subject.clone(),
             version: 1,
-            data: login.into_data(settings.tokens.its_clock().now())?,
+            data: login.into_data(
+                settings.tokens.issuer().as_str(),
+                settings.tokens.its_clock().now(),
+            )?,
         };
         if settings.requires_binding && row.data.binding.is_none() {
             return Err(LoginError::Unbound);
         }
         // Claims that the source replaces later are kept too.
         settings.tokens.check_claims(&row.data.claims)?;
-        let access = self.access_token(&row, row.data.scopes.as_ref()).await?;
+        let end = settings.lifetimes.end(&row.data);
+        let access = self
+            .access_token(&row, row.data.scopes.as_ref(), end)
+            .await?;
         let stored = row.store(settings.lifetimes)?;
         settings.store.insert(stored).await?;
         telemetry::login_begun();
@@ -113,6 +119,9 @@ impl Logins {
     /// `auth_time`, `acr` and `amr`; refresh to get one. The session keeps its lifetimes.
     ///
     /// `acr` and `amr` are those of this proof. Without an `acr`, the next tokens have none.
+    ///
+    /// This does not ask who has given the proof. Check that it is the subject of this session, and not another
+    /// user.
     ///
     /// # Errors
     ///
@@ -133,6 +142,13 @@ impl Logins {
             row.data.authenticated_at = now;
             row.data.acr = acr.map(str::to_owned);
             row.data.amr = amr.iter().map(|method| (*method).to_owned()).collect();
+            // A session with values of which no token can be made could not be refreshed any more.
+            self.access_token(
+                &row,
+                row.data.scopes.as_ref(),
+                self.0.lifetimes.end(&row.data),
+            )
+            .await?;
             // A refresh at the same time is not lost: one of the two reads again.
             if self.write(&mut row).await? {
                 return Ok(row.session(self.0.lifetimes));
@@ -151,7 +167,7 @@ impl Logins {
         let mut sessions = Vec::new();
         for stored in self.0.store.list(subject).await? {
             let row = Row::read(stored)?;
-            if row.subject == subject && self.is_alive(&row, now) {
+            if row.subject == subject && self.is_own(&row) && self.is_alive(&row, now) {
                 sessions.push(row.session(self.0.lifetimes));
             }
         }
@@ -164,8 +180,20 @@ impl Logins {
     }
 
     async fn load(&self, session_id: &str) -> Result<Option<Row>, LoginStoreError> {
-        let stored = self.0.store.load(session_id).await?;
-        stored.map(Row::read).transpose()
+        let Some(stored) = self.0.store.load(session_id).await? else {
+            return Ok(None);
+        };
+        if stored.id != session_id {
+            // For instance because its column ignores case.
+            return Err(LoginStoreError::new("the store gave another session"));
+        }
+        let row = Row::read(stored)?;
+        Ok(self.is_own(&row).then_some(row))
+    }
+
+    /// Whether the session was begun with this issuer.
+    fn is_own(&self, row: &Row) -> bool {
+        row.data.issuer == self.0.tokens.issuer().as_str()
     }
 
     /// Writes a changed row, if nobody has changed it since it was read.
@@ -180,6 +208,7 @@ impl Logins {
         &self,
         row: &Row,
         scopes: Option<&ScopeSet>,
+        session_end: u64,
     ) -> Result<IssuedToken, ClaimsFailure> {
         let Row {
             id, subject, data, ..
@@ -192,6 +221,7 @@ impl Logins {
         let mut request = tokens
             .for_subject(subject, &data.client_id)
             .session_id(id)
+            .expires_by(session::time(session_end))
             .authenticated_at(session::time(data.authenticated_at))
             .authentication_methods(data.amr.iter().map(String::as_str));
         if let Some(acr) = &data.acr {

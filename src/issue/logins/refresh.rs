@@ -5,6 +5,7 @@ use crate::issue::logins::refresh_error::RefreshError;
 use crate::issue::logins::refresh_keys::Genuine;
 use crate::issue::logins::rules::Step;
 use crate::issue::logins::session::Row;
+use crate::issue::logins::settings::GRACE;
 use crate::issue::logins::unanswered::Write;
 use crate::issue::logins::{ATTEMPTS, CONTENDED, Logins};
 use crate::scope::ScopeSet;
@@ -54,10 +55,13 @@ impl Logins {
     async fn try_refresh(&self, request: &RefreshRequest<'_>) -> Result<LoginTokens, RefreshError> {
         let token = self.0.keys.verify(request.token)?;
         let session_id = token.family.session_id();
+        // The grace is for requests that come close to each other, however long the store or the source of
+        // the claims takes.
+        let arrived = self.now();
         for _ in 0..ATTEMPTS {
             let row = self.load(&session_id).await?;
             let row = row.ok_or(RefreshError::Unknown)?;
-            if let Some(tokens) = self.attempt(row, token, request).await? {
+            if let Some(tokens) = self.attempt(row, token, request, arrived).await? {
                 return Ok(tokens);
             }
         }
@@ -70,6 +74,7 @@ impl Logins {
         mut row: Row,
         token: Genuine,
         request: &RefreshRequest<'_>,
+        arrived: u64,
     ) -> Result<Option<LoginTokens>, RefreshError> {
         let settings = &*self.0;
         let now = self.now();
@@ -91,27 +96,43 @@ impl Logins {
         if settings.lifetimes.is_idle(&row.data, now) {
             return Err(RefreshError::Idle);
         }
-        let step = match row.progress().step(token.generation, now, settings.grace) {
+        let rotates = settings.rotates_bound || row.data.binding.is_none();
+        // A token that stays the same may be used at any rate. Not every use is a write.
+        let grace = match rotates {
+            true => settings.grace,
+            false => settings.grace.max(GRACE),
+        };
+        let step = match row.progress().step(token.generation, arrived, grace) {
             Step::Reuse if self.was_not_answered(&row, token, now) => Step::Repeat,
+            Step::Reuse if grace > 0 && now.abs_diff(arrived) >= grace => {
+                // The session may have advanced twice while this request waited.
+                return Err(RefreshError::unavailable(TOO_LONG));
+            }
             Step::Reuse => return self.reused(row).await,
             step => step,
         };
         let scopes = narrowed(row.data.scopes.as_ref(), request.scope)?;
         // All that can fail comes before the write. Afterwards the client needs the answer.
-        let access = self.access_token(&row, scopes.as_ref()).await?;
-        if self.now().abs_diff(now) > LONGEST_ATTEMPT {
+        let end = match step {
+            Step::Repeat => settings.lifetimes.end(&row.data),
+            _ => settings.lifetimes.end_after(&row.data, now),
+        };
+        let access = self.access_token(&row, scopes.as_ref(), end).await?;
+        let issued = self.now();
+        if issued.abs_diff(now) > LONGEST_ATTEMPT {
             // The session may have ended so long ago that its mark would not last for this token.
-            return Err(RefreshError::unavailable("it took too long"));
+            return Err(RefreshError::unavailable(TOO_LONG));
         }
         if step != Step::Repeat {
             if step == Step::CatchUp {
                 telemetry::sessions_set_back(&row.id);
             }
-            if settings.rotates_bound || row.data.binding.is_none() {
+            if rotates {
                 let next = token.generation.checked_add(1);
                 row.data.generation = next.ok_or(RefreshError::Expired)?;
             }
-            row.data.advanced_at = now;
+            // The grace begins when the successor can be had.
+            row.data.advanced_at = issued;
             match self.write(&mut row).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
@@ -170,3 +191,4 @@ fn narrowed(
 /// The longest time between reading a session and issuing a token for it, in milliseconds. Marks of ended
 /// sessions last longer than their tokens by more than this.
 const LONGEST_ATTEMPT: u64 = 30_000;
+const TOO_LONG: &str = "it took too long";

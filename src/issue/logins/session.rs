@@ -27,6 +27,8 @@ pub struct Session {
 pub(super) struct Data {
     /// The version of this format.
     pub(super) format: u8,
+    /// Several issuers may share a store. A session counts for its own alone.
+    pub(super) issuer: String,
     pub(super) client_id: String,
     pub(super) began_at: u64,
     pub(super) authenticated_at: u64,
@@ -202,7 +204,12 @@ impl Lifetimes {
 
     /// When the session ends by itself.
     pub(super) fn end(self, data: &Data) -> u64 {
-        let idle = data.advanced_at.saturating_add(self.idle);
+        self.end_after(data, data.advanced_at)
+    }
+
+    /// When the session ends by itself if it advances at this time.
+    pub(super) fn end_after(self, data: &Data, advanced_at: u64) -> u64 {
+        let idle = advanced_at.saturating_add(self.idle);
         idle.min(data.began_at.saturating_add(self.absolute))
     }
 }

@@ -43,6 +43,7 @@ pub(super) struct Settings {
 #[derive(Default)]
 pub(super) struct Lines {
     pub(super) failures: LineBudget,
+    pub(super) failed_ends: LineBudget,
     pub(super) rejections: LineBudget,
 }
 
@@ -83,17 +84,25 @@ impl Logins {
         Self::of(settings)
     }
 
-    /// A session ends if it is not refreshed for this time: 1 minute to 366 days. Default: 14 days.
+    /// A session ends if it is not refreshed for this time: a minute more than an access token lives, to 366
+    /// days. Default: 14 days.
+    ///
+    /// Access tokens end with their session at the latest.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::SessionLifetime`] outside of these bounds.
+    /// [`ConfigError::SessionLifetime`] outside of these bounds. A client that refreshes when its access token
+    /// has expired would come too late for a shorter one.
     pub fn idle_lifetime(self, lifetime: Duration) -> Result<Self, ConfigError> {
-        let idle = within(lifetime, "idle lifetime", SHORTEST, LONGEST)?;
+        let token = u64::try_from(self.0.tokens.token_lifetime().as_millis()).unwrap_or(u64::MAX);
+        let shortest = token.saturating_add(SHORTEST).min(LONGEST);
+        let idle = within(lifetime, "idle lifetime", shortest, LONGEST)?;
         Ok(self.with(|settings| settings.lifetimes.idle = idle))
     }
 
     /// A session ends this time after its begin, whatever happens: 1 minute to 366 days. Default: 90 days.
+    ///
+    /// Access tokens end with their session at the latest.
     ///
     /// # Errors
     ///
@@ -106,7 +115,8 @@ impl Logins {
     /// For this time after a refresh, the previous token gets the same successor again: 0 to 60 seconds.
     /// Default: 10 seconds.
     ///
-    /// The grace is for tabs that refresh at the same time, and for answers that are lost. 0 is strict single
+    /// The grace is for tabs that refresh at the same time, and for answers that are lost. It begins when the
+    /// successor is stored, and a request is in time if it arrives before the end. 0 is strict single
     /// use, which logs out every user with two tabs sooner or later: see [the guide](crate::guide::refresh).
     ///
     /// # Errors
@@ -250,7 +260,7 @@ fn within(
 const DAY: u64 = 86_400_000;
 const IDLE: u64 = 14 * DAY;
 const ABSOLUTE: u64 = 90 * DAY;
-const GRACE: u64 = 10_000;
+pub(super) const GRACE: u64 = 10_000;
 const SHORTEST: u64 = 60_000;
 const LONGEST: u64 = 366 * DAY;
 const LONGEST_GRACE: u64 = 60_000;

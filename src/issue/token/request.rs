@@ -29,6 +29,7 @@ pub struct TokenRequest<'a> {
     client_id: &'a str,
     scopes: Vec<&'a str>,
     session_id: Option<&'a str>,
+    expires_by: Option<SystemTime>,
     authenticated_at: Option<SystemTime>,
     authentication_context: Option<&'a str>,
     authentication_methods: Vec<&'a str>,
@@ -44,6 +45,7 @@ impl<'a> TokenRequest<'a> {
             client_id,
             scopes: Vec::new(),
             session_id: None,
+            expires_by: None,
             authenticated_at: None,
             authentication_context: None,
             authentication_methods: Vec::new(),
@@ -102,6 +104,12 @@ impl<'a> TokenRequest<'a> {
         self
     }
 
+    /// The token expires at this time at the latest.
+    pub(crate) fn expires_by(mut self, time: SystemTime) -> Self {
+        self.expires_by = Some(time);
+        self
+    }
+
     /// Sets `auth_time`: when the person was authenticated, in whole seconds.
     pub fn authenticated_at(mut self, time: SystemTime) -> Self {
         self.authenticated_at = Some(time);
@@ -146,7 +154,12 @@ impl<'a> TokenRequest<'a> {
         let now = self.settings.clock.now();
         let key = self.settings.keys.active()?;
         let issued_at = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let expires_at = issued_at.saturating_add(self.settings.lifetime.as_secs());
+        let mut lifetime = self.settings.lifetime.as_secs();
+        if let Some(time) = self.expires_by {
+            let end = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            lifetime = lifetime.min(end.as_secs().saturating_sub(issued_at));
+        }
+        let expires_at = issued_at.saturating_add(lifetime);
         let id = new_id()?;
         let scope = (!self.scopes.is_empty()).then(|| self.scopes.join(" "));
         let payload = self.payload(issued_at, expires_at, &id, scope.as_deref())?;
@@ -188,7 +201,7 @@ impl<'a> TokenRequest<'a> {
             expires_at: UNIX_EPOCH
                 .checked_add(Duration::from_secs(expires_at))
                 .unwrap_or(now),
-            lifetime: self.settings.lifetime,
+            lifetime: Duration::from_secs(lifetime),
             scope,
             token_type: self.binding.map_or("Bearer", TokenBinding::token_type),
         })

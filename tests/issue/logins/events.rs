@@ -54,7 +54,14 @@ async fn rejections_are_limited_and_an_outage_is_a_warning() {
     world.store.fail(Fails::Before);
     world.refresh(first.refresh_token()).await.unwrap_err();
     world.logins.end(first.session().id()).await.unwrap_err();
+    for _ in 0..100 {
+        world.logins.end(first.session().id()).await.unwrap_err();
+    }
     let text = log.text();
+    let failed = text
+        .lines()
+        .filter(|line| line.contains("jwt_session_end_failed") && line.contains("WARN"));
+    assert_eq!(failed.count(), 10);
     let is_warned = |name: &str| {
         let mut lines = text.lines();
         lines.any(|line| line.contains("WARN") && line.contains(name))

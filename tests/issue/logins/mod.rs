@@ -3,6 +3,7 @@
 mod ending;
 #[cfg(feature = "tracing")]
 mod events;
+mod hostile;
 #[cfg(feature = "redis")]
 mod redis_outage;
 #[cfg(feature = "redis")]
