@@ -8,7 +8,9 @@
     reason = "a bench that cannot be set up has to stop"
 )]
 
+use std::future::Future;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::hmac;
@@ -20,7 +22,9 @@ use aws_lc_rs::signature::{
 use divan::{AllocProfiler, Bencher, black_box};
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
-use tower_jwt_auth::issue::{IssuedToken, SigningKeys, TokenIssuer};
+use tower_jwt_auth::issue::{
+    IssuedToken, Login, Logins, MemoryLogins, RefreshKeys, SigningKeys, TokenIssuer,
+};
 use tower_jwt_auth::{Algorithm, Audience, Issuer, scope};
 
 #[global_allocator]
@@ -114,7 +118,6 @@ fn issuer(algorithm: Algorithm) -> TokenIssuer {
     )
 }
 
-/// With a key of this process, a token is there at once.
 fn issued(tokens: &TokenIssuer, own: Option<&User>) -> IssuedToken {
     let request = tokens
         .for_subject("018f3e2a-7c4b-7d11-9a53-2f1b3c4d5e6f", "calendar-web")
@@ -124,10 +127,14 @@ fn issued(tokens: &TokenIssuer, own: Option<&User>) -> IssuedToken {
         Some(own) => request.claims(own),
         None => request,
     };
-    let request = std::pin::pin!(request.issue());
-    match request.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(token) => token.unwrap(),
-        Poll::Pending => panic!("the key is here"),
+    now(request.issue()).unwrap()
+}
+
+/// With keys and sessions in this process, nothing waits.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("it is here"),
     }
 }
 
@@ -205,4 +212,32 @@ fn bare_signature(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
             bencher.bench(|| hmac::sign(&key, black_box(message)));
         }
     }
+}
+
+/// A refresh with its access token. The sessions are in memory, so this is what a refresh takes beside the time of a
+/// store. Without a grace, each one advances its session.
+#[divan::bench(args = ALGORITHMS)]
+fn refresh(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
+    let keys = RefreshKeys::generate().unwrap();
+    let logins = Logins::new(issuer(algorithm), keys, MemoryLogins::default());
+    let logins = logins.grace(Duration::ZERO).unwrap();
+    let login = Login::new("018f3e2a-7c4b-7d11-9a53-2f1b3c4d5e6f", "calendar-web")
+        .scopes::<scope!("calendar:read" & "calendar:write")>();
+    let mut token = now(logins.begin(login)).unwrap().refresh_token().to_owned();
+    bencher.bench_local(|| {
+        let tokens = now(logins.refresh((black_box(&*token), "calendar-web"))).unwrap();
+        token.replace_range(.., tokens.refresh_token());
+    });
+}
+
+/// A refresh token with the right form and checksum that other keys have made.
+#[divan::bench]
+fn forged_refresh_token(bencher: Bencher<'_, '_>) {
+    let [logins, others] = [(); 2].map(|()| {
+        let keys = RefreshKeys::generate().unwrap();
+        Logins::new(issuer(Algorithm::HS256), keys, MemoryLogins::default())
+    });
+    let forged = now(others.begin(Login::new("mallory", "calendar-web"))).unwrap();
+    let forged = forged.refresh_token();
+    bencher.bench(|| now(logins.refresh((black_box(forged), "calendar-web"))).unwrap_err());
 }

@@ -7,7 +7,8 @@
 //!   at night, the machine sleeps. In the third one the network vanishes, and the answer that is under way is lost.
 //! - Access tokens live 10 minutes, and each tab refreshes after 8. Its timer is late by up to 30 s, as that of a
 //!   tab in the background. After each break, the tabs refresh within 2 s.
-//! - The tabs share the cookie, and nothing else.
+//! - The tabs share the cookie, and nothing else. As `LoginCookies` does, an answer sets no cookie if the token is the
+//!   one that was sent.
 //! - A request and an answer take 20 to 300 ms each. Some answers are lost. A tab waits 3 s, and tries again.
 //! - A thief copies the cookie while the owner is at work, at least a day before the end. He uses it within a minute
 //!   or within a day, and then refreshes as a tab does, without breaks.
@@ -64,7 +65,8 @@ enum Event {
     /// A tab, or the thief as the last one, takes the token of its jar and sends it.
     Send(usize),
     Arrive(usize, String),
-    Answer(usize, String),
+    /// With the refresh token, if it is a new one.
+    Answer(usize, Option<String>),
     Theft,
 }
 
@@ -165,7 +167,8 @@ impl Simulation {
                             self.after(at, PATIENCE, 500, Event::Send(who));
                         }
                         Ok(tokens) => {
-                            let token = tokens.refresh_token().to_owned();
+                            let token = tokens.has_new_refresh_token();
+                            let token = token.then(|| tokens.refresh_token().to_owned());
                             self.travel(at, Event::Answer(who, token));
                         }
                     }
@@ -176,7 +179,9 @@ impl Simulation {
                         self.after(at, PATIENCE, 500, Event::Send(who));
                     } else {
                         let jar = self.jar(who);
-                        self.jars[jar] = token;
+                        if let Some(token) = token {
+                            self.jars[jar] = token;
+                        }
                         self.after(at, PERIOD, LATE, Event::Send(who));
                     }
                 }

@@ -141,8 +141,11 @@ impl LoginCookies {
         request::value_of_cookie(parts, &self.refresh).map_err(Rejection::unreported)
     }
 
-    /// The headers of a response that set both cookies, with `Cache-Control: no-store`. With axum, they can be
+    /// The headers of a response that set the cookies, with `Cache-Control: no-store`. With axum, they can be
     /// a part of the return value of a handler.
+    ///
+    /// If the refresh token is the one that was presented, its cookie is not set again. The answer may arrive after
+    /// that of another tab, and must not replace a newer token.
     ///
     /// A browser ignores a cookie of more than 4 096 bytes. If a token is too long, there is an event with the
     /// level `ERROR`.
@@ -151,14 +154,11 @@ impl LoginCookies {
         let access = tokens.access_token();
         let now = access.expires_at().checked_sub(access.lifetime());
         let left = now.and_then(|now| tokens.refresh_expires_at().duration_since(now).ok());
-        self.headers([
-            (&self.access, access.as_str(), access.lifetime()),
-            (
-                &self.refresh,
-                tokens.refresh_token(),
-                left.unwrap_or_default(),
-            ),
-        ])
+        let access = (&self.access, access.as_str(), access.lifetime());
+        let refresh = tokens.refresh_token();
+        let refresh = (&self.refresh, refresh, left.unwrap_or_default());
+        let refresh = tokens.has_new_refresh_token().then_some(refresh);
+        self.headers([access].into_iter().chain(refresh))
     }
 
     /// The headers of a response that delete both cookies. Only for signing out, see [above](Self).
@@ -170,7 +170,10 @@ impl LoginCookies {
         ])
     }
 
-    fn headers(&self, cookies: [(&TokenCookie, &str, Duration); 2]) -> HeaderMap {
+    fn headers<'c>(
+        &self,
+        cookies: impl IntoIterator<Item = (&'c TokenCookie, &'c str, Duration)>,
+    ) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (cookie, token, age) in cookies {
             let name = cookie.name();

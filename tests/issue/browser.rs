@@ -1,5 +1,7 @@
 //! Cookies and answers with tokens.
 
+use std::time::Duration;
+
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -87,6 +89,31 @@ async fn cookies_have_every_attribute_and_end_with_their_tokens() {
             .iter()
             .all(|words| words.last().unwrap() == "SameSite=Strict")
     );
+}
+
+/// The answer with a repeated token may arrive after that of another tab with a newer one.
+#[tokio::test]
+async fn a_refresh_token_that_the_browser_has_is_not_set_again() {
+    let logins = logins(MemoryLogins::default());
+    let first = begin(&logins, "").await;
+    assert!(first.has_new_refresh_token());
+    // Within the grace, the current token gets itself again.
+    let repeated = logins.refresh((first.refresh_token(), "web")).await;
+    let repeated = repeated.unwrap();
+    assert_eq!(repeated.refresh_token(), first.refresh_token());
+    assert!(!repeated.has_new_refresh_token());
+    let headers = cookies().set(&repeated);
+    is_not_stored(&headers);
+    let [access] = &set_cookies(&headers)[..] else {
+        panic!("{headers:?}");
+    };
+    assert!(access[0].starts_with("__Host-access="));
+    // Strict single use gives another one, which is set.
+    let strict = logins.grace(Duration::ZERO).unwrap();
+    let next = strict.refresh((first.refresh_token(), "web")).await;
+    let next = next.unwrap();
+    assert!(next.has_new_refresh_token());
+    assert_eq!(set_cookies(&cookies().set(&next)).len(), 2);
 }
 
 #[tokio::test]

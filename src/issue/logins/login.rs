@@ -190,6 +190,8 @@ impl fmt::Debug for RefreshRequest<'_> {
 pub struct LoginTokens {
     pub(super) access: IssuedToken,
     pub(super) refresh: Zeroizing<String>,
+    /// Whether the refresh token is another one than the client has presented.
+    pub(super) is_new: bool,
     pub(super) session: Session,
 }
 
@@ -204,6 +206,14 @@ impl LoginTokens {
     #[must_use]
     pub fn refresh_token(&self) -> &str {
         &self.refresh
+    }
+
+    /// Whether [`refresh_token`](Self::refresh_token) is another one than the client has presented. If not,
+    /// do not write it where other tabs or threads may have stored a newer one in the meantime:
+    /// [`LoginCookies`](crate::issue::LoginCookies) sets no cookie then.
+    #[must_use]
+    pub fn has_new_refresh_token(&self) -> bool {
+        self.is_new
     }
 
     /// When the refresh token is no longer accepted.

@@ -244,6 +244,7 @@ impl Logins {
         LoginTokens {
             access,
             refresh: self.0.keys.token(Genuine { family, generation }),
+            is_new: true,
             session: row.session(self.0.lifetimes),
         }
     }

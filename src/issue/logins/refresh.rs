@@ -142,7 +142,10 @@ impl Logins {
                 }
             }
         }
-        Ok(Some(self.login_tokens(&row, token.family, access)))
+        let mut tokens = self.login_tokens(&row, token.family, access);
+        // Without rotation, a token that advances stays the same, and its cookie lasts longer.
+        tokens.is_new = step != Step::Repeat || *tokens.refresh != request.token;
+        Ok(Some(tokens))
     }
 
     /// Whether this is the previous token of a session whose last write got no answer, so that nobody has got
