@@ -287,3 +287,66 @@ async fn a_refresh_that_takes_too_long_gives_no_token_and_changes_nothing() {
     assert_eq!(world.store.updates(), 0);
     world.refreshes(first.refresh_token()).await;
 }
+
+/// A store that lists the sessions of all subjects.
+#[tokio::test]
+async fn a_store_that_lists_others_signs_nobody_else_out() {
+    struct All(MemoryLogins);
+    impl LoginStore for All {
+        fn insert(&self, session: StoredSession) -> LoginStoreFuture<()> {
+            self.0.insert(session)
+        }
+        fn load(&self, id: &str) -> LoginStoreFuture<Option<StoredSession>> {
+            self.0.load(id)
+        }
+        fn update(&self, session: StoredSession, expected: u64) -> LoginStoreFuture<bool> {
+            self.0.update(session, expected)
+        }
+        fn list(&self, _: &str) -> LoginStoreFuture<Vec<StoredSession>> {
+            self.0.list("bob")
+        }
+    }
+    let clock = FixedClock::at(NOW);
+    let memory = MemoryLogins::default().with_clock(clock.clone());
+    let world = World::over(Watched::new(All(memory)), clock, |logins| logins);
+    let yours = world.logins.begin(login("bob")).await.unwrap();
+    assert!(world.logins.sessions("alice").await.unwrap().is_empty());
+    world.logins.end_all("alice").await.unwrap();
+    world.accepts(&yours);
+    world.refreshes(yours.refresh_token()).await;
+}
+
+/// The claims of a login are stored, so they are checked, also where the source replaces them.
+#[tokio::test]
+async fn a_secret_that_the_source_replaces_is_not_stored() {
+    let world = World::with(|logins| {
+        logins.claims_from(async |_: Session| Ok(serde_json::json!({ "password": true })))
+    });
+    let own = serde_json::json!({ "password": "hunter2" });
+    let begun = world.logins.begin(login("alice").claims(&own)).await;
+    assert!(matches!(begun.unwrap_err(), LoginError::Issue(_)));
+    assert_eq!(world.store.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_session_that_was_idle_too_long_cannot_be_renewed() {
+    let world = World::new();
+    let first = world.begin().await;
+    world.wait(14 * DAY);
+    let renewed = world
+        .logins
+        .renew_login(first.session().id(), Some("phr"), &[]);
+    assert_eq!(renewed.await.unwrap_err(), LoginError::Ended);
+}
+
+/// ISSUE-D2: a session from before the settings were changed.
+#[tokio::test]
+async fn issue_d2_a_session_that_is_not_bound_rotates() {
+    let world = World::new();
+    let first = world.begin().await;
+    world.wait(LATER);
+    let logins = world.logins.clone().require_binding();
+    let logins = logins.without_rotation().unwrap();
+    let second = logins.refresh((first.refresh_token(), CLIENT)).await;
+    assert_ne!(second.unwrap().refresh_token(), first.refresh_token());
+}
