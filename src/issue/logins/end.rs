@@ -27,8 +27,8 @@ impl Logins {
     ///
     /// # Errors
     ///
-    /// [`LoginError`]. After an error the session may have ended only in part. Call this again, it finishes
-    /// the work.
+    /// [`LoginError`]. After an error the session may have ended only in part, and also if the future is dropped
+    /// early, as a server does with a handler whose client hangs up. Call this again, it finishes the work.
     pub async fn end(&self, session_id: &str) -> Result<(), LoginError> {
         Family::from_session_id(session_id).ok_or(LoginError::SessionId)?;
         let failure = match self.try_end(session_id).await {
@@ -65,7 +65,8 @@ impl Logins {
     ///
     /// # Errors
     ///
-    /// [`LoginError`]. After an error some sessions may have ended. Call this again, it finishes the work.
+    /// [`LoginError`]. After an error, or if the future is dropped early, some sessions may have ended. Call this
+    /// again, it finishes the work.
     pub async fn end_all(&self, subject: &str) -> Result<(), LoginError> {
         // Tokens of this second belong to sessions that are marked below, or to one that begins right after
         // this.

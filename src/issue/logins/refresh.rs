@@ -152,7 +152,10 @@ impl Logins {
     /// the current one from here.
     fn was_not_answered(&self, row: &Row, token: Genuine, now: u64) -> bool {
         token.generation.checked_add(1) == Some(row.data.generation)
-            && self.0.unanswered.has(&row.id, written(row), now)
+            && self
+                .0
+                .unanswered
+                .uses(&row.id, written(row), now, self.0.grace)
     }
 
     /// Ends a session whose token was used again.

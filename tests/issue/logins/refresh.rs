@@ -508,6 +508,11 @@ async fn an_outage_that_begins_after_the_write_logs_nobody_out() {
     world.store.fail(None);
     let second = world.refreshes(first.refresh_token()).await;
     assert_eq!(world.store.updates(), 1);
+    // That answer may be lost too, within the grace.
+    assert_eq!(
+        world.refreshes(first.refresh_token()).await.refresh_token(),
+        second.refresh_token()
+    );
     world.wait(MINUTE);
     let third = world.refreshes(second.refresh_token()).await;
     // From then on the old tokens are used ones.
@@ -517,6 +522,24 @@ async fn an_outage_that_begins_after_the_write_logs_nobody_out() {
         RefreshError::Reused
     );
     world.revoked(&third);
+}
+
+/// The twin: the owner has got the successor, so the old token has the grace and no more.
+#[tokio::test]
+async fn a_token_of_an_outage_is_used_once_more() {
+    let world = World::new();
+    let first = world.begin().await;
+    world.wait(LATER);
+    world.store.fail(Fails::AfterWrites);
+    world.refresh(first.refresh_token()).await.unwrap_err();
+    world.store.fail(None);
+    world.wait(10 * MINUTE);
+    world.refreshes(first.refresh_token()).await;
+    world.wait(LATER);
+    assert_eq!(
+        world.refresh(first.refresh_token()).await.unwrap_err(),
+        RefreshError::Reused
+    );
 }
 
 /// The twin: the answer of the store came, so the token counts as used.
