@@ -1,4 +1,5 @@
-//! Tokens that are issued here, as `jose` verifies them: the library for Node.js that comes with the provider.
+//! Tokens that are issued here, as others verify them: `jose`, the library for Node.js that comes with the provider, and
+//! PyJWT, where Python has it.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -82,11 +83,41 @@ async fn jose_verifies_tokens_of_every_algorithm_that_are_issued_here() {
             expected.push((algorithm, verdict));
         }
     }
-    let verdicts = jose(&provider, cases).await;
+    let verdicts = jose(&provider, cases.clone()).await;
     assert_eq!(verdicts.len(), expected.len());
-    for ((algorithm, expected), verdict) in expected.into_iter().zip(verdicts) {
-        assert_eq!(verdict, expected, "{algorithm}");
+    for ((algorithm, expected), verdict) in expected.iter().zip(verdicts) {
+        assert_eq!(verdict, *expected, "{algorithm}");
     }
+
+    let python = Command::new("python3")
+        .args(["-c", "import cryptography, jwt"])
+        .stderr(Stdio::null())
+        .status();
+    if !python.is_ok_and(|status| status.success()) {
+        println!("skipped: PyJWT, which Python does not have");
+        return;
+    }
+    let mut command = Command::new("python3");
+    command.args(["-c", include_str!("../data/pyjwt.py")]);
+    let verdicts = answers(command, cases).await;
+    assert_eq!(verdicts.len(), expected.len());
+    let mut known = 0;
+    for ((algorithm, expected), verdict) in expected.into_iter().zip(verdicts) {
+        if verdict == "unknown" {
+            // A newer name, which this version does not have yet.
+            assert_eq!(algorithm, Algorithm::Ed25519);
+            continue;
+        }
+        let expected = match expected.as_str() {
+            Some("ERR_JWS_SIGNATURE_VERIFICATION_FAILED") => json!("InvalidSignatureError"),
+            Some("ERR_JWT_CLAIM_VALIDATION_FAILED") => json!("InvalidAudienceError"),
+            Some("ERR_JWT_EXPIRED") => json!("ExpiredSignatureError"),
+            _ => expected,
+        };
+        assert_eq!(verdict, expected, "{algorithm}");
+        known += 1;
+    }
+    assert!(known >= 4 * 13, "{known}");
 }
 
 async fn published(keys: &SigningKeys) -> Value {
@@ -96,27 +127,27 @@ async fn published(keys: &SigningKeys) -> Value {
 }
 
 async fn jose(provider: &Provider, cases: String) -> Vec<Value> {
-    let app = provider.directory.join("app");
+    let mut command = Command::new("node");
+    command
+        .args([
+            "--input-type=module",
+            "-e",
+            include_str!("../data/jose.mjs"),
+        ])
+        .current_dir(provider.directory.join("app"));
+    answers(command, cases).await
+}
+
+/// One answer for each line of the input.
+async fn answers(mut command: Command, cases: String) -> Vec<Value> {
     let run = move || {
-        let mut child = Command::new("node")
-            .args([
-                "--input-type=module",
-                "-e",
-                include_str!("../data/jose.mjs"),
-            ])
-            .current_dir(app)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // Node.js reads all input before it writes its output.
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(cases.as_bytes())
-            .unwrap();
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.unwrap();
+        let mut input = child.stdin.take().unwrap();
+        // The program may answer before it has read all of it.
+        let writing = std::thread::spawn(move || input.write_all(cases.as_bytes()));
         let output = child.wait_with_output().unwrap();
+        writing.join().unwrap().unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
     };
