@@ -41,6 +41,8 @@ mod check_store;
 mod opaque;
 mod signer;
 mod token;
+#[cfg(feature = "issue")]
+mod violation;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,8 +52,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 #[cfg(feature = "issue")]
-pub use self::check_store::{Violation, check_store};
+pub use self::check_store::check_store;
 pub use self::token::TestToken;
+#[cfg(feature = "issue")]
+pub use self::violation::Violation;
 
 use self::signer::Signer;
 use crate::clock::{Clock, SystemClock};

@@ -1,0 +1,54 @@
+//! [`Violation`]: what is wrong with a store of sessions.
+
+use std::fmt;
+
+/// What is wrong with a [`LoginStore`](crate::issue::LoginStore).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A value was not loaded as it was stored.
+    Altered,
+    /// A second session with the same id was inserted, or has changed the first one.
+    Duplicate,
+    /// An operation failed, or panicked.
+    Failed {
+        /// The method.
+        operation: &'static str,
+        /// Its error.
+        reason: String,
+    },
+    /// An update of a session that is not there has inserted one, or has returned `true`.
+    Inserted,
+    /// A session of another subject was listed.
+    Leaked,
+    /// Of several updates of one version, not exactly one has returned `true`, or the session is not the
+    /// one that the winner has written.
+    LostUpdate,
+    /// A session is missing although it was stored.
+    Missing,
+    /// Sessions whose ids differ by case were mixed up.
+    Mixed,
+    /// A session came back that a later version had ended.
+    Returned,
+    /// A read did not see a write that had completed before.
+    Stale,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Altered => "a value is not loaded as it was stored",
+            Self::Duplicate => "`insert` replaces a session with the same id",
+            Self::Failed { operation, reason } => {
+                return write!(f, "`{operation}` fails: {reason}");
+            }
+            Self::Inserted => "`update` stores a session that was not there",
+            Self::Leaked => "`list` returns a session of another subject",
+            Self::LostUpdate => "two updates of one version both count, or none does",
+            Self::Missing => "a session that was stored is missing",
+            Self::Mixed => "ids that differ by case are mixed up",
+            Self::Returned => "an older version of a session comes back",
+            Self::Stale => "a read does not see a completed write",
+        })
+    }
+}
