@@ -80,7 +80,7 @@ async fn main() -> Result<(), Failure> {
         [] => logins.auth(),
         #[cfg(feature = "reqwest")]
         [option, url, audience] if option == "--issuer" => oauth(url, audience).await?,
-        _ => Err("expected no argument, or --issuer URL AUDIENCE")?,
+        _ => Err("expected no argument, or with the feature `reqwest`: -- --issuer URL AUDIENCE")?,
     };
     // What a handler for signing in does.
     let reader = logins

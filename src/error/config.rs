@@ -188,7 +188,7 @@ impl fmt::Display for ConfigError {
             Self::CookieName { input } => {
                 write!(
                     f,
-                    "cookie name {input:?} is not usable: expected a token with the prefix `__Host-` or `__Secure-`"
+                    "cookie name {input:?} is not usable: expected the prefix `__Host-` or `__Secure-`, and no spaces or separators"
                 )
             }
             Self::Introspection { input, reason } => {

@@ -64,7 +64,7 @@ pub(crate) fn value_of_cookie<'r>(
     let Some(value) = places::value_of_only_cookie(&parts.headers, &cookie.name)? else {
         return Ok(None);
     };
-    require_site(parts, &cookie.csrf)?;
+    check_site(&Head::of_parts(parts), &cookie.csrf, IN_COOKIE)?;
     let value = std::str::from_utf8(value).map_err(|_| malformed("token is not ASCII"))?;
     Ok(Some(value))
 }
@@ -72,7 +72,8 @@ pub(crate) fn value_of_cookie<'r>(
 /// Rejects a request that another site triggered, whether or not it has a token.
 #[cfg(feature = "issue")]
 pub(crate) fn require_site(parts: &Parts, csrf: &CsrfPolicy) -> Result<(), Rejection> {
-    check_site(&Head::of_parts(parts), csrf)
+    let reason = "unsafe request came from another origin";
+    check_site(&Head::of_parts(parts), csrf, reason)
 }
 
 /// The rejection of a request for which [`read`] has found nothing.
@@ -119,7 +120,7 @@ fn credentials<'r>(
     if let Some(cookie) = cookie {
         let token = places::cookie(headers, &cookie.name, max_size)?;
         if token.is_some() {
-            check_site(&head, &cookie.csrf)?;
+            check_site(&head, &cookie.csrf, IN_COOKIE)?;
         }
         found = one_of(found, token)?;
     }
@@ -127,14 +128,14 @@ fn credentials<'r>(
 }
 
 /// Rejects a request that another site triggered, if it is not safe.
-fn check_site(head: &Head<'_>, csrf: &CsrfPolicy) -> Result<(), Rejection> {
+fn check_site(head: &Head<'_>, csrf: &CsrfPolicy, reason: &'static str) -> Result<(), Rejection> {
     if csrf.allows(head) {
         return Ok(());
     }
-    Err(cross_site(
-        "token came in a cookie with an unsafe request of another origin",
-    ))
+    Err(cross_site(reason))
 }
+
+const IN_COOKIE: &str = "token came in a cookie with an unsafe request of another origin";
 
 fn one_of<'r>(
     one: Option<Credentials<'r>>,

@@ -9,6 +9,36 @@ pub(crate) fn login_begun() {
     count!("jwt_auth_logins_total");
 }
 
+/// Reports a login that could not be begun, renewed or listed. The client gets the status alone. `suppressed` is
+/// `None` if the line is over the budget.
+pub(crate) fn login_failed(
+    operation: &'static str,
+    status: u16,
+    reason: &impl fmt::Display,
+    suppressed: Option<u64>,
+) {
+    // The level of an event must be a constant, so each level needs its own call.
+    macro_rules! failed {
+        ($level:ident) => {
+            event!(
+                $level,
+                "jwt_login_failed",
+                "login failed",
+                operation = operation,
+                status = status,
+                reason = short(reason).as_str(),
+                suppressed = suppressed.unwrap_or_default()
+            )
+        };
+    }
+    match suppressed {
+        None => failed!(debug),
+        Some(_) if status >= 500 => failed!(warn),
+        Some(_) => failed!(info),
+    }
+    count!("jwt_auth_login_failures_total", "operation" => operation);
+}
+
 pub(crate) fn session_ended() {
     event!(debug, "jwt_session_ended", "session ended",);
     count!("jwt_auth_sessions_ended_total");

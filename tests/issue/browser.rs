@@ -208,7 +208,10 @@ fn requests_of_other_sites_are_rejected() {
             assert_eq!(token.unwrap(), Some("rt_1"), "{header:?}");
             site.unwrap();
         } else {
-            for rejection in [token.unwrap_err(), site.unwrap_err()] {
+            let (token, site) = (token.unwrap_err(), site.unwrap_err());
+            assert!(token.to_string().contains("cookie"), "{token}");
+            assert!(!site.to_string().contains("cookie"), "{site}");
+            for rejection in [token, site] {
                 assert_eq!(
                     rejection.kind(),
                     RejectionKind::CrossSiteRequest,

@@ -72,9 +72,10 @@ impl RedisSigningKeys {
             let connecting = client.get_multiplexed_async_connection_with_config(&config);
             command.query_async(&mut connecting.await?).await
         };
-        asking
-            .await
-            .map_err(|error: RedisError| SigningKeyStoreError::new(error))
+        asking.await.map_err(|error: RedisError| {
+            let addr = self.client.get_connection_info().addr();
+            SigningKeyStoreError::new(format_args!("{addr}: {error}"))
+        })
     }
 }
 

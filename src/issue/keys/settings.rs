@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use crate::clock::{Clock, SystemClock};
 use crate::error::config::ConfigError;
 use crate::issue::keys::SigningKeys;
+use crate::issue::keys::error::SigningKeyError;
 use crate::issue::keys::ring::{Ring, unusable};
 use crate::issue::keys::shared::Shared;
 use crate::issue::keys::store::SigningKeyStore;
@@ -73,9 +74,10 @@ impl SigningKeySettings {
             ));
         }
         let ring = Arc::new(self.0);
-        ring.refresh()
-            .await
-            .map_err(|error| unusable(error.to_string()))?;
+        ring.refresh().await.map_err(|error| match error {
+            SigningKeyError::Unavailable { reason } => unusable(reason),
+            error => unusable(error.to_string()),
+        })?;
         ring.follow(&runtime);
         Ok(SigningKeys(ring))
     }

@@ -44,6 +44,10 @@ use crate::keys::private_key::PrivateKey;
 /// ```
 ///
 /// [RFC 7518, section 3.4]: https://www.rfc-editor.org/rfc/rfc7518#section-3.4
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not sign",
+    note = "implement `Sign` for it; a private key in PEM is `SigningKeys::from_pem`"
+)]
 pub trait Sign: Send + Sync + 'static {
     /// Signs a message with the algorithm of the key.
     fn sign(&self, message: &[u8]) -> Signing;

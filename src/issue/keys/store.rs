@@ -19,6 +19,10 @@ use zeroize::Zeroizing;
 ///
 /// The text has private keys. Whoever can read it can sign tokens, and whoever can write it can let this service
 /// sign with keys of their own.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not keep signing keys",
+    note = "pass `SigningKeyFile::new(path)`, or another type that implements `SigningKeyStore`"
+)]
 pub trait SigningKeyStore: Send + Sync + 'static {
     /// Reads the keys. Returns `None` if nothing was stored.
     ///

@@ -72,7 +72,8 @@ impl Logins {
         // this.
         let until = (self.now() / 1_000).saturating_sub(1);
         let mut result = Ok(());
-        for stored in self.0.store.list(subject).await? {
+        let rows = self.0.store.list(subject).await;
+        for stored in rows.inspect_err(|error| self.report(error))? {
             let is_done = match Row::read(stored.clone()) {
                 Ok(row) => {
                     let is_over = row.data.ended.is_some_and(|ended| ended.is_marked);

@@ -156,8 +156,8 @@ impl<'a> RefreshRequest<'a> {
         }
     }
 
-    /// The parameter `scope`: some of the scopes of the session, for this access token alone. Default: all
-    /// of them.
+    /// The parameter `scope`: some of the scopes of the session, for this access token alone. Default, and with
+    /// an empty text: all of them.
     pub fn scope(mut self, scope: &'a str) -> Self {
         self.scope = Some(scope);
         self

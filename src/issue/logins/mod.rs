@@ -87,8 +87,18 @@ impl Logins {
     ///
     /// # Errors
     ///
-    /// [`LoginError`]. After [`LoginError::Unavailable`] there may be a session that nobody can use.
+    /// [`LoginError`], which is also the event `jwt_login_failed`. After [`LoginError::Unavailable`] there may be a
+    /// session that nobody can use.
     pub async fn begin(&self, login: Login) -> Result<LoginTokens, LoginError> {
+        let result = self.try_begin(login).await;
+        match &result {
+            Ok(_) => telemetry::login_begun(),
+            Err(error) => self.report_failure("begin", error),
+        }
+        result
+    }
+
+    async fn try_begin(&self, login: Login) -> Result<LoginTokens, LoginError> {
         let settings = &*self.0;
         let family = Family::random().ok_or_else(|| LoginError::unavailable("no random bytes"))?;
         let row = Row {
@@ -111,7 +121,6 @@ impl Logins {
             .await?;
         let stored = row.store(settings.lifetimes)?;
         settings.store.insert(stored).await?;
-        telemetry::login_begun();
         Ok(self.login_tokens(&row, family, access))
     }
 
@@ -127,6 +136,16 @@ impl Logins {
     ///
     /// [`LoginError::Ended`] if the session has ended, and other kinds of [`LoginError`].
     pub async fn renew_login(
+        &self,
+        session_id: &str,
+        acr: Option<&str>,
+        amr: &[&str],
+    ) -> Result<Session, LoginError> {
+        let result = self.try_renew_login(session_id, acr, amr).await;
+        result.inspect_err(|error| self.report_failure("renew", error))
+    }
+
+    async fn try_renew_login(
         &self,
         session_id: &str,
         acr: Option<&str>,
@@ -163,6 +182,11 @@ impl Logins {
     ///
     /// [`LoginError::Unavailable`].
     pub async fn sessions(&self, subject: &str) -> Result<Vec<Session>, LoginError> {
+        let result = self.try_sessions(subject).await;
+        result.inspect_err(|error| self.report_failure("list", error))
+    }
+
+    async fn try_sessions(&self, subject: &str) -> Result<Vec<Session>, LoginError> {
         let now = self.now();
         let mut sessions = Vec::new();
         for stored in self.0.store.list(subject).await? {
@@ -173,6 +197,17 @@ impl Logins {
         }
         sessions.sort_by_key(|session| std::cmp::Reverse(session.data.advanced_at));
         Ok(sessions)
+    }
+
+    /// Reports an error whose reason the client does not get.
+    fn report_failure(&self, operation: &'static str, error: &LoginError) {
+        let status = error.status().as_u16();
+        let budget = match status {
+            500.. => &self.0.lines.failed_logins,
+            _ => &self.0.lines.denied_logins,
+        };
+        let suppressed = budget.spend(self.now() / 1_000);
+        telemetry::login_failed(operation, status, error, suppressed);
     }
 
     fn is_alive(&self, row: &Row, now: u64) -> bool {

@@ -159,16 +159,22 @@ impl RedisLogins {
             commands.query_async(&mut connection).await
         };
         match timeout(self.timeout, asking).await {
-            Ok(answer) => answer.map_err(LoginStoreError::new),
+            Ok(answer) => answer.map_err(|error| self.failed(error)),
             Err(_) => {
                 // Whatever the connection waits for, the next operation does not wait for it.
                 if let Ok(mut connection) = self.shared.connection.try_lock() {
                     connection.take();
                 }
                 let seconds = self.timeout.as_secs_f64();
-                Err(LoginStoreError::new(format!("no answer in {seconds} s")))
+                Err(self.failed(format_args!("no answer in {seconds} s")))
             }
         }
+    }
+
+    /// Names the server, without user and password.
+    fn failed(&self, reason: impl fmt::Display) -> LoginStoreError {
+        let addr = self.shared.client.get_connection_info().addr();
+        LoginStoreError::new(format_args!("{addr}: {reason}"))
     }
 
     /// The connection, and whether it was used before.

@@ -182,7 +182,8 @@ fn narrowed(
     scopes: Option<&ScopeSet>,
     requested: Option<&str>,
 ) -> Result<Option<ScopeSet>, RefreshError> {
-    let Some(requested) = requested else {
+    // A parameter without a value counts as left out (RFC 6749, section 3.2).
+    let Some(requested) = requested.filter(|text| !text.is_empty()) else {
         return Ok(scopes.cloned());
     };
     let requested = ScopeSet::parse(requested).map_err(|_| RefreshError::Scope)?;

@@ -44,6 +44,8 @@ pub(super) struct Settings {
 pub(super) struct Lines {
     pub(super) failures: LineBudget,
     pub(super) failed_ends: LineBudget,
+    pub(super) failed_logins: LineBudget,
+    pub(super) denied_logins: LineBudget,
     pub(super) rejections: LineBudget,
 }
 

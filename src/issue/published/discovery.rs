@@ -48,15 +48,17 @@ impl Discovery {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Issuer`] if the issuer is not an absolute `https` URL without query, so that no
-    /// service could find its metadata. [`ConfigError::KeySource`] if the URL of the key set is not `https`, or has
-    /// a user or a password: everybody can read it.
-    /// `http` is allowed on the own machine.
+    /// [`ConfigError::KeySource`] if the issuer is not an absolute `https` URL without query, so that no service
+    /// could find its metadata, or if the URL of the key set is not `https`. Neither may have a user or a password,
+    /// because everybody can read it. `http` is allowed on the own machine.
     pub fn new(issuer: &Issuer, jwks_uri: &str) -> Result<Self, ConfigError> {
         let issuer = issuer.as_str();
         if !is_secure(issuer) || issuer.contains('?') {
-            return Err(ConfigError::Issuer {
-                input: issuer.to_owned(),
+            return Err(ConfigError::KeySource {
+                input: ShownUrl(issuer).to_string(),
+                reason: "expected an issuer that is an absolute `https` URL without query, user and password, \
+                         so that services find its metadata"
+                    .into(),
             });
         }
         if !is_secure(jwks_uri) {

@@ -34,6 +34,7 @@ pub(super) fn der_of(pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
             // Headers of an older format.
             _ if body.contains(':') => return Err(format(ENCRYPTED)),
             "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {}
+            "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" => return Err(format(PUBLIC)),
             label => {
                 return Err(KeyError::Unsupported {
                     kind: "PEM block",
@@ -52,5 +53,7 @@ pub(super) fn der_of(pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     found.ok_or_else(|| format("PEM text with exactly one private key"))
 }
 
+/// What is expected in place of a public key.
+const PUBLIC: &str = "a private key, but a public key or a certificate";
 /// What is expected in place of a private key that is encrypted.
 const ENCRYPTED: &str = "a private key without a passphrase: it is encrypted";

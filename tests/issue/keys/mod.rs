@@ -268,9 +268,12 @@ async fn the_metadata_name_the_issuer_and_its_keys() {
         "https://login.example.com?a",
     ] {
         let issuer = Issuer::new(bad).unwrap();
+        let error = Discovery::new(&issuer, "https://login.example.com/jwks").unwrap_err();
         assert!(
-            Discovery::new(&issuer, "https://login.example.com/jwks").is_err(),
-            "{bad}"
+            error
+                .to_string()
+                .contains("an issuer that is an absolute `https` URL"),
+            "{error}"
         );
     }
 }

@@ -157,6 +157,14 @@ fn private_keys_are_read_in_every_format() {
     }
     assert!(SigningKeys::from_pem(Algorithm::ES384, pem.as_bytes()).is_err());
     assert!(SigningKeys::from_pem(Algorithm::HS256, pem.as_bytes()).is_err());
+    let public = pem.replace("PRIVATE KEY", "PUBLIC KEY");
+    let rejected = SigningKeys::from_pem(Algorithm::ES256, public.as_bytes()).unwrap_err();
+    assert!(
+        rejected
+            .to_string()
+            .contains("not a private key, but a public key"),
+        "{rejected}"
+    );
     let shown = format!("{from_pem:?}");
     assert!(!shown.contains(&encode(secret_part(&body))), "{shown}");
 }
