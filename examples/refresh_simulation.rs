@@ -22,7 +22,7 @@
 //! | 6 | 2.0 % | 0.0 % | 100.0 % | 100.0 % | 100.0 % |
 //! ```
 //!
-//! For the table of the guide, add `--release` and `-- 100`: 100 sessions for each number.
+//! For the table of the guide, add `--release` and `-- 400`: 400 sessions for each number.
 
 #![expect(
     clippy::expect_used,

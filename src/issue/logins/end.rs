@@ -14,6 +14,7 @@ use crate::issue::logins::refresh_keys::Family;
 use crate::issue::logins::session::{Ended, Row};
 use crate::issue::logins::store::LoginStoreError;
 use crate::issue::logins::{ATTEMPTS, CONTENDED, Logins};
+use crate::issue::token::not_empty;
 use crate::revocation::{RevocationMark, RevokeError};
 use crate::telemetry;
 
@@ -65,9 +66,10 @@ impl Logins {
     ///
     /// # Errors
     ///
-    /// [`LoginError`]. After an error, or if the future is dropped early, some sessions may have ended. Call this
-    /// again, it finishes the work.
+    /// [`LoginError::Issue`] if the subject is empty, and other kinds of [`LoginError`]. After an error, or if the
+    /// future is dropped early, some sessions may have ended. Call this again, it finishes the work.
     pub async fn end_all(&self, subject: &str) -> Result<(), LoginError> {
+        not_empty("subject", subject).inspect_err(|error| self.report(error))?;
         // Tokens of this second belong to sessions that are marked below, or to one that begins right after
         // this.
         let until = (self.now() / 1_000).saturating_sub(1);

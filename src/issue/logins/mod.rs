@@ -31,7 +31,7 @@ pub use self::session::Session;
 use self::session::{Row, milliseconds};
 use self::settings::{ClaimsFailure, Settings};
 pub use self::store::{LoginStore, LoginStoreError, LoginStoreFuture, StoredSession};
-use crate::issue::token::IssuedToken;
+use crate::issue::token::{IssuedToken, not_empty};
 use crate::scope::ScopeSet;
 use crate::telemetry;
 
@@ -180,13 +180,14 @@ impl Logins {
     ///
     /// # Errors
     ///
-    /// [`LoginError::Unavailable`].
+    /// [`LoginError::Issue`] if the subject is empty, and [`LoginError::Unavailable`].
     pub async fn sessions(&self, subject: &str) -> Result<Vec<Session>, LoginError> {
         let result = self.try_sessions(subject).await;
         result.inspect_err(|error| self.report_failure("list", error))
     }
 
     async fn try_sessions(&self, subject: &str) -> Result<Vec<Session>, LoginError> {
+        not_empty("subject", subject)?;
         let now = self.now();
         let mut sessions = Vec::new();
         for stored in self.0.store.list(subject).await? {

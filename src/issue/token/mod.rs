@@ -2,6 +2,7 @@
 
 mod binding;
 mod error;
+mod ids;
 mod issued;
 mod issuer;
 mod own_claims;
@@ -15,3 +16,4 @@ pub use self::error::IssueError;
 pub use self::issued::IssuedToken;
 pub use self::issuer::TokenIssuer;
 pub use self::request::TokenRequest;
+pub(super) use self::request::not_empty;

@@ -306,3 +306,18 @@ async fn a_list_of_devices_has_the_living_sessions_the_last_used_first() {
         .unwrap();
     assert_eq!(tokens.session().device().unwrap().len(), 256);
 }
+
+/// A subject that is missing is a mistake of the caller. It does not look like a log-out.
+#[tokio::test]
+async fn nobody_has_an_empty_subject() {
+    let world = World::new();
+    let login = world.begin().await;
+    let ended = world.logins.end_all("").await.unwrap_err();
+    assert_eq!(
+        ended.to_string(),
+        world.logins.sessions("").await.unwrap_err().to_string()
+    );
+    assert!(ended.to_string().contains("subject"), "{ended}");
+    assert!(!ended.is_unavailable());
+    world.refreshes(login.refresh_token()).await;
+}
