@@ -5,7 +5,8 @@
 //! cargo run --example login --features issue
 //! ```
 //!
-//! It prints these lines. They keep the cookies of two devices in the files `laptop.jar` and `phone.jar`.
+//! It prints these lines. They keep the cookies of two devices in the files `laptop.jar` and `phone.jar`. A refresh
+//! within 10 seconds gives the same refresh token again.
 //!
 //! ```text
 //! curl -i -A laptop -c laptop.jar -d name=alice -d password=guess http://127.0.0.1:3000/sign-in

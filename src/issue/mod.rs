@@ -1,5 +1,43 @@
 //! Access tokens and logins of your own: signing keys that rotate by themselves, short-lived access tokens, and
 //! refresh tokens.
+//!
+//! | you want | use |
+//! |---|---|
+//! | a login that lasts, with an end | [`Logins`], and for a browser [`LoginCookies`]; [`guide::login`](crate::guide::login) has a whole program |
+//! | a token for a person or a service | [`TokenIssuer`] |
+//! | keys that several instances share | [`SigningKeys::shared`], with [`SigningKeyFile`], `RedisSigningKeys` or a [`SigningKeyStore`] |
+//! | a key in an HSM or a key management service | [`Sign`] |
+//! | other services that verify the tokens | [`Jwks`], [`Discovery`] |
+//! | sessions in a database of your own | [`LoginStore`], and `check_store` of the test kit |
+//!
+//! This is for the logins of an application itself. There are no passwords and no pages here, and it is no
+//! authorization server for third parties.
+//!
+//! # Example: a token, and the layer that accepts it
+//!
+//! ```
+//! use tower_jwt_auth::issue::{SigningKeys, TokenIssuer};
+//! use tower_jwt_auth::{Algorithm, Audience, Issuer, RejectionKind, scope};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let keys = SigningKeys::generate(Algorithm::ES256)?;
+//! let issuer = Issuer::new("https://login.example.com")?;
+//! let tokens = TokenIssuer::new(issuer, Audience::new("calendar-api")?, keys.clone());
+//! let token = tokens.for_client("nightly-report").scopes::<scope!("calendar:read")>().issue().await?;
+//!
+//! let auth = tokens.auth(); // `Router::new().route(..).layer(auth)`
+//! let verifier = auth.verifier();
+//! let claims = verifier.verify(token.as_str()).await?;
+//! assert!(claims.is_client());
+//! assert!(claims.authorize::<scope!("calendar:write")>().is_err());
+//!
+//! // Its key has leaked.
+//! let leaked = keys.status().signing.expect("a key signs");
+//! keys.revoke_key(leaked.as_str()).await?;
+//! let rejection = verifier.verify(token.as_str()).await.unwrap_err();
+//! assert_eq!(rejection.kind(), RejectionKind::UnknownKey);
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
 
 mod browser;
 mod keys;

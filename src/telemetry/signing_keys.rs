@@ -11,7 +11,7 @@ pub(crate) fn signing_keys_failed(reason: &impl fmt::Display, is_first: bool) {
         is_first,
         warn,
         "jwt_signing_keys_failed",
-        "signing keys cannot be loaded or stored, those that are known stay in use",
+        "signing keys cannot be loaded or stored, those that are known stay in use if there are any",
         "signing keys still cannot be loaded or stored",
         reason = reason.as_str()
     );

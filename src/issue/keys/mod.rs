@@ -247,7 +247,8 @@ impl SigningKeys {
 
     /// Revokes a key, for example because it has leaked. It is gone from the key set and from the verifying
     /// side of this process at once, so its tokens are rejected. If it was the key that signs, its successor
-    /// signs at once: caches know it, because it is published for a period already.
+    /// signs at once. Caches know it, unless the revoked key began to sign within the last half of a
+    /// [lead](Self::publish_lead): then verifiers fetch it, because they do not know its id.
     ///
     /// Other instances of a shared set follow when they read the store, after a quarter of the
     /// [lead](Self::publish_lead) at most; other services when their copy of the key set ends, after half of the

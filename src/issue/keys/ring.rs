@@ -69,26 +69,33 @@ impl Ring {
     /// Keys in memory that begin with this one.
     pub(super) fn in_memory(generates: Option<Algorithm>, first: SigningKey) -> Self {
         let ring = Self::new(generates, None, Arc::new(SystemClock));
-        ring.begin(Arc::new(first));
+        ring.begin([Arc::new(first)]);
         ring
     }
 
-    fn begin(&self, first: Arc<SigningKey>) {
-        let now = self.now();
-        let slots = schedule::inserted(&[], now, &self.rules(), first);
+    /// Begins the schedule with these keys, and makes those that are missing.
+    fn begin(&self, keys: impl IntoIterator<Item = Arc<SigningKey>>) {
+        let (now, rules) = (self.now(), self.rules());
+        let mut keys = keys.into_iter();
+        let mut slots = Vec::new();
+        if let Some(first) = keys.next() {
+            slots = schedule::inserted(&slots, now, &rules, first);
+        }
+        let next = || keys.next().map_or_else(|| self.make(), Ok);
+        match schedule::maintained(&slots, now, &rules, next) {
+            Ok(all) => slots = all,
+            Err(error) => telemetry::signing_keys_failed(&error, true),
+        }
         self.put(slots, now);
-        self.maintain(now);
     }
 
     /// Makes the schedule of keys in memory anew. For settings. Once the keys are used, none of them is dropped.
     pub(super) fn begin_again(&self) {
-        if self.is_used.load(Ordering::Acquire) {
+        if self.is_used.load(Ordering::Acquire) || self.shared.is_some() {
             return;
         }
-        let first = self.slots.load().first().map(|slot| Arc::clone(&slot.key));
-        if let Some(first) = first.filter(|_| self.shared.is_none()) {
-            self.begin(first);
-        }
+        let slots = self.slots();
+        self.begin(slots.iter().map(|slot| Arc::clone(&slot.key)));
     }
 
     pub(super) fn rules(&self) -> Rules {

@@ -50,7 +50,10 @@ impl Login {
         }
     }
 
-    /// The scopes of the session, as the types that guard the handlers. Default: none.
+    /// The scopes of the session, as the types that guard the handlers: one type, or a tuple. Default: none.
+    ///
+    /// The compiler says "this method takes 0 arguments" for `.scopes("calendar:read")`: write
+    /// `.scopes::<scope!("calendar:read")>()`.
     pub fn scopes<R: ScopeTypes>(mut self) -> Self {
         self.scopes = Some(ScopeSet::of::<R>());
         self

@@ -224,6 +224,24 @@ async fn oidc_core_10_1_1_3_a_key_is_published_before_it_signs() {
     assert_eq!(signed.len(), 10);
 }
 
+/// One change, and so one line in the log of a program that starts.
+#[test]
+fn settings_at_the_start_make_no_key_anew() {
+    let keys = SigningKeys::generate(Algorithm::ES256).unwrap();
+    let ids = |keys: &SigningKeys| {
+        let set = keys.keys().snapshot().unwrap();
+        let mut ids: Vec<_> = set.keys().map(|key| key.id().clone()).collect();
+        ids.sort();
+        ids
+    };
+    let first = ids(&keys);
+    assert_eq!((first.len(), keys.keys().generation()), (2, 1));
+    let keys = keys.rotate_every(Duration::from_secs(14 * 86_400)).unwrap();
+    let keys = keys.publish_lead(Duration::from_secs(7_200)).unwrap();
+    let keys = keys.with_clock(FixedClock::at(NOW));
+    assert_eq!((ids(&keys), keys.keys().generation()), (first, 1));
+}
+
 /// ROT-D3: gone from the key set and the verifying side at once, and the successor signs.
 #[tokio::test]
 async fn rot_d3_a_revoked_key_is_gone_at_once() {
