@@ -5,6 +5,8 @@ mod ending;
 mod events;
 mod hostile;
 #[cfg(feature = "redis")]
+mod killed;
+#[cfg(feature = "redis")]
 mod redis_outage;
 #[cfg(feature = "redis")]
 mod redis_store;
