@@ -26,7 +26,8 @@ use crate::keys::owned_file::{self, Readers};
 ///
 /// The file has private keys. On Unix it has the permissions 0600, and it is used only if no other user may read
 /// or write it, if it belongs to the user of this process or to root, and if not everybody may write its
-/// directory, or only add files to it, as to `/tmp`. Use a directory that belongs to the service alone. On other systems nothing is checked.
+/// directory, or only add files to it, as to `/tmp`. Use a directory that belongs to the service alone. On other
+/// systems nothing is checked.
 ///
 /// # Example: keys that survive a restart
 ///
