@@ -332,31 +332,24 @@ impl fmt::Display for LoginClaimsError {
 
 impl std::error::Error for LoginClaimsError {}
 
-impl From<ClaimsFailure> for LoginError {
-    fn from(failure: ClaimsFailure) -> Self {
-        match failure {
-            ClaimsFailure::Source(LoginClaimsError {
-                is_denied: true,
-                reason,
-            }) => Self::Denied { reason },
-            ClaimsFailure::Source(error) => Self::unavailable(error),
-            ClaimsFailure::Unusable(error) => Self::Issue(error),
+macro_rules! from_claims_failure {
+    ($($error:ident)*) => {$(
+        impl From<ClaimsFailure> for $error {
+            fn from(failure: ClaimsFailure) -> Self {
+                match failure {
+                    ClaimsFailure::Source(LoginClaimsError {
+                        is_denied: true,
+                        reason,
+                    }) => Self::Denied { reason },
+                    ClaimsFailure::Source(error) => Self::unavailable(error),
+                    ClaimsFailure::Unusable(error) => Self::Issue(error),
+                }
+            }
         }
-    }
+    )*};
 }
 
-impl From<ClaimsFailure> for RefreshError {
-    fn from(failure: ClaimsFailure) -> Self {
-        match failure {
-            ClaimsFailure::Source(LoginClaimsError {
-                is_denied: true,
-                reason,
-            }) => Self::Denied { reason },
-            ClaimsFailure::Source(error) => Self::unavailable(error),
-            ClaimsFailure::Unusable(error) => Self::Issue(error),
-        }
-    }
-}
+from_claims_failure!(LoginError RefreshError);
 
 /// How often a change is tried again, because the session was changed at the same time.
 const ATTEMPTS: usize = 8;

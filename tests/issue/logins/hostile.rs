@@ -20,9 +20,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The grace begins when the successor is stored, not before the claims are made.
-#[tokio::test]
-async fn a_slow_source_of_claims_uses_up_no_grace() {
+/// Logins whose source of claims takes this number of seconds, once.
+fn with_slow_claims() -> (World, Arc<AtomicU64>) {
     let clock = FixedClock::at(NOW);
     let (slow, wait) = (clock.clone(), Arc::new(AtomicU64::new(0)));
     let waits = Arc::clone(&wait);
@@ -33,6 +32,13 @@ async fn a_slow_source_of_claims_uses_up_no_grace() {
             async { Ok(serde_json::json!({})) }
         })
     });
+    (world, wait)
+}
+
+/// The grace begins when the successor is stored, not before the claims are made.
+#[tokio::test]
+async fn a_slow_source_of_claims_uses_up_no_grace() {
+    let (world, wait) = with_slow_claims();
     let first = world.begin().await;
     world.wait(LATER);
     wait.store(12, Ordering::SeqCst);
@@ -269,16 +275,7 @@ async fn a_store_that_gives_another_session_is_an_outage() {
 /// A mark of an ended session lasts for the tokens that were under way then, and not for older ones.
 #[tokio::test]
 async fn a_refresh_that_takes_too_long_gives_no_token_and_changes_nothing() {
-    let clock = FixedClock::at(NOW);
-    let (slow, wait) = (clock.clone(), Arc::new(AtomicU64::new(0)));
-    let waits = Arc::clone(&wait);
-    let memory = MemoryLogins::default().with_clock(clock.clone());
-    let world = World::over(Watched::new(memory), clock, |logins| {
-        logins.claims_from(move |_: Session| {
-            slow.advance(Duration::from_secs(waits.swap(0, Ordering::SeqCst)));
-            async { Ok(serde_json::json!({})) }
-        })
-    });
+    let (world, wait) = with_slow_claims();
     let first = world.begin().await;
     world.wait(LATER);
     wait.store(31, Ordering::SeqCst);

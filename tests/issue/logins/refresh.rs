@@ -24,15 +24,11 @@ async fn issue_d1_a_thousand_refreshes_advance_once_and_get_one_successor() {
     let world = World::new();
     let first = world.begin().await;
     world.wait(LATER);
-    let tasks: Vec<_> = (0..1_000)
-        .map(|_| {
-            let (logins, token) = (world.logins.clone(), first.refresh_token().to_owned());
-            tokio::spawn(async move { logins.refresh((&*token, CLIENT)).await })
-        })
-        .collect();
     let mut successors = BTreeSet::new();
-    for task in tasks {
-        let tokens = task.await.unwrap().unwrap();
+    for tokens in world
+        .refreshes_a_thousand_times(first.refresh_token())
+        .await
+    {
         successors.insert(tokens.refresh_token().to_owned());
         world.accepts(&tokens);
     }

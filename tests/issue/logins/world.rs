@@ -87,6 +87,21 @@ impl World {
         }
     }
 
+    /// 1 000 refreshes with one token at the same time, each of which has to be accepted.
+    pub(super) async fn refreshes_a_thousand_times(&self, token: &str) -> Vec<LoginTokens> {
+        let tasks: Vec<_> = (0..1_000)
+            .map(|_| {
+                let (logins, token) = (self.logins.clone(), token.to_owned());
+                tokio::spawn(async move { logins.refresh((&*token, CLIENT)).await })
+            })
+            .collect();
+        let mut refreshed = Vec::new();
+        for task in tasks {
+            refreshed.push(task.await.unwrap().unwrap());
+        }
+        refreshed
+    }
+
     pub(super) fn verify(&self, tokens: &LoginTokens) -> Result<Claims, Rejection> {
         self.verifier.verify_now(tokens.access_token().as_str())
     }
