@@ -1,7 +1,7 @@
 //! Extractors: the arguments of axum handlers.
 //!
-//! All of them implement [`FromRequestParts`], so they decide before the body of the request is read.
-//! They do not remove the claims from the request, so a handler can have several of them.
+//! All of them implement [`FromRequestParts`], so they run before the body of the request is read.
+//! They do not remove the claims from the request, so a handler can have several extractors.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -159,8 +159,9 @@ where
     }
 }
 
-/// Returns `None` for a request without a token. Only an [optional](crate::JwtAuth::optional) layer
-/// passes on such a request, and every layer a [preflight](crate::JwtAuth::check_preflights).
+/// Returns `None` for a request without a token. Such a request is passed on only by an
+/// [optional](crate::JwtAuth::optional) layer, or if it is a
+/// [preflight](crate::JwtAuth::check_preflights).
 impl<S, C> OptionalFromRequestParts<S> for Claims<C>
 where
     S: Send + Sync,

@@ -32,7 +32,7 @@ use crate::scope::Requirement;
 /// A status that is created from a [`Rejection`] has the challenge in its metadata
 /// (`www-authenticate`).
 pub trait RequestExt: sealed::Sealed {
-    /// Returns the claims of the caller, with your own claims of this type.
+    /// Returns the claims of the caller, with own claims of type `C`.
     ///
     /// # Errors
     ///
@@ -44,11 +44,12 @@ pub trait RequestExt: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// As [`claims`](Self::claims). `PERMISSION_DENIED` if they do not grant `R`.
+    /// The same as [`claims`](Self::claims), and `PERMISSION_DENIED` if the claims do not grant
+    /// `R`.
     fn require<R: Requirement>(&self) -> Result<Claims, Status>;
 
-    /// Returns the status for a rejection of the application, such as [`Rejection::revoked`]. It has
-    /// the challenge of the layer around the server.
+    /// Returns the status for a rejection that the application creates, such as
+    /// [`Rejection::revoked`]. The status has the challenge of the layer around the server.
     fn reject(&self, rejection: Rejection) -> Status;
 }
 

@@ -34,8 +34,8 @@ use crate::verifier::{self, Verifier};
 /// Layer that verifies the access token of each request except a CORS preflight (`OPTIONS`).
 ///
 /// A request with a valid token gets the [`Claims`] of the token in its extensions and is passed
-/// on. The layer answers every other request itself. A [preflight](Self::check_preflights) passes
-/// without claims, because browsers never send a token with it.
+/// on. The layer answers every other request itself. A [preflight](Self::check_preflights) is
+/// passed on without claims, because browsers never send a token with it.
 ///
 /// Issuer, audience and keys are required. Everything else has a [default](crate::guide::defaults)
 /// and a setter. Clones are cheap.
@@ -43,9 +43,9 @@ use crate::verifier::{self, Verifier};
 /// Put this layer around the routes that need a token, and put a CORS layer around this layer. A
 /// browser shows a rejection to the page only if the response has CORS headers.
 ///
-/// Layers can be nested. Each layer verifies the request by its own settings. The service sees the
-/// claims of the inner layer only, because the inner layer removes the claims that the outer layer
-/// added.
+/// Layers can be nested. Each layer verifies the request with its own settings. The service sees
+/// only the claims from the inner layer, because the inner layer removes the claims that the outer
+/// layer added.
 ///
 /// # Example: protect a service
 ///
@@ -101,8 +101,8 @@ impl JwtAuth {
         Self::from(TrustedIssuer::new(issuer, audience, keys))
     }
 
-    /// Creates a layer that accepts opaque tokens from this issuer, for this audience. The issuer is asked
-    /// for each token, until its answer is known. JWTs are rejected, unless
+    /// Creates a layer that accepts opaque tokens from this issuer, for this audience. The layer
+    /// introspects each token at the issuer, and caches the answer. JWTs are rejected unless
     /// [`introspect_jwts`](Introspection::introspect_jwts) is set.
     #[cfg(feature = "introspection")]
     pub fn introspected(issuer: Issuer, audience: Audience, introspection: Introspection) -> Self {
@@ -134,10 +134,10 @@ impl<C, R> JwtAuth<C, R> {
     /// Trusts another issuer, with its own audience, keys and rules. A key of one issuer never
     /// verifies a token of another issuer, even if both use the same key id.
     ///
-    /// The same issuer can be added more than once: for two tenants of one issuer, for example, or
-    /// for a secret beside a remote key set while a login moves to a new algorithm. Each entry has
-    /// its own audience, keys and rules. A token is accepted if it passes every check of one entry.
-    /// The keys of one entry are never used for the audience of another.
+    /// The same issuer can be added more than once, for example for two tenants of one issuer, or
+    /// for a secret beside a remote key set while an issuer moves to a new algorithm. Each entry
+    /// has its own audience, keys and rules. A token is accepted if it passes every check of one
+    /// entry. The keys of one entry are never used for the audience of another.
     ///
     /// The order of the calls does not matter.
     pub fn trust(mut self, issuer: TrustedIssuer) -> Self {
@@ -145,12 +145,13 @@ impl<C, R> JwtAuth<C, R> {
         self
     }
 
-    /// Accepts opaque tokens of the issuer that this layer was created with: the issuer is asked for each of
-    /// them, until its answer is known. For another issuer use
-    /// [`TrustedIssuer::introspection`]. [The guide](crate::guide::opaque) has more.
+    /// Accepts opaque tokens from the issuer that this layer was created with. Each of them is introspected
+    /// at the issuer, and the answer is cached. For another issuer, use [`TrustedIssuer::introspection`].
+    /// For details, see [the guide](crate::guide::opaque).
     ///
-    /// A token with the shape of a JWT is verified with the keys, and never sent to the issuer, even if it is
-    /// not valid. [`introspect_jwts`](Introspection::introspect_jwts) asks for valid JWTs too.
+    /// A token with the shape of a JWT is verified with the keys and is never sent to the issuer, even if it
+    /// is not valid. With [`introspect_jwts`](Introspection::introspect_jwts), valid JWTs are introspected
+    /// too.
     #[cfg(feature = "introspection")]
     pub fn introspection(mut self, introspection: Introspection) -> Self {
         if let Some(issuer) = self.verification_mut().issuers.first_mut() {
@@ -165,8 +166,8 @@ impl<C, R> JwtAuth<C, R> {
         &mut self.verification_mut().rules
     }
 
-    /// Deserializes the claims of each token into this type in the layer. A token whose claims do
-    /// not fit the type is rejected with 401. Handlers can still ask for other types.
+    /// Makes the layer deserialize the claims of each token into this type. A token whose claims do
+    /// not fit the type is rejected with 401. Handlers can still request other types.
     pub fn claims<D>(self) -> JwtAuth<D, R> {
         JwtAuth {
             verification: self.verification,
@@ -207,8 +208,8 @@ impl<C, R> JwtAuth<C, R> {
         self
     }
 
-    /// Sets how many verified tokens are cached, and for how long. Default: 10 000 tokens, for
-    /// 5 minutes. [`TokenCache::off`] turns the cache off.
+    /// Sets how many verified tokens are cached, and for how long. Default: 10 000 tokens for 5
+    /// minutes. [`TokenCache::off`] turns the cache off.
     pub fn cache(mut self, cache: TokenCache) -> Self {
         self.verification_mut().cache = cache;
         self
@@ -233,13 +234,15 @@ impl<C, R> JwtAuth<C, R> {
         self
     }
 
-    /// Sets where the certificate of a client comes from, and so accepts tokens that are bound to a client
-    /// certificate (`cnf.x5t#S256`, [RFC 8705]). Default: none, and such tokens are rejected.
+    /// Sets the source of client certificates. With a source, tokens that are bound to a client
+    /// certificate (`cnf.x5t#S256`, [RFC 8705]) are accepted. Default: no source; such tokens are
+    /// rejected.
     ///
-    /// A bound token is accepted only in a request with its certificate, JWT or not, cached or not. With
-    /// another certificate, or with none, it is rejected with 401. A token that is not bound is a bearer
-    /// token and needs no certificate; [`require_bound_tokens`](Self::require_bound_tokens) rejects it. A
-    /// token that is bound to something else too is rejected, because no other proof is checked yet.
+    /// A bound token is accepted only in a request with its certificate, whether or not it is a JWT or
+    /// cached. With another certificate, or without one, it is rejected with 401. A token that is not
+    /// bound is a bearer token and needs no certificate;
+    /// [`require_bound_tokens`](Self::require_bound_tokens) rejects it. A token that is also bound to
+    /// something else is rejected, because no other proof is checked yet.
     ///
     /// If the certificate is in a header field, a response to a request with a bound token gets `Vary` with
     /// the name of the field ([RFC 9440, section 2.4]).
@@ -251,13 +254,13 @@ impl<C, R> JwtAuth<C, R> {
         self
     }
 
-    /// Rejects each request that did not come over TLS, before its token is read: 403, with a challenge
-    /// that has the realm alone. Default: off, because most services leave TLS to a proxy that accepts
-    /// nothing else.
+    /// Rejects each request that did not come over TLS, before its token is read. The status is 403,
+    /// and the challenge contains only the realm. Default: off, because most services leave TLS to a
+    /// proxy that accepts nothing else.
     ///
-    /// This holds for requests without a token and for CORS preflights too. There is no redirect to
-    /// `https`, which would make clients send the token in clear first, each time. A token that came in
-    /// clear may have been read by others: let its client get a new one.
+    /// This also applies to requests without a token and to CORS preflights. There is no redirect to
+    /// `https`: with a redirect, clients would send the token in clear text first, each time. A token
+    /// that was sent in clear text may have been read by others, so its client should get a new one.
     pub fn require_tls(mut self, source: TlsSource) -> Self {
         self.settings_mut().tls = Some(source);
         self
@@ -266,34 +269,34 @@ impl<C, R> JwtAuth<C, R> {
     /// Passes on requests without a token, without claims. Default: such requests are rejected with
     /// 401.
     ///
-    /// A token that is present must be valid. An invalid token is rejected; it is never treated as a
-    /// missing one. Handlers take `Option<Claims>`. A handler that takes `Claims` still rejects a
+    /// A token that is present must be valid. An invalid token is rejected and never treated as
+    /// missing. Handlers take `Option<Claims>`. A handler that takes `Claims` still rejects a
     /// request without a token. Responses get `Vary: Authorization`.
     pub fn optional(mut self) -> Self {
         self.settings_mut().is_optional = true;
         self
     }
 
-    /// Answers 404 instead of 403, so that a client does not learn what exists. Default: 403, with
-    /// the required scope. A gRPC client gets `NOT_FOUND` from a [guard](Self::require). A tonic
-    /// method answers with the status that it returns itself.
+    /// Answers with 404 instead of 403, so that a client does not learn what exists. Default: 403,
+    /// with the required scope. A gRPC client gets `NOT_FOUND` from a [guard](Self::require). A
+    /// tonic method answers with the status that it returns itself.
     ///
-    /// The 404 has `Cache-Control: no-store`, as each rejection has, and the body of the
-    /// [responder](Self::respond_with). It looks like a 404 of the service only if that one has the
+    /// Like every rejection, the 404 has `Cache-Control: no-store` and the body of the
+    /// [responder](Self::respond_with). It looks like a 404 of the service only if that 404 has the
     /// same header and the same body.
     pub fn hide_forbidden(mut self) -> Self {
         self.settings_mut().presentation.hides_forbidden = true;
         self
     }
 
-    /// Requires a token for CORS preflights too. Browsers never send one with a preflight.
+    /// Requires a token for CORS preflights too. Browsers never send a token with a preflight.
     ///
     /// Default: a preflight (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) passes
     /// without claims, whatever credentials it carries. It reaches everything inside this layer that
     /// answers `OPTIONS`: a CORS layer, a route for every method (`any`), a fallback, a proxy, a plain
-    /// Tower service. Its headers come from the client, and an `Authorization` header among them is
-    /// not verified; [`remove_credentials`](Self::remove_credentials) removes it from a preflight
-    /// too. A CORS layer outside this layer answers preflights before they get here.
+    /// Tower service. Its headers come from the client, and its `Authorization` header is not
+    /// verified; [`remove_credentials`](Self::remove_credentials) removes it from a preflight too. A
+    /// CORS layer outside this layer answers preflights before they get here.
     pub fn check_preflights(mut self) -> Self {
         self.settings_mut().checks_preflights = true;
         self
@@ -303,31 +306,35 @@ impl<C, R> JwtAuth<C, R> {
     /// mistake. Default: the token stays, and its header is marked as sensitive.
     ///
     /// The token is removed from every place that the [`TokenSource`] reads. The `Authorization`
-    /// header and the other configured headers are removed as a whole. Only the token cookie is
+    /// header and the other configured headers are removed completely. Only the token cookie is
     /// removed from `Cookie`, and only the parameter `access_token` from the URI. Other cookies and
     /// parameters stay byte for byte. A subprotocol that carries the token is always removed, even
     /// without this setting. Copies made outside this layer, such as the `OriginalUri` of axum, are
-    /// not changed. A [preflight](Self::check_preflights) is passed on without credentials as well,
+    /// not changed. A [preflight](Self::check_preflights) is also passed on without credentials,
     /// although its token is not verified.
     pub fn remove_credentials(mut self) -> Self {
         self.settings_mut().removes_credentials = true;
         self
     }
 
-    /// Checks that the settings do not contradict each other, for the start of a program or for a test.
+    /// Checks that the settings do not contradict each other. Call it when the program starts, or in a
+    /// test.
     ///
-    /// The setters cannot fail, and some contradictions are known only when all issuers are. A layer whose
-    /// settings contradict each other logs the event `jwt_settings_rejected` at the error level when it is
-    /// created, and accepts none of the tokens concerned: 503, or 401 if only bound tokens are accepted.
+    /// The setters cannot fail, and some contradictions are known only when all issuers are known. A layer
+    /// whose settings contradict each other logs the event `jwt_settings_rejected` at the error level when
+    /// it is created, and rejects the tokens concerned with 503, or with 401 if only bound tokens are
+    /// accepted.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Settings`] if two introspecting issuers may claim the same opaque token, because they
-    /// have no prefixes, or because one prefix begins with the other, or if a prefix has characters that no
-    /// token has. The same if an issuer that is trusted
-    /// several times without keys would be asked about its JWTs each time, and if
-    /// [`require_bound_tokens`](Self::require_bound_tokens) is set without
-    /// [`client_certificates`](Self::client_certificates), because then no token is accepted.
+    /// [`ConfigError::Settings`] in each of these cases:
+    ///
+    /// - Two introspecting issuers may claim the same opaque token, because they have no prefixes or because
+    ///   one prefix begins with the other.
+    /// - A prefix has characters that no token has.
+    /// - An issuer that is trusted several times without keys would be asked about its JWTs each time.
+    /// - [`require_bound_tokens`](Self::require_bound_tokens) is set without
+    ///   [`client_certificates`](Self::client_certificates), so no token is accepted.
     pub fn check_settings(&self) -> Result<(), ConfigError> {
         let verification = &self.verification;
         let policy = Policy::new(&verification.issuers, &verification.rules);
@@ -337,7 +344,7 @@ impl<C, R> JwtAuth<C, R> {
         }
     }
 
-    /// The reason, if an issuer must bind its tokens to something that is never looked at.
+    /// The reason, if an issuer must bind its tokens to something that is never checked.
     fn contradiction_of_binding(&self) -> Option<String> {
         let verification = &self.verification;
         let of_all = verification.rules.requires_binding;
@@ -376,8 +383,8 @@ impl<C, R> JwtAuth<C, R> {
         self
     }
 
-    /// Gives the settings for a change, and drops the verifier: the next one starts with an empty
-    /// cache.
+    /// Returns the settings for a change, and drops the verifier. The next verifier starts with an
+    /// empty cache.
     fn verification_mut(&mut self) -> &mut verifier::core::Settings {
         self.core = Arc::default();
         self.shared = Arc::default();

@@ -54,8 +54,8 @@ impl<R, T> RequireLayer<R, T> {
     /// Sets the responder, which creates the bodies. Default: [`EmptyBody`], for a response body that
     /// implements [`Default`].
     ///
-    /// Only [`RespondTo::empty`] is called. The [`JwtAuth`](crate::JwtAuth) layer outside replaces the
-    /// response by its own, so give both the same responder.
+    /// Only [`RespondTo::empty`] is called. The outer [`JwtAuth`](crate::JwtAuth) layer replaces the
+    /// response with its own, so use the same responder for both.
     ///
     /// # Example: a service whose body has no default
     ///
@@ -153,8 +153,8 @@ pub(crate) fn leave_anonymous(extensions: &mut Extensions) {
     extensions.insert(Anonymous);
 }
 
-/// Removes what a layer outside has put into the extensions. Its policy is a different one, and the
-/// verdict of the innermost layer counts.
+/// Removes what an outer layer has put into the extensions. That layer has a different policy, and
+/// the verdict of the innermost layer counts.
 fn clear(extensions: &mut Extensions) {
     if extensions.is_empty() {
         return;
@@ -175,7 +175,7 @@ fn admit<R: Requirement, B>(request: &Request<B>) -> Result<&Claims, Rejection> 
 }
 
 /// Returns the claims that a layer has put into the extensions of a request. `missing_layer` creates
-/// the rejection of a request that has passed no layer.
+/// the rejection of a request that passed through no layer.
 pub(crate) fn verified(
     extensions: &Extensions,
     missing_layer: impl FnOnce() -> Rejection,

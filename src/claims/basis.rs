@@ -14,7 +14,7 @@ pub(crate) struct Basis {
     attestation: Attestation,
     active_at: ActiveAt,
     /// The time until which the answer of an introspection counts, as the bits of an `f64`. Infinite if
-    /// none was needed.
+    /// no answer was needed.
     fresh_until: AtomicU64,
 }
 
@@ -67,7 +67,7 @@ impl Basis {
         self.fresh_until.store(bits, Ordering::Relaxed);
     }
 
-    /// Notes that the issuer says that the token is no longer active. This is final.
+    /// Notes that, according to the issuer, the token is no longer active. This is final.
     pub(crate) fn withdraw(&self) {
         self.answered(WITHDRAWN);
     }

@@ -1,4 +1,4 @@
-//! Says why own claims do not fit a type, without quoting a value.
+//! Describes why own claims do not fit a type, without quoting a value.
 
 use serde_json::Error;
 
@@ -6,7 +6,7 @@ use crate::error::rejection::Excerpt;
 use crate::token::registered::Registered;
 
 /// The claim that does not fit and the category of the error, without any value. The messages of the
-/// deserializer quote values, and those of the application's own type may say anything.
+/// deserializer quote values, and those of the application's own type may contain anything.
 pub(crate) fn reason(error: &Error, claims: &Registered) -> String {
     let message = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -30,7 +30,7 @@ fn category(message: &str) -> String {
     let form = FORMS.into_iter().find(|form| message.starts_with(form));
     let category = form.map(|form| form.trim_end_matches([' ', ':', '`']));
     match category {
-        // The text after the value says what the type expects.
+        // The text after the value names what the type expects.
         Some(category) if message.ends_with(", there are no fields") => category.to_owned(),
         Some(category) => match message.rsplit_once(", expected ") {
             Some((_, expected)) => format!("{category}, expected {expected}"),
@@ -49,7 +49,7 @@ const FORMS: [&str; 5] = [
     "unknown field `",
 ];
 
-/// The claim at the place of the error.
+/// The claim at the position of the error.
 fn claim_at<'c>(error: &Error, claims: &'c Registered) -> Option<&'c str> {
     let before = error.line().checked_sub(1)?;
     let lines = claims.payload().split_inclusive('\n').take(before);
@@ -97,7 +97,7 @@ mod tests {
         Robot {},
     }
 
-    /// What is said about a payload that does not fit.
+    /// The reason for a payload that does not fit.
     fn reason_of<C: DeserializeOwned + Debug>(payload: &str) -> String {
         let claims = Registered::read(payload.to_owned()).unwrap();
         reason(&deserialize::<C>(&claims).unwrap_err(), &claims)

@@ -37,8 +37,8 @@ use crate::token::registered::Registered;
 /// time were checked. It derefs to your own claims type `C`, and has methods for the registered
 /// claims. Cloning increments one reference count.
 ///
-/// `C` can be any type that deserializes from the claims. `serde_json::Map<String, Value>` gets all
-/// claims as they are. Claims that `C` does not name are ignored.
+/// `C` can be any type that deserializes from the claims. `serde_json::Map<String, Value>` contains
+/// all claims unchanged. Claims that `C` does not name are ignored.
 ///
 /// # Example: own claims in a handler
 ///
@@ -61,8 +61,8 @@ use crate::token::registered::Registered;
 ///
 /// # Own claims own their data
 ///
-/// One token serves several handlers, so `C` cannot borrow from it: a field is a `String`, and not a
-/// `&str`. For a type that borrows, such as `User<'a>`, the compiler says:
+/// One token serves several handlers, so `C` cannot borrow from it. Use `String` for a field and not
+/// `&str`. For a type that borrows, such as `User<'a>`, the compiler reports:
 ///
 /// - at a handler: "lifetime may not live long enough",
 /// - elsewhere: "implementation of `Deserialize` is not general enough".
@@ -109,7 +109,7 @@ impl Claims {
         Ok(Claims::of_token(copy.unwrap_or(self.token)))
     }
 
-    /// Reads own claims of a type in advance, if they fit the type.
+    /// Reads own claims of a type in advance if they fit the type.
     pub(crate) fn read_ahead<C>(&self)
     where
         C: DeserializeOwned + Send + Sync + 'static,
@@ -123,7 +123,7 @@ impl Claims {
         self.token.growth()
     }
 
-    /// Frees the spare memory that reading the token has left, if the token is not shared yet.
+    /// Frees the spare memory that remains after reading the token, if the token is not shared yet.
     pub(crate) fn shrink(&mut self) {
         if let Some(token) = Arc::get_mut(&mut self.token) {
             token.shrink();
@@ -178,9 +178,10 @@ impl<C> Claims<C> {
         self.token.client_id()
     }
 
-    /// Whether the client acts for itself and not for a person. This is so if `sub` is one of the ids
-    /// of the client (`client_id`, `azp`, `cid`, `appid`), if the token has no `sub`, or if `idtyp` or
-    /// `gty` says so. A [configured claim](crate::JwtAuth::client_when) can say it too.
+    /// Whether the client acts for itself and not for a person. This is true if `sub` is one of the
+    /// ids of the client (`client_id`, `azp`, `cid`, `appid`), if the token has no `sub`, or if
+    /// `idtyp` or `gty` names a client. A [configured claim](crate::JwtAuth::client_when) can also
+    /// mark the token.
     ///
     /// A client that can choose its own id must not be taken for a user of the same name
     /// ([RFC 9068, section 5](https://www.rfc-editor.org/rfc/rfc9068#section-5)).
@@ -197,7 +198,7 @@ impl<C> Claims<C> {
 
     /// Whether this scope was granted. Names are compared exactly.
     ///
-    /// Use this for code that only needs to know. To reject a request without the scope, use a
+    /// This does not reject anything. To reject a request without the scope, use a
     /// [requirement](mod@crate::scope), which sends the right challenge.
     ///
     /// ```
@@ -215,8 +216,8 @@ impl<C> Claims<C> {
     /// The granted roles, entitlements and permissions. Groups are included only if
     /// [`roles_from`](crate::JwtAuth::roles_from) names their claim.
     ///
-    /// To know whether one role was granted, write `claims.roles().contains("admin")`. To reject a
-    /// request without it, use [`role!`](crate::role!).
+    /// To check for one role, write `claims.roles().contains("admin")`. To reject a request without
+    /// it, use [`role!`](crate::role!).
     #[must_use]
     #[doc(alias = "has_role")]
     pub fn roles(&self) -> NameSet<'_> {
@@ -303,7 +304,7 @@ impl<C> Claims<C> {
 impl<C: Send + Sync + 'static> Claims<C> {
     /// Returns the same token with own claims of another type.
     ///
-    /// The claims are deserialized once for each token and type. Further calls cost one look-up.
+    /// The claims are deserialized once for each token and type. Later calls cost one look-up.
     ///
     /// # Errors
     ///
@@ -319,7 +320,7 @@ impl<C: Send + Sync + 'static> Claims<C> {
 }
 
 impl<C: Send + Sync + 'static> Claims<C> {
-    /// Puts the claims into the extensions, where handlers look for them: in this type, and as
+    /// Puts the claims into the extensions, where handlers look for them: as this type, and as
     /// `Claims<NoClaims>`, from which every other type can be read.
     pub(crate) fn insert_into(self, extensions: &mut http::Extensions) {
         if TypeId::of::<C>() != TypeId::of::<NoClaims>() {

@@ -87,7 +87,7 @@ impl<'a> IntoIterator for &NameSet<'a> {
     }
 }
 
-/// The same names, in whatever order.
+/// Sets are equal if they have the same names in any order.
 impl PartialEq for NameSet<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().all(|name| other.contains(name)) && other.iter().all(|name| self.contains(name))

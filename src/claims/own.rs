@@ -2,11 +2,11 @@
 //!
 //! A type usually names a few of the claims, so most of the payload is not read a second time.
 //! `serde_json` reads each value that the type needs. It reads the whole payload if the type is not a
-//! structure or a map, and to say why the claims do not fit.
+//! structure or a map, or if the claims do not fit and the reason is needed.
 //!
 //! Why not `serde_json::from_str` alone: for a token of 1.4 kB with twelve claims, and a type that
 //! names three of them, it takes 3.4 times as long (2.7 against 0.8 microseconds, the bench
-//! `own_claims_for_the_first_time`). Each token that is seen for the first time pays for it.
+//! `own_claims_for_the_first_time`). Each new token has this cost.
 
 use std::cell::Cell;
 
@@ -286,7 +286,7 @@ mod tests {
         deep: Vec<Vec<Plain>>,
     }
 
-    /// Takes the first item of a list, and would leave the others unread.
+    /// Reads the first item of a list, and leaves the others unread.
     #[derive(Debug, PartialEq)]
     struct First(String);
 
@@ -349,7 +349,7 @@ mod tests {
     fn own_claims_are_what_the_whole_payload_says_that_they_are() {
         fn check<C: DeserializeOwned + PartialEq + Debug>() {
             for payload in PAYLOADS {
-                // Whatever the members give, the payload gives too.
+                // Whatever the members return, the payload returns too.
                 let (members, whole) = both::<C>(payload);
                 assert!(members.is_none() || members == whole, "{payload}");
             }

@@ -4,8 +4,9 @@ use std::fmt;
 
 /// The subject together with its issuer, which identifies a subject across issuers.
 ///
-/// The `sub` claim alone does not, because two issuers may use the same `sub` for different people
-/// ([RFC 7519, section 4.1.2](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.2)).
+/// The `sub` claim alone does not identify it, because two issuers may use the same `sub` for
+/// different people ([RFC 7519, section
+/// 4.1.2](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.2)).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubjectId {
     issuer: Box<str>,
@@ -13,8 +14,9 @@ pub struct SubjectId {
 }
 
 impl SubjectId {
-    /// Creates the id of this subject of this issuer, for code that has no token of the subject. It
-    /// can be used to [revoke](crate::revocation::Denylist::revoke_subject) all tokens of the subject.
+    /// Creates the id of this subject of this issuer, for code that has no token of the subject. The
+    /// id can be used to [revoke](crate::revocation::Denylist::revoke_subject) all tokens of the
+    /// subject.
     #[must_use]
     pub fn new(issuer: &str, subject: &str) -> Self {
         Self {

@@ -12,9 +12,9 @@ pub(crate) trait Entry: Any + Send + Sync {
 }
 
 /// Values by type, written once and then read without a lock. The map grows with the number of types
-/// that a program asks for, not with the number of requests.
+/// that a program requests, not with the number of requests.
 ///
-/// Most programs ask for one type, so the first value is found without following a pointer to others.
+/// Most programs request one type, so the first value is found without following a pointer to others.
 #[derive(Default)]
 pub(crate) struct TypeMap {
     first: OnceLock<Box<dyn Entry>>,

@@ -11,7 +11,7 @@ use crate::error::config::{ConfigError, KeyError};
 
 /// A signature algorithm of [RFC 7518, section 3.1], [RFC 8037] or [RFC 9864].
 ///
-/// There is no `none`. A token with any other algorithm is rejected as
+/// `none` is not supported. A token with any other algorithm is rejected as
 /// [`AlgorithmNotAllowed`](crate::RejectionKind::AlgorithmNotAllowed).
 ///
 /// [RFC 7518, section 3.1]: https://www.rfc-editor.org/rfc/rfc7518#section-3.1
@@ -177,7 +177,7 @@ impl<'de> Deserialize<'de> for Algorithm {
     }
 }
 
-/// Algorithms as a list for an operator: `RS256 or PS256`.
+/// A list of algorithms for an operator: `RS256 or PS256`.
 pub(crate) struct AnyAlgorithm<'a>(pub(crate) &'a [Algorithm]);
 
 impl fmt::Display for AnyAlgorithm<'_> {

@@ -6,7 +6,7 @@ use crate::keys::key::{Key, KeyId};
 use crate::keys::set::KeySet;
 use crate::telemetry;
 
-/// A change of the keys. Passed to the hook of [`KeyStore::on_change`](crate::KeyStore::on_change).
+/// A change of the keys, passed to the hook of [`KeyStore::on_change`](crate::KeyStore::on_change).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct KeyChange {
@@ -14,9 +14,9 @@ pub struct KeyChange {
     pub cause: ChangeCause,
     /// The generation after the change.
     pub generation: u64,
-    /// The ids of keys that were added, or that now belong to another key.
+    /// The ids that were added, or that now belong to another key.
     pub added: Vec<KeyId>,
-    /// The ids of keys that were removed. Tokens of these keys are rejected.
+    /// The ids that were removed. Tokens signed with these keys are rejected.
     pub removed: Vec<KeyId>,
     /// The number of keys after the change.
     pub count: usize,
@@ -27,9 +27,9 @@ pub struct KeyChange {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ChangeCause {
-    /// The keys could not be loaded again for too long, and were given up.
+    /// The keys could not be reloaded for too long and were given up.
     Expire,
-    /// The source was loaded, and had another set.
+    /// A load of the source returned a different set.
     Refresh,
     /// [`KeyStore::reinstate`](crate::KeyStore::reinstate).
     Reinstate,

@@ -16,12 +16,12 @@ use crate::keys::set::{Entry, KeySet};
 /// Everything that determines which keys verify tokens.
 #[derive(Clone, Default)]
 pub(super) struct Contents {
-    /// Keys that the application added with `rotate`, the newest first.
+    /// Keys that the application added with `rotate`, newest first.
     own: Vec<Entry>,
     /// The last set that was given or loaded. `None` if there was none, or if it was given up.
     base: Option<KeySet>,
-    /// Whether the base comes from an issuer or a file, so that it may have keys that the application
-    /// ended.
+    /// Whether the base comes from an issuer or a file. Such a base may have keys that the
+    /// application ended.
     is_published: bool,
     /// The last set of the source, even if the application has replaced the base.
     #[cfg(feature = "_refresh")]
@@ -31,7 +31,7 @@ pub(super) struct Contents {
     fetched_end: Option<Instant>,
     /// Keys that are no longer in the base and still verify tokens, each with its end.
     leaving: Vec<Entry>,
-    /// Keys that the application ended, the oldest first.
+    /// Keys that the application ended, oldest first.
     ended: Vec<Ended>,
     /// Whether the store has a source, from which the base is loaded repeatedly.
     is_loaded: bool,
@@ -157,8 +157,8 @@ impl Contents {
         self.fetched_end = None;
     }
 
-    /// Takes a loaded set, which is given up at `end`. Keys that are no longer in it verify tokens until
-    /// `overlap_end`.
+    /// Stores a loaded set, which is given up at `end`. Keys that are no longer in it verify tokens
+    /// until `overlap_end`.
     #[cfg(feature = "_refresh")]
     pub(super) fn refresh(
         &mut self,
@@ -184,7 +184,7 @@ impl Contents {
         self.fetched_end = Some(end);
     }
 
-    /// Takes the saved set of an earlier run, unless a set was loaded. Returns whether it did.
+    /// Stores the saved set of an earlier run, unless a set was loaded. Returns whether it did.
     #[cfg(feature = "remote")]
     pub(super) fn begin_with(&mut self, kept: &KeySet, end: Instant, now: NumericDate) -> bool {
         if self.base.is_some() {
@@ -281,7 +281,7 @@ impl Contents {
     }
 
     /// The dead keys that may have signed a token with this id: those that had the id, and those that the
-    /// source publishes under it. Without an id: all dead keys that are in memory. The newest first.
+    /// source publishes under it. Without an id: all dead keys that are in memory. Newest first.
     pub(super) fn dead<'c>(&'c self, id: Option<&str>, now: NumericDate) -> Vec<DeadCandidate<'c>> {
         if self.ended.is_empty() {
             return Vec::new();
@@ -384,8 +384,8 @@ impl Ended {
         self.end() <= now
     }
 
-    /// The end of a removed key is before all times, so that the key is dead even if the clock is set
-    /// back.
+    /// The end of a removed key is earlier than any time, so that the key is dead even if the clock
+    /// is set back.
     fn end(&self) -> NumericDate {
         match self.cause {
             ChangeCause::Remove => NumericDate(f64::NEG_INFINITY),
@@ -394,7 +394,7 @@ impl Ended {
     }
 }
 
-/// The reason for the operator why a token of this key is rejected.
+/// The reason, for the operator, why a token of this key is rejected.
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.cause {
@@ -461,7 +461,7 @@ mod tests {
         assert!(!contents.dead(Some("k0"), before).is_empty());
         assert_eq!(contents.set(before).unwrap().keys().count(), 1);
         assert_eq!(contents.set(now).unwrap().keys().count(), 0);
-        // Removal wins over retirement, whichever was first.
+        // Removal has priority over retirement, whichever was first.
         assert!(contents.remove("k1", before));
         assert_eq!(contents.set(before).unwrap().keys().count(), 0);
     }
@@ -489,8 +489,8 @@ mod tests {
         assert!(!contents.dead(Some("k1"), now).is_empty());
     }
 
-    /// `reinstate` cancels a retirement that has not come yet. A dead key comes back only if its
-    /// source still has it.
+    /// `reinstate` cancels a pending retirement. A dead key comes back only if its source still has
+    /// it.
     #[test]
     fn a_reinstated_key_has_no_end() {
         let (now, later) = (NumericDate(1.0e9), NumericDate(1.1e9));

@@ -41,7 +41,7 @@ enum Form {
 }
 
 impl KeyFormat {
-    /// One JSON Web Key: public, or a secret.
+    /// One JSON Web Key: a public key or a secret.
     #[must_use]
     pub fn jwk() -> Self {
         Self::of(Form::Jwk)
@@ -60,8 +60,8 @@ impl KeyFormat {
         Self::of(Form::Pem(algorithm))
     }
 
-    /// A shared secret: the bytes as they are. If the bytes are text, one line end after the text is
-    /// removed, because editors and `echo` add one.
+    /// A shared secret: the bytes without decoding. If the bytes are text, one line end after the
+    /// text is removed, because editors and `echo` add one.
     ///
     /// The text is not decoded. If the program that issues the tokens decodes it, use
     /// [`base64_secret`](Self::base64_secret) or [`hex_secret`](Self::hex_secret).
@@ -101,8 +101,8 @@ impl KeyFormat {
         }
     }
 
-    /// Gives the key this id, for tokens that have it in `kid`. Has no effect on a key set, whose keys
-    /// have their own ids.
+    /// Sets the id of the key, for tokens that have it in `kid`. Has no effect on a key set, whose
+    /// keys have their own ids.
     #[must_use]
     pub fn with_key_id(mut self, id: impl Into<String>) -> Self {
         self.key_id = Some(id.into());
@@ -130,12 +130,12 @@ impl KeyFormat {
         self
     }
 
-    /// Reads the keys in this content.
+    /// Reads the keys from this content.
     ///
     /// # Errors
     ///
-    /// As [`KeySet::from_jwks`], [`Key::from_jwk`], [`Key::from_pem`] and [`Key::from_secret`]; also
-    /// [`ConfigError::Key`] if a secret is not in this format.
+    /// The same as [`KeySet::from_jwks`], [`Key::from_jwk`], [`Key::from_pem`] and
+    /// [`Key::from_secret`]; also [`ConfigError::Key`] if a secret is not in this format.
     pub fn read(&self, content: &[u8]) -> Result<KeySet, ConfigError> {
         let key = match self.form {
             Form::Jwks => return KeySet::from_jwks_for(content, &self.uses),
@@ -158,8 +158,8 @@ impl KeyFormat {
         }))
     }
 
-    /// Reads the keys in the content of an environment variable. Many ways to set a variable do not keep
-    /// line ends, so the two characters `\n` in a PEM count as a line end.
+    /// Reads the keys in the content of an environment variable. Many ways to set a variable do not
+    /// preserve line ends, so the two characters `\n` in a PEM count as a line end.
     pub(super) fn read_variable(&self, content: &[u8]) -> Result<KeySet, ConfigError> {
         match self.form {
             #[cfg(feature = "pem")]
@@ -179,7 +179,7 @@ fn without_line_end(content: &[u8]) -> &[u8] {
     content.strip_suffix(b"\r").unwrap_or(content)
 }
 
-/// Decodes base64 or base64url, but no mix of both.
+/// Decodes base64 or base64url, but not a mix of both.
 fn base64_secret(content: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let text = without_spaces(content);
     let unpadded = text.strip_suffix(b"=").unwrap_or(&text);
@@ -197,7 +197,7 @@ fn without_spaces(content: &[u8]) -> Zeroizing<Vec<u8>> {
     text
 }
 
-/// Replaces the two characters `\n` by a line end.
+/// Replaces the two characters `\n` with a line end.
 #[cfg(feature = "pem")]
 fn with_line_ends(content: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(content.len());

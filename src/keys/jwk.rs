@@ -11,7 +11,7 @@ use crate::keys::algorithm::Algorithm;
 use crate::keys::key::{Key, KeyId};
 use crate::keys::material::{Curve, Material};
 
-/// One entry of a key set, read.
+/// One entry of a key set, after reading.
 pub(super) struct Entry {
     pub(super) id: Option<String>,
     pub(super) key: Result<Key, KeyError>,
@@ -21,8 +21,8 @@ impl Key {
     /// Reads one JSON Web Key ([RFC 7517]), public or symmetric.
     ///
     /// A key without `alg` is used with the usual algorithm of its type: `RS256` for RSA, the
-    /// algorithm of the curve for EC, `EdDSA` and `Ed25519` for OKP, the longest HMAC that fits for a
-    /// secret. [`JwtAuth::algorithms`] can allow others.
+    /// algorithm of the curve for EC, `EdDSA` and `Ed25519` for OKP, and for a secret the longest
+    /// HMAC that fits. [`JwtAuth::algorithms`] can allow others.
     ///
     /// # Errors
     ///
@@ -210,7 +210,7 @@ impl<'a> Members<'a> {
         let public_key_use = self.text("use")?;
         let is_encryption = match public_key_use.as_deref() {
             None | Some("sig") => false,
-            // Never accepted, not even by `accept_use`: such a key is not for signatures.
+            // Never accepted, not even with `accept_use`: such a key is not for signatures.
             Some("enc") => true,
             Some(other) if uses.iter().any(|accepted| accepted == other) => false,
             Some(other) => {

@@ -14,7 +14,7 @@ use crate::keys::backend::VerifyingKey;
 use crate::keys::material::Material;
 use crate::keys::thumbprint::{public_members, thumbprint};
 
-/// A key that verifies signatures, with the algorithms that it may be used with.
+/// A key that verifies signatures, and the algorithms that it may be used with.
 ///
 /// A clone is cheap. [`Debug`](fmt::Debug) prints the id and the algorithms, never key material. A
 /// secret is cleared from memory when the last clone is dropped.
@@ -30,7 +30,7 @@ struct Inner {
     members: Option<Arc<str>>,
     /// Whether the key was given an algorithm.
     bound: bool,
-    /// One for each algorithm that fits the key, the usual one first.
+    /// One for each algorithm that fits the key. The usual algorithm is first.
     verifying: Arc<[VerifyingKey]>,
 }
 
@@ -181,7 +181,7 @@ impl Key {
         Ok(Self::build(None, Some(algorithm), &material)?)
     }
 
-    /// Gives the key this id. Tokens with this `kid` are verified with the key.
+    /// Sets the id of the key. Tokens with this `kid` are verified with the key.
     #[must_use]
     pub fn with_key_id(self, id: impl Into<KeyId>) -> Self {
         let Inner {
@@ -247,7 +247,7 @@ impl Key {
                 });
             }
             None => {
-                // The longest HMAC that fits is the usual one, and the first of all others.
+                // For a secret, the usual algorithm is the longest HMAC that fits.
                 let usual = material.algorithms().iter();
                 let usual: Vec<_> = match material {
                     Material::Secret(_) => usual.rev().collect(),
@@ -293,7 +293,7 @@ impl Key {
             .find(|key| key.algorithm() == algorithm)
     }
 
-    /// Whether the key is public, that is, no secret.
+    /// Whether the key is a public key and not a secret.
     pub(super) fn is_public(&self) -> bool {
         let mut verifying = self.0.verifying.iter();
         verifying.all(|key| !key.algorithm().is_symmetric())

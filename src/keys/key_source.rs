@@ -19,7 +19,7 @@ pub(crate) trait KeySource: Send + Sync {
     /// Loads the keys again now, and waits for the end of the load.
     fn reload(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
-    /// The time until this end, or zero after it. Called for each read of the keys.
+    /// The time until this end, or zero after the end. Called for each read of the keys.
     fn rest(&self, end: Option<Instant>) -> Option<Duration>;
 
     /// Whether the source may have newer keys that could not be loaded.
@@ -40,7 +40,7 @@ pub(crate) struct LookUp {
     pub(crate) deadline: Deadline,
 }
 
-/// Returns `true` when a load has ended, and `false` when the deadline has passed before.
+/// Returns `true` when a load has ended, and `false` if the deadline passes first.
 pub(crate) type EndOfLoad = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// The reason why a wait is over.

@@ -1,4 +1,4 @@
-//! What the task that loads keys does with their store.
+//! The methods of a store for the task that loads its keys.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::keys::set::KeySet;
 use crate::keys::store::{KeyStore, Shared};
 
 impl KeyStore {
-    /// A store whose keys a task loads.
+    /// A store whose keys are loaded by a task.
     pub(super) fn refreshing(
         first: Option<(KeySet, Instant)>,
         source: impl KeySource + 'static,
@@ -33,8 +33,8 @@ impl KeyStore {
         self.load().contents.is_base(set)
     }
 
-    /// Takes a loaded set, which is given up at `end` if no load succeeds. Keys that are no longer in it
-    /// verify tokens for the time `overlap`.
+    /// Stores a loaded set, which is given up at `end` if no load succeeds. Keys that are no longer in
+    /// it verify tokens for the time `overlap`.
     pub(super) fn refreshed(&self, set: &KeySet, end: Instant, overlap: Duration) -> KeyChange {
         self.change_all(ChangeCause::Refresh, |contents, now| {
             let overlap_end = (!overlap.is_zero()).then(|| now.plus(overlap));
@@ -58,7 +58,7 @@ impl KeyStore {
         is_there
     }
 
-    /// Takes the saved keys of an earlier run, unless keys were loaded. Returns whether it did.
+    /// Stores the saved keys of an earlier run, unless keys were loaded. Returns whether it did.
     #[cfg(feature = "remote")]
     pub(super) fn begin_with(&self, kept: &KeySet, end: Instant) -> bool {
         let change = self.change(ChangeCause::Refresh, |contents, now| {

@@ -2,8 +2,8 @@
 //!
 //! A [`Key`](crate::Key) is parsed and checked once, when it is created. A [`KeySet`](crate::KeySet) is
 //! an immutable set of keys. A [`KeyStore`](crate::KeyStore) has one set at a time, and the application
-//! or a source can replace it while requests run. [`RemoteKeys`] fetches keys from an issuer,
-//! `KeyFile` follows a file.
+//! or a source can replace it while requests run. [`RemoteKeys`] fetches keys from an issuer. `KeyFile`
+//! reads keys from a file and follows its changes.
 
 pub(crate) mod algorithm;
 pub(crate) mod backend;

@@ -1,11 +1,11 @@
-//! What the compiler says to a program that reads PEM or DER without the feature `pem`.
+//! The compiler message for a program that reads PEM or DER without the feature `pem`.
 
 use crate::error::config::ConfigError;
 use crate::keys::format::KeyFormat;
 use crate::keys::key::Key;
 use crate::keys::store::KeyStore;
 
-/// Implemented by nothing, so that no call of the functions below compiles.
+/// Not implemented for any type, so that no call of the functions below compiles.
 #[diagnostic::on_unimplemented(
     message = "keys in PEM or DER need the feature `pem` of `tower-jwt-auth`",
     label = "the feature `pem` is off",

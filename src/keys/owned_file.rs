@@ -1,4 +1,4 @@
-//! Files that nobody but their owner may write.
+//! Files that only their owner may write.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -15,7 +15,7 @@ pub(crate) enum Readers {
     Owner,
 }
 
-/// Opens a file, if no other user can have put it there. Returns `None` if there is no file.
+/// Opens a file if no other user can have put it there. Returns `None` if there is no file.
 pub(crate) fn open(path: &Path, readers: Readers) -> Result<Option<File>> {
     // Checked before the file is opened, because opening a pipe would block.
     match fs::metadata(path) {
@@ -32,8 +32,8 @@ pub(crate) fn open(path: &Path, readers: Readers) -> Result<Option<File>> {
     Ok(Some(file))
 }
 
-/// Writes a new file in the same directory, and lets `place` put it where it belongs. Then no file of
-/// another name is left.
+/// Writes a new file in the same directory, and calls `place` to put it where it belongs. Afterwards
+/// no temporary file is left.
 pub(crate) fn write(
     path: &Path,
     content: &[u8],
@@ -41,7 +41,7 @@ pub(crate) fn write(
 ) -> Result<()> {
     let (new, prefix) = temporary_path(path)?;
     let placed = write_new(&new, content).and_then(|()| place(&new));
-    // It has gone if it was renamed.
+    // The file no longer has this name if it was renamed.
     drop(fs::remove_file(&new));
     clean_up(path, &prefix);
     placed
@@ -76,7 +76,7 @@ fn write_new(place: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// The path of a temporary file in the same directory, and the prefix of its name. Each writer gets
-/// another path.
+/// a different path.
 fn temporary_path(path: &Path) -> Result<(PathBuf, OsString)> {
     let prefix = prefix(path)?;
     let mut name = prefix.clone();
@@ -117,7 +117,7 @@ fn check_kind(metadata: &Metadata) -> Result<()> {
 #[cfg(unix)]
 use unix::check_owner;
 
-/// Checks that not everybody may write the directory of a file, which need not exist.
+/// Checks that the directory of a file is not writable for everybody. The file need not exist.
 #[cfg(all(unix, feature = "issue"))]
 pub(crate) use unix::check_directory;
 
@@ -203,5 +203,5 @@ mod unix {
 
 /// The suffix of temporary files.
 const TEMPORARY: &str = ".new";
-/// The age after which a temporary file counts as left over.
+/// The age after which a temporary file is considered left over.
 const LEFT_OVER_AGE: std::time::Duration = std::time::Duration::from_secs(3_600);

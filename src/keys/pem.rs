@@ -28,7 +28,7 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// As [`from_pem`](Self::from_pem).
+    /// The same as [`from_pem`](Self::from_pem).
     pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, ConfigError> {
         Ok(Self::build(None, Some(algorithm), &read_der(der)?)?)
     }

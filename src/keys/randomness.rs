@@ -1,10 +1,10 @@
 //! Checks whether a secret looks as if a random generator had made it (RFC 8725, section 3.5).
 //!
-//! The method is compression. This file has a code for texts that people make up: letters follow each
+//! The method is compression. This file defines a code for texts that people make up: letters follow each
 //! other as in English, words begin at a separator or a capital letter, and a part that occurred before,
 //! or that is in a list of usual words and rows, is a copy. A chosen text is shorter in this code than in
 //! a code that gives every character the same length. A random text is shorter by `k` bits with a
-//! probability of at most `2^-k`, whatever the code is, so there is no tuning against false alarms.
+//! probability of at most `2^-k`, whatever the code is, so no tuning against false alarms is needed.
 
 use base64_simd::{Base64, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::{Zeroize, Zeroizing};
@@ -32,7 +32,7 @@ pub(super) fn check(secret: &[u8]) -> Result<(), KeyError> {
 }
 
 /// Whether a secret is the text of a PEM or a JWK. If the text of a public key is used as a secret,
-/// everybody can sign tokens with it (RFC 8725, section 2.1).
+/// anyone can sign tokens with it (RFC 8725, section 2.1).
 fn is_text_of_a_key(secret: &[u8]) -> bool {
     let contains = |text: &[u8]| secret.windows(text.len()).any(|window| window == text);
     contains(b"-----BEGIN ") || contains(b"\"kty\"")
@@ -162,7 +162,7 @@ fn chosen_length(text: &[u8]) -> Option<u32> {
     shortest.last().copied()
 }
 
-/// The source of copies: the usual words, and the text itself, in lower case.
+/// The source of copies: the usual words and the text itself, in lower case.
 fn copied_from(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let length = USUAL.len().saturating_add(text.len());
     let mut source = Zeroizing::new(Vec::with_capacity(length));
@@ -330,7 +330,7 @@ const ALPHABETS: [Alphabet; 11] = [
 /// The difference in tenths of a bit from which a text counts as chosen. A random text reaches it once in
 /// 2^24 times.
 const MARGIN: u32 = 240;
-/// The maximum number of characters that are checked. So many random characters are enough.
+/// The maximum number of characters that are checked. This many random characters are enough.
 const CHARACTERS_MAX: usize = 128;
 /// The minimum length of a decoded text that is checked.
 const DECODED_MIN: usize = 16;

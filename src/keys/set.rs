@@ -14,7 +14,8 @@ use crate::telemetry;
 
 /// The keys of one issuer. A set has at least one usable key.
 ///
-/// A set is immutable. A [`KeyStore`](crate::KeyStore) replaces one set by another while requests run.
+/// A set is immutable. A [`KeyStore`](crate::KeyStore) can replace one set with another while requests
+/// run.
 ///
 /// # Example: one odd key does not take the set down
 ///
@@ -142,7 +143,8 @@ impl SkippedKey {
         &self.reason
     }
 
-    /// Whether something is wrong with the key. A key that is meant for something else is no defect.
+    /// Whether something is wrong with the key. A key that is meant for something else is not a
+    /// defect.
     fn is_defect(&self) -> bool {
         !matches!(
             self.reason,
@@ -179,8 +181,8 @@ impl KeySet {
     /// Reads the public keys of a JSON Web Key Set ([RFC 7517, section 5]), as issuers publish it.
     ///
     /// Keys that are not usable are skipped; [`skipped`](Self::skipped) has the reasons. Symmetric and
-    /// private keys are skipped too, because others can read a key set. For a secret in a JWK of your
-    /// own use [`Key::from_jwk`].
+    /// private keys are skipped too, because others can read a key set. For your own secret in a JWK,
+    /// use [`Key::from_jwk`].
     ///
     /// # Errors
     ///
@@ -283,7 +285,7 @@ impl KeySet {
         Self::with_skipped(entries, skipped, 0)
     }
 
-    /// A set of these keys, with the same skipped keys.
+    /// A set of these keys, and the same skipped keys.
     pub(super) fn with_entries(&self, entries: Vec<Entry>) -> Self {
         Self::with_skipped(entries, self.0.skipped.clone(), self.0.unlisted)
     }
@@ -332,7 +334,7 @@ impl KeySet {
         Self::of(entries.collect(), Vec::new())
     }
 
-    /// A set without keys. No loader creates it; it remains when the last key is removed.
+    /// A set without keys. No loader creates it. It is what remains when the last key is removed.
     pub(super) fn empty() -> Self {
         Self::of(Vec::new(), Vec::new())
     }
@@ -350,7 +352,7 @@ impl KeySet {
         }
     }
 
-    /// Whether a key was given no id. For a hint to the operator.
+    /// Whether a key was not given an id. Used for a hint to the operator.
     pub(crate) fn has_unnamed_keys(&self) -> bool {
         self.keys().any(|key| !key.is_named())
     }

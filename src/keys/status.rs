@@ -39,16 +39,17 @@ pub struct KeyStatus {
     pub fresh_until: Option<SystemTime>,
     /// The number of changes of the keys.
     pub generation: u64,
-    /// The ids of the keys that verify now.
+    /// The ids of the keys that verify tokens now.
     pub keys: Vec<KeyId>,
-    /// Those of the keys that have an end, from which they no longer verify tokens.
+    /// The keys that verify tokens only until a known time.
     pub retiring: Vec<RetiringKey>,
     /// The keys that were removed, or retired and have ended. Their tokens are rejected, even if the
     /// source still publishes the keys.
     pub dead: Vec<DeadKey>,
     /// The keys of the set that were skipped, with the reasons.
     pub skipped: Vec<SkippedKey>,
-    /// Why the last load failed, and since when loads have failed. `None` if the last load succeeded.
+    /// Why the last load failed, and since when loads have been failing. `None` if the last load
+    /// succeeded.
     pub failing: Option<LoadFailure>,
     /// The time of the next load, if there is a source.
     #[serde(serialize_with = "unix_seconds::serialize_if_any")]
@@ -57,7 +58,7 @@ pub struct KeyStatus {
     pub loads: u64,
 }
 
-/// A key that verifies tokens until its end.
+/// A key that verifies tokens only until a known time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RetiringKey {
@@ -106,10 +107,10 @@ pub enum Freshness {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct LoadFailure {
-    /// The time of the first of the loads that failed in a row.
+    /// The time of the first failed load since the last success.
     #[serde(serialize_with = "unix_seconds::serialize")]
     pub since: SystemTime,
-    /// The reason of the last failure.
+    /// The reason for the last failure.
     pub reason: String,
 }
 
@@ -183,7 +184,7 @@ impl fmt::Display for KeyStatus {
         if let Some(next) = self.next_refresh {
             write!(f, ", next in {} s", seconds(next))?;
         }
-        // A line starts with the line end of the one before, so the text itself has none at its end.
+        // Each line starts with the line end of the line before, so the text does not end with one.
         for id in &self.keys {
             write!(f, "\n  key {:?}", id.as_str())?;
             if let Some(key) = self.retiring.iter().find(|key| key.id == *id) {

@@ -23,8 +23,8 @@ use crate::telemetry;
 /// The keys of one issuer. They can be changed while requests run.
 ///
 /// A clone is cheap, and all clones share the keys. Keep a clone when you pass the store to
-/// [`JwtAuth`](crate::JwtAuth), and rotate keys through it. A request reads the [`KeySet`] once and never
-/// waits for a change. Every change creates a new [`generation`](Self::generation).
+/// [`JwtAuth`](crate::JwtAuth), and rotate keys through the clone. A request reads the [`KeySet`] once
+/// and never waits for a change. Every change creates a new [`generation`](Self::generation).
 ///
 /// # Example: rotate a secret without a restart
 ///
@@ -45,7 +45,7 @@ use crate::telemetry;
 #[derive(Clone)]
 pub struct KeyStore {
     pub(super) shared: Arc<Shared>,
-    /// The clock of this handle, for [`retire`](Self::retire) and the status.
+    /// The clock of this handle, for [`retire`](Self::retire) and [`status`](Self::status).
     clock: Arc<dyn Clock>,
 }
 
@@ -65,7 +65,7 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// As [`KeySet::from_jwks`].
+    /// The same as [`KeySet::from_jwks`].
     pub fn from_jwks(jwks: &[u8]) -> Result<Self, ConfigError> {
         KeySet::from_jwks(jwks).map(Self::from)
     }
@@ -74,7 +74,7 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// As [`Key::from_pem`].
+    /// The same as [`Key::from_pem`].
     #[cfg(feature = "pem")]
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, ConfigError> {
         Key::from_pem(algorithm, pem).map(Self::from)
@@ -84,7 +84,7 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// As [`Key::from_secret`].
+    /// The same as [`Key::from_secret`].
     pub fn from_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, ConfigError> {
         Key::from_secret(algorithm, secret).map(Self::from)
     }
@@ -141,14 +141,15 @@ impl KeyStore {
             .generation
     }
 
-    /// Replaces the whole set by the key set in this text, and returns the new generation.
+    /// Replaces the whole set with the key set in this text, and returns the new generation.
     ///
     /// The text comes from an issuer, so a key in it that was [removed](Self::remove) or
     /// [retired](Self::retire) before stays dead.
     ///
     /// # Errors
     ///
-    /// As [`KeySet::from_jwks`]; also if all keys of the text are dead. On an error the old set stays.
+    /// The same as [`KeySet::from_jwks`]; also if all keys of the text are dead. On an error, the old
+    /// set stays.
     pub fn replace_jwks(&self, jwks: &[u8]) -> Result<u64, ConfigError> {
         let replaced = KeySet::from_jwks(jwks).and_then(|set| {
             let change = self.change(ChangeCause::Replace, |contents, now| {
@@ -176,15 +177,15 @@ impl KeyStore {
         next.id().clone()
     }
 
-    /// Retires the keys with this id: they verify tokens for the time `after`, and then no longer.
-    /// Returns `false` if there is no such key.
+    /// Retires the keys with this id. They verify tokens for the time `after`, and are dead
+    /// afterwards. Returns `false` if there is no such key.
     ///
-    /// If [`rotate`](Self::rotate) has added a key with the same id as others, the newest key stays and
-    /// the others retire. The thumbprint of a key can be used in place of its id. A key retires under
-    /// all of its ids. If a key already has an earlier end, that end stays.
+    /// If [`rotate`](Self::rotate) added a key with the id of an older key, the newest key stays and
+    /// the others are retired. The thumbprint of a key can be used in place of its id. A key is
+    /// retired under all of its ids. If a key already has an earlier end, that end stays.
     ///
-    /// Each request compares the end with the clock, so no task is needed. After its end the key is
-    /// dead, like a [removed](Self::remove) key.
+    /// Each request compares the end with the clock, so no task is needed. After its end, the key
+    /// is dead, like a [removed](Self::remove) key.
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn retire(&self, id: &str, after: Duration) -> bool {
         let change = self.change(ChangeCause::Retire, |contents, now| {
@@ -243,7 +244,7 @@ impl KeyStore {
         self.load().generation
     }
 
-    /// Whether there is a key that verifies tokens now. For a readiness probe.
+    /// Whether there is a key that verifies tokens now. Useful for a readiness probe.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.snapshot().is_some()
@@ -251,9 +252,9 @@ impl KeyStore {
 
     /// Calls `hook` after every change of the keys, for example to clear a cache that depends on them.
     ///
-    /// The hook runs on the thread that made the change, and should return soon. The new keys are
-    /// already in use. The hook may be called for several changes at the same time; their order is
-    /// that of [`generation`](KeyChange::generation). A panic of the hook is caught and logged.
+    /// The hook runs on the thread that made the change, and should return quickly. The new keys
+    /// are already in use. The hook may be called for several changes at the same time; their order
+    /// is that of [`generation`](KeyChange::generation). A panic of the hook is caught and logged.
     pub fn on_change(&self, hook: impl Fn(&KeyChange) + Send + Sync + 'static) {
         let hook: Hook = Arc::new(hook);
         self.shared.hooks.rcu(|hooks| {
@@ -265,8 +266,9 @@ impl KeyStore {
 
     /// Loads the keys again now, for example in a signal handler.
     ///
-    /// Returns when the load has succeeded or failed; [`status`](Self::status) says which. Does
-    /// nothing if the store has no source, or if the runtime in which the keys are loaded has ended.
+    /// Returns when the load has succeeded or failed; [`status`](Self::status) shows the result.
+    /// Does nothing if the store has no source, or if the runtime in which the keys are loaded has
+    /// ended.
     pub async fn reload(&self) {
         if let Some(source) = &self.shared.source {
             source.reload().await;
@@ -283,8 +285,8 @@ impl KeyStore {
         }
     }
 
-    /// Asks the source for the key with this id, which the store does not have. Without an id: for a
-    /// key that verifies a token whose signature no key verifies.
+    /// Asks the source for the key with this id, which the store does not have. Without an id, asks
+    /// for a key that verifies a token whose signature no key of the store verifies.
     pub(crate) fn look_up(&self, id: Option<&str>, deadline: Option<Deadline>) -> KeyLookUp {
         let source = self.shared.source.as_ref();
         source.map_or(KeyLookUp::NotFound, |source| source.look_up(id, deadline))
@@ -295,7 +297,8 @@ impl KeyStore {
         self.shared.source.as_ref()?.first_load(deadline)
     }
 
-    /// How long the keys may still be used if no load succeeds. `None` means without a limit.
+    /// How long the keys may still be used if no load succeeds. `None` means that there is no
+    /// limit.
     pub(crate) fn rest(&self) -> Option<Duration> {
         let end = self.load().contents.fetched_end();
         self.shared.source.as_ref()?.rest(end)
@@ -379,8 +382,8 @@ impl KeyStore {
                 return Arc::clone(current);
             }
             let generation = current.generation.saturating_add(1);
-            // This is stored before the set. A thread that has seen the new set must not be told
-            // that the old generation is still current.
+            // This is stored before the set. A thread that has seen the new set must not find that
+            // the old generation is still current.
             self.shared
                 .generation
                 .fetch_max(generation, Ordering::AcqRel);

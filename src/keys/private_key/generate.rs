@@ -1,4 +1,4 @@
-//! Private keys that are made here, their public keys, and their form in a store.
+//! Generates private keys, and converts them to public keys and to their form in a store.
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::KeySize;
@@ -14,7 +14,7 @@ use crate::keys::material::{Curve, Material};
 use crate::keys::private_key::{Kind, Pair, PrivateKey, kind};
 
 impl PrivateKey {
-    /// Makes a new key pair. An RSA key has 2048 bits, which takes about 100 ms.
+    /// Generates a new key pair. An RSA key has 2048 bits, which takes about 100 ms.
     pub(crate) fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
         let pair = match kind(algorithm)? {
             Kind::Ec(curve) => EcdsaKeyPair::generate(curve).map(Pair::Ec),

@@ -7,7 +7,7 @@ use crate::error::config::KeyError;
 
 /// The one private key in a PEM text (RFC 7468).
 ///
-/// Why not the crate `pem`: it leaves copies of the key in memory.
+/// The crate `pem` is not used because it leaves copies of the key in memory.
 pub(super) fn der_of(pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let format = |expected| KeyError::Format { expected };
     let text = std::str::from_utf8(pem).map_err(|_| format("PEM text"))?;

@@ -23,7 +23,7 @@ pub(crate) struct Budget {
     /// The number of loads that tokens may cause now.
     allowance: u32,
     refilled: Instant,
-    /// The number of loads since then that found their key and were given back.
+    /// The number of loads since then that found their key and were refunded.
     refunds: u32,
     cooldown: Duration,
     /// The id that caused the running load.
@@ -93,7 +93,7 @@ impl Budget {
         self.answered = Some(self.began);
         self.not_before = None;
         if is_found && self.refunds < REFUNDS {
-            // The load found a key that was asked for, so it does not count.
+            // The load found a key that was looked up, so it does not count.
             self.refunds = self.refunds.saturating_add(1);
             self.allowance = self.allowance.saturating_add(1).min(BURST);
         }
@@ -300,7 +300,7 @@ mod tests {
         // The reserve is for new ids.
         assert_eq!(look(&mut budget, "a"), Spent);
         assert_eq!(look(&mut budget, "b"), Begin);
-        // The load of `b` has answered for `a` too.
+        // The load for `b` also answered the look-up of `a`.
         assert_eq!(look(&mut budget, "a"), Answered);
         assert_eq!(look(&mut budget, "c"), Begin);
         assert_eq!(look(&mut budget, "d"), Spent);
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(look(&mut budget, "a"), Begin);
         budget.load_started();
         budget.load_failed(Some(Instant::now() + COOLDOWN));
-        // A load that no token caused has succeeded.
+        // A load that was not caused by a token has succeeded.
         budget.load_started();
         budget.load_succeeded(&[], &[]);
         assert_eq!(look(&mut budget, "b"), Begin);
@@ -387,7 +387,7 @@ mod tests {
         };
         let bound = usize::try_from(REFUNDS + BURST).unwrap();
         assert_eq!(found(&mut budget), bound);
-        // A key that no token asked for gives nothing back.
+        // A key that no token needed refunds nothing.
         budget.load_started();
         budget.load_succeeded(&[KeyId::new("unasked")], &[]);
         assert_eq!(look(&mut budget, "a"), Spent);

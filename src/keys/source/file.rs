@@ -1,9 +1,9 @@
 //! [`KeyFile`]: keys in a file that is read again when it changes.
 //!
-//! Why the file is polled and not watched: a Kubernetes volume swaps a symbolic link two directories
-//! up, which a watch on the file does not see, and network and overlay file systems send no
-//! notifications. A key file is small, and a delay of seconds does no harm. An unknown key id causes a
-//! look at the file at once.
+//! The file is polled and not watched, because a Kubernetes volume swaps a symbolic link two
+//! directories up, which a watch on the file does not see, and because network and overlay file
+//! systems send no notifications. A key file is small, and a delay of seconds does no harm. An unknown
+//! key id causes a read of the file at once.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -24,13 +24,14 @@ use crate::keys::source::local::{READ_TIMEOUT, read_file, read_file_in_time};
 use crate::keys::source::refresh::Refresher;
 use crate::keys::store::KeyStore;
 
-/// Keys in a file that is read again when it changes, such as a mounted secret, or a key set that
+/// Keys in a file that is read again when it changes, such as a mounted secret or a key set that
 /// another program writes.
 ///
-/// Start with [`watch`](Self::watch) or [`watch_lazy`](Self::watch_lazy), inside of a tokio runtime. The
+/// Start with [`watch`](Self::watch) or [`watch_lazy`](Self::watch_lazy), inside a tokio runtime. The
 /// path is resolved each time the file is read, so the symbolic links of a Kubernetes volume can be
 /// swapped. If the file is missing, half written or broken, the last good keys stay in use, and
-/// [`status`](KeyStore::status) has the reason. [`reload`](KeyStore::reload) reads the file at once.
+/// [`status`](KeyStore::status) shows the reason. [`reload`](KeyStore::reload) reads the file at
+/// once.
 ///
 /// # Example: a mounted secret; tokens of the old secret stay valid for 15 minutes
 ///
@@ -97,7 +98,7 @@ impl KeyFile {
     /// # Errors
     ///
     /// [`ConfigError::KeySource`] if the file has no usable keys, is not a regular file, or cannot be
-    /// read in this time; also outside of a tokio runtime, or in a runtime without timers.
+    /// read in this time; also outside a tokio runtime, or in a runtime without timers.
     pub fn watch(mut self) -> Result<KeyStore, ConfigError> {
         let began = Instant::now();
         let content = read_file_in_time(&self.source.path);
@@ -113,7 +114,7 @@ impl KeyFile {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] outside of a tokio runtime, or in a runtime without timers.
+    /// [`ConfigError::KeySource`] outside a tokio runtime, or in a runtime without timers.
     pub fn watch_lazy(self) -> Result<KeyStore, ConfigError> {
         self.start(Start::Empty)
     }
@@ -123,7 +124,7 @@ impl KeyFile {
             timeout: READ_TIMEOUT,
             refresh_at: 1.0 / LIFETIME,
             backoff: (SETTLED.max(self.source.every / 5), self.source.every),
-            // A missing file does not withdraw its keys. Whoever removes a key writes the file
+            // A missing file does not withdraw its keys. To remove a key, the file is written
             // without it.
             keep_stale: FAR,
             cooldown: self.source.every,
@@ -150,7 +151,7 @@ struct FileSource {
     every: Duration,
     /// The digest of the content with the current keys.
     seen: Option<Vec<u8>>,
-    /// A read that has exceeded its timeout, on a file system that hangs. The next load waits for it
+    /// A read that exceeded its timeout because the file system hangs. The next load waits for it
     /// and does not start another one.
     reading: Option<JoinHandle<Content>>,
 }

@@ -21,7 +21,7 @@ pub(crate) trait Load: fmt::Display + Send + 'static {
     /// Forgets the last load, so that the next one returns all keys even if they have not changed.
     fn forget(&mut self);
 
-    /// Saves the keys after each good load, in the background. Called inside of the runtime.
+    /// Saves the keys after each good load, in the background. Called inside the runtime.
     fn save(&mut self) {}
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Loaded {
 #[derive(Clone, Debug)]
 pub(crate) struct LoadError {
     pub(crate) reason: String,
-    /// The time after which the source accepts requests again.
+    /// The time after which the source accepts requests again (`Retry-After`).
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -67,8 +67,8 @@ impl LoadError {
         }
     }
 
-    /// The same as an error of the start. A reason that begins with the name of the source does not
-    /// repeat it.
+    /// The same as a startup error. If the reason begins with the name of the source, the name is
+    /// not repeated.
     pub(crate) fn into_config_error(self, source: &impl fmt::Display) -> ConfigError {
         let input = source.to_string();
         let reason = self.reason.strip_prefix(&input);
@@ -117,7 +117,7 @@ impl Schedule {
     ///
     /// # Errors
     ///
-    /// If that time has passed: the process was suspended during the load.
+    /// If that time has passed because the process was suspended during the load.
     pub(crate) fn end_of_new(
         &self,
         source: &impl fmt::Display,
@@ -140,5 +140,5 @@ pub(super) fn after(now: Instant, pause: Duration) -> Instant {
     now.checked_add(pause.min(FAR)).unwrap_or(now)
 }
 
-/// Longer than any time that matters.
+/// Longer than any relevant time.
 pub(super) const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);

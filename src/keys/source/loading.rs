@@ -177,8 +177,8 @@ impl<L: Load> Task<L> {
         let mut progress = self.link.progress();
         let since = progress.failing.as_ref().map_or(now, |(since, _)| *since);
         progress.failing = Some((since, error.reason));
-        // Not later than the end of the keys. Reading the store then gives the keys up, also for tokens in
-        // the cache, which do not read it.
+        // Not later than the end of the keys. This load reads the store, which gives the keys up. Requests
+        // with cached tokens do not read it.
         let rest = rest.filter(|rest| !rest.is_zero());
         rest.map_or(next, |rest| next.min(after(now, rest)))
     }
@@ -208,8 +208,8 @@ fn upgrade(store: &Weak<Shared>, clock: &Arc<dyn Clock>) -> Option<KeyStore> {
     Some(KeyStore::from_shared(shared, Arc::clone(clock)))
 }
 
-/// Waits until a time, or until a request asks for a load. Continues with whether a request asked, and
-/// breaks when the store is dropped.
+/// Waits until a time, or until a request asks for a load. Returns `Continue` with whether a request
+/// asked, and `Break` when the store is dropped.
 async fn pause(wanted: &mut mpsc::Receiver<()>, until: Instant) -> ControlFlow<(), bool> {
     match timeout_at(until, wanted.recv()).await {
         Ok(None) => ControlFlow::Break(()),
@@ -260,7 +260,7 @@ mod tests {
     use crate::keys::source::load::Start;
     use crate::keys::source::refresh::Refresher;
 
-    /// Returns its key at the first load. Later loads are slow, and say that the keys have not
+    /// Returns its key at the first load. Later loads are slow, and report that the keys have not
     /// changed.
     struct Slow {
         has_given: bool,

@@ -15,8 +15,8 @@ use crate::keys::format::KeyFormat;
 use crate::keys::store::KeyStore;
 
 impl KeyStore {
-    /// Creates a store with the keys in this file. The file is read once; to follow its changes use
-    /// [`KeyFile`](crate::keys::KeyFile).
+    /// Creates a store with the keys in this file. The file is read once; to follow its changes,
+    /// use [`KeyFile`](crate::keys::KeyFile).
     ///
     /// # Errors
     ///
@@ -38,13 +38,13 @@ impl KeyStore {
     /// variable with the suffix `_FILE`, as container platforms provide secrets. For `JWT_SECRET` this
     /// is `JWT_SECRET_FILE`.
     ///
-    /// Many ways to set a variable do not keep line ends, so the two characters `\n` in a PEM in the
-    /// variable count as a line end. The variable stays in the environment of the process.
+    /// Many ways to set a variable do not preserve line ends, so the two characters `\n` in a PEM in
+    /// the variable count as a line end. The variable stays in the environment of the process.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] if neither of the two variables is set, if both are set, or if there
-    /// are no usable keys.
+    /// [`ConfigError::KeySource`] if neither variable is set, if both are set, or if there are no
+    /// usable keys.
     pub fn from_env(name: &str, format: &KeyFormat) -> Result<Self, ConfigError> {
         Self::from_variables(name, format, |name| std::env::var_os(name))
     }
@@ -123,8 +123,8 @@ pub(crate) fn read_regular_file(
         return Err(irregular());
     }
     let size = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-    // One more byte shows the end of the file without a further read, and shows a file that is too
-    // long.
+    // One more byte detects the end of the file without another read, and detects a file that is
+    // too long.
     let mut content = Zeroizing::new(vec![0; size.min(longest).saturating_add(1)]);
     let mut length: usize = 0;
     loop {

@@ -1,7 +1,7 @@
 //! The sources of keys, and the task that loads keys from them.
 //!
-//! `loading` has the task, `refresh` the side of the store, and `link` what both share. The sources are
-//! `remote`, `file` and `local`.
+//! `loading` contains the task, `refresh` the side of the store, and `link` the state that both share.
+//! The sources are `remote`, `file` and `local`.
 
 #[cfg(feature = "_refresh")]
 mod budget;

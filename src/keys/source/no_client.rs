@@ -1,9 +1,9 @@
-//! What the compiler says to a program that fetches keys without the feature `reqwest`.
+//! The compiler message for a program that fetches keys without the feature `reqwest`.
 
 use crate::error::config::ConfigError;
 use crate::keys::store::KeyStore;
 
-/// Implemented by nothing, so that no call of the functions below compiles.
+/// Not implemented for any type, so that no call of the functions below compiles.
 #[diagnostic::on_unimplemented(
     message = "fetching keys needs the feature `reqwest` of `tower-jwt-auth`",
     label = "the feature `reqwest` is off",

@@ -7,8 +7,8 @@
 //! dropped.
 //!
 //! The task also ends when its runtime ends. Then no keys are loaded any more, and no request waits. The
-//! status and an event say so. The last keys stay in use as long as stale keys may be used, because each
-//! read of the keys checks their age.
+//! status and an event report this. The last keys stay in use as long as stale keys may be used, because
+//! each read of the keys checks their age.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -41,7 +41,7 @@ pub(crate) struct Refresher {
     link: Arc<Link>,
     /// Asks for a load. The task ends when this is dropped.
     wanted: mpsc::Sender<()>,
-    /// The timeout of a load, and some more time.
+    /// The timeout of a load plus a margin.
     longest_load: Duration,
     waits: Waits,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Refresher {
 ///
 /// # Errors
 ///
-/// [`ConfigError::KeySource`] outside of a tokio runtime, or in a runtime without timers.
+/// [`ConfigError::KeySource`] outside a tokio runtime, or in a runtime without timers.
 pub(crate) fn runtime_for(source: &impl Load) -> Result<Handle, ConfigError> {
     let unusable = |reason: &str| ConfigError::KeySource {
         input: source.to_string(),
@@ -71,7 +71,7 @@ impl Refresher {
     ///
     /// # Errors
     ///
-    /// As [`runtime_for`].
+    /// The same as [`runtime_for`].
     pub(crate) fn start<L: Load>(
         source: L,
         schedule: Schedule,
@@ -271,8 +271,8 @@ impl Drop for EndOfTask {
             self.0.end("its task has ended with a panic");
             self.0.report_end();
         } else {
-            // Not reported here, because this is usual at the end of a program. The next use of the keys
-            // reports it.
+            // Not reported here, because this is normal at the end of a program. The next use of the
+            // keys reports it.
             self.0.end("its tokio runtime has ended");
         }
     }
@@ -300,5 +300,5 @@ async fn begin_with(
 
 /// The additional time that a request waits after the timeout of a load.
 const GRACE: Duration = Duration::from_millis(500);
-/// The maximum time that a request waits, for one load or several.
+/// The maximum time that a request waits for one load or several.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);

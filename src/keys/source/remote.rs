@@ -23,16 +23,16 @@ use crate::keys::store::KeyStore;
 
 /// Keys that are fetched from an issuer, and fetched again before they become stale.
 ///
-/// [The guide](crate::guide::defaults) has the reason for each default. Start with
-/// [`connect`](Self::connect) or [`connect_lazy`](Self::connect_lazy), inside of a tokio runtime.
+/// [The guide](crate::guide::defaults) explains each default. Start with [`connect`](Self::connect)
+/// or [`connect_lazy`](Self::connect_lazy), inside a tokio runtime.
 ///
 /// Decisions of the application outlast every fetch: a key that was [removed](KeyStore::remove) or
 /// [retired](KeyStore::retire) stays dead even if the issuer still publishes it, and a key that was
 /// [added](KeyStore::rotate) stays in use.
 ///
-/// If a fetched set no longer has a key, the tokens of that key are rejected at once. If a fetch fails,
-/// the last good keys stay in use for the time of [`keep_stale`](Self::keep_stale). After that time
-/// tokens are answered with 503, because they are not known to be invalid.
+/// If a key is missing from a fetched set, the tokens of that key are rejected at once. If a fetch
+/// fails, the last good keys stay in use for the time of [`keep_stale`](Self::keep_stale). After that
+/// time, tokens are answered with 503 and not 401, because they may be valid.
 ///
 /// # Example: the keys of an authorization server
 ///
@@ -58,13 +58,13 @@ pub struct RemoteKeys {
 impl RemoteKeys {
     /// Fetches the key set at this URL (`jwks_uri`).
     ///
-    /// Events, errors and the status show scheme, host and path of a URL. A query may hold an API key, so
-    /// it is not shown.
+    /// Events, errors and the status show the scheme, host and path of a URL. The query may contain an
+    /// API key, so it is not shown.
     ///
     /// # Errors
     ///
     /// [`ConfigError::KeySource`] if this is not an `https` or `http` URL. `connect` and `connect_lazy`
-    /// return an error for plain `http` to another host than a loopback address, unless
+    /// return an error for plain `http` to a host that is not a loopback address, unless
     /// [`insecure_plain_http`](Self::insecure_plain_http) allows it.
     pub fn jwks(jwks_uri: &str, fetch: impl Fetch) -> Result<Self, ConfigError> {
         url(jwks_uri)?;
@@ -76,12 +76,12 @@ impl RemoteKeys {
     ///
     /// The metadata are fetched from the two URLs that the standards derive from the issuer, in that
     /// order. The URL that answered is tried first the next time. The metadata must name exactly this
-    /// issuer. If they came by `https`, the URL of the key set must be `https` too.
+    /// issuer. If they came over `https`, the URL of the key set must be `https` too.
     ///
     /// # Errors
     ///
     /// [`ConfigError::KeySource`] if the issuer is not an `https` or `http` URL, or has a query. For
-    /// plain `http` see [`jwks`](Self::jwks).
+    /// plain `http`, see [`jwks`](Self::jwks).
     ///
     /// [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
     pub fn discover(issuer: &Issuer, fetch: impl Fetch) -> Result<Self, ConfigError> {
@@ -95,14 +95,15 @@ impl RemoteKeys {
         Ok(Self::of(Origin::Metadata { name, discovery }, fetch))
     }
 
-    /// Finds the key set of this issuer through the metadata at this URL. For issuers whose metadata
-    /// are not at the standard URLs.
+    /// Finds the key set of this issuer through the metadata at this URL. Use it for issuers whose
+    /// metadata are not at the standard URLs.
     ///
-    /// The metadata must name exactly this issuer, the one that tokens have in `iss`.
+    /// The metadata must name exactly this issuer, which is the one in the `iss` claim of the
+    /// tokens.
     ///
     /// # Errors
     ///
-    /// As [`jwks`](Self::jwks), for the URL.
+    /// The same as [`jwks`](Self::jwks), for this URL.
     ///
     /// # Example: metadata at another URL than that of the issuer
     ///
@@ -180,9 +181,9 @@ impl RemoteKeys {
         self
     }
 
-    /// The time in which unknown key ids cause at most one load, after a burst of 4 loads. A load is one
-    /// request, or up to three if the metadata have to be fetched first. Default: 30 seconds. At least
-    /// 100 milliseconds.
+    /// The time during which unknown key ids cause at most one load, after a burst of 4 loads. A load is
+    /// one request, or up to three if the metadata have to be fetched first. Default: 30 seconds. At
+    /// least 100 milliseconds.
     pub fn unknown_key_cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown.max(PAUSE_MIN);
         self
@@ -217,14 +218,14 @@ impl RemoteKeys {
         self
     }
 
-    /// Also fetches by plain `http` from hosts that are not loopback addresses, such as
-    /// `http://keycloak:8080` in a compose file or a mesh. If the metadata come by `https`, the URL of
-    /// the key set must still be `https`.
+    /// Also fetches over plain `http` from hosts that are not loopback addresses, such as
+    /// `http://keycloak:8080` in a compose file or a mesh. If the metadata come over `https`, the URL
+    /// of the key set must still be `https`.
     ///
     /// # Security
     ///
     /// Whoever can answer in place of the issuer, or change its responses, can sign tokens that this
-    /// service accepts. Use this only in a network in which nobody can do that, or which encrypts and
+    /// service accepts. Use this only in a network where nobody can do that, or that encrypts and
     /// authenticates connections itself.
     pub fn insecure_plain_http(mut self) -> Self {
         self.source.plain_http = PlainHttp::Anywhere;
@@ -232,7 +233,7 @@ impl RemoteKeys {
     }
 
     /// Saves each good key set in this store. If the issuer cannot be reached at the next start, the
-    /// saved keys are used, until the time of [`keep_stale`](Self::keep_stale) has passed since they were
+    /// saved keys are used until the time of [`keep_stale`](Self::keep_stale) has passed since they were
     /// saved. Default: key sets are not saved.
     ///
     /// ```no_run
@@ -261,11 +262,11 @@ impl RemoteKeys {
     /// there are no saved keys, tokens are answered with 503 until a later fetch succeeds.
     ///
     /// The keys are fetched in the runtime that calls this. When that runtime ends, nothing is fetched
-    /// any more, and [`KeyStore::status`] says so.
+    /// any more, and [`KeyStore::status`] reports this.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] outside of a tokio runtime, in a runtime without timers, and for plain
+    /// [`ConfigError::KeySource`] outside a tokio runtime, in a runtime without timers, and for plain
     /// `http` that is not [allowed](Self::insecure_plain_http).
     pub fn connect_lazy(self) -> Result<KeyStore, ConfigError> {
         self.source.check_places()?;
@@ -276,16 +277,17 @@ impl RemoteKeys {
         self.start(start)
     }
 
-    /// Fetches the keys, and returns a store with them. If the fetch fails, the store has the
-    /// [saved keys](Self::snapshot_store).
+    /// Fetches the keys, and returns a store with them. If the fetch fails, the store starts with
+    /// the [saved keys](Self::snapshot_store).
     ///
-    /// Without `.await` there is no store yet: the compiler says ``the trait bound `KeyStore: From<impl
-    /// Future<..>>` is not satisfied`` where the store is expected. Write `.connect().await?`.
+    /// Without `.await` there is no store yet, and the compiler reports ``the trait bound `KeyStore:
+    /// From<impl Future<..>>` is not satisfied`` where the store is expected. Write
+    /// `.connect().await?`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] if the fetch fails and there are no saved keys, and as for
-    /// [`connect_lazy`](Self::connect_lazy).
+    /// [`ConfigError::KeySource`] if the fetch fails and there are no saved keys; also in the cases
+    /// of [`connect_lazy`](Self::connect_lazy).
     pub async fn connect(mut self) -> Result<KeyStore, ConfigError> {
         self.source.check_places()?;
         runtime_for(&self.source)?;

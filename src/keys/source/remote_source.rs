@@ -36,8 +36,8 @@ pub(super) struct RemoteSource {
     pub(super) snapshot_store: Option<Arc<dyn KeySnapshotStore>>,
     /// The text of the last key set, for the snapshot store.
     pub(super) newest: Option<String>,
-    /// The last save. On a disk that hangs it does not return, and another one would block another
-    /// thread of the runtime.
+    /// The last save. If the disk hangs, the save does not return, and another save would block
+    /// another thread of the runtime.
     pub(super) saving: Option<JoinHandle<()>>,
     pub(super) keep_stale: Duration,
     pub(super) clock: Arc<dyn Clock>,
@@ -95,7 +95,7 @@ impl Load for RemoteSource {
 
 impl RemoteSource {
     async fn load_set(&mut self) -> Result<Loaded, LoadError> {
-        // They are put back only after a good response.
+        // They are restored only after a good response.
         let validators = self.validators.take();
         let uri = self.jwks_uri().await?;
         let validators = validators.filter(|validators| validators.uri == uri);
@@ -177,8 +177,8 @@ impl RemoteSource {
     }
 }
 
-/// Identifies a source in a key snapshot, which has no secret: the URL, with a digest in place of what is
-/// not shown of it.
+/// Identifies a source in a key snapshot, which contains no secret: the URL, with a digest in place of
+/// the parts that are not shown.
 fn identity(url: &str) -> String {
     let shown = ShownUrl(url).to_string();
     if shown == url {
@@ -188,7 +188,7 @@ fn identity(url: &str) -> String {
     format!("{shown}#{digest}")
 }
 
-/// An error of the start about this URL.
+/// A startup error about this URL.
 pub(super) fn unusable(source: &str, reason: String) -> ConfigError {
     ConfigError::KeySource {
         input: ShownUrl(source).to_string(),

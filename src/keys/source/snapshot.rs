@@ -1,4 +1,5 @@
-//! Key snapshots: the last good key set of an issuer, saved for a start while the issuer is down.
+//! Key snapshots: the last good key set of an issuer, saved so that the program can start while the
+//! issuer is down.
 
 use std::fs;
 use std::io::{Read, Result};
@@ -18,14 +19,14 @@ use crate::telemetry;
 
 /// Storage for the last good key set between two runs of the program, such as [`KeySnapshotFile`].
 ///
-/// The snapshot contains public keys and no secret. But whoever can change it can sign tokens that this
-/// service accepts.
+/// The snapshot contains public keys and no secrets. However, whoever can change it can sign tokens
+/// that this service accepts.
 ///
 /// Both methods may block, because they are called through [`tokio::task::spawn_blocking`]. The timeout of
-/// [`load`](Self::load) is that of a request to the issuer
-/// ([`timeout`](crate::keys::RemoteKeys::timeout)); after it the store starts without the snapshot. Only
+/// [`load`](Self::load) is that of a request to the issuer ([`timeout`](crate::keys::RemoteKeys::timeout));
+/// after the timeout, the store starts without the snapshot. Only
 /// [`connect`](crate::keys::RemoteKeys::connect) waits for [`save`](Self::save), with the same timeout. While
-/// a `save` is running, no other one starts. A panic counts as an error.
+/// a `save` is running, no other `save` starts. A panic counts as an error.
 pub trait KeySnapshotStore: Send + Sync + 'static {
     /// Reads the last snapshot. Returns `None` if nothing was saved.
     ///
@@ -34,7 +35,7 @@ pub trait KeySnapshotStore: Send + Sync + 'static {
     /// An error is logged, and the store starts without the snapshot.
     fn load(&self) -> Result<Option<Vec<u8>>>;
 
-    /// Replaces the last snapshot by this one. A failure must leave the last snapshot as it was.
+    /// Replaces the last snapshot with this one. A failure must leave the last snapshot unchanged.
     ///
     /// # Errors
     ///
@@ -45,7 +46,7 @@ pub trait KeySnapshotStore: Send + Sync + 'static {
 /// A [`KeySnapshotStore`] in a file, which only its owner may read and write.
 ///
 /// A new file is written in the same directory and then renamed, so that other instances never read a
-/// part of it. On Unix the file has the permissions 0600.
+/// partial file. On Unix the file has the permissions 0600.
 ///
 /// # Security
 ///
@@ -60,7 +61,8 @@ pub struct KeySnapshotFile {
 }
 
 impl KeySnapshotFile {
-    /// Saves the keys in this file. Its directory must exist. Each issuer needs its own file.
+    /// Creates a store that saves the keys in this file. Its directory must exist. Each issuer
+    /// needs its own file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -114,7 +116,7 @@ impl KeySnapshot {
     }
 
     /// Saves a set in the background. The task ends when the store has returned. If the timeout passes
-    /// before, that is logged.
+    /// first, this is logged.
     pub(crate) fn save(self, jwks: String) -> JoinHandle<()> {
         let (store, source, limit) = (self.store, self.source, self.timeout);
         let saved = SavedKeys {

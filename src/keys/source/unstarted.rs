@@ -1,9 +1,10 @@
-//! What the compiler says where a store is expected and a source is given that was not started.
+//! The compiler message for a source that was not started, where a store is expected.
 
 use crate::keys::store::KeyStore;
 
-/// Implemented by nothing, so that no use of the conversions below compiles. A bound on the source
-/// itself would not do: for that, the compiler prints the name of this trait and not the sentence.
+/// Not implemented for any type, so that no use of the conversions below compiles. A bound on the
+/// source itself is not enough: the compiler would print the name of this trait and not the
+/// message.
 #[diagnostic::on_unimplemented(
     message = "`{Source}` has no keys yet, it has to be started",
     label = "expected a `KeyStore`",

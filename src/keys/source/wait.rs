@@ -1,4 +1,4 @@
-//! The wait of requests for the end of a task, with a deadline under every executor.
+//! Requests wait for the end of a task here, with a deadline that works under every executor.
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
@@ -25,7 +25,7 @@ impl Waits {
         Self::sharing(runtime, &Arc::default())
     }
 
-    /// The same with a ticker that others use too.
+    /// The same, with a shared ticker.
     pub(crate) fn sharing(runtime: Handle, ticker: &Arc<Ticker>) -> Self {
         // The other kinds of runtime have threads that run their timers.
         let may_stand_still = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
@@ -35,12 +35,12 @@ impl Waits {
         }
     }
 
-    /// Waits for the end of a task, which changes the value that is watched, or drops it. Returns `false` if
-    /// the deadline passes before.
+    /// Waits for the end of a task. The task changes or drops the watched value at its end. Returns `false`
+    /// if the deadline passes before.
     ///
     /// The timer runs in a task of its own. A request may be polled by any executor, and a timer that is
-    /// polled after the end of its runtime panics. A task ends with the runtime instead, and then the wait
-    /// is over.
+    /// polled after the end of its runtime panics. A task ends with its runtime, and then the wait is
+    /// over.
     pub(crate) fn end_by<T: Send + Sync + 'static>(
         &self,
         mut finished: watch::Receiver<T>,
@@ -95,8 +95,8 @@ async fn has_passed(deadline: Instant, ticks: Option<watch::Receiver<()>>) {
 pub(crate) struct Ticker {
     ticks: watch::Sender<()>,
     is_running: Mutex<bool>,
-    /// The permits for timers of the runtime. While the runtime stands still, it does not free the
-    /// timers of cancelled requests.
+    /// The permits for timers of the runtime. While the runtime is not running, it does not free
+    /// the timers of cancelled requests.
     timers: Arc<Semaphore>,
 }
 
@@ -147,7 +147,8 @@ impl Ticker {
 
 /// The maximum delay of a wait after its deadline.
 const TICK: Duration = Duration::from_millis(100);
-/// The maximum number of timers in a runtime that may stand still. Further waits end by a tick.
+/// The maximum number of timers in a runtime that may not be running. Further waits end with a
+/// tick.
 const TIMERS_MAX: usize = 1_024;
 
 #[cfg(test)]
@@ -175,7 +176,7 @@ mod tests {
                 }
                 drop(runtime);
                 assert_eq!(end.as_mut().poll(&mut context), Poll::Ready(false));
-                // The twin: a load that has ended counts, also after the end of the runtime.
+                // The twin: a load that has ended counts, even after the end of the runtime.
                 let end = pin!(waits.end_by(finished.subscribe(), deadline));
                 finished.send_replace(1);
                 assert_eq!(end.poll(&mut context), Poll::Ready(true));
@@ -183,7 +184,7 @@ mod tests {
         }
     }
 
-    /// The runtime keeps the tasks of timers in memory, even after their requests were cancelled.
+    /// The runtime keeps the timer tasks in memory even after their requests were cancelled.
     #[test]
     fn a_runtime_that_stands_still_gets_a_bounded_number_of_timers() {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
