@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::error::rejection::Excerpt;
 
-/// Part of the configuration that is not usable. It is found before the first request.
+/// Error in the configuration, found before the first request.
 ///
-/// Every variant has the input that is not usable, unless it is secret or long, and the message says
-/// what was expected.
+/// Every variant contains the unusable input, unless it is secret or long. The message says what was
+/// expected.
 ///
 /// `Debug` prints the same sentence as `Display`, because a `main` that returns this error prints
 /// `Debug`.
@@ -34,24 +34,24 @@ pub enum ConfigError {
         /// The pointer.
         input: String,
     },
-    /// Credentials of this service that an authorization server cannot accept.
+    /// Credentials of this service that no authorization server can accept.
     ClientAuth {
         /// The client id. Empty for a bearer token.
         input: String,
         /// What was expected.
         expected: &'static str,
     },
-    /// A cookie name without the prefix `__Host-` or `__Secure-`, or with characters that no cookie
-    /// name has.
+    /// A cookie name without the prefix `__Host-` or `__Secure-`, or with characters that are not
+    /// allowed in cookie names.
     CookieName {
         /// The name.
         input: String,
     },
-    /// An introspection endpoint that cannot be asked.
+    /// An introspection endpoint that cannot be used.
     Introspection {
         /// The URL, or the issuer.
         input: String,
-        /// Why the endpoint cannot be asked.
+        /// Why the endpoint cannot be used.
         reason: String,
     },
     /// An issuer that is empty, or has white space or control characters.
@@ -66,7 +66,7 @@ pub enum ConfigError {
     },
     /// A key set that cannot be read, or has no usable key.
     KeySet {
-        /// Why, with the reasons of the first keys.
+        /// Why, with the reasons for the first keys.
         reason: String,
     },
     /// A source from which keys cannot be loaded.
@@ -76,7 +76,7 @@ pub enum ConfigError {
         /// Why the keys cannot be loaded.
         reason: String,
     },
-    /// A lifetime of sessions, or a grace, that is too short or too long.
+    /// A session lifetime or a grace period that is too short or too long.
     SessionLifetime {
         /// Which one.
         what: &'static str,
@@ -124,16 +124,16 @@ pub enum ConfigError {
         /// The text.
         input: String,
     },
-    /// A denylist that instances share, and that cannot be used.
+    /// A shared denylist that cannot be used.
     SharedDenylist {
         /// The namespace, or the namespace and the address.
         input: String,
         /// Why it cannot be used.
         reason: String,
     },
-    /// Signing keys that cannot be used, or cannot be made.
+    /// Signing keys that cannot be used or created.
     SigningKeys {
-        /// Why, with the bound if there is one.
+        /// Why, with the limit if there is one.
         reason: String,
     },
     /// A status list that cannot be used.
@@ -143,7 +143,8 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A prefix of token subprotocols that is empty, or has characters that no subprotocol has.
+    /// A prefix of token subprotocols that is empty, or has characters that are not allowed in
+    /// subprotocols.
     Subprotocol {
         /// The prefix.
         input: String,
@@ -295,7 +296,7 @@ pub enum KeyError {
         /// The kind of key, and which algorithms fit it.
         key: &'static str,
     },
-    /// The key is for encryption. A set may have such keys, so this is no defect.
+    /// The key is for encryption. A set may have such keys, so this is not a defect.
     Encryption,
     /// The set has more keys than the maximum.
     Excess {
@@ -319,14 +320,14 @@ pub enum KeyError {
         /// What was expected.
         expected: &'static str,
     },
-    /// The key is for another use (`use`). A set may have such keys, so this is no defect.
+    /// The key is for another use (`use`). A set may have such keys, so this is not a defect.
     OtherUse {
         /// The use.
         input: String,
     },
     /// The key is private. Only the public key is needed to verify tokens.
     Private,
-    /// The size of the key is outside of the limits.
+    /// The size of the key is outside the limits.
     Size {
         /// The size in bits.
         bits: usize,
@@ -342,7 +343,7 @@ pub enum KeyError {
         /// Its name.
         input: String,
     },
-    /// The key is meant for something else than to verify signatures.
+    /// The key is not meant for verifying signatures.
     Usage {
         /// Why.
         reason: &'static str,

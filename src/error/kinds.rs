@@ -35,9 +35,9 @@ impl GrpcCode {
     }
 }
 
-/// Makes the enum and everything that goes with a kind, from one row for each: name of the variant and
-/// in logs, HTTP status, code in the challenge, gRPC status; the sentence for the client; the sentence
-/// for the operator.
+/// Generates the enum and the properties of each kind from one row for each kind: the name of the
+/// variant, the name in logs, the HTTP status, the code in the challenge and the gRPC status; the
+/// sentence for the client; the sentence for the operator.
 macro_rules! table {
     ($($(#[$meta:meta])* $kind:ident $name:literal $status:ident $code:ident $grpc:ident $text:literal $reason:literal;)*) => {
         /// The kind of a [`Rejection`](crate::Rejection).
@@ -80,8 +80,8 @@ table! {
     BadSignature "bad_signature" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is invalid"
         "signature does not verify";
-    /// The token is bound to a key or certificate (`cnf`) and the binding was not proved, or it is not bound
-    /// and must be.
+    /// The token is bound to a key or certificate (`cnf`) and the binding was not proved, or the token must
+    /// be bound and is not.
     BindingMismatch "binding_mismatch" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is invalid"
         "binding of the token was not proved";
@@ -109,16 +109,16 @@ table! {
     InsecureConnection "insecure_connection" FORBIDDEN None PermissionDenied
         "TLS is required"
         "request did not come over TLS";
-    /// The token does not have a role, or another right that is no scope.
+    /// The token lacks a role, or another right that is not a scope.
     InsufficientRole "insufficient_role" FORBIDDEN INSUFFICIENT_SCOPE PermissionDenied
         "The access token lacks a required right"
         "token lacks a required right";
-    /// The token does not have a scope.
+    /// The token lacks a scope.
     InsufficientScope "insufficient_scope" FORBIDDEN INSUFFICIENT_SCOPE PermissionDenied
         "The access token lacks a required scope"
         "token lacks a required scope";
-    /// The issuer could not be asked whether the token is active, or gave no usable answer. This is an
-    /// outage, and not a fault of the client.
+    /// The token could not be introspected, or the issuer returned no usable answer. This is an outage
+    /// and not an error of the client.
     IntrospectionUnavailable "introspection_unavailable" SERVICE_UNAVAILABLE None Unavailable
         "Authentication is temporarily unavailable"
         "introspection is not available";
@@ -131,20 +131,20 @@ table! {
         "The access token is invalid"
         "issuer is not trusted";
     /// There are no keys, because they were not loaded yet or were given up after a long outage, or the
-    /// key of the token could not be looked up. This is an outage, and not a fault of the client.
+    /// key of the token could not be looked up. This is an outage and not an error of the client.
     KeySourceUnavailable "key_source_unavailable" SERVICE_UNAVAILABLE None Unavailable
         "Authentication is temporarily unavailable"
         "keys are not available";
-    /// The request has two tokens, or its credential has characters that none may have or is too
+    /// The request has two tokens, or its token contains characters that are not allowed or is too
     /// long.
     MalformedRequest "malformed_request" BAD_REQUEST INVALID_REQUEST Unauthenticated
         "The request is malformed"
         "request is malformed";
-    /// The token is no JWT, such as an opaque token.
+    /// The token is not a JWT. It may be an opaque token.
     MalformedToken "malformed_token" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is invalid"
         "token is no JWT";
-    /// A claim that is required is absent.
+    /// A required claim is absent.
     MissingClaim "missing_claim" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is invalid"
         "a required claim is missing";
@@ -152,8 +152,7 @@ table! {
     MissingCredentials "missing_credentials" UNAUTHORIZED None Unauthenticated
         "Authentication is required"
         "request has no bearer token";
-    /// A handler asks for claims, but there is no layer that verified a token. This is a mistake in the
-    /// program.
+    /// A handler requests claims, but no layer verified a token. This is an error in the program.
     MissingLayer "missing_layer" INTERNAL_SERVER_ERROR None Internal
         "Internal error"
         "handler needs claims and no layer verified any: add `.layer(JwtAuth::new(issuer, audience, keys))` outside of this route";
@@ -161,7 +160,7 @@ table! {
     NotYetValid "not_yet_valid" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is not valid yet"
         "token is not valid yet";
-    /// The revocation check failed. This is an outage, and not a fault of the client.
+    /// The revocation check failed. This is an outage and not an error of the client.
     RevocationUnavailable "revocation_unavailable" SERVICE_UNAVAILABLE None Unavailable
         "Authentication is temporarily unavailable"
         "revocation check is not available";
@@ -169,7 +168,7 @@ table! {
     Revoked "revoked" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token was revoked"
         "token was revoked, or its subject is gone";
-    /// The token may not be used now: it, its session or its subject is suspended.
+    /// The token, its session or its subject is suspended.
     Suspended "suspended" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is suspended"
         "token is suspended";

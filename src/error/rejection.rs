@@ -12,20 +12,20 @@ use crate::error::kinds::RejectionKind;
 
 /// Why a request or a token was rejected.
 ///
-/// The client gets a status, a registered error code and a fixed sentence ([`client_text`]). The
-/// operator gets the whole reason, through [`Display`](fmt::Display). The extensions of the response have a
-/// copy of the rejection, for outer layers.
+/// The client gets a status, a registered error code and a fixed sentence ([`client_text`]). The operator
+/// gets the whole reason, through [`Display`](fmt::Display). The extensions of the response contain a copy
+/// of the rejection, for outer layers.
 ///
-/// No text of a rejection contains the token or its signature. The reason quotes some values as they
-/// were sent: `alg`, `kid` and `typ` of the header, `iss`, `aud` and the times of the claims, and names of
-/// members. These texts are quoted, their control characters are escaped, and they are truncated to 80
+/// A rejection never contains the token or its signature. The reason quotes some values as they were sent:
+/// `alg`, `kid` and `typ` of the header, `iss`, `aud` and the times of the claims, and names of members.
+/// These values are put in quotes, their control characters are escaped, and they are truncated to 80
 /// characters. Values of other claims never appear.
 ///
 /// [`client_text`]: Self::client_text
 #[derive(Clone)]
 pub struct Rejection {
     kind: RejectionKind,
-    /// Whether the rejection must be reported when the response is made.
+    /// Whether the rejection must be reported when the response is created.
     is_unreported: bool,
     detail: Reason,
 }
@@ -90,12 +90,12 @@ impl Rejection {
         }
     }
 
-    /// A 503 although there is no outage: a limit was reached, or the caller cannot wait.
+    /// A 503 without an outage: a limit was reached, or the caller cannot wait.
     pub(crate) fn without_outage(kind: RejectionKind, reason: String) -> Self {
         Self::unavailable_for(kind, reason, false, RETRY_AFTER)
     }
 
-    /// A 503 that the client may try again after this time.
+    /// A 503 after which the client may retry, when this time has passed.
     pub(crate) fn unavailable_for(
         kind: RejectionKind,
         reason: String,
@@ -112,7 +112,7 @@ impl Rejection {
         )
     }
 
-    /// Marks a rejection that the application makes. It is reported when the response is made.
+    /// Marks a rejection that the application creates. It is reported when the response is created.
     pub(crate) fn unreported(mut self) -> Self {
         self.is_unreported = true;
         self
@@ -193,7 +193,8 @@ impl Rejection {
         self.kind.row().status
     }
 
-    /// The sentence for the client. It is fixed for each kind, and says nothing about keys or issuers.
+    /// The sentence for the client. It is fixed for each kind, and discloses nothing about keys or
+    /// issuers.
     #[must_use]
     pub fn client_text(&self) -> &'static str {
         self.kind.row().text
@@ -208,8 +209,8 @@ impl Rejection {
         self.kind.row().oauth_error
     }
 
-    /// The time after which the client may try again, if the status is 503. `Retry-After` has it, in
-    /// seconds.
+    /// The time after which the client may retry, if the status is 503. It is sent in `Retry-After`,
+    /// in seconds.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         if self.status() != StatusCode::SERVICE_UNAVAILABLE {
@@ -297,11 +298,11 @@ impl fmt::Display for Excerpt<'_> {
 }
 
 const EXCERPT: usize = 80;
-/// When to come back after 503, unless something better is known.
+/// The time to retry after a 503, unless a better time is known.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The expected values, for a reason: the first ones, and the number of the others. A reason stays
-/// short, even if many values are configured.
+/// short even if many values are configured.
 pub(crate) fn one_of<'a>(values: impl Iterator<Item = &'a str>) -> String {
     let mut values = values.map(Excerpt);
     let shown = values.by_ref().take(SHOWN).map(|value| value.to_string());

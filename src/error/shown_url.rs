@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// A URL without what may be secret: prints scheme, host and path. A query may hold an API key, and
-/// credentials may come before the host.
+/// A URL without parts that may be secret: prints the scheme, host and path. A query may contain an
+/// API key, and credentials may precede the host.
 pub(crate) struct ShownUrl<'a>(pub(crate) &'a str);
 
 impl fmt::Display for ShownUrl<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = self.0.split(['?', '#']).next().unwrap_or_default();
-        // Text that is no URL is shown too, in the error that says so.
+        // Text that is not a URL is shown too, in the error about it.
         let (scheme, rest) = url.find("://").map_or(("", url), |colon| {
             url.split_at(colon.saturating_add("://".len()))
         });

@@ -78,7 +78,7 @@ fn usual_roles(
         values.add_member(realm.value(claims.payload()), "realm_access")?;
     }
     if let Some(clients) = claims.resource_access() {
-        // The roles of another client do not count here, whatever their shape.
+        // The roles of another client are ignored here, whatever their shape.
         let mut verdict = Ok(());
         let is_object = clients
             .value(claims.payload())

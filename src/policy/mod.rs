@@ -24,7 +24,7 @@ use trusted_issuer::TrustedIssuer;
 pub(crate) struct Trust {
     /// Its position in the policy.
     pub(crate) index: usize,
-    /// Whether no trust before it is in the same issuer.
+    /// Whether this is the first trust in its issuer.
     is_first_of_issuer: bool,
     pub(crate) issuer: Issuer,
     pub(crate) audience: Audience,
@@ -36,7 +36,7 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// What proves a text of the issuer.
+    /// The keys that verify statements of the issuer.
     pub(crate) fn issuer_keys(&self) -> IssuerKeys<'_> {
         IssuerKeys {
             issuer: &self.issuer,
@@ -46,13 +46,13 @@ impl Trust {
         }
     }
 
-    /// Whether the issuer is asked for its JWTs too.
+    /// Whether the JWTs of the issuer are introspected too.
     pub(crate) fn introspects_jwts(&self) -> bool {
         let mut introspection = self.introspection.iter();
         introspection.any(Introspection::introspects_jwts)
     }
 
-    /// Whether an answer of the issuer may have no `aud`.
+    /// Whether an answer of the issuer may lack `aud`.
     fn allows_missing_audience(&self) -> bool {
         let mut introspection = self.introspection.iter();
         introspection.any(Introspection::allows_missing_audience)
@@ -62,12 +62,12 @@ impl Trust {
 /// The trusted issuers, each with its rules.
 pub(crate) struct Policy {
     trusts: Vec<Trust>,
-    /// Whether any issuer is asked for opaque tokens.
+    /// Whether opaque tokens are introspected at any issuer.
     takes_opaque_tokens: bool,
 }
 
 impl Policy {
-    /// A policy of these issuers. `rules` apply to all of them.
+    /// Creates a policy of these issuers. `rules` apply to all of them.
     pub(crate) fn new(issuers: &[TrustedIssuer], rules: &Rules) -> Self {
         let mut known = HashSet::new();
         let trusts = issuers.iter().enumerate().map(|(index, trusted)| Trust {
@@ -87,12 +87,12 @@ impl Policy {
         }
     }
 
-    /// Whether any issuer is asked for opaque tokens. If not, no token counts as opaque.
+    /// Whether opaque tokens are introspected at any issuer. If not, no token counts as opaque.
     pub(crate) fn takes_opaque_tokens(&self) -> bool {
         self.takes_opaque_tokens
     }
 
-    /// The trust in the issuer that issued this opaque token, by the prefix of the token. A token is shown to
+    /// The trust in the issuer that issued this opaque token, by the prefix of the token. A token is sent to
     /// one issuer only.
     pub(crate) fn issuer_of_opaque(&self, token: &[u8]) -> Result<&Trust, Rejection> {
         let mut trusts = self.introspecting().filter(|(_, introspection)| {
@@ -123,8 +123,8 @@ impl Policy {
         self.contradiction_of_opaque().or_else(of_jwts)
     }
 
-    /// The reason, if the issuer is trusted without keys several times, and would be asked about its JWTs each
-    /// time. Nothing tells which of these trusts a JWT belongs to.
+    /// The reason, if the issuer is trusted without keys several times, and would be asked about its JWTs
+    /// each time. A JWT does not show which of these trusts it belongs to.
     pub(crate) fn contradiction_of_jwts(&self, trust: &Trust) -> Option<String> {
         let asks = |trust: &&Trust| !trust.has_keys && trust.introspects_jwts();
         let all = self.trusts_in(trust.issuer.as_str()).filter(asks);
@@ -175,7 +175,7 @@ impl Policy {
         trusts.filter_map(|trust| Some((trust, trust.introspection.as_ref()?)))
     }
 
-    /// The trusted issuers. One that is trusted several times is listed once.
+    /// The trusted issuers. An issuer that is trusted several times is listed once.
     pub(crate) fn issuers(&self) -> impl Iterator<Item = &Issuer> {
         let firsts = self.trusts.iter().filter(|trust| trust.is_first_of_issuer);
         firsts.map(|trust| &trust.issuer)

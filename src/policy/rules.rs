@@ -8,8 +8,8 @@ use crate::keys::algorithm::Algorithm;
 use crate::token::header::is_same_media_type;
 use crate::token::pointer::ClaimPointer;
 
-/// Maximum difference between the clocks of the issuer and of this machine. Default: 60 seconds;
-/// maximum: 300 seconds.
+/// Maximum difference between the clocks of the issuer and this machine. Default: 60 seconds.
+/// Maximum: 300 seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Leeway(Duration);
 
@@ -21,7 +21,7 @@ impl Leeway {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Leeway`] above 300 seconds: a larger leeway would not correct clocks, but
+    /// [`ConfigError::Leeway`] above 300 seconds. A larger leeway would not correct clocks but
     /// extend the lifetime of every token.
     pub fn new(leeway: Duration) -> Result<Self, ConfigError> {
         if leeway > Duration::from_secs(300) {
@@ -136,7 +136,8 @@ impl Rules {
 }
 
 /// The setters of rules: on [`JwtAuth`](crate::JwtAuth) for all issuers, on
-/// [`TrustedIssuer`](crate::TrustedIssuer) for one. `$rules` names a method that gives the [`Rules`].
+/// [`TrustedIssuer`](crate::TrustedIssuer) for one. `$rules` names a method that returns the
+/// [`Rules`].
 macro_rules! rule_setters {
     ($rules:ident) => {
         /// Sets the accepted signature algorithms. Default: the algorithms of the keys.
@@ -153,8 +154,8 @@ macro_rules! rule_setters {
             self
         }
 
-        /// Sets the maximum difference between the clocks of the issuer and of this machine.
-        /// Default: 60 s.
+        /// Sets the maximum difference between the clocks of the issuer and this machine. Default:
+        /// 60 seconds.
         pub fn leeway(mut self, leeway: crate::policy::rules::Leeway) -> Self {
             let rules = self.$rules();
             rules.leeway = Some(leeway);
@@ -172,8 +173,8 @@ macro_rules! rule_setters {
             self
         }
 
-        /// Sets the maximum age of a token, counted from `iat`. A token without `iat` is then
-        /// rejected. Default: no limit.
+        /// Sets the maximum age of a token, counted from `iat`. With this setting, a token without
+        /// `iat` is rejected. Default: no limit.
         pub fn max_age(mut self, age: std::time::Duration) -> Self {
             let rules = self.$rules();
             rules.max_age = Some(age);
@@ -241,23 +242,23 @@ macro_rules! rule_setters {
             self
         }
 
-        /// Rejects tokens without a key id (`kid`). Default: such a token is tried with up to 8 keys
-        /// that fit its algorithm.
+        /// Rejects tokens without a key id (`kid`). Default: up to 8 keys that fit the algorithm of
+        /// such a token are tried.
         pub fn require_key_id(mut self) -> Self {
             let rules = self.$rules();
             rules.requires_key_id = true;
             self
         }
 
-        /// Rejects tokens that are not bound to something that their caller has to prove: those without
-        /// `cnf` ([RFC 7800]). Default: such a token is accepted as a bearer token.
+        /// Rejects tokens without `cnf` ([RFC 7800]), which are not bound to a key or certificate of
+        /// the caller. Default: such a token is accepted as a bearer token.
         ///
-        /// A thief cannot use a bound token
-        /// ([RFC 9700, section 2.2.1](https://www.rfc-editor.org/rfc/rfc9700#section-2.2.1)). The binding
-        /// itself is always checked, with this setting and without it. So no token is accepted at all without
-        /// [`client_certificates`](crate::JwtAuth::client_certificates), and
-        /// [`check_settings`](crate::JwtAuth::check_settings) returns an error. For single routes use
-        /// [`BoundToken`](crate::scope::BoundToken).
+        /// A thief cannot use a bound token ([RFC 9700, section
+        /// 2.2.1](https://www.rfc-editor.org/rfc/rfc9700#section-2.2.1)). The binding of a bound token is
+        /// always checked, with or without this setting. Without
+        /// [`client_certificates`](crate::JwtAuth::client_certificates), this setting therefore rejects every
+        /// token, and [`check_settings`](crate::JwtAuth::check_settings) returns an error. For single routes,
+        /// use [`BoundToken`](crate::scope::BoundToken).
         ///
         /// [RFC 7800]: https://www.rfc-editor.org/rfc/rfc7800
         pub fn require_bound_tokens(mut self) -> Self {
@@ -271,7 +272,7 @@ macro_rules! rule_setters {
         /// Each call adds a claim. The claim must be a string of names separated by spaces, or an
         /// array of strings. `null` counts as absent. Any other shape rejects the token.
         ///
-        /// A [`ClaimPointer`](crate::token::ClaimPointer) may be wrong, so it is created first:
+        /// Creating a [`ClaimPointer`](crate::token::ClaimPointer) can fail, so it is a separate step:
         /// `.scopes_from(ClaimPointer::new("/permissions")?)`, or `.scopes_from("/permissions".parse()?)`.
         pub fn scopes_from(mut self, claim: crate::token::ClaimPointer) -> Self {
             let rules = self.$rules();
@@ -282,23 +283,26 @@ macro_rules! rule_setters {
         /// Reads roles from this claim. Default: `roles`, `entitlements`, `permissions`,
         /// `cognito:groups`, Keycloak's `realm_access.roles` and `resource_access.<audience>.roles`.
         ///
-        /// Each call adds a claim. `groups` is read only if it is named here. Some products let their
-        /// users create groups, and a user who creates a group called `admin` must not get that role.
+        /// Each call adds a claim. `groups` is read only if this setter names it. Some products let
+        /// their users create groups, and a user who creates a group called `admin` must not get that
+        /// role.
         ///
         /// The claim must be a string, an array of strings, or an array of objects with a `value`
         /// (SCIM). `null` counts as absent. Any other shape rejects the token. If an issuer sends
-        /// another shape under one of the default names, name the claim that has the roles.
+        /// another shape under one of the default names, use this setter to name the claim with the
+        /// roles.
         ///
-        /// A [`ClaimPointer`](crate::token::ClaimPointer) may be wrong, so it is created first:
-        /// `.roles_from(ClaimPointer::new("/groups")?)`, or `.roles_from("/groups".parse()?)`.
+        /// Creating a [`ClaimPointer`](crate::token::ClaimPointer) can fail, so it is a separate
+        /// step: `.roles_from(ClaimPointer::new("/groups")?)`, or
+        /// `.roles_from("/groups".parse()?)`.
         pub fn roles_from(mut self, claim: crate::token::ClaimPointer) -> Self {
             let rules = self.$rules();
             rules.roles_from = rules.roles_from.iter().cloned().chain([claim]).collect();
             self
         }
 
-        /// Treats a token as issued to the client itself, and not to a user, if this claim has this
-        /// text; see [`Claims::is_client`](crate::Claims::is_client). Default: none.
+        /// Treats a token as issued to the client itself and not to a user, if this claim has this
+        /// value; see [`Claims::is_client`](crate::Claims::is_client). Default: none.
         ///
         /// `null` counts as absent. Any other value that is not a string rejects the token.
         pub fn client_when(mut self, claim: crate::token::ClaimPointer, text: &str) -> Self {
@@ -311,7 +315,7 @@ macro_rules! rule_setters {
         ///
         /// # Security
         ///
-        /// A token without `exp` stays valid forever, also for an attacker who finds it. Replace the
+        /// A token without `exp` stays valid forever, even for an attacker who finds it. Replace the
         /// check with [`max_age`](Self::max_age) or a revocation check.
         pub fn insecure_allow_missing_expiry(mut self) -> Self {
             let rules = self.$rules();
@@ -320,15 +324,15 @@ macro_rules! rule_setters {
         }
 
         /// Accepts tokens with the marks of an ID token: `nonce`, `at_hash`, `c_hash`, Cognito's
-        /// `token_use`, Keycloak's `typ`. Default: such tokens are rejected. Tokens with the marks of
-        /// any other kind are always rejected: logout tokens, refresh tokens, DPoP proofs, status
-        /// lists, introspection responses.
+        /// `token_use` or Keycloak's `typ`. Default: such tokens are rejected. Tokens with the marks
+        /// of any other kind are always rejected: logout tokens, refresh tokens, DPoP proofs, status
+        /// lists and introspection responses.
         ///
         /// # Security
         ///
-        /// An ID token tells a client who signed in. It is not a permission to call an API, and every
-        /// client of the issuer can get one. Replace the check with an audience that only this API's
-        /// own client has.
+        /// An ID token tells a client who signed in. It does not authorize anyone to call an API, and
+        /// every client of the issuer can get one. Replace the check with an audience that only this
+        /// API's own client has.
         pub fn insecure_accept_id_tokens(mut self) -> Self {
             let rules = self.$rules();
             rules.accepts_id_tokens = true;

@@ -10,7 +10,8 @@ use crate::policy::rules::{Rules, rule_setters};
 /// Pass it to [`JwtAuth::trust`](crate::JwtAuth::trust).
 ///
 /// A key of one issuer never verifies a token of another issuer, even if both use the same key id.
-/// A rule that is not set here is taken from the layer. The order of the calls does not matter.
+/// A rule that is not set on this type is taken from the layer. The order of the calls does not
+/// matter.
 ///
 /// # Example: a strict partner beside your own login
 ///
@@ -41,7 +42,7 @@ pub struct TrustedIssuer {
 }
 
 impl TrustedIssuer {
-    /// Trusts this issuer: its tokens are accepted if they are for this audience and signed with one
+    /// Trusts this issuer. Its tokens are accepted if they are for this audience and signed with one
     /// of these keys.
     pub fn new(issuer: Issuer, audience: Audience, keys: impl Into<KeyStore>) -> Self {
         Self {
@@ -54,9 +55,10 @@ impl TrustedIssuer {
         }
     }
 
-    /// Trusts this issuer without keys: it is asked for each token, until its answer is known.
+    /// Trusts this issuer without keys. Each of its tokens is introspected at the issuer, and the
+    /// answer is cached.
     ///
-    /// Its JWTs are rejected, unless [`introspect_jwts`](Introspection::introspect_jwts) is set.
+    /// JWTs are rejected unless [`introspect_jwts`](Introspection::introspect_jwts) is set.
     #[cfg(feature = "introspection")]
     pub fn introspected(issuer: Issuer, audience: Audience, introspection: Introspection) -> Self {
         Self {
@@ -66,11 +68,13 @@ impl TrustedIssuer {
         }
     }
 
-    /// Accepts opaque tokens of this issuer too: the issuer is asked for each of them, until its answer is
-    /// known. [`Introspection`] has the settings, and [the guide](crate::guide::opaque) the reasons.
+    /// Also accepts opaque tokens of this issuer. Each of them is introspected at the issuer, and the
+    /// answer is cached. For the settings, see [`Introspection`]; for the reasons, see [the
+    /// guide](crate::guide::opaque).
     ///
-    /// A token with the shape of a JWT is verified with the keys, and never sent to the issuer, even if it is
-    /// not valid. [`introspect_jwts`](Introspection::introspect_jwts) asks for valid JWTs too.
+    /// A token with the shape of a JWT is verified with the keys and is never sent to the issuer, even if it
+    /// is not valid. With [`introspect_jwts`](Introspection::introspect_jwts), valid JWTs are introspected
+    /// too.
     #[cfg(feature = "introspection")]
     pub fn introspection(mut self, introspection: Introspection) -> Self {
         self.introspection = Some(introspection);

@@ -14,7 +14,7 @@ use crate::token::compact::{Attestation, Attested, Unverified};
 use crate::token::header::TokenType;
 use crate::token::registered::Registered;
 
-/// The first trust in the issuer that the token names, and whether there are more.
+/// The first trust in the issuer that the token names, and whether there are other trusts in it.
 ///
 /// This is the only choice that depends on an unverified claim. The signature is then checked only with
 /// the keys of these trusts.
@@ -52,7 +52,7 @@ pub(crate) fn reject_early(
 
 /// Claims that meet the policy. Only they can become [`Claims`](crate::Claims).
 ///
-/// Only [`validate`] makes one.
+/// Only [`validate`] creates it.
 pub(crate) struct Validated {
     claims: Registered,
     is_client: bool,
@@ -93,7 +93,8 @@ pub(crate) fn validate(
     })
 }
 
-/// Checks the answer for a JWT that has passed all checks of a JWT. What the answer says must hold too.
+/// Checks the answer for a JWT that has passed all checks of a JWT. The answer must meet the policy
+/// too.
 pub(crate) fn validate_answer_for(
     jwt: &Registered,
     answer: &Registered,
@@ -129,7 +130,7 @@ pub(crate) fn validate_answer_for(
     ))
 }
 
-/// The claims are those of a JWT of this type, or without a type those of an answer.
+/// Checks the claims of a JWT of type `typ`, or of an answer if there is no type.
 fn check(
     typ: Option<&TokenType>,
     claims: &Registered,
@@ -169,7 +170,8 @@ fn check_bound(claims: &Registered, rules: &Rules) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// The checks of a JWT that is no access token: all but those of its type, which the caller makes.
+/// The checks of a JWT that is not an access token, except those of its type, which the caller
+/// makes.
 #[cfg(feature = "logout")]
 pub(crate) fn check_statement(
     claims: &Registered,
@@ -181,8 +183,8 @@ pub(crate) fn check_statement(
     check_required(claims, &trust.rules)
 }
 
-/// RFC 8725, sections 3.11 and 3.12; RFC 9068, section 4. Returns whether the type is that of an access
-/// token and of nothing else.
+/// RFC 8725, sections 3.11 and 3.12; RFC 9068, section 4. Returns whether the type is used for access
+/// tokens only.
 fn check_type(typ: &TokenType, rules: &Rules) -> Result<bool, Rejection> {
     let wrong = |presented: &str| {
         let expected = if rules.is_access_token_profile {
@@ -209,7 +211,7 @@ fn check_type(typ: &TokenType, rules: &Rules) -> Result<bool, Rejection> {
 
 /// Rejects the claims of another kind of token.
 fn check_marks(claims: &Registered, rules: &Rules) -> Result<(), Rejection> {
-    // Without `at+jwt`, only the claims of other kinds of tokens tell them from an access token.
+    // Without `at+jwt`, only their claims distinguish other kinds of tokens from access tokens.
     let id_token = || claims.id_token_mark().filter(|_| !rules.accepts_id_tokens);
     let mark = claims.foreign_mark().or_else(id_token);
     mark.map_or(Ok(()), |mark| {
@@ -232,7 +234,7 @@ fn check_audience(audience: &Audience, claims: &Registered) -> Result<(), Reject
     Err(audience_mismatch(audience.ids(), claims))
 }
 
-/// Rejects a token whose audience is none of `expected`.
+/// Rejects a token whose audience is not one of `expected`.
 pub(crate) fn audience_mismatch<'a>(
     expected: impl Iterator<Item = &'a str>,
     claims: &Registered,
@@ -308,8 +310,8 @@ fn check_times(
         }
     }
     if let (Some(lifetime), Some(end)) = (rules.max_lifetime, claims.expires_at()) {
-        // The issuer's clock has set both times, so no leeway is needed. A token without `iat` counts
-        // as issued now, by our clock.
+        // Both times come from the issuer's clock, so no leeway is needed. A token without `iat`
+        // counts as issued now, by the local clock.
         let (start, tolerance) = match claims.issued_at() {
             Some(start) => (start, Duration::ZERO),
             None => (now, leeway),

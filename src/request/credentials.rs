@@ -10,7 +10,7 @@ use crate::request::malformed;
 use crate::request::scheme::Scheme;
 use crate::token::limits::MaxTokenSize;
 
-/// A token that was presented. Only its length has been checked.
+/// A presented token. Only its length has been checked.
 ///
 /// The characters are checked by [`flaw`](Self::flaw) after the text has turned out not to be a
 /// JWT. Reading a JWT checks each character anyway, so a good token costs no second pass.
@@ -123,7 +123,7 @@ impl<'r> Credentials<'r> {
     }
 }
 
-/// Prints nothing of the token.
+/// Does not print the token.
 impl fmt::Debug for Credentials<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials")

@@ -29,13 +29,13 @@ use crate::request::head::Head;
 /// 4. A request with `Sec-Fetch-Site` passes if the value is `same-origin` or `none`, and is rejected
 ///    otherwise.
 /// 5. A request with `Origin` passes if the origin is `https` with the host and port of the request,
-///    and is rejected otherwise. An `http` origin passes only for a loopback host, such as
-///    `localhost`.
+///    and is rejected otherwise. An `http` origin passes only if the host is a loopback host, such
+///    as `localhost`.
 /// 6. A request with neither header passes. All current browsers send one of the two headers with
-///    every unsafe request, and other clients do not run the page of an attacker.
+///    every unsafe request, and other clients do not run pages of an attacker.
 ///
-/// Browsers do not send `Sec-Fetch-Site` to a host that is reached over plain http. An API there has
-/// to trust its own origin explicitly.
+/// Browsers do not send `Sec-Fetch-Site` to a host that is reached over plain http. An API on such a
+/// host must trust its own origin explicitly.
 ///
 /// A rejected request is answered with 403.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ impl CsrfPolicy {
                 };
                 host.is_some_and(|host| is_own_origin(origin, host))
             }
-            // Not from a browser, which would send one of the two.
+            // Not from a browser: a browser would send one of the two.
             (None, None) => true,
         }
     }
@@ -135,7 +135,7 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h [u8]
 }
 
 /// Whether an origin is that of the host to which the request was sent. A page that was loaded over
-/// plain http may come from an attacker, so its origin counts as another one.
+/// plain http may come from an attacker, so its origin counts as a different origin.
 fn is_own_origin(origin: &[u8], host: &[u8]) -> bool {
     let Some((scheme, rest)) = bytes::split_once(origin, b':') else {
         return false;

@@ -27,8 +27,8 @@ pub(super) fn parts(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The value of the only pair of this name, whose case does not count. The value is a word or a quoted
-/// string without escapes.
+/// The value of the only pair with this name. The case of the name is ignored. The value is a word or
+/// a quoted string without escapes.
 pub(super) fn value_of<'t>(element: &'t [u8], name: &str) -> Result<Option<&'t [u8]>, Flaw> {
     let mut found = None;
     for pair in parts(element, b';').filter(|pair| !pair.is_empty()) {

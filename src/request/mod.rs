@@ -1,6 +1,6 @@
 //! What a request presents. The token is in the `Authorization` header or, if configured, in another
-//! header, a cookie, a WebSocket subprotocol or the query (RFC 6750, section 2). A certificate of the
-//! client is that of its connection, or in a header field of a trusted proxy.
+//! header, a cookie, a WebSocket subprotocol or the query (RFC 6750, section 2). The certificate of
+//! the client comes from the connection, or from a header field of a trusted proxy.
 
 mod certificate;
 mod conceal;
@@ -36,8 +36,8 @@ pub(crate) use presented::{Kept, Presented};
 pub use source::{TokenCookie, TokenSource, TokenSubprotocol};
 pub use tls::{TlsConnection, TlsSource};
 
-/// Reads what a request presents. `None` if it has no token in a place and under a scheme that are
-/// accepted here.
+/// Reads what a request presents. `None` if it has no token in an accepted place and under an
+/// accepted scheme.
 pub(crate) fn read<'r, B>(
     request: &'r Request<B>,
     source: &TokenSource,
@@ -54,7 +54,7 @@ pub(crate) fn require_tls<B>(request: &Request<B>, source: &TlsSource) -> Result
     source.check(&Head::of(request))
 }
 
-/// The value of a cookie with a token that is no access token. The rules for requests of other sites are
+/// The value of a cookie with a token that is not an access token. The rules for cross-site requests are
 /// those for access tokens.
 #[cfg(feature = "issue")]
 pub(crate) fn value_of_cookie<'r>(
@@ -110,7 +110,7 @@ fn credentials<'r>(
         }
         found = one_of(found, token)?;
     }
-    // Another site can make a browser send a cookie, but no token in the places above. So the
+    // Another site can make a browser send a cookie, but not a token in the places above. So the
     // cookie is ignored if there is another token.
     let cookie = source.cookie.as_ref().filter(|_| found.is_none());
     if source.is_query_on {

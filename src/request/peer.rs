@@ -1,4 +1,5 @@
-//! [`PeerAddress`] and [`TrustedProxies`]: which peers may say something about a request.
+//! [`PeerAddress`] and [`TrustedProxies`]: the peers whose header fields about a request are
+//! trusted.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,9 +11,9 @@ use crate::error::config::ConfigError;
 
 /// The address of the peer of a connection: the client, or the proxy in front of this service.
 ///
-/// Put it into the extensions of each request, outside of the layer. Without it, the peer of a
-/// request is unknown, and an unknown peer is no trusted proxy. The address must be that of the
-/// connection, and never one from a header.
+/// Put it into the extensions of each request, outside the layer. Without it, the peer of a request
+/// is unknown, and an unknown peer is not a trusted proxy. The address must come from the
+/// connection and never from a header.
 ///
 /// If a proxy connects over a Unix domain socket, which has no address, put a loopback address there
 /// and trust it.
@@ -42,7 +43,7 @@ use crate::error::config::ConfigError;
 pub struct PeerAddress(IpAddr);
 
 impl PeerAddress {
-    /// The address. An IPv4 address that was mapped to IPv6 is an IPv4 address again.
+    /// The address. An IPv4-mapped IPv6 address is returned as an IPv4 address.
     #[must_use]
     pub fn ip(self) -> IpAddr {
         self.0
@@ -61,12 +62,13 @@ impl From<SocketAddr> for PeerAddress {
     }
 }
 
-/// The proxies whose header fields about a request are believed. They are told by the
+/// The proxies whose header fields about a request are trusted. They are identified by the
 /// [address](PeerAddress) of the connection.
 ///
-/// A field of any other peer is ignored, and so is one of a peer whose address is not known: every
-/// client can send such a field. A trusted proxy must replace or remove the field if a client sends
-/// it ([RFC 9700, section 4.13](https://www.rfc-editor.org/rfc/rfc9700#section-4.13)).
+/// A field of any other peer is ignored, and so is a field of a peer whose address is unknown,
+/// because every client can send such a field. A trusted proxy must replace or remove the field if
+/// a client sends it ([RFC 9700, section
+/// 4.13](https://www.rfc-editor.org/rfc/rfc9700#section-4.13)).
 ///
 /// # Example: two proxies and a network
 ///
@@ -90,13 +92,15 @@ enum Trusted {
 }
 
 impl TrustedProxies {
-    /// Trusts the peers with an address in one of these networks. Each is an address, or an address and
-    /// the length of its prefix, such as `10.0.0.0/8`. Without any network, no peer is trusted.
+    /// Trusts the peers with an address in one of these networks. Each network is an address, or an
+    /// address and the length of its prefix, such as `10.0.0.0/8`. Without any network, no peer is
+    /// trusted.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Network`] if a text has another form, if an address has bits after its prefix, or if
-    /// the prefix has the length 0, which would be every peer: see [`insecure_any`](Self::insecure_any).
+    /// [`ConfigError::Network`] if a network has another form, if an address has bits after its prefix, or
+    /// if the prefix has length 0. A prefix of length 0 would include every peer; see
+    /// [`insecure_any`](Self::insecure_any).
     pub fn networks<T: AsRef<str>>(
         networks: impl IntoIterator<Item = T>,
     ) -> Result<Self, ConfigError> {
@@ -110,8 +114,9 @@ impl TrustedProxies {
         Ok(Self(Trusted::Networks(networks)))
     }
 
-    /// Trusts the peers for whose address this function is true. It runs for each request whose fields
-    /// are read, so it must not block. Use it for addresses that change while the service runs.
+    /// Trusts the peers for whose address this function returns `true`. The function runs for each
+    /// request whose fields are read, so it must not block. Use it for addresses that change while the
+    /// service runs.
     pub fn matching(is_trusted: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
         Self(Trusted::Matching(Arc::new(is_trusted)))
     }
@@ -120,14 +125,14 @@ impl TrustedProxies {
     ///
     /// # Security
     ///
-    /// Whoever can connect to this service can say what only a proxy may say, and present the certificate
-    /// of anyone else. Make sure instead that only the proxy can connect, by the network or by a socket
-    /// that belongs to it.
+    /// Whoever can connect to this service can send fields that only a proxy may send, and present the
+    /// certificate of anyone else. Use this only if the network, or a socket that belongs to the proxy,
+    /// ensures that only the proxy can connect.
     pub fn insecure_any() -> Self {
         Self(Trusted::Anybody)
     }
 
-    /// Whether the peer of a request is trusted. Otherwise the reason, for the operator.
+    /// Checks that the peer of a request is trusted. The error is the reason, for the operator.
     pub(super) fn check(&self, extensions: &Extensions) -> Result<(), &'static str> {
         let trusts = |peer: IpAddr| match &self.0 {
             Trusted::Anybody => true,
@@ -167,11 +172,11 @@ impl Network {
             None => (text, None),
         };
         let address: IpAddr = address.parse().ok()?;
-        // No peer has an address that is mapped to IPv6.
+        // The address of a peer is never IPv4-mapped, so such a network would match nothing.
         if address.to_canonical() != address {
             return None;
         }
-        // `parse` would take a sign.
+        // `parse` would accept a sign.
         let is_number = |prefix: &str| prefix.bytes().all(|byte| byte.is_ascii_digit());
         let (bits, zeros) = match address {
             IpAddr::V4(address) => (u32::BITS, address.to_bits().trailing_zeros()),

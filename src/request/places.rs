@@ -60,7 +60,7 @@ fn check_other_scheme(value: &[u8]) -> Result<(), Rejection> {
             "`Authorization` header does not begin with a scheme",
         ));
     }
-    // A bare token counts as a token. Otherwise `optional` would let a bad one pass.
+    // A bare token counts as a token. Otherwise `optional` would let an invalid one pass.
     if scheme.len() == value.len() && looks_like_token(value) {
         return Err(Rejection::because(
             RejectionKind::MissingCredentials,

@@ -7,8 +7,8 @@ use crate::request::credentials::Credentials;
 use crate::request::head::Head;
 use crate::request::scheme::Scheme;
 
-/// What a caller presents: the credentials, and the head of the request, in which a proof of
-/// possession may be. It is read once and borrows from the request.
+/// What a caller presents: the credentials, and the head of the request, which may contain a proof
+/// of possession. It is read once and borrows from the request.
 pub(crate) struct Presented<'r> {
     credentials: Credentials<'r>,
     /// `None` for a token that did not come with a request.
@@ -18,8 +18,8 @@ pub(crate) struct Presented<'r> {
     certificate: Reading,
 }
 
-/// What a caller presented, for the time that the verification waits: the credentials, and the
-/// parts of the head that a proof is checked with.
+/// What a caller presented, kept while the verification waits: the credentials, and the parts of
+/// the head that are needed to check a proof.
 pub(crate) struct Kept {
     credentials: Credentials<'static>,
     head: Option<(Method, Uri, HeaderMap, Extensions)>,
@@ -74,8 +74,8 @@ impl<'r> Presented<'r> {
         head.flat_map(|head| head.headers.get_all(PROOF))
     }
 
-    /// The certificate of the client, and where it was looked for. Without a certificate there is the
-    /// reason. `None` if it is not known where certificates are.
+    /// The certificate of the client, or the reason why there is none, and its source. `None` if
+    /// there is no request or no source.
     pub(crate) fn certificate(
         &self,
     ) -> Option<(

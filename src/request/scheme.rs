@@ -2,7 +2,7 @@
 
 /// The authentication scheme of credentials (RFC 9110, section 11.1). Case is ignored.
 ///
-/// A token in its own place, such as a cookie, has no scheme in the request. It is a bearer token:
+/// A token in another place, such as a cookie, has no scheme in the request. It is a bearer token:
 /// whoever has it can use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {

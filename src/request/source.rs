@@ -11,9 +11,9 @@ use crate::request::csrf::CsrfPolicy;
 /// Where a request may carry its token. The `Authorization` header is always read; other places are
 /// read only if they are added here.
 ///
-/// A request with tokens in two places is rejected with 400 ([RFC 6750, section 2]). So is a request
-/// with two tokens in one place. The cookie is an exception: a browser sends it automatically, so the
-/// cookie is ignored if a header or a subprotocol has a token.
+/// A request with tokens in two places is rejected with 400 ([RFC 6750, section 2]), and so is a
+/// request with two tokens in one place. The cookie is an exception: a browser sends it
+/// automatically, so the cookie is ignored if a header or a subprotocol has a token.
 ///
 /// # Example: the header of a proxy that logs people in
 ///
@@ -36,7 +36,7 @@ pub struct TokenSource {
 }
 
 impl TokenSource {
-    /// Only the `Authorization` header. This is the default.
+    /// Reads only the `Authorization` header. This is the default.
     pub fn header() -> Self {
         Self::default()
     }
@@ -68,13 +68,13 @@ impl TokenSource {
 
     /// Also reads the query parameter `access_token` ([RFC 6750, section 2.3]).
     ///
-    /// Successful responses to a request with a query get `Cache-Control: private`, unless they have
-    /// `private` or `no-store` already.
+    /// Successful responses to a request with a query get `Cache-Control: private`, unless they
+    /// already have `private` or `no-store`.
     ///
     /// # Security
     ///
-    /// URLs end up in logs, histories and `Referer` headers, and the token with them. Only use tokens
-    /// that live for seconds, for a WebSocket or a download that a browser starts, for example.
+    /// URLs, and the tokens in them, end up in logs, histories and `Referer` headers. Use only tokens
+    /// that are valid for seconds, for example for a WebSocket or a download that a browser starts.
     ///
     /// [RFC 6750, section 2.3]: https://www.rfc-editor.org/rfc/rfc6750#section-2.3
     pub fn insecure_with_query(mut self) -> Self {
@@ -108,10 +108,10 @@ impl TokenSource {
 
 /// A cookie that carries the token, and its protection against requests from other sites.
 ///
-/// A browser also sends the cookie with requests that another site triggers. The [`CsrfPolicy`] says
-/// which of these requests are rejected with 403. The `__Host-` or `__Secure-` prefix keeps the
-/// cookie off unencrypted connections
-/// ([RFC 6265bis, section 4.1.3](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-4.1.3)).
+/// A browser also sends the cookie with requests that another site triggers. The [`CsrfPolicy`] determines
+/// which of these requests are rejected with 403. The `__Host-` or `__Secure-` prefix keeps the cookie off
+/// unencrypted connections ([RFC 6265bis, section
+/// 4.1.3](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-4.1.3)).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct TokenCookie {
@@ -144,10 +144,10 @@ impl TokenCookie {
     /// # Security
     ///
     /// A cookie without a prefix may be sent over an unencrypted connection. A neighbouring host, or
-    /// an attacker on the network, can set it, and so replace the token of the user by the token of
-    /// another person. Make sure instead that the provider sets the cookie with `Secure` and
-    /// `HttpOnly`, that every host of the domain is trusted, and that the host answers only over
-    /// https, with HSTS.
+    /// an attacker on the network, can set it, and so replace the token of the user with the token
+    /// of another person. Make sure that the provider sets the cookie with `Secure` and `HttpOnly`,
+    /// that every host of the domain is trusted, and that the host answers only over https, with
+    /// HSTS.
     ///
     /// # Errors
     ///
@@ -178,14 +178,15 @@ impl TokenCookie {
 /// A WebSocket subprotocol that carries the token, because browsers cannot set the `Authorization`
 /// header of a WebSocket handshake.
 ///
-/// The page offers the token beside the subprotocol that it uses:
-/// `new WebSocket(url, ["chat", "bearer." + token])` for the prefix `bearer.`. The layer removes the
-/// entry with the token from `Sec-WebSocket-Protocol` before the inner service sees the request. So
-/// the service can neither select the token nor send it back ([RFC 6455, section 4.2.2]). A browser
-/// closes the connection if it offered subprotocols and none is selected, so the page must offer one
+/// The page offers the token in addition to the subprotocol that it uses: `new WebSocket(url,
+/// ["chat", "bearer." + token])` for the prefix `bearer.`. The layer removes the entry with the
+/// token from `Sec-WebSocket-Protocol` before the inner service sees the request. So the service can
+/// neither select the token nor send it back ([RFC 6455, section 4.2.2]). A browser closes the
+/// connection if it offered subprotocols and the service selects none, so the page must offer one
 /// that the service selects.
 ///
-/// The [`CsrfPolicy`] applies to the handshake as it does to a cookie ([RFC 6455, section 10.2]).
+/// The [`CsrfPolicy`] applies to the handshake in the same way as to a cookie ([RFC 6455, section
+/// 10.2]).
 ///
 /// [RFC 6455, section 4.2.2]: https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2
 /// [RFC 6455, section 10.2]: https://www.rfc-editor.org/rfc/rfc6455#section-10.2

@@ -10,10 +10,10 @@ use crate::request::fields::{parts, value_of};
 use crate::request::head::Head;
 use crate::request::peer::TrustedProxies;
 
-/// Mark for the extensions of a request: it came over a connection with TLS, which ends in this process.
+/// Mark in the extensions of a request that came over a TLS connection to this process.
 ///
-/// The code that accepts connections puts it there, for [`TlsSource::connection`]. A
-/// [`ClientCertificate`] there says the same.
+/// The code that accepts connections adds it, for [`TlsSource::connection`]. A
+/// [`ClientCertificate`] in the extensions has the same meaning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlsConnection(());
 
@@ -25,9 +25,10 @@ impl TlsConnection {
     }
 }
 
-/// How to tell whether a request came over TLS, for [`JwtAuth::require_tls`](crate::JwtAuth::require_tls).
+/// How to determine whether a request came over TLS, for
+/// [`JwtAuth::require_tls`](crate::JwtAuth::require_tls).
 ///
-/// The scheme in the URI of a request says nothing, because the client chooses it.
+/// The scheme in the URI of a request is ignored, because the client chooses it.
 ///
 /// # Example: behind a proxy that ends TLS
 ///
@@ -52,27 +53,27 @@ enum Place {
 }
 
 impl TlsSource {
-    /// TLS ends in this process: the extensions of a request have a [`TlsConnection`] or a
+    /// TLS ends in this process. The extensions of a request contain a [`TlsConnection`] or a
     /// [`ClientCertificate`].
     pub fn connection() -> Self {
         Self(Place::Connection)
     }
 
-    /// TLS ends at a proxy, which says so in `Forwarded`
-    /// ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)).
+    /// TLS ends at a proxy, which sends the scheme in `Forwarded` ([RFC
+    /// 7239](https://www.rfc-editor.org/rfc/rfc7239)).
     ///
     /// Each element of the field must have `proto=https`, because the token crossed each of these
-    /// connections. The field counts only if the peer is trusted. Without the field, a request counts as
-    /// plaintext.
+    /// connections. The field is read only if the peer is trusted. Without the field, a request counts
+    /// as plaintext.
     pub fn forwarded(trusted: TrustedProxies) -> Self {
         Self(Place::Forwarded(trusted))
     }
 
-    /// TLS ends at a proxy, which says so in `X-Forwarded-Proto`.
+    /// TLS ends at a proxy, which sends the scheme in `X-Forwarded-Proto`.
     ///
     /// The value must be `https`, or `wss` for a WebSocket. Each value of a list must be one of these,
-    /// because the token crossed each of these connections. The field counts only if the peer is trusted.
-    /// Without the field, a request counts as plaintext.
+    /// because the token crossed each of these connections. The field is read only if the peer is
+    /// trusted. Without the field, a request counts as plaintext.
     pub fn x_forwarded_proto(trusted: TrustedProxies) -> Self {
         Self(Place::XForwardedProto(trusted))
     }

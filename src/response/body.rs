@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// Body of the responses of the services of this crate: all bytes at once, or none.
+/// Response body of the services of this crate: all bytes at once, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FullBody(Option<Bytes>);
 

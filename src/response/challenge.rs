@@ -32,7 +32,7 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// Creates a challenge with this realm, which is the name of the protected space.
+    /// Creates a challenge with this realm, the name of the protected space.
     ///
     /// # Errors
     ///
@@ -52,11 +52,11 @@ impl Challenge {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Challenge`] if the name is not a token
-    /// ([RFC 9110, section 5.6.2](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2)), if a
-    /// parameter of this name exists already, or if the value is not printable ASCII. The case of
-    /// a name does not count. The names of RFC 6750 (`realm`, `scope`, `error`, `error_description`
-    /// and `error_uri`) cannot be added.
+    /// [`ConfigError::Challenge`] if the name is not a token ([RFC 9110, section
+    /// 5.6.2](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2)), if a parameter with this name
+    /// already exists, or if the value is not printable ASCII. The case of a name is ignored. The
+    /// names of RFC 6750 (`realm`, `scope`, `error`, `error_description` and `error_uri`) cannot be
+    /// added.
     pub fn parameter(mut self, name: &str, value: &str) -> Result<Self, ConfigError> {
         let rejected = |expected| {
             Err(ConfigError::Challenge {
@@ -76,7 +76,7 @@ impl Challenge {
         Ok(self)
     }
 
-    /// Sets the address of a page about the errors: the `error_uri` of every challenge with an `error`.
+    /// Sets the `error_uri` of every challenge with an `error`: the address of a page about the errors.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl Challenge {
         Ok(self)
     }
 
-    /// Adds a challenge of another scheme. It is sent in a header field of its own, after `Bearer`.
+    /// Adds a challenge of another scheme. It is sent in a separate header field, after `Bearer`.
     ///
     /// # Errors
     ///
@@ -120,8 +120,8 @@ impl Challenge {
         }
     }
 
-    /// The header fields for one rejection, `Bearer` first. There are none if the status has nothing to
-    /// do with authentication (500 and 503).
+    /// The header fields for one rejection, `Bearer` first. There are none if the status is not about
+    /// authentication (500 and 503).
     pub(crate) fn lines(&self, rejection: &Rejection) -> impl Iterator<Item = HeaderValue> {
         let status = rejection.status().as_u16();
         let is_matter = matches!(status, 400 | 401 | 403);

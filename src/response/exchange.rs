@@ -21,7 +21,7 @@ impl Exchange {
         Self {
             request: keeps_head.then(|| Box::new(RequestHead::of(request))),
             // A gRPC call is a POST. The response to another method is for a browser or a cache, so
-            // it is a response of HTTP.
+            // it is a plain HTTP response.
             grpc: (request.method() == Method::POST)
                 .then(|| grpc_type(request.headers()).map(Box::new))
                 .flatten(),

@@ -1,4 +1,4 @@
-//! Why a request has no claims: what is visible of the cause where claims are needed.
+//! Why a request has no claims, as far as the cause is visible where claims are needed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +11,7 @@ use crate::error::rejection::Rejection;
 /// What needs the claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asker {
-    /// A layer around routes, made by [`JwtAuth::require`](crate::JwtAuth::require).
+    /// A layer around routes, created by [`JwtAuth::require`](crate::JwtAuth::require).
     Guard,
     /// An argument of a handler or of a middleware.
     #[cfg_attr(
@@ -27,10 +27,10 @@ pub(crate) enum Asker {
     Method,
 }
 
-/// The response to a request that has passed no layer, as far as can be seen.
+/// The rejection of a request that passed through no layer, as far as can be seen.
 ///
-/// A layer marks the token of a request as sensitive, and this mark outlasts the extensions if a
-/// middleware copies the headers alone. `is_marked` is `None` if there is no token to look at.
+/// A layer marks the token of a request as sensitive. This mark remains if a middleware copies the
+/// headers but not the extensions. `is_marked` is `None` if there is no token to look at.
 pub(crate) fn missing_layer(asker: Asker, is_marked: Option<bool>) -> Rejection {
     let reason = reason(asker, is_marked, HAS_LAYER.load(Ordering::Relaxed));
     Rejection::because(RejectionKind::MissingLayer, reason)
@@ -43,7 +43,7 @@ pub(crate) fn is_marked(headers: &HeaderMap) -> Option<bool> {
         .map(http::HeaderValue::is_sensitive)
 }
 
-/// Remembers that this process has a layer, wherever that is.
+/// Remembers that this process has a layer.
 pub(crate) fn layer_created() {
     HAS_LAYER.store(true, Ordering::Relaxed);
 }
@@ -85,7 +85,7 @@ mod tests {
         use Asker::{Guard, Handler, Method};
 
         for (asker, is_marked, has_layer, said) in [
-            // A mark that something else has set does not prove that there is a layer.
+            // A mark that was set by something else does not prove that there is a layer.
             (
                 Handler,
                 Some(true),

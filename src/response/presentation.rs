@@ -15,7 +15,7 @@ use crate::response::exchange::{Exchange, Maps};
 use crate::response::request_head::RequestHead;
 use crate::response::respond::RespondTo;
 
-/// The settings for responses to rejections, without the responder that makes the body.
+/// The settings for responses to rejections, without the responder that creates the body.
 #[derive(Clone, Default)]
 pub(crate) struct Presentation {
     challenge: Challenge,
@@ -23,7 +23,7 @@ pub(crate) struct Presentation {
     ready: Ready,
 }
 
-/// Prints the settings, and not what was made from them.
+/// Prints the settings and not the headers that were created from them.
 impl fmt::Debug for Presentation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Presentation")
@@ -33,8 +33,8 @@ impl fmt::Debug for Presentation {
     }
 }
 
-/// The headers for each kind of rejection whose headers are always the same. They are made when they
-/// are first needed.
+/// The headers for each kind of rejection whose headers are always the same. They are created when
+/// they are first needed.
 struct Ready([OnceLock<HeaderMap>; KINDS]);
 
 impl Ready {
@@ -77,7 +77,7 @@ impl Presentation {
         self.ready = Ready::default();
     }
 
-    /// Makes the headers that are always the same, so that no request has to.
+    /// Creates the headers that are always the same, so that no request has to.
     pub(crate) fn prepare(&self) {
         for kind in RejectionKind::ALL.iter().filter(|kind| is_ready(**kind)) {
             let _ = self.ready(&Rejection::of(*kind));
@@ -146,7 +146,7 @@ impl Presentation {
         }
     }
 
-    /// The headers of the rejection, if its kind always has the same.
+    /// The headers of the rejection, if they are always the same for its kind.
     fn ready(&self, rejection: &Rejection) -> Option<&HeaderMap> {
         let ready = self.ready.of(rejection.kind())?;
         Some(ready.get_or_init(|| {
@@ -158,7 +158,7 @@ impl Presentation {
     }
 
     /// A trailers-only response. The HTTP status is always 200: clients map any other status to a gRPC
-    /// status by a table that is meant for proxies.
+    /// status with a table that is meant for proxies.
     fn grpc_head(&self, rejection: &Rejection, content_type: &HeaderValue, head: &mut Parts) {
         let &Row { grpc, text, .. } = rejection.kind().row();
         head.headers.insert(CONTENT_TYPE, content_type.clone());
@@ -230,8 +230,8 @@ pub(crate) mod tests {
         RejectionKind::ALL.iter().copied().map(Rejection::of)
     }
 
-    /// The stored headers equal those that would be made, at the first and the second use, and after a
-    /// change of the challenge.
+    /// The stored headers equal those that would be created, at the first and the second use, and
+    /// after a change of the challenge.
     #[test]
     fn headers_that_are_ready_are_those_of_the_kind() {
         let exchange = Exchange::default();

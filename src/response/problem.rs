@@ -7,11 +7,11 @@ use http::{HeaderValue, StatusCode};
 use crate::error::rejection::Rejection;
 use crate::response::respond::RespondTo;
 
-/// Responder that makes a body of `application/problem+json` ([RFC 9457]).
+/// Responder that creates an `application/problem+json` body ([RFC 9457]).
 ///
 /// The members are `type`, `title`, `status` and `detail`, which is the sentence for the client. The
-/// members `error` and `scope` are present if the challenge has them. `type` is `about:blank`, unless
-/// [`with_base`](Self::with_base) sets another one.
+/// members `error` and `scope` are present if the challenge has them. `type` is `about:blank` unless
+/// [`with_base`](Self::with_base) sets another value.
 ///
 /// [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 #[derive(Clone, Debug, Default)]
@@ -20,15 +20,16 @@ pub struct ProblemDetails {
 }
 
 impl ProblemDetails {
-    /// A responder whose problems have the type `about:blank`.
+    /// Creates a responder whose problems have the type `about:blank`.
     #[must_use]
     pub const fn new() -> Self {
         Self { base: None }
     }
 
-    /// A responder whose problems have this URI as their `type`, followed by the OAuth error code:
-    /// `invalid_token`, `insufficient_scope` or `invalid_request`. A rejection without such a code gets
-    /// `authentication_required`, `forbidden`, `not_found`, `temporarily_unavailable` or `error`.
+    /// Creates a responder whose problems have a `type` that consists of this URI and the OAuth error
+    /// code: `invalid_token`, `insufficient_scope` or `invalid_request`. A rejection without such a
+    /// code gets `authentication_required`, `forbidden`, `not_found`, `temporarily_unavailable` or
+    /// `error`.
     #[must_use]
     pub const fn with_base(base: &'static str) -> Self {
         Self { base: Some(base) }

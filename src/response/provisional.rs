@@ -1,4 +1,4 @@
-//! Responses that are made without the settings of the layer.
+//! Responses that are created without the settings of the layer.
 
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -8,8 +8,8 @@ use crate::response::exchange::{Exchange, Maps};
 use crate::response::presentation::{GRPC_MESSAGE, GRPC_STATUS, Presentation};
 use crate::response::respond::EmptyBody;
 
-/// Marks a response that an extractor, or a guard on a route, has made of this rejection. It does not
-/// know the settings of the layer, so the outer layer makes the response again.
+/// Marks a response that an extractor, or a guard on a route, created for this rejection. These do
+/// not know the settings of the layer, so the outer layer creates the response again.
 #[derive(Clone, Debug)]
 pub(crate) struct Provisional(pub(crate) Rejection);
 

@@ -8,19 +8,19 @@ use http::response::Parts;
 use crate::error::rejection::Rejection;
 use crate::response::request_head::RequestHead;
 
-/// Makes the body of the response to a rejection.
+/// Creates the body of the response to a rejection.
 ///
 /// | responder | type of the body |
 /// |---|---|
 /// | [`EmptyBody`] | any type with `Default` |
 /// | [`ProblemDetails`](crate::response::ProblemDetails) | any type with `From<String>` |
-/// | a closure | any type with `Default`; responses without content have the default |
+/// | a closure | any type with `Default`; responses without content use the default |
 /// | [`WithRequest`] with a closure | the same; the closure sees the head of the request |
-/// | a pair of closures | any type; the second closure makes an empty body |
+/// | a pair of closures | any type; the second closure creates an empty body |
 ///
-/// A closure has both arguments, also where it does not use the second one. Otherwise the compiler says
-/// `closure is expected to take 2 arguments, but it takes 1 argument`, at the place of the layer and not
-/// at the closure. Write `|rejection: &Rejection, _: &mut http::response::Parts|`.
+/// A closure must take both arguments, even if it does not use the second one. Otherwise the compiler
+/// reports `closure is expected to take 2 arguments, but it takes 1 argument`, at the layer and not at
+/// the closure. Write `|rejection: &Rejection, _: &mut http::response::Parts|`.
 ///
 /// # Example: plain text
 ///
@@ -67,14 +67,14 @@ pub trait RespondTo<B>: Clone + Send + Sync + 'static {
     /// `true` costs one allocation for each request, whether it is accepted or rejected.
     const READS_REQUEST: bool = false;
 
-    /// Makes the body for this rejection.
+    /// Creates the body for this rejection.
     ///
-    /// `head` has the status, the challenges and `Cache-Control` already, and the [`Rejection`] is in
-    /// its extensions. A responder may change all of them. It must set `Content-Type` if the body is
-    /// not empty.
+    /// `head` already has the status, the challenges and `Cache-Control`, and its extensions contain
+    /// the [`Rejection`]. A responder may change all of these. It must set `Content-Type` if the body
+    /// is not empty.
     fn respond(&self, rejection: &Rejection, head: &mut Parts) -> B;
 
-    /// Makes an empty body, for a gRPC call and for a `HEAD` request. The response to `HEAD` has the
+    /// Creates an empty body, for a gRPC call or a `HEAD` request. The response to `HEAD` has the
     /// headers that [`respond`](Self::respond) sets.
     fn empty(&self) -> B;
 }
@@ -111,15 +111,15 @@ where
 /// The response headers of this crate for `Access-Control-Expose-Headers`: `WWW-Authenticate`,
 /// `Retry-After` and `DPoP-Nonce`.
 ///
-/// Without that setting a browser hides them from a page of another origin. Pass them to the CORS
-/// layer. [The guide](crate::guide::start) has an example.
+/// Without that setting, a browser hides these headers from pages of other origins. Pass this list
+/// to the CORS layer. For an example, see [the guide](crate::guide::start).
 pub const EXPOSED_HEADERS: [HeaderName; 3] = [
     WWW_AUTHENTICATE,
     RETRY_AFTER,
     HeaderName::from_static("dpop-nonce"),
 ];
 
-/// Responder that makes an empty body. This is the default.
+/// Responder that creates an empty body. This is the default.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct EmptyBody;
@@ -137,11 +137,11 @@ impl<B: Default> RespondTo<B> for EmptyBody {
 
 /// Responder that sees the [`RequestHead`]: a closure with one more argument.
 ///
-/// It costs one allocation for each request, accepted requests included, because a handler may still
+/// It costs one allocation for each request, even for accepted requests, because a handler may still
 /// reject the request. Other responders do not have this cost.
 ///
-/// The closure returns the body type of the service: with axum, `axum::body::Body`, such as
-/// `format!(..).into()`.
+/// The closure returns the body type of the service. With axum this is `axum::body::Body`, for
+/// example `format!(..).into()`.
 ///
 /// # Example: the request id in the body
 ///

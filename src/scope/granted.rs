@@ -3,8 +3,8 @@
 /// Scopes that can be granted to a token: a type of [`scope!`](crate::scope!) or [`scopes!`](crate::scopes!) that
 /// requires all of its scopes, or a tuple of such types.
 ///
-/// A type with `"a" | "b"` says what a handler accepts, and not what a token has, so it is none of these. Neither
-/// is a role.
+/// A type with `"a" | "b"` describes what a handler accepts and not what a token has, so it does not
+/// implement this trait. Neither does a role.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name scopes that a token can be granted",
     label = "expected all-of scopes, such as `scope!(\"calendar:read\")` or `(Read, Write)`",

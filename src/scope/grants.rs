@@ -49,8 +49,8 @@ impl<'a> Grants<'a> {
         self.0.is_bound()
     }
 
-    /// The issuer. If several issuers are trusted, compare it too: a subject, a client or another claim
-    /// has a meaning only within its issuer.
+    /// The issuer. If several issuers are trusted, compare it too: subjects, clients and other claims
+    /// have a meaning only within their issuer.
     #[must_use]
     pub fn issuer(self) -> &'a str {
         self.0.registered().issuer().unwrap_or_default()
@@ -68,20 +68,23 @@ impl<'a> Grants<'a> {
         self.0.registered().session_id()
     }
 
-    /// How the person signed in: `acr`; see [`Claims::authentication_context`](crate::Claims::authentication_context).
+    /// How the person signed in (`acr`); see
+    /// [`Claims::authentication_context`](crate::Claims::authentication_context).
     #[must_use]
     pub fn acr(self) -> Option<&'a str> {
         self.0.registered().acr()
     }
 
-    /// When the person signed in: `auth_time`; see [`Claims::authenticated_at`](crate::Claims::authenticated_at).
+    /// When the person signed in (`auth_time`); see
+    /// [`Claims::authenticated_at`](crate::Claims::authenticated_at).
     #[must_use]
     pub fn auth_time(self) -> Option<SystemTime> {
         let time = self.0.registered().auth_time()?;
         Some(time.to_system_time())
     }
 
-    /// The current time, by the [clock](crate::JwtAuth::clock) of the layer that verified the token.
+    /// The current time according to the [clock](crate::JwtAuth::clock) of the layer that verified
+    /// the token.
     #[must_use]
     pub fn now(self) -> SystemTime {
         self.0.now()

@@ -9,7 +9,7 @@ pub trait Name: 'static {
     const TEXT: &'static str;
 }
 
-/// A text of `LENGTH` bytes. Each of the other parameters has 16 of them.
+/// A text of `LENGTH` bytes. Each of the other parameters contains 16 of the bytes.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Text<
@@ -122,7 +122,7 @@ const fn joined(parts: [u128; NAME_MAX / 16]) -> [u8; NAME_MAX] {
 /// The maximum number of bytes of a text.
 const NAME_MAX: usize = 128;
 
-/// Makes a requirement of scopes. The result is a type.
+/// Creates a requirement of scopes. The result is a type.
 ///
 /// | form | meaning |
 /// |---|---|
@@ -131,7 +131,7 @@ const NAME_MAX: usize = 128;
 /// | `scope!("a" \| "b")` | at least one of the scopes; the challenge names the first |
 /// | `scope!(("a" & "b") \| "c")` | `&` and `\|` together need parentheses |
 ///
-/// A text that is not a valid scope ([RFC 6749, section 3.3]) does not compile:
+/// A string that is not a valid scope ([RFC 6749, section 3.3]) does not compile:
 ///
 /// ```compile_fail
 /// type Two = tower_jwt_auth::scope!("calendar:read calendar:write");
@@ -171,11 +171,11 @@ macro_rules! scope {
     };
 }
 
-/// Makes a requirement of roles. The result is a type. The forms are those of
+/// Creates a requirement of roles. The result is a type. The syntax is that of
 /// [`scope!`](crate::scope!).
 ///
-/// A role is any text. [`Claims::roles`](crate::Claims::roles) says where the roles of a token come
-/// from.
+/// A role can be any string. For the claims that contain roles, see
+/// [`Claims::roles`](crate::Claims::roles).
 ///
 /// ```
 /// type Editor = tower_jwt_auth::role!("admin" | "editor");
@@ -187,7 +187,7 @@ macro_rules! role {
     };
 }
 
-/// Defines named requirements of scopes. Each line defines one type. The forms after `=` are those of
+/// Defines named requirements of scopes. Each line defines one type. The syntax after `=` is that of
 /// [`scope!`](crate::scope!).
 ///
 /// ```
@@ -204,7 +204,7 @@ macro_rules! scopes {
     };
 }
 
-/// Defines named requirements of roles. Each line defines one type. The forms after `=` are those of
+/// Defines named requirements of roles. Each line defines one type. The syntax after `=` is that of
 /// [`role!`](crate::role!).
 ///
 /// ```
@@ -313,7 +313,8 @@ macro_rules! __requirements {
             $crate::__requirements!(@granted $macro $name);
         };
     };
-    // Holds only for a type that requires all of its scopes. `for` lets the compiler ask that where it is used.
+    // Holds only for a type that requires all of its scopes. `for` makes the compiler check this where the
+    // type is used.
     (@granted scope $name:ident) => {
         impl $crate::scope::ScopeTypes for $name
         where

@@ -11,7 +11,7 @@
 //! | other code | `claims.authorize::<scope!("calendar:read")>()?` |
 //!
 //! Scopes from a configuration file are a [`ScopeSet`], which `claims.authorize_all(&scopes)?` checks.
-//! For a rule of your own, implement [`Requirement`].
+//! For your own rule, implement [`Requirement`].
 //!
 //! # Example: named scopes, and a rule of your own
 //!
@@ -73,7 +73,7 @@ pub use crate::scope::values::{AllOf, AnyOf, LiteralScope, LiteralScope as Liter
 ///
 /// Write one with [`scope!`](crate::scope!), [`role!`](crate::role!), [`scopes!`](crate::scopes!) or
 /// [`roles!`](crate::roles!), and combine several with [`AllOf`] and [`AnyOf`]. Implement this trait
-/// for a rule of your own.
+/// for your own rule.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a requirement",
     label = "expected a requirement such as `scope!(\"calendar:read\")`",
@@ -86,14 +86,14 @@ pub trait Requirement: 'static {
     ///
     /// # Errors
     ///
-    /// [`Shortfall`], which says what is missing.
+    /// [`Shortfall`], which names what is missing.
     fn check(grants: Grants<'_>) -> Result<(), Shortfall>;
 
     /// Describes the requirement in words, for documentation and `Debug`.
     fn describe() -> String;
 
     /// The scopes that a token needs to meet the requirement. If a scope is missing, the challenge names
-    /// all of these. Default: none.
+    /// all of these scopes. Default: none.
     #[must_use]
     fn scopes() -> Vec<&'static str> {
         Vec::new()
@@ -145,12 +145,12 @@ impl Requirement for ResourceOwner {
     }
 }
 
-/// Requires a token that is bound to something that its caller has proved, such as a
-/// [client certificate](crate::JwtAuth::client_certificates). A bearer token is rejected with 401 and
-/// `invalid_token`: a thief could use it.
+/// Requires a token that is bound to something that its caller has proved, such as a [client
+/// certificate](crate::JwtAuth::client_certificates). A bearer token is rejected with 401 and
+/// `invalid_token`, because a thief could use it.
 ///
-/// [`require_bound_tokens`](crate::JwtAuth::require_bound_tokens) requires it of each token of a layer or
-/// of an issuer.
+/// To require this of each token of a layer or an issuer, use
+/// [`require_bound_tokens`](crate::JwtAuth::require_bound_tokens).
 ///
 /// # Example: money moves with bound tokens alone
 ///
@@ -179,13 +179,14 @@ impl Requirement for BoundToken {
     }
 }
 
-/// Requires one scope. Written [`scope!("calendar:read")`](crate::scope!).
+/// Requires one scope. Written as [`scope!("calendar:read")`](crate::scope!).
 pub struct Scope<N>(PhantomData<fn() -> N>);
 
-/// Requires one role. Written [`role!("admin")`](crate::role!).
+/// Requires one role. Written as [`role!("admin")`](crate::role!).
 pub struct Role<N>(PhantomData<fn() -> N>);
 
-/// A scope from a literal, in one step: what users write inline stays a simple type to Clippy.
+/// A scope from a literal, as one alias, so that Clippy sees a simple type where users write the
+/// macro inline.
 #[doc(hidden)]
 pub type LiteralScope<
     const LENGTH: usize,

@@ -38,11 +38,11 @@ use crate::text_form::Texts;
 pub struct ScopeSet(Arc<[Box<str>]>);
 
 impl ScopeSet {
-    /// Creates a set of these scopes. Each text is one scope.
+    /// Creates a set of these scopes. Each string is one scope.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Scope`] if a text is not a valid scope, for instance because it has a space
+    /// [`ConfigError::Scope`] if a string is not a valid scope, for example because it contains a space
     /// ([RFC 6749, section 3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3)), or if there are no
     /// scopes.
     pub fn new<'a>(scopes: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
@@ -65,7 +65,7 @@ impl ScopeSet {
         Ok(Self(set.into()))
     }
 
-    /// The scopes that these types name: one type, or a tuple.
+    /// The scopes of one type or of a tuple of types.
     ///
     /// ```
     /// use tower_jwt_auth::scope;
@@ -85,11 +85,11 @@ impl ScopeSet {
         Self(set.into())
     }
 
-    /// Creates a set from a text of scopes that are separated by spaces.
+    /// Creates a set from a string of scopes that are separated by spaces.
     ///
     /// # Errors
     ///
-    /// The same as those of [`new`](Self::new).
+    /// The same as [`new`](Self::new).
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         Self::new(text.split(' ').filter(|scope| !scope.is_empty()))
     }

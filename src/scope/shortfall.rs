@@ -10,10 +10,10 @@ use crate::error::rejection::Rejection;
 
 /// What a token lacks to meet a [`Requirement`](crate::scope::Requirement).
 ///
-/// One shortfall can name several missing things: [`AllOf`](crate::scope::AllOf) collects them, and one
-/// rejection carries them all. If a scope is missing, the challenge names all scopes of the requirement,
-/// because they are what the next token needs ([RFC 6750, section 3]). If no scope is missing, the
-/// challenge names none. The sentence for the operator names everything that is missing.
+/// One shortfall can name several missing things: [`AllOf`](crate::scope::AllOf) collects them in one
+/// rejection. If a scope is missing, the challenge names all scopes of the requirement, because the next
+/// token needs all of them ([RFC 6750, section 3]). If no scope is missing, the challenge names none.
+/// The sentence for the operator names everything that is missing.
 ///
 /// [RFC 6750, section 3]: https://www.rfc-editor.org/rfc/rfc6750#section-3
 ///
@@ -46,7 +46,7 @@ pub struct Shortfall {
     /// For the operator.
     sentence: Cow<'static, str>,
     joined: Joined,
-    /// Whether another token is needed, and not more rights.
+    /// Whether another token is needed and not more rights.
     is_unbound: bool,
 }
 
@@ -60,7 +60,7 @@ enum Joined {
 
 impl Shortfall {
     /// The token lacks these scopes. The challenge names them, so that the client can request them. A
-    /// text that is not a valid scope ([RFC 6749, section 3.3]) is left out of the challenge.
+    /// string that is not a valid scope ([RFC 6749, section 3.3]) is left out of the challenge.
     ///
     /// [RFC 6749, section 3.3]: https://www.rfc-editor.org/rfc/rfc6749#section-3.3
     pub fn scopes<S>(scopes: impl IntoIterator<Item = S>) -> Self
@@ -99,7 +99,7 @@ impl Shortfall {
         }
     }
 
-    /// `Ok` if a rule holds, and otherwise the shortfall of [`right`](Self::right).
+    /// Returns `Ok` if a rule holds, and the shortfall of [`right`](Self::right) otherwise.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl Shortfall {
         Err(Self::right(description))
     }
 
-    /// Joins two shortfalls of which the token needs both.
+    /// Joins two shortfalls. The token needs both.
     pub fn and(mut self, other: Self) -> Self {
         self.join(&other, Joined::ByAnd);
         self.is_unbound |= other.is_unbound;
@@ -126,7 +126,7 @@ impl Shortfall {
         self
     }
 
-    /// Joins two shortfalls of which the token needs one. The challenge names the scopes of `self`.
+    /// Joins two shortfalls. The token needs one of them. The challenge names the scopes of `self`.
     pub fn or(mut self, other: Self) -> Self {
         self.join(&other, Joined::ByOr);
         self
@@ -158,9 +158,9 @@ impl Shortfall {
         let is_missing = |scope: &Cow<'_, str>| is_scope(scope) && !granted.contains(scope);
         self.scopes = Vec::new();
         // If the token has all the scopes, the challenge names none: a client that requested them
-        // would get the same token again. If one is missing, the challenge names all that are
-        // needed: a client requests the whole scope of a token, so a request for the missing scope
-        // alone would lose the others.
+        // would get the same token again. If one is missing, the challenge names all needed scopes:
+        // a client requests the whole scope of a token, so a request for the missing scope alone
+        // would lose the others.
         if missing.iter().any(is_missing) {
             for scope in needed.into_iter().map(Into::into).chain(missing) {
                 if !self.scopes.contains(&scope) {

@@ -1,9 +1,9 @@
-//! What the compiler says where `scope!` or `role!` stands for a value.
+//! The compiler message where `scope!` or `role!` is used as a value.
 //!
-//! Each type that the macros write has a function of the same name. The compiler finds it where a
-//! value is expected, and rejects it with a sentence.
+//! Each type that the macros use has a function of the same name. The compiler finds the function
+//! where a value is expected, and rejects it with a message.
 
-/// Implemented by nothing, so that no use of the functions below compiles.
+/// Not implemented for any type, so that no use of the functions below compiles.
 #[diagnostic::on_unimplemented(
     message = "`scope!(..)` and `role!(..)` are types, not values",
     label = "write it between angle brackets",

@@ -36,7 +36,7 @@ pub(crate) struct Core {
     pub(super) policy: Policy,
     pub(super) known_headers: KnownHeaders,
     pub(super) verdicts: Verdicts,
-    /// The questions to issuers about tokens.
+    /// The introspections of tokens at their issuers.
     pub(super) questions: Questions<Result<Claims, Rejection>>,
     pub(super) reports: Reports,
 }
@@ -84,8 +84,8 @@ impl Core {
     }
 }
 
-/// The sum of the epochs of several checks. No epoch ever falls, so the sum is a new number whenever one of
-/// them changes.
+/// The sum of the epochs of several checks. An epoch never decreases, so the sum is a new number whenever
+/// one of them changes.
 pub(super) fn add_epoch(sum: u64, epoch: u64) -> u64 {
     sum.wrapping_add(epoch)
 }

@@ -18,7 +18,7 @@ use crate::verifier::core::Core;
 use crate::verifier::decision::{Decision, last_checks};
 use crate::verifier::opaque;
 
-/// Decides on what was presented. The checks are ordered from the cheapest to the most expensive.
+/// Decides on what was presented. The checks run from the cheapest to the most expensive.
 pub(super) fn decide(
     core: &Arc<Core>,
     presented: &Presented<'_>,
@@ -53,9 +53,9 @@ pub(super) fn decide(
         .map_err(|failed| failed.rejection)
 }
 
-/// Decides on a token whose issuer is trusted several times, each time with its own audience, keys
-/// and rules. One trust that accepts the token is enough. If none does, the rejection comes from the
-/// trust under which the token passed the most checks.
+/// Decides on a token whose issuer is trusted several times, each time with a different audience,
+/// keys and rules. One trust that accepts the token is enough. If none does, the rejection comes
+/// from the trust under which the token passed the most checks.
 fn decide_among(
     core: &Arc<Core>,
     presented: &Presented<'_>,
@@ -73,7 +73,7 @@ fn decide_among(
         decide_under(trust, unverified, core, presented, now, key_loads, read_own)
     };
     let mut farthest = None;
-    // The first pass loads nothing, because the keys at hand may verify the token.
+    // The first pass loads nothing, because the present keys may verify the token.
     for key_loads in [KeyLoads::NotAllowed, key_loads] {
         let mut loads = Vec::new();
         farthest = None;
@@ -81,7 +81,7 @@ fn decide_among(
             match decide(trust, key_loads) {
                 Ok(Decision::Loading(load)) => loads.push(load),
                 Ok(decided) => return Ok(decided),
-                // Its issuer says so, whatever another trust in it says.
+                // The issuer has decided this, so no other trust in it matters.
                 Err(failed) if failed.rejection.kind() == RejectionKind::Inactive => {
                     return Err(failed.rejection);
                 }
@@ -100,7 +100,7 @@ fn decide_among(
             break;
         }
     }
-    // Without keys the issuer has to be asked, so these trusts come last.
+    // Without keys, the token must be introspected, so these trusts come last.
     for trust in trusts().filter(|trust| !trust.has_keys) {
         match decide(trust, key_loads) {
             Ok(decided) => return Ok(decided),
@@ -122,7 +122,7 @@ fn decide_among(
     Err(rejection)
 }
 
-/// Why a token is not accepted under one trust, and how far it came.
+/// Why a token is not accepted under one trust, and how many checks it passed.
 struct Failed {
     stage: Stage,
     rejection: Rejection,

@@ -25,8 +25,8 @@ pub(super) enum Decision {
 }
 
 impl Decision {
-    /// Waits for what has to be waited for, but not for keys. A question to the issuer is waited for until
-    /// the deadline, if the request has one already.
+    /// Waits for an introspection or a revocation check, but not for keys. The wait for an introspection
+    /// ends at the deadline, if the request already has one.
     pub(super) async fn wait(
         self,
         core: &Core,
@@ -69,7 +69,7 @@ pub(super) fn last_checks(
     standing_of(claims, trust, core).map(Decision::from)
 }
 
-/// A question to an issuer, for which a request waits.
+/// An introspection at an issuer, for which a request waits.
 pub(super) struct Asking {
     pub(super) question: Question<Verdict>,
     /// The position of the trust.
@@ -111,8 +111,8 @@ impl From<Known<'_>> for Stale {
 pub(super) type Verdict = Result<Claims, Rejection>;
 
 impl Asking {
-    /// Waits for the answer, and makes the checks that each request makes. The wait ends at the deadline, if
-    /// the request has one already.
+    /// Waits for the answer, and runs the checks of each request. The wait ends at the deadline, if the
+    /// request already has one.
     pub(super) async fn answered(
         self,
         core: &Core,

@@ -27,7 +27,8 @@ use crate::verifier::core::{Core, Settings};
 use crate::verifier::decide::{decide, decide_after};
 use crate::verifier::decision::Decision;
 
-/// Verifier for tokens that come without an HTTP request: in a WebSocket message, a queue, a job.
+/// Verifier for tokens that do not come in an HTTP request, for example in a WebSocket message, a
+/// queue or a job.
 ///
 /// [`JwtAuth::verifier`](crate::JwtAuth::verifier) returns a verifier with all settings of a layer.
 /// [`new`](Self::new) creates one with the default settings. Clones are cheap.
@@ -91,15 +92,15 @@ impl<C> Verifier<C> {
 impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// Verifies a token.
     ///
-    /// Waits up to 5 seconds if keys have to be loaded for the token. Also waits for a revocation
-    /// check that does not answer at once; that wait has no timeout here. Waits up to 5 seconds if the
-    /// issuer has to be asked about the token.
+    /// Waits up to 5 seconds if keys must be loaded for the token, and up to 5 seconds if the token
+    /// must be introspected. Also waits for a revocation check that does not answer at once; that wait
+    /// has no timeout here.
     ///
     /// Works with any executor, even while the tokio runtime of a key store is not running.
     ///
     /// # Errors
     ///
-    /// Returns a [`Rejection`]. Its [kind](Rejection::kind) says what was wrong.
+    /// A [`Rejection`]. Its [kind](Rejection::kind) shows what was wrong.
     pub async fn verify(&self, token: &str) -> Result<Claims<C>, Rejection> {
         match self.start(Presented::of_text(token))? {
             Verdict::Accepted(claims) => Ok(claims),
@@ -112,9 +113,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// # Errors
     ///
     /// The same as [`verify`](Self::verify). Also [`RejectionKind::RevocationUnavailable`] if a
-    /// revocation check does not answer at once, and [`RejectionKind::KeySourceUnavailable`] if
-    /// keys have to be loaded first, and [`RejectionKind::IntrospectionUnavailable`] if the issuer has
-    /// to be asked about the token. The question is asked nevertheless, so that its answer is known a
+    /// revocation check does not answer at once, [`RejectionKind::KeySourceUnavailable`] if keys must
+    /// be loaded first, and [`RejectionKind::IntrospectionUnavailable`] if the token must be
+    /// introspected. The introspection is started nevertheless, so that its answer is available a
     /// moment later.
     pub fn verify_now(&self, token: &str) -> Result<Claims<C>, Rejection> {
         match self.start(Presented::of_text(token))? {

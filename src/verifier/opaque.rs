@@ -1,5 +1,5 @@
-//! The decision on a token that its issuer is asked about: an opaque token, or a JWT that must be active
-//! there.
+//! The decision on a token that is introspected: an opaque token, or a JWT that must be active at its
+//! issuer.
 
 use std::sync::Arc;
 
@@ -41,7 +41,8 @@ pub(super) fn decide(
     ask_for_claims(core, trust, digest, presented, stale, now, read_own)
 }
 
-/// Decides on a JWT of an issuer without keys: as on an opaque token, if its JWTs are asked for at all.
+/// Decides on a JWT of an issuer without keys, in the same way as on an opaque token, if its JWTs are
+/// introspected.
 pub(super) fn decide_without_keys(
     core: &Arc<Core>,
     trust: &Trust,
@@ -146,7 +147,7 @@ pub(super) fn count_hit_of_jwt(trust: &Trust) {
     }
 }
 
-/// Asks the issuer for a token whose claims are those of the answer.
+/// Introspects a token whose claims are those of the answer.
 fn ask_for_claims(
     core: &Arc<Core>,
     trust: &Trust,
@@ -188,7 +189,8 @@ fn ask_for_claims(
     )
 }
 
-/// Asks the issuer, unless its answer is known to be no. `conclude` makes the verdict of the answer.
+/// Introspects the token, unless it is known to be inactive. `conclude` turns the answer into a
+/// verdict.
 fn ask(
     core: &Arc<Core>,
     trust: &Trust,
@@ -270,8 +272,9 @@ fn is_rejected(verdict: &Verdict) -> bool {
     rejection.is_some_and(|rejection| !is_outage(rejection))
 }
 
-/// Earlier answers no longer count, not even during an outage, if a later one rejects the token: the one that
-/// was known when the question was asked, and one that an earlier question has brought since that look-up.
+/// If a later answer rejects the token, earlier answers no longer count, not even during an outage. These are
+/// the answer that was known when the introspection started, and an answer that an earlier introspection has
+/// stored since.
 fn withdraw(old: Option<Stale>, current: Option<Known<'_>>) {
     let current = current.map(Stale::from);
     old.iter().chain(&current).for_each(Stale::withdraw);
@@ -280,8 +283,8 @@ fn withdraw(old: Option<Stale>, current: Option<Known<'_>>) {
 /// The time until which an answer counts, and the time until which it counts during an outage. Neither is
 /// after `exp`.
 ///
-/// They begin with the question, because the issuer may have revoked the token right after it wrote the
-/// answer. The clock may be set back in the meantime.
+/// Both count from the start of the introspection, because the issuer may have revoked the token right
+/// after it wrote the answer. The clock may be set back in the meantime.
 fn end_of_answer(
     trust: &Trust,
     expires_at: Option<NumericDate>,

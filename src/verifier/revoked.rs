@@ -30,8 +30,8 @@ pub(super) struct PendingRevocation {
 
 /// Runs the revocation checks, unless nothing has changed since they last found the token active.
 ///
-/// Of several checks, one that revokes the token beats one that suspends it, that beats one that
-/// fails, and that beats one that finds it active.
+/// With several checks, a check that revokes the token has priority over one that suspends it, then
+/// over one that fails, then over one that finds it active.
 pub(super) fn standing_of(
     claims: Claims,
     trust: &Trust,
@@ -42,7 +42,7 @@ pub(super) fn standing_of(
         return Ok(Standing::Active(claims));
     }
     let basis = claims.basis();
-    // The epoch of a token that is new says nothing, and may cost a look at the clock.
+    // The epoch is useless for a new token, and may require a read of the clock.
     let known = basis.was_active().then(|| core.epoch()).flatten();
     if known.is_some_and(|epoch| basis.is_active_at(epoch)) {
         return Ok(Standing::Active(claims));
@@ -50,7 +50,8 @@ pub(super) fn standing_of(
     let mut epoch = Some(NO_EPOCHS);
     let (mut pending, mut failed, mut is_suspended) = (Vec::new(), None, false);
     for check in checks {
-        // The epoch is that of before the check: a mark that is set in the meantime belongs to a later one.
+        // The epoch is the one before the check, because a mark that is set in the meantime belongs to a
+        // later epoch.
         let (of_check, result) = check.epoch_and_check(&claims);
         epoch = epoch
             .zip(of_check)

@@ -46,7 +46,8 @@ fn of_base64(base64: &[u8]) -> Result<Thumbprint, &'static str> {
     Ok(thumbprint_of(&der))
 }
 
-/// One PEM block (RFC 7468, section 5.1), percent-encoded. A `+` is that of base64, and no space.
+/// One PEM block (RFC 7468, section 5.1), percent-encoded. A `+` belongs to base64 and is not a
+/// space.
 fn of_escaped_pem(value: &[u8]) -> Result<Thumbprint, &'static str> {
     let value = std::str::from_utf8(value).map_err(|_| "is not ASCII")?;
     let pem = decode_percent(value).ok_or("is not percent-encoded text")?;
@@ -65,7 +66,8 @@ fn of_escaped_pem(value: &[u8]) -> Result<Thumbprint, &'static str> {
     of_base64(&base64)
 }
 
-/// The elements of Envoy, one for each hop. `Hash` is the SHA-256 digest of the certificate in hexadecimal.
+/// The elements that Envoy writes, one for each hop. `Hash` is the SHA-256 digest of the certificate in
+/// hexadecimal.
 fn of_elements(value: &[u8]) -> Result<Thumbprint, &'static str> {
     let mut elements = parts(value, b',');
     let element = elements.next().unwrap_or_default();
@@ -98,7 +100,7 @@ pub(super) fn thumbprint_of(der: &[u8]) -> Thumbprint {
     thumbprint
 }
 
-/// Whether these bytes are one DER sequence, as a certificate is, and nothing after it.
+/// Whether these bytes are one DER sequence, as a certificate is, with nothing after it.
 fn is_one_sequence(der: &[u8]) -> bool {
     let (length, content) = match der {
         [0x30, length @ ..=0x7F, content @ ..] => (usize::from(*length), content),
@@ -111,7 +113,7 @@ fn is_one_sequence(der: &[u8]) -> bool {
     length == content.len()
 }
 
-/// Maximum length of a field in bytes. A certificate has one or two kilobytes, and its chain a few more.
+/// Maximum length of a field in bytes. A certificate has one or two kilobytes, and a chain a few more.
 const MAX_FIELD: usize = 32 * 1024;
 
 #[cfg(test)]
@@ -168,7 +170,7 @@ mod tests {
     proptest! {
         #![proptest_config(config())]
 
-        /// A value is one certificate in one form, or it is none.
+        /// A value is one certificate in one form, or it is rejected.
         #[test]
         fn any_value_is_a_certificate_or_is_rejected(value in vec(any::<u8>(), 0..80)) {
             for form in FORMS {

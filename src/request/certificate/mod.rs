@@ -12,23 +12,25 @@ use crate::request::certificate::forms::{Form, thumbprint_of};
 use crate::request::head::Head;
 use crate::request::peer::{PeerAddress, TrustedProxies};
 
-/// The certificate that a client has presented in its TLS handshake.
+/// The certificate that a client presented in its TLS handshake.
 ///
-/// This is the SHA-256 thumbprint of the certificate, which a bound token has in `cnf.x5t#S256`
-/// ([RFC 8705, section 3.1](https://www.rfc-editor.org/rfc/rfc8705#section-3.1)). The TLS library has
-/// verified that the client has the key. Whether it verifies who issued the certificate is its own
-/// setting: a token is bound to exactly one certificate.
+/// This type holds the SHA-256 thumbprint of the certificate, which a bound token has in
+/// `cnf.x5t#S256` ([RFC 8705, section 3.1](https://www.rfc-editor.org/rfc/rfc8705#section-3.1)). The
+/// TLS library has verified that the client has the private key. It need not verify who issued the
+/// certificate, because a token is bound to exactly one certificate.
 ///
-/// The code that accepts connections makes it once for each connection, and puts it into the extensions
-/// of each request of the connection. [The guide](crate::guide::recipes#tokens-that-are-bound-to-a-certificate)
-/// has an example. A request without it has no certificate.
+/// The code that accepts connections creates this value once for each connection, and puts it into the
+/// extensions of each request of the connection. For an example, see [the
+/// guide](crate::guide::recipes#tokens-that-are-bound-to-a-certificate). A request without this value has no
+/// certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ClientCertificate {
     thumbprint: [u8; 32],
 }
 
 impl ClientCertificate {
-    /// The certificate with these DER bytes: the first one of the chain that the client has sent.
+    /// Creates the value from the DER bytes of the certificate, which is the first one in the chain
+    /// that the client sent.
     #[must_use]
     pub fn from_der(der: &[u8]) -> Self {
         Self {
@@ -36,7 +38,7 @@ impl ClientCertificate {
         }
     }
 
-    /// The thumbprint in base64url, as `cnf.x5t#S256` has it.
+    /// The thumbprint in base64url, as in `cnf.x5t#S256`.
     #[must_use]
     pub fn thumbprint(&self) -> String {
         URL_SAFE_NO_PAD.encode_to_string(self.thumbprint)
@@ -58,11 +60,12 @@ impl fmt::Debug for ClientCertificate {
 /// [`JwtAuth::client_certificates`](crate::JwtAuth::client_certificates).
 ///
 /// TLS ends in this process ([`connection`](Self::connection)), or at a proxy that forwards the
-/// certificate in a header field. The field counts only if the peer of the connection is a
-/// [trusted proxy](TrustedProxies). The proxy must verify that the client has the key, and must replace
-/// or remove a field that the client has sent.
+/// certificate in a header field. The field is read only if the peer of the connection is a [trusted
+/// proxy](TrustedProxies). The proxy must verify that the client has the private key, and must replace
+/// or remove a field that the client sent.
 ///
-/// A source is read only for a token that is bound to a certificate. Any other token costs nothing more.
+/// A source is read only for a token that is bound to a certificate. Other tokens have no additional
+/// cost.
 ///
 /// | proxy | setting there | source |
 /// |---|---|---|
@@ -100,7 +103,7 @@ enum Place {
 }
 
 impl CertificateSource {
-    /// TLS ends in this process: the extensions of a request have a [`ClientCertificate`].
+    /// TLS ends in this process. The extensions of a request contain a [`ClientCertificate`].
     pub fn connection() -> Self {
         Self(Place::Connection)
     }
@@ -117,10 +120,10 @@ impl CertificateSource {
         )
     }
 
-    /// A proxy of the family of Envoy forwards the `Hash` of the certificate in `X-Forwarded-Client-Cert`.
+    /// Envoy, or a proxy based on it, forwards the `Hash` of the certificate in `X-Forwarded-Client-Cert`.
     ///
-    /// A field with several elements is rejected, because the first ones may be those of the client. Let
-    /// the proxy replace the field (`SANITIZE_SET`) and not extend it.
+    /// A field with several elements is rejected, because the client may have sent the first elements.
+    /// Configure the proxy to replace the field (`SANITIZE_SET`) and not to extend it.
     pub fn xfcc(trusted: TrustedProxies) -> Self {
         let name = HeaderName::from_static("x-forwarded-client-cert");
         Self::field(name, Form::Xfcc, trusted)
@@ -128,7 +131,7 @@ impl CertificateSource {
 
     /// A proxy forwards the certificate in this field, as percent-encoded PEM text.
     ///
-    /// The text must be one certificate and not a chain.
+    /// The text must contain one certificate and not a chain.
     pub fn escaped_pem(name: HeaderName, trusted: TrustedProxies) -> Self {
         Self::field(name, Form::EscapedPem, trusted)
     }
@@ -154,7 +157,7 @@ impl CertificateSource {
         }
     }
 
-    /// The certificate of the client, or what is wrong with its place.
+    /// The certificate of the client, or the reason why it cannot be read.
     fn read(&self, head: &Head<'_>) -> Result<ClientCertificate, &'static str> {
         match &self.0 {
             Place::Connection => {
@@ -204,7 +207,7 @@ impl fmt::Display for CertificateSource {
     }
 }
 
-/// The certificate of one request. It is read when it is first asked for.
+/// The certificate of one request. It is read when it is first needed.
 #[derive(Clone, Default)]
 pub(super) struct Reading(OnceLock<Result<ClientCertificate, &'static str>>);
 
