@@ -13,22 +13,23 @@ use crate::issue::logins::response::no_store;
 use crate::request::{self, CsrfPolicy, TokenCookie, TokenSource};
 use crate::telemetry;
 
-/// The two tokens of a login in cookies of a browser, where no script of a page can read them.
+/// Stores the two tokens of a login in browser cookies, which the scripts of a page cannot read.
 ///
-/// Both cookies have a `__Host-` name, `Secure`, `HttpOnly`, `SameSite` and `Path=/`. So they are sent only
-/// to the host that set them, over https, and not with requests that other sites make in the background. They
-/// end with their tokens. Browsers take them from plain http only if the host is `localhost` or a loopback
+/// Both cookies have a `__Host-` name, `Secure`, `HttpOnly`, `SameSite` and `Path=/`. They are sent only over
+/// https, only to the host that set them, and not with background requests from other sites. Each cookie
+/// expires with its token. Browsers accept them over plain http only if the host is `localhost` or a loopback
 /// address, so development needs no certificate.
 ///
 /// [`token_source`](Self::token_source) makes the layer read the access token. The handlers for signing in,
-/// refreshing and signing out use the other functions. [The guide](crate::guide::login) shows all of them.
+/// refreshing and signing out use the other methods. [The guide](crate::guide::login) shows all of these
+/// handlers.
 ///
 /// # Who clears the cookies
 ///
-/// Only a handler that signs out calls [`clear`](Self::clear). A failed refresh must not: another tab may have
-/// refreshed, or signed in again, in the meantime, and the browser has its new cookies already. A response that
-/// comes late would delete those. Cookies of a login that has ended do no harm. They are rejected, and they end
-/// by themselves.
+/// Call [`clear`](Self::clear) only in a handler that signs out, and never after a failed refresh. Another
+/// tab may have refreshed or signed in again in the meantime. The browser then already has its new cookies,
+/// and a late response would delete them. Cookies of a login that has ended are harmless: they are rejected,
+/// and they expire.
 ///
 /// # Example: the handlers for signing in, refreshing and signing out
 ///
@@ -75,8 +76,8 @@ pub struct LoginCookies {
 }
 
 impl LoginCookies {
-    /// Cookies with the names `__Host-access` and `__Host-refresh`, and `SameSite=Lax`. The policy says which
-    /// other sites may make requests with them.
+    /// Uses cookies with the names `__Host-access` and `__Host-refresh`, and `SameSite=Lax`. The policy
+    /// determines which other sites may make requests with them.
     pub fn new(csrf: CsrfPolicy) -> Self {
         let [access, refresh] =
             ["__Host-access", "__Host-refresh"].map(|name| TokenCookie::known(name, csrf.clone()));
@@ -88,12 +89,13 @@ impl LoginCookies {
         }
     }
 
-    /// Puts this word into both names, such as `__Host-shop-access`. Two applications on one host need it,
-    /// because a browser keeps one set of cookies for all ports of a host.
+    /// Adds this word to both names, for example `__Host-shop-access`. Two applications on one host need
+    /// different names, because a browser keeps one set of cookies for all ports of a host.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::CookieName`] if it has a character that is not allowed in the name of a cookie.
+    /// [`ConfigError::CookieName`] if the word has a character that is not allowed in the name of a
+    /// cookie.
     pub fn named(self, application: &str) -> Result<Self, ConfigError> {
         let cookie = |what| {
             let name = format!("__Host-{application}-{what}");
@@ -106,22 +108,22 @@ impl LoginCookies {
         })
     }
 
-    /// `SameSite=Strict` instead of `Lax`: the first request after a link on another site was followed has no
-    /// cookies either. A page that asks for its data after it has loaded has them.
+    /// Uses `SameSite=Strict` instead of `Lax`. Then the first request after a user follows a link from
+    /// another site has no cookies either. Later requests of the page have them.
     pub fn same_site_strict(mut self) -> Self {
         self.same_site = "Strict";
         self
     }
 
-    /// For [`JwtAuth::token_source`](crate::JwtAuth::token_source): the `Authorization` header, and the cookie
-    /// with the access token.
+    /// Returns the setting for [`JwtAuth::token_source`](crate::JwtAuth::token_source): the `Authorization`
+    /// header and the cookie with the access token.
     pub fn token_source(&self) -> TokenSource {
         TokenSource::header().with_cookie(self.access.clone())
     }
 
-    /// Rejects a request that another site triggered. A handler that signs in calls it, because there are no
-    /// cookies yet that would be checked. Otherwise another site could sign its visitors in as somebody else,
-    /// and see what they enter.
+    /// Rejects a request that another site triggered. Call it in a handler that signs in: at that point there
+    /// are no cookies, so the layer checks nothing. Without it, another site could sign its visitors in as
+    /// somebody else, and see what they enter.
     ///
     /// # Errors
     ///
@@ -130,25 +132,25 @@ impl LoginCookies {
         request::require_site(parts, &self.csrf).map_err(Rejection::unreported)
     }
 
-    /// The refresh token of a request. `None` if there is none. The route should take `POST` requests only,
-    /// because the [`CsrfPolicy`] lets all `GET` requests pass.
+    /// Returns the refresh token of a request, or `None` if there is no refresh token. The route should
+    /// accept only `POST` requests, because the [`CsrfPolicy`] accepts all `GET` requests.
     ///
     /// # Errors
     ///
-    /// A rejection with 403 if the [`CsrfPolicy`] does not allow the request, and with 400 if it has two refresh
-    /// tokens.
+    /// A rejection with 403 if the [`CsrfPolicy`] does not allow the request, and with 400 if the request has
+    /// two refresh tokens.
     pub fn refresh_token<'r>(&self, parts: &'r Parts) -> Result<Option<&'r str>, Rejection> {
         request::value_of_cookie(parts, &self.refresh).map_err(Rejection::unreported)
     }
 
-    /// The headers of a response that set the cookies, with `Cache-Control: no-store`. With axum, they can be
-    /// a part of the return value of a handler.
+    /// Returns the response headers that set the cookies, with `Cache-Control: no-store`. With axum, they can
+    /// be a part of the return value of a handler.
     ///
-    /// If the refresh token is the one that was presented, its cookie is not set again. The answer may arrive after
-    /// that of another tab, and must not replace a newer token.
+    /// If the client presented the same refresh token, its cookie is not set again. The response may arrive
+    /// after that of another tab, and must not replace a newer token.
     ///
-    /// A browser ignores a cookie of more than 4 096 bytes. If a token is too long, there is an event with the
-    /// level `ERROR`.
+    /// A browser ignores a cookie of more than 4 096 bytes. If a token is too long, an event is logged at the
+    /// error level.
     #[must_use]
     pub fn set(&self, tokens: &LoginTokens) -> HeaderMap {
         let access = tokens.access_token();
@@ -161,7 +163,8 @@ impl LoginCookies {
         self.headers([access].into_iter().chain(refresh))
     }
 
-    /// The headers of a response that delete both cookies. Only for signing out, see [above](Self).
+    /// Returns the response headers that delete both cookies. Use them only for signing out; see
+    /// [above](Self).
     #[must_use]
     pub fn clear(&self) -> HeaderMap {
         self.headers([

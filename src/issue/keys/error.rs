@@ -4,26 +4,27 @@ use std::fmt;
 
 use crate::error::rejection::Excerpt;
 
-/// The signing keys cannot be used, or could not be changed.
+/// Why the signing keys cannot be used, or could not be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SigningKeyError {
-    /// There are too many keys. A key is given up some time after its last token has expired.
+    /// There are too many keys. A key is deleted some time after its last token has expired.
     Full {
         /// The maximum number of keys.
         maximum: usize,
     },
-    /// Another key has this id already. Two keys of one set need different ids.
+    /// Another key already has this id. The keys of a set need different ids.
     IdTaken {
         /// The id.
         id: String,
     },
-    /// No key signs now. All of them were revoked, or they have ended while their store could not be reached.
+    /// There is no active signing key. All keys were revoked, or they ended while their store could not be
+    /// reached.
     NoKey,
-    /// The key cannot be put into a shared store: it is a secret, or it is kept elsewhere.
+    /// The key cannot be put into a shared store, because it is a secret or is kept elsewhere.
     NotStorable,
-    /// The key is a secret, which is never published, and the other keys of the set are published. Services that
-    /// have the key set could not verify its tokens.
+    /// The key is a secret, and the other keys of the set are published. A secret is never published, so
+    /// services that use the key set could not verify its tokens.
     Secret,
     /// The store of the keys cannot be reached, or its content cannot be used.
     Unavailable {

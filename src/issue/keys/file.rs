@@ -1,8 +1,8 @@
 //! [`SigningKeyFile`]: shared keys in a directory of one machine, or of a network file system.
 //!
-//! Each version is a file of its own. A new one is put in place with a hard link, which fails if its name is
-//! taken: that is the comparison and the write in one step. Why no lock file: a process that is killed leaves it
-//! behind.
+//! Each version is a separate file. A new version is put in place with a hard link, which fails if its name
+//! is taken. This makes the comparison and the write one step. A lock file is not used, because a process
+//! that is killed leaves it behind.
 
 use std::fs::{self, File};
 use std::io::{Error, ErrorKind, Read, Result};
@@ -15,19 +15,19 @@ use crate::issue::keys::store::{
 };
 use crate::keys::owned_file::{self, Readers};
 
-/// A [`SigningKeyStore`] in a file, which only its owner may read and write. Processes on one machine share it,
-/// and machines through a network file system that has hard links.
+/// A [`SigningKeyStore`] in a file, which only its owner may read and write. It can be shared by processes on
+/// one machine, and by machines through a network file system that supports hard links.
 ///
-/// The keys are in a file whose name ends in their version: for the path `signing-keys` this is `signing-keys.1`,
-/// then `signing-keys.2`. An older version is removed when there is a newer one. A version is written as a whole,
-/// or not at all, and only one process can write it.
+/// The name of the file ends with the version of the keys: for the path `signing-keys` it is
+/// `signing-keys.1`, then `signing-keys.2`. An older version is removed when there is a newer one. A version
+/// is written completely or not at all, and only one process can write it.
 ///
 /// # Security
 ///
-/// The file has private keys. On Unix it has the permissions 0600, and it is used only if no other user may read
-/// or write it, if it belongs to the user of this process or to root, and if not everybody may write its
-/// directory, or only add files to it, as to `/tmp`. Use a directory that belongs to the service alone. On other
-/// systems nothing is checked.
+/// The file contains private keys. On Unix it has the permissions 0600. It is used only if no other user may
+/// read or write it, and if it belongs to the user of this process or to root. Its directory must not be
+/// writable for everybody, unless it has the sticky bit, as `/tmp` has. Use a directory that belongs only to
+/// the service. On other systems nothing is checked.
 ///
 /// # Example: keys that survive a restart
 ///
@@ -47,7 +47,7 @@ pub struct SigningKeyFile {
 }
 
 impl SigningKeyFile {
-    /// Keeps the keys in files that begin with this path. Its directory must exist.
+    /// Stores the keys in files whose paths begin with this path. The directory must exist.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }

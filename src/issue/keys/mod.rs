@@ -40,21 +40,22 @@ use crate::keys::private_key::PrivateKey;
 use crate::keys::store::KeyStore;
 use crate::telemetry;
 
-/// The keys that sign access tokens. They rotate by themselves.
+/// The keys that sign access tokens. They rotate automatically.
 ///
-/// Every key is published before it signs, and verifies until its last token has expired. The successor of a
-/// key is made and published when the key begins to sign, a whole period ahead. So every cache has it when it
-/// begins to sign, and an outage of the store of a shared set does no harm for nearly a period.
+/// Every key is published before it signs, and verifies tokens until its last token has expired. The
+/// successor of a key is generated and published when the key begins to sign, a whole period ahead. So every
+/// cache has the successor when it begins to sign, and an outage of the store of a shared set is harmless for
+/// nearly a whole period.
 ///
-/// | keys | made by | instances |
+/// | keys | created by | instances |
 /// |---|---|---|
-/// | [`generate`](Self::generate) | this process, in memory | one; its tokens end with the process |
+/// | [`generate`](Self::generate) | this process, in memory | one; its tokens become invalid when the process ends |
 /// | [`shared`](Self::shared) | the first instance that needs one | any number, through a [`SigningKeyStore`] |
 /// | [`from_pem`](Self::from_pem), [`from_jwk`](Self::from_jwk) | you; [`rotate`](Self::rotate) to the next one | any number |
 /// | [`from_signer`](Self::from_signer) | an HSM or a key management service | any number |
-/// | [`from_secret`](Self::from_secret) | you | those that have the secret; nothing is published |
+/// | [`from_secret`](Self::from_secret) | you | all that have the secret; nothing is published |
 ///
-/// A clone is cheap, and all clones share the keys. `Debug` prints ids and times, and never a key.
+/// A clone is cheap, and all clones share the keys. `Debug` prints ids and times, but never a key.
 ///
 /// # Example: keys in memory
 ///
@@ -76,13 +77,13 @@ use crate::telemetry;
 pub struct SigningKeys(Arc<Ring>);
 
 impl SigningKeys {
-    /// Makes a key in memory, which rotates every 30 days. Tokens cannot be verified any more when the process
-    /// has ended.
+    /// Generates a key in memory, which rotates every 30 days. When the process has ended, its tokens can no
+    /// longer be verified.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::SigningKeys`] if the algorithm is symmetric. Use [`from_secret`](Self::from_secret), if
-    /// every service that verifies the tokens may also sign them.
+    /// [`ConfigError::SigningKeys`] if the algorithm is symmetric. If every service that verifies the tokens
+    /// may also sign them, use [`from_secret`](Self::from_secret).
     pub fn generate(algorithm: Algorithm) -> Result<Self, ConfigError> {
         is_asymmetric(algorithm)?;
         let key = SigningKey::own(PrivateKey::generate(algorithm)?)?;
@@ -90,7 +91,8 @@ impl SigningKeys {
     }
 
     /// Reads a private key in PEM: `PRIVATE KEY` (PKCS #8), `EC PRIVATE KEY` (SEC 1) or `RSA PRIVATE KEY`
-    /// (PKCS #1). It signs until [`rotate`](Self::rotate) names the next one. Its id is its thumbprint.
+    /// (PKCS #1). The key signs until [`rotate`](Self::rotate) adds the next key. Its id is its
+    /// thumbprint.
     ///
     /// # Errors
     ///
@@ -100,9 +102,9 @@ impl SigningKeys {
         Self::given(SigningKey::own(PrivateKey::from_pem(algorithm, pem)?)?)
     }
 
-    /// Reads a private JSON Web Key ([RFC 7517]). Its `kid` is used, or else its thumbprint. Without `alg` it
-    /// signs with the usual algorithm of its type: `RS256` for RSA, the algorithm of the curve for EC, `EdDSA`
-    /// for OKP.
+    /// Reads a private JSON Web Key ([RFC 7517]). The id of the key is its `kid`, or its thumbprint if it has
+    /// no `kid`. Without `alg`, it signs with the usual algorithm of its type: `RS256` for RSA, the algorithm
+    /// of the curve for EC, `EdDSA` for OKP.
     ///
     /// # Errors
     ///
@@ -113,17 +115,17 @@ impl SigningKeys {
         Self::given(SigningKey::own(PrivateKey::from_jwk(jwk)?)?)
     }
 
-    /// Signs with a shared secret (`HS256`, `HS384`, `HS512`). The secret has to be as [`Key::from_secret`]
-    /// says. Nothing is published.
+    /// Signs with a shared secret (`HS256`, `HS384`, `HS512`). The secret must meet the requirements of
+    /// [`Key::from_secret`]. Nothing is published.
     ///
     /// # Security
     ///
-    /// Every service that verifies the tokens can also sign tokens. Use key pairs, unless one program does
+    /// Every service that verifies the tokens can also sign tokens. Use key pairs unless one program does
     /// both.
     ///
     /// # Errors
     ///
-    /// As [`Key::from_secret`].
+    /// The same as [`Key::from_secret`].
     pub fn from_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, ConfigError> {
         let key = Key::from_secret(algorithm, secret)?;
         Self::given(SigningKey::secret(key, algorithm, secret)?)
@@ -142,9 +144,9 @@ impl SigningKeys {
         Self::given(SigningKey::elsewhere(public, algorithm, signer))
     }
 
-    /// Keys that all instances of a service share through a store. The first instance that finds no key makes
-    /// one, and a successor for it, which starts the rotation (every 30 days by default). The algorithm is that
-    /// of keys that this instance makes.
+    /// Shares the keys between all instances of a service through a store. The first instance that finds no
+    /// key generates a key and its successor, which starts the rotation (every 30 days by default).
+    /// `algorithm` is the algorithm of the keys that this instance generates.
     ///
     /// # Errors
     ///
@@ -161,26 +163,28 @@ impl SigningKeys {
         Ok(Self(Arc::new(Ring::in_memory(None, key))))
     }
 
-    /// How long a key signs. Default: 30 days. At least the [lead](Self::publish_lead) and the longest lifetime
-    /// of a token (one hour). Once the keys are used, a change counts for keys that begin to sign later.
+    /// How long a key signs. Default: 30 days. The minimum is the [lead](Self::publish_lead) or the longest
+    /// lifetime of a token (one hour), whichever is longer. Once the keys are used, a change applies only to
+    /// keys that begin to sign later.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::SigningKeys`] if the period is too short, or if the keys are given and not generated.
+    /// [`ConfigError::SigningKeys`] if the period is too short, or if the keys were provided and not
+    /// generated.
     pub fn rotate_every(self, period: Duration) -> Result<Self, ConfigError> {
         self.0.set_period(period)?;
         self.0.begin_again();
         Ok(self)
     }
 
-    /// How long a key is published before it signs, at least. Default: one hour. The key set may be cached for
-    /// half of it ([`jwks`](Self::jwks)), and the other half is for instances and caches that are late: 10
-    /// minutes to 7 days. Set it before [`rotate`](Self::rotate): a key that is published already begins to sign
-    /// when it was meant to.
+    /// The minimum time for which a key is published before it signs: 10 minutes to 7 days. Default: one
+    /// hour. The key set may be cached for half of this time ([`jwks`](Self::jwks)). The other half is a
+    /// reserve for instances and caches that are late. Set it before [`rotate`](Self::rotate), because it
+    /// does not change when an already published key begins to sign.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::SigningKeys`] if the lead is out of these bounds, or too long for the
+    /// [`ConfigError::SigningKeys`] if the lead is outside these limits, or too long for the
     /// [period](Self::rotate_every).
     pub fn publish_lead(self, lead: Duration) -> Result<Self, ConfigError> {
         self.0.set_lead(lead)?;
@@ -195,17 +199,17 @@ impl SigningKeys {
         self
     }
 
-    /// Rotates to the key of `next` by hand, and returns its id: it is published now, and signs after the
-    /// [lead](Self::publish_lead). If the keys are generated, the rotation goes on from there. A key that is
-    /// there already is left as it is.
+    /// Rotates manually to the key of `next`, and returns its id. The key is published now, and signs after
+    /// the [lead](Self::publish_lead). If the keys are generated, the automatic rotation continues from this
+    /// key. A key that is already present is not changed.
     ///
     /// # Errors
     ///
-    /// [`SigningKeyError::IdTaken`] if another key has the id of `next`, and [`SigningKeyError::Secret`] if `next` is
-    /// a secret and the other keys are published. [`SigningKeyError::Full`] if there are 32 keys, with those that
-    /// have ended. For a shared set
-    /// [`SigningKeyError::Unavailable`] if its store fails, and [`SigningKeyError::NotStorable`] if `next` is a
-    /// secret or a key that is kept elsewhere. Nothing has changed then.
+    /// [`SigningKeyError::IdTaken`] if another key has the id of `next`, and [`SigningKeyError::Secret`] if
+    /// `next` is a secret and the other keys are published. [`SigningKeyError::Full`] if there are 32 keys,
+    /// including those that have ended. For a shared set, [`SigningKeyError::Unavailable`] if its store
+    /// fails, and [`SigningKeyError::NotStorable`] if `next` is a secret or a key that is kept elsewhere.
+    /// After an error, nothing has changed.
     ///
     /// # Example: the next PEM file
     ///
@@ -245,22 +249,23 @@ impl SigningKeys {
         Ok(id)
     }
 
-    /// Revokes a key, for example because it has leaked. It is gone from the key set and from the verifying
-    /// side of this process at once, so its tokens are rejected. If it was the key that signs, its successor
-    /// signs at once. Caches know it, unless the revoked key began to sign within the last half of a
-    /// [lead](Self::publish_lead): then verifiers fetch it, because they do not know its id.
+    /// Revokes a key, for example because it has leaked. The key is removed from the key set and from the
+    /// [verifying keys](Self::keys) of this process at once, so its tokens are rejected. If the key was
+    /// signing, its successor signs at once. Caches already have the successor, unless the revoked key began
+    /// to sign less than half a [lead](Self::publish_lead) ago. In that case verifiers fetch the successor,
+    /// because they do not know its id.
     ///
-    /// Other instances of a shared set follow when they read the store, after a quarter of the
-    /// [lead](Self::publish_lead) at most; other services when their copy of the key set ends, after half of the
-    /// lead at most.
+    /// Other instances of a shared set follow when they next read the store, within a quarter of the
+    /// [lead](Self::publish_lead). Other services follow when their copy of the key set expires, within half
+    /// of the lead.
     ///
-    /// Keys that are given have no successor. If the last one is revoked, no token is signed until
-    /// [`rotate`](Self::rotate) names the next one.
+    /// Keys that were provided have no successor. If the last one is revoked, no token is signed
+    /// until [`rotate`](Self::rotate) adds the next key.
     ///
     /// # Errors
     ///
-    /// [`SigningKeyError::Unknown`] if there is no such key. [`SigningKeyError::Unavailable`] if the store of a
-    /// shared set fails: the key is still in use then, so try again.
+    /// [`SigningKeyError::Unknown`] if there is no such key. [`SigningKeyError::Unavailable`] if the store of
+    /// a shared set fails. The key is still in use then, so try again.
     pub async fn revoke_key(&self, id: &str) -> Result<(), SigningKeyError> {
         let was_there = AtomicBool::new(false);
         let change = |slots: &[signing_key::Slot], now: u64, rules: &schedule::Rules| {
@@ -298,9 +303,11 @@ impl SigningKeys {
         Ok(())
     }
 
-    /// The verifying side of the same process, for [`JwtAuth`](crate::JwtAuth). It follows at once.
+    /// The keys that verify the tokens in the same process, for [`JwtAuth`](crate::JwtAuth). They
+    /// follow each change at once.
     ///
-    /// Do not change this store by hand: the next change of the signing keys replaces its set.
+    /// Do not change this store yourself, because the next change of the signing keys replaces its
+    /// set.
     #[must_use]
     pub fn keys(&self) -> KeyStore {
         self.0.verifying()
@@ -318,7 +325,7 @@ impl SigningKeys {
         SigningKeyStatus::of(&self.0)
     }
 
-    /// Whether a token can be signed now. For a readiness probe.
+    /// Whether a token can be signed now. Useful for a readiness probe.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.active().is_ok()

@@ -10,17 +10,18 @@ use crate::issue::keys::store::{
     SigningKeyStore, SigningKeyStoreError, SigningKeyStoreFuture, StoredKeys,
 };
 
-/// A [`SigningKeyStore`] in Redis or Valkey. The keys are one hash, `{namespace}:signing-keys`, without expiry.
+/// A [`SigningKeyStore`] in Redis or Valkey. The keys are stored in one hash, `{namespace}:signing-keys`,
+/// without expiry.
 ///
-/// A write is one script. The store is asked seldom, so each call makes its own connection. In a cluster, connect
-/// to the node that has the key.
+/// A write is one script. The store is rarely used, so each call opens a new connection. In a cluster,
+/// connect to the node that has the key.
 ///
 /// # Security
 ///
-/// Redis has the private keys as plain text, and so do its dumps, replicas and backups. Protect it by an ACL and
-/// by TLS, or keep the keys elsewhere with a [`SigningKeyStore`] of your own. Use a `maxmemory-policy` that
-/// evicts nothing: an instance that runs puts the keys back, but one that starts makes new ones, and other services
-/// do not know those at once.
+/// Redis contains the private keys as plain text, and so do its dumps, replicas and backups. Protect it with
+/// an ACL and TLS, or keep the keys elsewhere with your own [`SigningKeyStore`]. Use a `maxmemory-policy`
+/// that evicts nothing. If the keys are evicted, a running instance restores them, but an instance that
+/// starts generates new keys, which other services do not know at once.
 ///
 /// # Example
 ///
@@ -41,12 +42,12 @@ pub struct RedisSigningKeys {
 }
 
 impl RedisSigningKeys {
-    /// A store behind this client, which has the address, the user, the password and the certificates. Instances
-    /// with the same namespace share their keys. Nothing is connected yet.
+    /// Creates a store that uses this client, which holds the address, the user, the password and the
+    /// certificates. Instances with the same namespace share their keys. This opens no connection.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::SigningKeys`] if the namespace is empty, longer than 128 bytes, or has other characters
+    /// [`ConfigError::SigningKeys`] if the namespace is empty, longer than 128 bytes, or has characters other
     /// than visible ASCII without braces.
     pub fn new(client: Client, namespace: &str) -> Result<Self, ConfigError> {
         let is_usable = |byte: u8| byte.is_ascii_graphic() && !b"{}".contains(&byte);

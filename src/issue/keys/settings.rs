@@ -16,7 +16,7 @@ use crate::issue::keys::store::SigningKeyStore;
 use crate::keys::algorithm::Algorithm;
 use crate::unwind::has_timers;
 
-/// The settings of [`SigningKeys`] that instances share, which [`connect`](Self::connect) loads.
+/// The settings of [`SigningKeys`] that instances share. [`connect`](Self::connect) loads the keys.
 #[must_use = "call `connect().await?`"]
 pub struct SigningKeySettings(Ring);
 
@@ -30,7 +30,7 @@ impl SigningKeySettings {
         ))
     }
 
-    /// See [`SigningKeys::rotate_every`]. A change counts for keys that begin to sign later.
+    /// See [`SigningKeys::rotate_every`]. A change applies only to keys that begin to sign later.
     ///
     /// # Errors
     ///
@@ -57,13 +57,13 @@ impl SigningKeySettings {
         self
     }
 
-    /// Loads the keys, makes what is missing, and follows the store from then on in a task of the current
+    /// Loads the keys, generates missing keys, and then follows the store in a task of the current
     /// runtime.
     ///
     /// # Errors
     ///
     /// [`ConfigError::SigningKeys`] if the store cannot be read or written, if its content cannot be used, or
-    /// outside of a tokio runtime with timers.
+    /// outside a tokio runtime with timers.
     pub async fn connect(self) -> Result<SigningKeys, ConfigError> {
         let runtime = Handle::try_current()
             .map_err(|_| unusable("expected to be called inside of a tokio runtime".into()))?;

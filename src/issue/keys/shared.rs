@@ -96,7 +96,7 @@ impl Drop for Shared {
     }
 }
 
-/// A store that fails.
+/// The failure of a store.
 #[derive(Clone, Debug, Serialize)]
 pub struct SigningKeyFailure {
     #[serde(serialize_with = "as_seconds_of")]
@@ -109,7 +109,7 @@ impl SigningKeyFailure {
         Self { since, reason }
     }
 
-    /// When the first of the failures was.
+    /// The time of the first failure since the last success.
     #[must_use]
     pub fn since(&self) -> SystemTime {
         self.since

@@ -14,12 +14,12 @@ use crate::keys::algorithm::Algorithm;
 use crate::keys::key::{Key, KeyId};
 use crate::keys::private_key::PrivateKey;
 
-/// Signs with a key that this process does not have: in an HSM, or in the key management service of a
-/// cloud.
+/// Signs with a key that is kept outside this process, in an HSM or in a cloud key management
+/// service.
 ///
-/// For ECDSA the signature is the two numbers one after the other (64, 96 or 132 bytes, [RFC 7518, section
-/// 3.4]). Most services return DER, which has to be converted. Each signature is verified with the public key
-/// before it leaves.
+/// For ECDSA, the signature is the concatenation of the two numbers (64, 96 or 132 bytes, [RFC 7518, section
+/// 3.4]). Most services return DER, which must be converted. Each signature is verified with the public key
+/// before it is used.
 ///
 /// # Example: a signer that asks a service
 ///
@@ -53,16 +53,16 @@ pub trait Sign: Send + Sync + 'static {
     fn sign(&self, message: &[u8]) -> Signing;
 }
 
-/// A signature, or a future of it.
+/// A signature, or a future that returns it.
 #[non_exhaustive]
 pub enum Signing {
     /// The token waits for this future. Give it a timeout.
     Pending(SigningFuture),
-    /// The signature is known at once.
+    /// The signature is available at once.
     Ready(Result<Vec<u8>, SignError>),
 }
 
-/// A signature that is not made yet.
+/// A future that returns a signature.
 pub type SigningFuture = Pin<Box<dyn Future<Output = Result<Vec<u8>, SignError>> + Send>>;
 
 impl fmt::Debug for Signing {
@@ -77,7 +77,7 @@ impl fmt::Debug for Signing {
     }
 }
 
-/// A signature could not be made.
+/// Why a signature could not be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignError(Arc<str>);
 

@@ -18,10 +18,10 @@ pub struct SigningKeyStatus {
     pub signing: Option<KeyId>,
     /// The keys, in the order in which they sign.
     pub keys: Vec<SigningKeyTimes>,
-    /// When the store was read last. `None` for keys in memory.
+    /// When the store was last read. `None` for keys in memory.
     #[serde(serialize_with = "as_seconds")]
     pub loaded_at: Option<SystemTime>,
-    /// Why the store cannot be read or written, if it cannot.
+    /// Why the store cannot be read or written. `None` if it can.
     pub failure: Option<SigningKeyFailure>,
 }
 
@@ -31,16 +31,16 @@ pub struct SigningKeyStatus {
 pub struct SigningKeyTimes {
     /// The id.
     pub id: KeyId,
-    /// From when on the key is published.
+    /// The time from which the key is published.
     #[serde(serialize_with = "as_seconds_of")]
     pub publish: SystemTime,
-    /// From when on the key signs.
+    /// The time from which the key signs.
     #[serde(serialize_with = "as_seconds_of")]
     pub sign: SystemTime,
-    /// From when on the key no longer signs. `None` if it has no successor.
+    /// The time from which the key no longer signs. `None` if it has no successor.
     #[serde(serialize_with = "as_seconds")]
     pub retire: Option<SystemTime>,
-    /// From when on the key no longer verifies, and is not published any more.
+    /// The time from which the key no longer verifies tokens and is no longer published.
     #[serde(serialize_with = "as_seconds")]
     pub remove: Option<SystemTime>,
 }

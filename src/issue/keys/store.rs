@@ -6,19 +6,19 @@ use std::pin::Pin;
 
 use zeroize::Zeroizing;
 
-/// Storage for the signing keys that all instances of a service share: one text with a version.
+/// Storage for the signing keys that all instances of a service share. It stores one text with a version.
 /// [`SigningKeyFile`](super::SigningKeyFile) and, with the feature `redis`, `RedisSigningKeys` implement it.
 ///
-/// A store that has lost its content, or was set back to an older version, gets the keys back from an instance that
-/// runs. To begin with new keys, use [`revoke_key`](super::SigningKeys::revoke_key), or stop all instances first.
+/// If a store loses its content, or is set back to an older version, a running instance restores the keys. To
+/// begin with new keys, use [`revoke_key`](super::SigningKeys::revoke_key), or stop all instances first.
 ///
-/// A call that does not end in 5 seconds counts as failed. A failure leaves the keys in use as they are, and is
-/// tried again.
+/// A call that does not return within 5 seconds counts as failed. After a failure the keys in use stay
+/// unchanged, and the call is retried.
 ///
 /// # Security
 ///
-/// The text has private keys. Whoever can read it can sign tokens, and whoever can write it can let this service
-/// sign with keys of their own.
+/// The text contains private keys. Whoever can read it can sign tokens, and whoever can write it can make
+/// this service sign with their keys.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not keep signing keys",
     note = "pass `SigningKeyFile::new(path)`, or another type that implements `SigningKeyStore`"
@@ -28,12 +28,14 @@ pub trait SigningKeyStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// If the store cannot be read. It must not be `None` then: new keys would be made.
+    /// If the store cannot be read. Do not return `None` in this case, because new keys would be
+    /// generated.
     fn load(&self) -> SigningKeyStoreFuture<'_, Option<StoredKeys>>;
 
-    /// Replaces the keys, if the stored version is `expected`; `None` means that nothing may be stored. Returns
-    /// `false` if it is not, or if that is not known: the caller reads again. Comparing and writing must be one
-    /// step: of two instances that write at the same time, one has to get `false`.
+    /// Replaces the keys if the stored version is `expected`; `None` means that nothing may be stored yet.
+    /// Returns `false` if another version is stored, or if that is not known. The caller then reads again.
+    /// The comparison and the write must be one atomic step: if two instances write at the same time, one of
+    /// them must get `false`.
     ///
     /// # Errors
     ///
@@ -41,11 +43,11 @@ pub trait SigningKeyStore: Send + Sync + 'static {
     fn save(&self, keys: StoredKeys, expected: Option<u64>) -> SigningKeyStoreFuture<'_, bool>;
 }
 
-/// The result of a store.
+/// The future that a store returns.
 pub type SigningKeyStoreFuture<'a, T> =
     Pin<Box<dyn Future<Output = Result<T, SigningKeyStoreError>> + Send + 'a>>;
 
-/// Stored signing keys, which are cleared from memory when they are dropped. `Debug` prints the version alone.
+/// Stored signing keys, which are cleared from memory when they are dropped. `Debug` prints only the version.
 #[derive(Clone)]
 pub struct StoredKeys {
     version: u64,
@@ -53,7 +55,7 @@ pub struct StoredKeys {
 }
 
 impl StoredKeys {
-    /// Creates a value from what is stored.
+    /// Creates a value from the stored data.
     #[must_use]
     pub fn new(version: u64, bytes: Vec<u8>) -> Self {
         Self {
@@ -62,7 +64,7 @@ impl StoredKeys {
         }
     }
 
-    /// The number of changes. A store compares it, and stores it beside the bytes.
+    /// The number of changes. A store compares it, and stores it with the bytes.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
@@ -83,7 +85,7 @@ impl fmt::Debug for StoredKeys {
     }
 }
 
-/// A store failed.
+/// The error of a failed store.
 #[derive(Clone, Debug)]
 pub struct SigningKeyStoreError(String);
 
