@@ -1,17 +1,17 @@
-//! Access tokens and logins of your own: signing keys that rotate by themselves, short-lived access tokens, and
-//! refresh tokens.
+//! Issue your own access tokens and logins: signing keys that rotate automatically, short-lived access
+//! tokens, and refresh tokens.
 //!
 //! | you want | use |
 //! |---|---|
-//! | a login that lasts, with an end | [`Logins`], and for a browser [`LoginCookies`]; [`guide::login`](crate::guide::login) has a whole program |
+//! | a login with a maximum lifetime | [`Logins`], and for a browser [`LoginCookies`]; [`guide::login`](crate::guide::login) has a complete program |
 //! | a token for a person or a service | [`TokenIssuer`] |
 //! | keys that several instances share | [`SigningKeys::shared`], with [`SigningKeyFile`], `RedisSigningKeys` or a [`SigningKeyStore`] |
 //! | a key in an HSM or a key management service | [`Sign`] |
 //! | other services that verify the tokens | [`Jwks`], [`Discovery`] |
-//! | sessions in a database of your own | [`LoginStore`], and `check_store` of the test kit |
+//! | sessions in your own database | [`LoginStore`], and `check_store` of the test kit |
 //!
-//! This is for the logins of an application itself. There are no passwords and no pages here, and it is no
-//! authorization server for third parties.
+//! This module is for the logins of an application itself. It does not handle passwords or pages, and it
+//! is not an authorization server for third parties.
 //!
 //! # Example: a token, and the layer that accepts it
 //!

@@ -163,9 +163,9 @@ impl SigningKeys {
         Ok(Self(Arc::new(Ring::in_memory(None, key))))
     }
 
-    /// How long a key signs. Default: 30 days. The minimum is the [lead](Self::publish_lead) or the longest
-    /// lifetime of a token (one hour), whichever is longer. Once the keys are used, a change applies only to
-    /// keys that begin to sign later.
+    /// How long a key signs. Default: 30 days. The minimum is the sum of the [lead](Self::publish_lead) and
+    /// the longest lifetime of a token (one hour). Once the keys are used, a change applies only to keys
+    /// that begin to sign later.
     ///
     /// # Errors
     ///

@@ -19,17 +19,18 @@ use crate::revocation::{RevocationMark, RevokeError};
 use crate::telemetry;
 
 impl Logins {
-    /// Ends a session: the log-out of one device. Its refresh token is no longer accepted, and the layer of
-    /// [`auth`](Self::auth) rejects its access tokens, also cached ones, before this returns.
+    /// Ends a session, to log out one device. When this returns, its refresh token is no longer accepted,
+    /// and the layer of [`auth`](Self::auth) rejects its access tokens, including cached ones.
     ///
     /// The id is the `sid` of the access token: [`Claims::session_id`](crate::Claims::session_id). Ending a
-    /// session again does no harm. This does not ask whose session it is. If the id comes from a request, first
-    /// look for it in the [`sessions`](Self::sessions) of the subject.
+    /// session again is harmless. This method does not check whose session it is. If the id comes from a
+    /// request, first look for it in the [`sessions`](Self::sessions) of the subject.
     ///
     /// # Errors
     ///
-    /// [`LoginError`]. After an error the session may have ended only in part, and also if the future is dropped
-    /// early, as a server does with a handler whose client hangs up. Call this again, it finishes the work.
+    /// [`LoginError`]. After an error, the session may have ended only partly. The same applies if the future
+    /// is dropped early, for example because the client closes the connection. Call this again to finish the
+    /// work.
     pub async fn end(&self, session_id: &str) -> Result<(), LoginError> {
         Family::from_session_id(session_id).ok_or(LoginError::SessionId)?;
         let failure = match self.try_end(session_id).await {
@@ -40,14 +41,14 @@ impl Logins {
         Err(failure)
     }
 
-    /// Ends the session of a refresh token, whatever its generation: for a log-out without an access token,
-    /// and for a revocation endpoint. A text that these keys have not made has no session, so there is nothing
-    /// to end, and no error ([RFC 7009, section 2.2]). Otherwise a browser with an unusable cookie could never
-    /// sign out.
+    /// Ends the session of a refresh token, whatever its generation. Use it for a logout without an access
+    /// token, or for a revocation endpoint. A token that was not created with these keys has no session, so
+    /// this does nothing and returns no error ([RFC 7009, section 2.2]). Otherwise a browser with an unusable
+    /// cookie could never sign out.
     ///
     /// # Errors
     ///
-    /// [`LoginError`], as [`end`](Self::end).
+    /// The same as [`end`](Self::end).
     ///
     /// [RFC 7009, section 2.2]: https://www.rfc-editor.org/rfc/rfc7009#section-2.2
     pub async fn end_by_token(&self, refresh_token: &str) -> Result<(), LoginError> {
@@ -57,17 +58,18 @@ impl Logins {
         }
     }
 
-    /// Ends all sessions of a subject: "sign out everywhere", or after a new password. It revokes all access
-    /// tokens of these sessions, and those of the subject without a session. `iat` is in whole seconds, so a
-    /// token without a session from the current second stays.
+    /// Ends all sessions of a subject, for example to sign out everywhere or after a change of the password.
+    /// It revokes all access tokens of these sessions, and access tokens of the subject without a session.
+    /// `iat` is in whole seconds, so a token without a session stays valid if it was issued in the current
+    /// second.
     ///
     /// A session that begins right after this is not affected, even within the same second. Store a new
-    /// password before, so that no login with the old one comes after this.
+    /// password before you call this, so that no login with the old password can follow.
     ///
     /// # Errors
     ///
-    /// [`LoginError::Issue`] if the subject is empty, and other kinds of [`LoginError`]. After an error, or if the
-    /// future is dropped early, some sessions may have ended. Call this again, it finishes the work.
+    /// [`LoginError::Issue`] if the subject is empty, and other kinds of [`LoginError`]. After an error, or
+    /// if the future is dropped early, some sessions may have ended. Call this again to finish the work.
     pub async fn end_all(&self, subject: &str) -> Result<(), LoginError> {
         not_empty("subject", subject).inspect_err(|error| self.report(error))?;
         // Tokens of this second belong to sessions that are marked below, or to one that begins right after

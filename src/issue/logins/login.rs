@@ -11,9 +11,9 @@ use crate::issue::logins::session::{Data, FORMAT, Session, milliseconds};
 use crate::issue::token::{IssueError, IssuedToken, TokenBinding};
 use crate::scope::{ScopeSet, ScopeTypes};
 
-/// A subject that has just proved who it is, and the client it uses.
+/// A subject that has just authenticated, and the client that it uses.
 ///
-/// The application has checked the password, or whatever proves the subject. This type carries the result
+/// The application has checked the password, or another proof of the subject. This type passes the result
 /// to [`Logins::begin`](crate::issue::Logins::begin).
 ///
 /// ```
@@ -36,7 +36,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// A login of this subject (`sub`) at this client (`client_id`).
+    /// Creates a login of this subject (`sub`) at this client (`client_id`).
     pub fn new(subject: &str, client_id: &str) -> Self {
         Self {
             subject: subject.to_owned(),
@@ -50,35 +50,37 @@ impl Login {
         }
     }
 
-    /// The scopes of the session, as the types that guard the handlers: one type, or a tuple. Default: none.
+    /// Sets the scopes of the session, with the types that guard the handlers: one type or a tuple. Default:
+    /// none.
     ///
-    /// The compiler says "this method takes 0 arguments" for `.scopes("calendar:read")`: write
+    /// For `.scopes("calendar:read")` the compiler reports "this method takes 0 arguments". Write
     /// `.scopes::<scope!("calendar:read")>()`.
     pub fn scopes<R: ScopeTypes>(mut self) -> Self {
         self.scopes = Some(ScopeSet::of::<R>());
         self
     }
 
-    /// The scopes of the session. Default: none.
+    /// Sets the scopes of the session. Default: none.
     pub fn scope_set(mut self, scopes: &ScopeSet) -> Self {
         self.scopes = Some(scopes.clone());
         self
     }
 
-    /// How the subject has proved who it is: `acr`. Default: none.
+    /// Sets `acr`: how the subject authenticated. Default: none.
     pub fn authentication_context(mut self, acr: &str) -> Self {
         self.acr = Some(acr.to_owned());
         self
     }
 
-    /// The methods by which the subject has proved who it is, such as `pwd` and `otp`: `amr`. Default:
+    /// Sets `amr`: the methods with which the subject authenticated, such as `pwd` and `otp`. Default:
     /// none.
     pub fn authentication_methods<'a>(mut self, amr: impl IntoIterator<Item = &'a str>) -> Self {
         self.amr = amr.into_iter().map(str::to_owned).collect();
         self
     }
 
-    /// A name of the device, for a list of sessions. At most 256 bytes; the rest is cut. Default: none.
+    /// Sets the name of the device, for a list of sessions. It is truncated to 256 bytes. Default:
+    /// none.
     pub fn device(mut self, device: &str) -> Self {
         let end = (0..=LONGEST_DEVICE)
             .rev()
@@ -89,16 +91,15 @@ impl Login {
     }
 
     /// Binds the access tokens and the refresh tokens of the session to this key or certificate. Each
-    /// refresh has to prove it. Default: not bound.
+    /// refresh must prove possession of it. Default: not bound.
     pub fn bound_to(mut self, binding: &TokenBinding) -> Self {
         self.binding = Some(binding.clone());
         self
     }
 
-    /// Claims of your own, which all access tokens of the session get: a value that serializes to an
-    /// object. They are kept with the session.
-    /// [`Logins::claims_from`](crate::issue::Logins::claims_from) makes them anew at each refresh. Default:
-    /// none.
+    /// Adds your own claims to all access tokens of the session. The value must serialize to an object. The
+    /// claims are stored with the session. To create claims anew at each refresh, use
+    /// [`Logins::claims_from`](crate::issue::Logins::claims_from). Default: none.
     pub fn claims(mut self, own: &impl Serialize) -> Self {
         self.claims = object(own);
         self
@@ -137,7 +138,7 @@ impl fmt::Debug for Login {
 /// A request for new tokens: `grant_type=refresh_token`
 /// ([RFC 6749, section 6](https://www.rfc-editor.org/rfc/rfc6749#section-6)).
 ///
-/// A pair of the token and the client id is a request too.
+/// A pair of the token and the client id can also be used as a request.
 #[derive(Clone)]
 #[must_use = "pass it to `Logins::refresh`"]
 pub struct RefreshRequest<'a> {
@@ -148,8 +149,8 @@ pub struct RefreshRequest<'a> {
 }
 
 impl<'a> RefreshRequest<'a> {
-    /// A request with this refresh token by this client. The application has authenticated the client,
-    /// if it has credentials.
+    /// Creates a request with this refresh token from this client. If the client has credentials, the
+    /// application must have authenticated it.
     pub fn new(token: &'a str, client_id: &'a str) -> Self {
         Self {
             token,
@@ -159,15 +160,15 @@ impl<'a> RefreshRequest<'a> {
         }
     }
 
-    /// The parameter `scope`: some of the scopes of the session, for this access token alone. Default, and with
-    /// an empty text: all of them.
+    /// Sets the parameter `scope`: some of the scopes of the session, for this access token only. Default,
+    /// and for an empty string: all of them.
     pub fn scope(mut self, scope: &'a str) -> Self {
         self.scope = Some(scope);
         self
     }
 
-    /// What the request has proved: the key of its DPoP proof, or the certificate of its connection. The
-    /// application has verified the proof. Default: nothing.
+    /// Sets what the request has proved: the key of its DPoP proof, or the certificate of its
+    /// connection. The application must have verified the proof. Default: nothing.
     pub fn proves(mut self, binding: &TokenBinding) -> Self {
         self.binding = Some(binding.clone());
         self
@@ -189,7 +190,8 @@ impl fmt::Debug for RefreshRequest<'_> {
     }
 }
 
-/// The tokens of a login or a refresh. Each response with them must have `Cache-Control: no-store`.
+/// The tokens of a login or a refresh. Each response with these tokens must have `Cache-Control:
+/// no-store`.
 pub struct LoginTokens {
     pub(super) access: IssuedToken,
     pub(super) refresh: Zeroizing<String>,
@@ -205,15 +207,15 @@ impl LoginTokens {
         &self.access
     }
 
-    /// The refresh token. It replaces the one that was presented.
+    /// The refresh token. It replaces the token that the client presented.
     #[must_use]
     pub fn refresh_token(&self) -> &str {
         &self.refresh
     }
 
-    /// Whether [`refresh_token`](Self::refresh_token) is another one than the client has presented. If not,
-    /// do not write it where other tabs or threads may have stored a newer one in the meantime:
-    /// [`LoginCookies`](crate::issue::LoginCookies) sets no cookie then.
+    /// Whether [`refresh_token`](Self::refresh_token) differs from the token that the client presented. If
+    /// it does not, do not store it where another tab or thread may have stored a newer token in the
+    /// meantime. [`LoginCookies`](crate::issue::LoginCookies) sets no cookie in this case.
     #[must_use]
     pub fn has_new_refresh_token(&self) -> bool {
         self.is_new

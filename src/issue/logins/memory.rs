@@ -9,11 +9,11 @@ use std::time::UNIX_EPOCH;
 use crate::clock::{Clock, SystemClock};
 use crate::issue::logins::store::{LoginStore, LoginStoreError, LoginStoreFuture, StoredSession};
 
-/// Sessions in the memory of this process. They end with it.
+/// Stores sessions in the memory of this process. They end with the process.
 ///
-/// It is for one instance of a service, for development and for tests. Clones share the sessions.
-/// Expired sessions are removed. A full store returns an error for a new session; it never drops one that
-/// has not expired.
+/// Use it for a service with one instance, for development and for tests. Clones share the sessions.
+/// Expired sessions are removed. A full store returns an error for a new session, and never drops a
+/// session that has not expired.
 #[derive(Clone)]
 pub struct MemoryLogins(Arc<Shared>);
 
@@ -39,14 +39,14 @@ impl MemoryLogins {
         Self::of(capacity, Arc::new(SystemClock))
     }
 
-    /// Creates an empty store of the same capacity. Sessions expire by this clock. Default: the clock of
-    /// the system.
+    /// Creates an empty store with the same capacity. Sessions expire according to this clock. Default:
+    /// the clock of the operating system.
     #[must_use]
     pub fn with_clock(self, clock: impl Clock) -> Self {
         Self::of(self.0.capacity, Arc::new(clock))
     }
 
-    /// The number of sessions, including those that have expired and are not removed yet.
+    /// The number of sessions, including expired sessions that have not been removed yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.table().sessions.len()

@@ -1,4 +1,4 @@
-//! Logins: sessions with refresh tokens, and where they are kept.
+//! Logins: sessions with refresh tokens, and their stores.
 
 mod end;
 mod login;
@@ -35,15 +35,15 @@ use crate::issue::token::{IssuedToken, not_empty};
 use crate::scope::ScopeSet;
 use crate::telemetry;
 
-/// The logins of an application: each is a session with short-lived access tokens, a refresh token that
-/// changes with each use, and an end.
+/// Manages the logins of an application. Each login is a session with short-lived access tokens, a
+/// refresh token that changes with each use, and a maximum lifetime.
 ///
-/// The application checks who logs in, and shows the pages for it. This type makes the tokens.
+/// The application authenticates the user and shows the pages for it. This type creates the tokens.
 ///
-/// A refresh token is single use, with a [grace](Self::grace) of 10 seconds for tabs that refresh at the
-/// same time and for lost answers. A token that is used after that is in two hands: the session ends, its
-/// access tokens are revoked, and the event `jwt_refresh_reused` is written. [The
-/// guide](crate::guide::refresh) says what that catches and what it costs.
+/// A refresh token is for single use, with a [grace period](Self::grace) of 10 seconds for tabs that
+/// refresh at the same time and for lost responses. If a token is used again after that, two parties have
+/// it. The session ends, its access tokens are revoked, and the event `jwt_refresh_reused` is logged.
+/// [The guide](crate::guide::refresh) explains which attacks this detects and what it costs.
 ///
 /// Clones are cheap and share everything.
 ///
@@ -83,12 +83,12 @@ impl Logins {
         Self(Arc::new(settings))
     }
 
-    /// Begins a session for a subject that has just proved who it is.
+    /// Begins a session for a subject that has just authenticated.
     ///
     /// # Errors
     ///
-    /// [`LoginError`], which is also the event `jwt_login_failed`. After [`LoginError::Unavailable`] there may be a
-    /// session that nobody can use.
+    /// [`LoginError`], which is also logged as the event `jwt_login_failed`. After
+    /// [`LoginError::Unavailable`], the store may contain a session that nobody can use.
     pub async fn begin(&self, login: Login) -> Result<LoginTokens, LoginError> {
         let result = self.try_begin(login).await;
         match &result {
@@ -124,13 +124,13 @@ impl Logins {
         Ok(self.login_tokens(&row, family, access))
     }
 
-    /// Says that the subject of a session has just proved again who it is. The next access tokens have this
+    /// Records that the subject of a session has just authenticated again. The next access tokens have this
     /// `auth_time`, `acr` and `amr`; refresh to get one. The session keeps its lifetimes.
     ///
-    /// `acr` and `amr` are those of this proof. Without an `acr`, the next tokens have none.
+    /// `acr` and `amr` describe this authentication. Without an `acr`, the next tokens have none.
     ///
-    /// This does not ask who has given the proof. Check that it is the subject of this session, and not another
-    /// user.
+    /// This method does not check who authenticated. Check that it is the subject of this session and not
+    /// another user.
     ///
     /// # Errors
     ///
@@ -176,7 +176,7 @@ impl Logins {
         Err(LoginError::unavailable(CONTENDED))
     }
 
-    /// The sessions of a subject that have not ended, the last used first.
+    /// The sessions of a subject that have not ended, most recently used first.
     ///
     /// # Errors
     ///
@@ -291,7 +291,7 @@ impl Logins {
     }
 }
 
-/// Why the source of the claims of a session gives none.
+/// Why the source of claims returns no claims for a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginClaimsError {
     is_denied: bool,
@@ -299,8 +299,8 @@ pub struct LoginClaimsError {
 }
 
 impl LoginClaimsError {
-    /// The session gets no more tokens at present, for instance because the account is locked: 400. It is
-    /// not ended; call [`Logins::end`] for that.
+    /// The session gets no tokens at present, for example because the account is locked. The status is
+    /// 400. The session does not end; to end it, call [`Logins::end`].
     pub fn denied(reason: impl fmt::Display) -> Self {
         let reason = reason.to_string();
         Self {
@@ -309,7 +309,7 @@ impl LoginClaimsError {
         }
     }
 
-    /// The source did not answer: 503.
+    /// The source did not answer. The request is answered with 503.
     pub fn unavailable(reason: impl fmt::Display) -> Self {
         let reason = reason.to_string();
         Self {

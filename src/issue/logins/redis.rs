@@ -22,20 +22,22 @@ use tokio::time::timeout;
 use crate::error::config::ConfigError;
 use crate::issue::logins::store::{LoginStore, LoginStoreError, LoginStoreFuture, StoredSession};
 
-/// Sessions that all instances of a service share, on Redis (6.2 or later) or Valkey.
+/// Stores the sessions that all instances of a service share in Redis (6.2 or later) or Valkey.
 ///
-/// Each write is one script, so it counts as a whole or not at all. Sessions expire by themselves. A server
-/// that does not answer within [`timeout`](Self::timeout) is an error, which becomes 503.
+/// Each write is one script, so it is applied completely or not at all. Sessions expire automatically. If
+/// the server does not answer within [`timeout`](Self::timeout), the operation fails, and the answer is
+/// 503.
 ///
-/// Redis has the subject, the device and the own claims of each session as plain text, and nothing that could
-/// be used as a token. Protect it by a password or an ACL, and by TLS where the network is not yours. Use a
-/// `maxmemory-policy` that evicts nothing: an evicted session is a logged-out user, and if the list of the
-/// sessions of a subject is evicted, [`Logins::end_all`](crate::issue::Logins::end_all) does not find them.
+/// Redis contains the subject, the device and the own claims of each session as plain text, but nothing that
+/// could be used as a token. Protect it with a password or an ACL, and with TLS if the network is not yours.
+/// Use a `maxmemory-policy` that evicts nothing. If a session is evicted, its user is logged out. If the list
+/// of the sessions of a subject is evicted, [`Logins::end_all`](crate::issue::Logins::end_all) does not find
+/// them.
 ///
-/// Redis acknowledges a write before its disk and its replicas have it. What is lost in a failover is set back:
-/// a session that was just begun is unknown, one that was just refreshed goes on with the newer token, and one
-/// that was just ended is alive again. With `appendfsync always`, or `min-replicas-to-write` and one primary,
-/// the chance is small.
+/// Redis acknowledges a write before it is stored on its disk and its replicas, so a failover can lose the
+/// last writes. Then a session that has just begun is unknown, a session that was just refreshed continues
+/// with the newer token, and a session that was just ended is active again. With `appendfsync always`, or
+/// `min-replicas-to-write` and one primary, this is unlikely.
 ///
 /// Clones share one connection, which is opened when it is needed.
 ///
@@ -64,15 +66,16 @@ struct Shared {
 }
 
 impl RedisLogins {
-    /// A store behind this client, which has the address, the user, the password and the certificates. Instances
-    /// with the same namespace share their sessions; it is the prefix of all keys.
+    /// Creates a store that uses this client, which holds the address, the user, the password and the
+    /// certificates. The namespace is the prefix of all keys. Instances with the same namespace share their
+    /// sessions.
     ///
-    /// Nothing is connected yet. The store is used within a tokio runtime with IO and timers.
+    /// This opens no connection. The store must be used within a tokio runtime with IO and timers.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::SessionStore`] if the namespace is empty, longer than 128 bytes, or has other characters
-    /// than visible ASCII without braces.
+    /// [`ConfigError::SessionStore`] if the namespace is empty, longer than 128 bytes, or has characters
+    /// other than visible ASCII without braces.
     pub fn new(client: Client, namespace: &str) -> Result<Self, ConfigError> {
         let is_usable = |byte: u8| byte.is_ascii_graphic() && !b"{}".contains(&byte);
         let has_length = (1..=LONGEST_NAMESPACE).contains(&namespace.len());
@@ -93,18 +96,18 @@ impl RedisLogins {
         })
     }
 
-    /// The timeout of each operation: 10 ms to 60 s. Default: 2 seconds.
+    /// Sets the timeout of each operation: 10 milliseconds to 60 seconds. Default: 2 seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(10), Duration::from_secs(60));
         self
     }
 
-    /// Asks the server for an answer, for the start and the readiness check of a service.
+    /// Checks that the server answers. Use it when the service starts, and in its readiness check.
     ///
     /// # Errors
     ///
-    /// [`LoginStoreError`] if it does not answer.
+    /// [`LoginStoreError`] if the server does not answer.
     pub async fn check(&self) -> Result<(), LoginStoreError> {
         let mut ping = Pipeline::new();
         ping.cmd("PING").ignore();

@@ -12,12 +12,12 @@ use crate::scope::ScopeSet;
 use crate::telemetry;
 
 impl Logins {
-    /// Gives new tokens for a refresh token.
+    /// Exchanges a refresh token for new tokens.
     ///
-    /// A token that is malformed or forged is rejected without asking the store. Whatever fails before the
-    /// session is written leaves it as it was, so the same request can be made again: the claims are made
-    /// and the access token is signed first. If the answer is lost after that, the same request gets the
-    /// same refresh token for the time of the [grace](Self::grace).
+    /// A malformed or forged token is rejected without a request to the store. The claims are created and
+    /// the access token is signed before the session is written. A failure up to that point leaves the
+    /// session unchanged, so the same request can be repeated. If the response is lost after that, the
+    /// same request gets the same refresh token during the [grace period](Self::grace).
     ///
     /// # Errors
     ///

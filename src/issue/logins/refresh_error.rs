@@ -9,47 +9,48 @@ use crate::issue::logins::store::LoginStoreError;
 use crate::issue::token::IssueError;
 use crate::revocation::RevokeError;
 
-/// Why a refresh token was rejected, or could not be judged.
+/// Why a refresh token was rejected, or could not be checked.
 ///
 /// The reason is for the operator. The client gets the [status](Self::status) and the registered
-/// [code](Self::oauth_error), which do not tell one bad token from another.
+/// [code](Self::oauth_error), which are the same for all invalid tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefreshError {
-    /// The session is bound to a key or a certificate, and the request has proved another one, or none.
+    /// The session is bound to a key or a certificate, and the request proved a different one or none.
     Binding,
-    /// The checksum is wrong: a character was lost or changed. No store was asked.
+    /// The checksum is wrong because a character was lost or changed. The store was not used.
     Checksum,
     /// The session belongs to another client.
     Client,
-    /// The source of the claims denies this session, for instance because the account was closed.
+    /// The source of the claims denied this session, for example because the account was closed.
     Denied {
         /// Why.
         reason: String,
     },
     /// The session was ended, by a logout or because a token was used again.
     Ended,
-    /// The absolute lifetime of the session is over.
+    /// The absolute lifetime of the session has passed.
     Expired,
-    /// Nobody who has the secret has made this token. No store was asked.
+    /// The token was not created with the secret. The store was not used.
     Forged,
-    /// The session was not used for the idle lifetime.
+    /// The session was not used for longer than the idle lifetime.
     Idle,
     /// The access token could not be issued.
     Issue(IssueError),
-    /// The text does not have the form of a refresh token. No store was asked.
+    /// The text does not have the form of a refresh token. The store was not used.
     Malformed,
-    /// The token was used before, and not just now: two parties have it. The session was ended.
+    /// The token was used before and its grace period has passed, so two parties have it. The
+    /// session was ended.
     Reused,
     /// The request asks for a scope that the session does not have.
     Scope,
-    /// The store, the source of the claims or the revocation list did not answer. Nobody is logged out,
-    /// and the same request can succeed later.
+    /// The store, the source of the claims or the denylist did not answer. Nobody is logged out, and
+    /// the same request can succeed later.
     Unavailable {
         /// Why.
         reason: String,
     },
-    /// There is no such session, or no longer.
+    /// The session does not exist or no longer exists.
     Unknown,
 }
 
@@ -75,9 +76,8 @@ impl RefreshError {
         }
     }
 
-    /// The code of the error response
-    /// ([RFC 6749, section 5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2)). `None` if the server is
-    /// the cause.
+    /// The code of the error response ([RFC 6749, section
+    /// 5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2)). `None` if the failure is on the server.
     #[must_use]
     pub const fn oauth_error(&self) -> Option<&'static str> {
         match self {
@@ -87,7 +87,7 @@ impl RefreshError {
         }
     }
 
-    /// The status of the error response: 400, 503 in an outage, or 500.
+    /// The status of the error response: 400, 503 during an outage, or 500.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -153,22 +153,22 @@ impl From<IssueError> for RefreshError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoginError {
-    /// The source of the claims denies this login.
+    /// The source of the claims denied this login.
     Denied {
         /// Why.
         reason: String,
     },
     /// The session has ended, so it cannot be renewed.
     Ended,
-    /// The access token could not be issued. Most of these errors are mistakes of the application.
+    /// The access token could not be issued. Most of these errors are caused by the application.
     Issue(IssueError),
-    /// This text is not the id of a session.
+    /// The text is not the id of a session.
     SessionId,
-    /// Logins must be bound ([`Logins::require_binding`](crate::issue::Logins::require_binding)), and this
-    /// one is not.
+    /// The login is not bound, and [`Logins::require_binding`](crate::issue::Logins::require_binding)
+    /// requires it.
     Unbound,
-    /// The store, the source of the claims or the revocation list did not answer. Call the same function
-    /// again: it finishes what was begun.
+    /// The store, the source of the claims or the denylist did not answer. Call the same method again to
+    /// finish the work.
     Unavailable {
         /// Why.
         reason: String,
@@ -176,7 +176,8 @@ pub enum LoginError {
 }
 
 impl LoginError {
-    /// Whether an outage is the cause, so that the same call can succeed later. Answer with 503 then.
+    /// Whether the cause is an outage, so that the same call can succeed later. In this case, answer
+    /// with 503.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
         match self {

@@ -23,12 +23,12 @@ use crate::error::config::{ConfigError, KeyError};
 use crate::issue::logins::refresh_error::RefreshError;
 use crate::keys::material::Material;
 
-/// The secret that makes and verifies refresh tokens.
+/// The secret that creates and verifies refresh tokens.
 ///
-/// A refresh token is a MAC of the session and its generation, so no store has anything that could be
-/// used as a token, and a forged token is rejected without asking the store. All instances of a service
-/// need the same secret. Who has it can make refresh tokens for known sessions: keep it where you keep
-/// the signing keys.
+/// A refresh token is a MAC of the session and its generation. A store therefore contains nothing that
+/// could be used as a token, and a forged token is rejected without a request to the store. All
+/// instances of a service need the same secret. Whoever has it can create refresh tokens for known
+/// sessions, so keep it where you keep the signing keys.
 ///
 /// # Example: change the secret
 ///
@@ -65,11 +65,12 @@ pub(super) struct Genuine {
 }
 
 impl RefreshKeys {
-    /// A random secret that only this process has. Its tokens end with the process.
+    /// Generates a random secret that only this process has. Its tokens become invalid when the
+    /// process ends.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Key`] if the system has no random bytes.
+    /// [`ConfigError::Key`] if the system provides no random bytes.
     pub fn generate() -> Result<Self, ConfigError> {
         let mut secret = Zeroizing::new([0; 32]);
         fill(&mut *secret).map_err(|_| ConfigError::Key {
@@ -80,8 +81,8 @@ impl RefreshKeys {
         Ok(Self::of([RefreshKey::new(&*secret)].into()))
     }
 
-    /// A secret that all instances share: at least 32 bytes that look random. Make one with
-    /// `openssl rand -base64 48`.
+    /// Uses a secret that all instances share: at least 32 bytes that look random. Generate one
+    /// with `openssl rand -base64 48`.
     ///
     /// # Errors
     ///
@@ -90,11 +91,11 @@ impl RefreshKeys {
         Ok(Self::of([checked(secret)?].into()))
     }
 
-    /// Accepts the tokens of another secret too, but makes none with it.
+    /// Also accepts tokens of another secret, but creates none with it.
     ///
     /// # Errors
     ///
-    /// As for [`from_secret`](Self::from_secret).
+    /// The same as [`from_secret`](Self::from_secret).
     pub fn with_previous(self, secret: &[u8]) -> Result<Self, ConfigError> {
         let previous = checked(secret)?;
         Ok(Self::of(

@@ -8,11 +8,11 @@ use crate::issue::logins::{LoginError, LoginTokens, RefreshError};
 
 /// # The response to a client that is no browser
 ///
-/// For a page in a browser, use [`LoginCookies`](crate::issue::LoginCookies) instead, which keep the tokens
-/// away from scripts.
+/// For a page in a browser, use [`LoginCookies`](crate::issue::LoginCookies) instead, which hides the
+/// tokens from scripts.
 impl LoginTokens {
-    /// The response with both tokens as JSON, which no cache may keep ([RFC 6749, section 5.1]). With axum, a
-    /// handler can return the tokens themselves.
+    /// Returns the response with both tokens as JSON. No cache may store it ([RFC 6749, section 5.1]). With
+    /// axum, a handler can return the tokens themselves.
     ///
     /// [RFC 6749, section 5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
     #[must_use]
@@ -33,10 +33,10 @@ impl LoginTokens {
 }
 
 impl RefreshError {
-    /// The error response ([RFC 6749, section 5.2]). It has the code and no reason, so that it does not tell one
-    /// bad token from another. In an outage it is 503 with `Retry-After`, and an empty body.
+    /// Returns the error response ([RFC 6749, section 5.2]). It contains the code and no reason, so it is the
+    /// same for all invalid tokens. During an outage it is a 503 with `Retry-After` and an empty body.
     ///
-    /// It sets no cookies, and clears none: another tab may have refreshed in the meantime.
+    /// It neither sets nor clears cookies, because another tab may have refreshed in the meantime.
     ///
     /// [RFC 6749, section 5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
     #[must_use]
@@ -49,8 +49,8 @@ impl RefreshError {
 }
 
 impl LoginError {
-    /// The status of a response to this error: 503 in an outage, 403 if the login is denied or has ended, 404 if
-    /// there can be no such session, or 500.
+    /// The status of a response to this error: 503 during an outage, 403 if the login is denied or has ended,
+    /// 404 if there can be no such session, or 500.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -61,7 +61,8 @@ impl LoginError {
         }
     }
 
-    /// A response with the [status](Self::status) and an empty body. The reason is for the operator.
+    /// Returns a response with the [status](Self::status) and an empty body. The reason is for the
+    /// operator.
     #[must_use]
     pub fn into_response<B: From<String>>(self) -> Response<B> {
         respond(self.status(), String::new())

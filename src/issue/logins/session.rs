@@ -11,7 +11,7 @@ use crate::issue::logins::store::{LoginStoreError, StoredSession};
 use crate::issue::token::TokenBinding;
 use crate::scope::ScopeSet;
 
-/// A login on one device, which lasts until its end or its logout.
+/// A login on one device, which lasts until it expires or is ended.
 ///
 /// `Debug` prints the id only.
 #[derive(Clone)]
@@ -78,13 +78,13 @@ impl Session {
         &self.data.client_id
     }
 
-    /// The scopes of the session. A refresh may ask for fewer.
+    /// The scopes of the session. A refresh may request fewer.
     #[must_use]
     pub fn scopes(&self) -> Option<&ScopeSet> {
         self.data.scopes.as_ref()
     }
 
-    /// The device that the application has named.
+    /// The device name that the application set.
     #[must_use]
     pub fn device(&self) -> Option<&str> {
         self.data.device.as_deref()
@@ -96,26 +96,26 @@ impl Session {
         time(self.data.began_at)
     }
 
-    /// When the session was used last: its begin, or its last refresh. Refreshes within the grace do not
-    /// count.
+    /// When the session was last used: its begin or its last refresh. Refreshes within the grace period
+    /// do not count.
     #[must_use]
     pub fn refreshed_at(&self) -> SystemTime {
         time(self.data.advanced_at)
     }
 
-    /// When the subject has proved last who it is: the `auth_time` of the access tokens.
+    /// When the subject last authenticated: the `auth_time` of the access tokens.
     #[must_use]
     pub fn authenticated_at(&self) -> SystemTime {
         time(self.data.authenticated_at)
     }
 
-    /// How the subject has proved who it is: the `acr` of the access tokens.
+    /// How the subject authenticated: the `acr` of the access tokens.
     #[must_use]
     pub fn authentication_context(&self) -> Option<&str> {
         self.data.acr.as_deref()
     }
 
-    /// When the session ends if it is not refreshed before.
+    /// When the session ends if it is not refreshed first.
     #[must_use]
     pub fn expires_at(&self) -> SystemTime {
         time(self.expires_at)

@@ -1,4 +1,4 @@
-//! How [`Logins`] is set up.
+//! The settings of [`Logins`].
 
 use std::fmt;
 use std::future::Future;
@@ -59,8 +59,8 @@ pub(super) enum ClaimsFailure {
 }
 
 impl Logins {
-    /// Sessions whose access tokens are issued by `tokens`, with refresh tokens of these keys, in this
-    /// store.
+    /// Creates logins with access tokens issued by `tokens`, refresh tokens of these keys, and
+    /// sessions in this store.
     ///
     /// The clock is that of `tokens`.
     pub fn new(tokens: TokenIssuer, keys: RefreshKeys, store: impl LoginStore) -> Self {
@@ -86,15 +86,15 @@ impl Logins {
         Self::of(settings)
     }
 
-    /// A session ends if it is not refreshed for this time: a minute more than an access token lives, to 366
-    /// days. Default: 14 days.
+    /// Sets the time after which a session ends if it is not refreshed. Default: 14 days. The minimum is the
+    /// lifetime of an access token plus one minute. The maximum is 366 days.
     ///
     /// Access tokens end with their session at the latest.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::SessionLifetime`] outside of these bounds. A client that refreshes when its access token
-    /// has expired would come too late for a shorter one.
+    /// [`ConfigError::SessionLifetime`] outside these limits. With a shorter lifetime, a client that
+    /// refreshes when its access token has expired would be too late.
     pub fn idle_lifetime(self, lifetime: Duration) -> Result<Self, ConfigError> {
         let token = u64::try_from(self.0.tokens.token_lifetime().as_millis()).unwrap_or(u64::MAX);
         let shortest = token.saturating_add(SHORTEST).min(LONGEST);
@@ -102,7 +102,8 @@ impl Logins {
         Ok(self.with(|settings| settings.lifetimes.idle = idle))
     }
 
-    /// A session ends this time after its begin, whatever happens: 1 minute to 366 days. Default: 90 days.
+    /// Sets the maximum time from the begin of a session to its end: 1 minute to 366 days. Default: 90
+    /// days.
     ///
     /// Access tokens end with their session at the latest.
     ///
@@ -114,12 +115,12 @@ impl Logins {
         Ok(self.with(|settings| settings.lifetimes.absolute = absolute))
     }
 
-    /// For this time after a refresh, the previous token gets the same successor again: 0 to 60 seconds.
-    /// Default: 10 seconds.
+    /// Sets the grace period: for this time after a refresh, the previous token gets the same successor
+    /// again. 0 to 60 seconds. Default: 10 seconds.
     ///
-    /// The grace is for tabs that refresh at the same time, and for answers that are lost. It begins when the
-    /// successor is stored, and a request is in time if it arrives before the end. 0 is strict single
-    /// use, which logs out every user with two tabs sooner or later: see [the guide](crate::guide::refresh).
+    /// The grace period is for tabs that refresh at the same time, and for lost responses. It begins when the
+    /// successor is stored, and a request is in time if it arrives before the end. 0 means strict single use,
+    /// which logs out every user with two tabs sooner or later; see [the guide](crate::guide::refresh).
     ///
     /// # Errors
     ///
@@ -129,9 +130,9 @@ impl Logins {
         Ok(self.with(|settings| settings.grace = grace))
     }
 
-    /// Writes the marks of ended sessions to this list, which [`auth`](Self::auth) checks. Several instances
-    /// of a service need a list that they share, such as `RedisDenylist`. Default: a [`Denylist`] of its
-    /// own, in the memory of this process.
+    /// Writes the marks of ended sessions to this denylist, which [`auth`](Self::auth) checks. Several
+    /// instances of a service need a shared denylist, such as `RedisDenylist`. Default: a new [`Denylist`]
+    /// in the memory of this process.
     #[must_use]
     pub fn revocation<R>(self, list: R) -> Self
     where
@@ -143,11 +144,11 @@ impl Logins {
         })
     }
 
-    /// Makes the own claims of the access tokens at the begin of a session and at each refresh, so that they
-    /// are never older than an access token. They are added to those of
+    /// Sets the source of own claims of the access tokens. It is called at the begin of a session and at
+    /// each refresh, so the claims are never older than the access token. They are added to those of
     /// [`Login::claims`](crate::issue::Login::claims), and replace claims with the same name. Default: none.
     ///
-    /// The closure runs before the refresh counts. If it fails, the refresh token stays as good as it was.
+    /// The closure runs before the refresh is stored. If it fails, the refresh token stays valid.
     ///
     /// # Example: the current role of a user
     ///
@@ -191,14 +192,13 @@ impl Logins {
         self.with(|settings| settings.requires_binding = true)
     }
 
-    /// Gives bound sessions one refresh token for their whole life, as the
-    /// [FAPI 2.0 Security Profile](https://openid.net/specs/fapi-security-profile-2_0-final.html) demands
-    /// (section 5.3.2.1). A stolen one is of no use without the key. Default: off.
+    /// Uses one refresh token for the whole lifetime of a bound session, as the [FAPI 2.0 Security
+    /// Profile](https://openid.net/specs/fapi-security-profile-2_0-final.html) requires (section
+    /// 5.3.2.1). A stolen token is useless without the key. Default: off.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Settings`] without [`require_binding`](Self::require_binding), which must be called
-    /// before.
+    /// [`ConfigError::Settings`] if [`require_binding`](Self::require_binding) was not called before.
     pub fn without_rotation(self) -> Result<Self, ConfigError> {
         if !self.0.requires_binding {
             return Err(ConfigError::Settings {
@@ -208,8 +208,8 @@ impl Logins {
         Ok(self.with(|settings| settings.rotates_bound = false))
     }
 
-    /// The layer for the access tokens: that of [`TokenIssuer::auth`], which also rejects the tokens of ended
-    /// sessions.
+    /// Returns the layer for the access tokens. It is the layer of [`TokenIssuer::auth`], and also rejects
+    /// the tokens of ended sessions.
     pub fn auth(&self) -> JwtAuth {
         (self.0.obeys)(self.0.tokens.auth())
     }

@@ -5,47 +5,49 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// Keeps one row for each session.
+/// Storage for sessions, with one row for each session.
 ///
-/// A row has no token and nothing that a token could be made of. It has the subject and the device of
-/// the session, and the claims of its own, so treat it as personal data.
+/// A row contains no token, and nothing from which a token could be made. It contains the subject,
+/// the device and the own claims of the session, so treat it as personal data.
 ///
-/// The row changes only by [`update`](Self::update), which is one conditional write. That is all that
-/// keeps two refreshes at the same time from losing each other, so a store must not split it into a read
-/// and a write. With SQL it is one statement:
+/// A row changes only through [`update`](Self::update), which is one conditional write. Without it, one
+/// of two concurrent refreshes could be lost, so a store must not split it into a read and a write. With
+/// SQL it is one statement:
 ///
 /// ```sql
 /// UPDATE sessions SET version = $1, expires_at = $2, data = $3 WHERE id = $4 AND version = $5
 /// ```
 ///
-/// Reads must see the last completed write: do not read from a replica. Give each operation a timeout.
-/// A store that does not answer is an error, which becomes 503. It never logs anybody out.
+/// Reads must see the last completed write, so do not read from a replica. Give each operation a
+/// timeout. If a store does not answer, return an error. The answer is then 503, and nobody is logged
+/// out.
 ///
-/// `check_store` of the test kit races many tasks against a store, and returns what is wrong with it.
+/// `check_store` of the test kit runs many concurrent tasks against a store, and returns what is
+/// wrong with it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not keep sessions",
     note = "pass `MemoryLogins`, or another type that implements `LoginStore`"
 )]
 pub trait LoginStore: Send + Sync + 'static {
-    /// Stores a new session. A session with the same id that is there already is an error, and stays
-    /// as it is.
+    /// Stores a new session. If a session with the same id already exists, returns an error and
+    /// leaves that session unchanged.
     fn insert(&self, session: StoredSession) -> LoginStoreFuture<()>;
 
-    /// Loads a session by its id. `None` if there is none. Ids that differ by case are different.
+    /// Loads a session by its id. `None` if it does not exist. Ids are case-sensitive.
     fn load(&self, id: &str) -> LoginStoreFuture<Option<StoredSession>>;
 
-    /// Replaces the session with this id if its stored version is `expected_version`, in one conditional
-    /// write. Returns whether it was replaced.
+    /// Replaces the session with this id, in one conditional write, if its stored version is
+    /// `expected_version`. Returns whether it was replaced.
     ///
-    /// If another version is stored, or none, the result is `false`, and nothing changes.
+    /// If another version is stored, or none, returns `false` and changes nothing.
     fn update(&self, session: StoredSession, expected_version: u64) -> LoginStoreFuture<bool>;
 
-    /// Loads all sessions of a subject whose `expires_at` is to come. It may also return sessions that
-    /// have expired. Subjects that differ by case or by white space are different.
+    /// Loads all sessions of a subject whose `expires_at` is in the future. It may also return expired
+    /// sessions. Subjects that differ in case or white space are different.
     fn list(&self, subject: &str) -> LoginStoreFuture<Vec<StoredSession>>;
 }
 
-/// Future of [`LoginStore`].
+/// The future that a [`LoginStore`] returns.
 pub type LoginStoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, LoginStoreError>> + Send>>;
 
 impl<S: LoginStore + ?Sized> LoginStore for Arc<S> {
@@ -70,22 +72,22 @@ impl<S: LoginStore + ?Sized> LoginStore for Arc<S> {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredSession {
-    /// The id of the session, 22 characters of `A-Z a-z 0-9 - _`. Case counts. It is the `sid` of the
-    /// access tokens.
+    /// The id of the session, 22 characters of `A-Z a-z 0-9 - _`. Ids are case-sensitive. The id is
+    /// the `sid` of the access tokens.
     pub id: String,
     /// The subject of the session. It never changes.
     pub subject: String,
-    /// Rises by 1 with each update. It fits a signed 64-bit column.
+    /// Increases by 1 with each update. It fits a signed 64-bit column.
     pub version: u64,
     /// The store may remove the row after this time, in seconds since 1970. It is later than the end of
     /// the session.
     pub expires_at: u64,
-    /// Everything else, as JSON. The store must not look into it.
+    /// Everything else, as JSON. The store must not interpret it.
     pub data: String,
 }
 
 impl StoredSession {
-    /// A row with these values, for a store that has read them.
+    /// Creates a row from the values that a store has read.
     #[must_use]
     pub fn new(id: String, subject: String, version: u64, expires_at: u64, data: String) -> Self {
         Self {
@@ -109,7 +111,7 @@ impl fmt::Debug for StoredSession {
     }
 }
 
-/// The store could not be asked, did not answer in time, or gave an unusable answer.
+/// The store could not be reached, did not answer in time, or returned an unusable answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginStoreError(String);
 

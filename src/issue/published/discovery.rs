@@ -10,13 +10,13 @@ use crate::error::shown_url::ShownUrl;
 use crate::issue::published::document::{Document, publishes};
 use crate::issuer::Issuer;
 
-/// Tower service that publishes the metadata of an issuer ([RFC 8414], OpenID Connect Discovery 1.0), by which
-/// other services find its key set: [`KeyStore::discover`](crate::KeyStore) of this crate, and the libraries of
-/// other languages.
+/// Tower service that publishes the metadata of an issuer ([RFC 8414], OpenID Connect Discovery 1.0). Other
+/// services use the metadata to find the key set of the issuer: with [`KeyStore::discover`](crate::KeyStore)
+/// of this crate, or with libraries of other languages.
 ///
-/// The document says what is true of logins of one's own: who the issuer is, and where its keys are. It names no
-/// authorization endpoint, no response types and no grants, because there are none. Answers are as those of
-/// [`Jwks`](super::Jwks), with `application/json` and one hour in caches.
+/// The document names the issuer and the URL of its key set. It names no authorization endpoint, response
+/// types or grants, because this module has none. The responses are like those of [`Jwks`](super::Jwks), with
+/// `application/json` and a `max-age` of one hour.
 ///
 /// # Example: both well-known paths
 ///
@@ -44,13 +44,13 @@ use crate::issuer::Issuer;
 pub struct Discovery(Arc<str>);
 
 impl Discovery {
-    /// Creates the document of this issuer, whose keys are at this URL.
+    /// Creates the document of this issuer. Its key set is at the URL `jwks_uri`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::KeySource`] if the issuer is not an absolute `https` URL without query, so that no service
-    /// could find its metadata, or if the URL of the key set is not `https`. Neither may have a user or a password,
-    /// because everybody can read it. `http` is allowed on the own machine.
+    /// [`ConfigError::KeySource`] if the issuer is not an absolute `https` URL without a query, because no
+    /// service could find its metadata, or if the URL of the key set is not `https`. Neither URL may contain
+    /// a user or a password, because anyone can read the document. `http` is allowed for loopback addresses.
     pub fn new(issuer: &Issuer, jwks_uri: &str) -> Result<Self, ConfigError> {
         let issuer = issuer.as_str();
         if !is_secure(issuer) || issuer.contains('?') {

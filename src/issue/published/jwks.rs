@@ -4,15 +4,15 @@ use crate::issue::keys::SigningKeys;
 use crate::issue::published::document::{Document, publishes};
 
 /// Tower service that publishes the public keys of [`SigningKeys`] as a JSON Web Key Set ([RFC 7517, section
-/// 5]). [`SigningKeys::jwks`] makes it.
+/// 5]). Created by [`SigningKeys::jwks`].
 ///
-/// | request | answer |
+/// | request | response |
 /// |---|---|
 /// | `GET`, `HEAD` | 200 `application/jwk-set+json`, with `ETag` and `Cache-Control: public, max-age=` half of the [publish lead](SigningKeys::publish_lead); 304 if `If-None-Match` has the tag |
 /// | `OPTIONS` | 204, with the methods and `Access-Control-Allow-*` |
 /// | any other method | 405 with `Allow` |
 ///
-/// Any origin may read the answer. Each key has `kid`, `alg` and `use`, and public members only. A secret is
+/// Any origin may read the response. Each key has `kid`, `alg`, `use` and only public members. A secret is
 /// never published.
 ///
 /// # Example: the key set as a route

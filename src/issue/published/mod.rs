@@ -1,4 +1,4 @@
-//! What an issuer publishes: its key set and its metadata.
+//! The published documents of an issuer: its key set and its metadata.
 
 mod discovery;
 mod document;

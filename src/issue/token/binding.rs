@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::error::config::ConfigError;
 use crate::request::ClientCertificate;
 
-/// What a token is bound to: the `cnf` claim ([RFC 7800](https://www.rfc-editor.org/rfc/rfc7800)). Whoever uses
-/// the token has to prove it, so a stolen token alone is of no use.
+/// What a token is bound to: the `cnf` claim ([RFC 7800](https://www.rfc-editor.org/rfc/rfc7800)). Whoever
+/// uses the token must prove possession, so a stolen token alone is useless.
 ///
 /// # Example: bind a token to the key of a DPoP proof
 ///
@@ -38,8 +38,8 @@ impl TokenBinding {
     /// Binds a token to the key that signs DPoP proofs (`cnf.jkt`,
     /// [RFC 9449, section 6.1](https://www.rfc-editor.org/rfc/rfc9449#section-6.1)).
     ///
-    /// The application verifies the proof of the request that asks for the token, and passes the thumbprint of its
-    /// key (RFC 7638, SHA-256) in base64url.
+    /// The application verifies the DPoP proof of the token request, and passes the thumbprint of the key of
+    /// the proof (RFC 7638, SHA-256) in base64url.
     ///
     /// # Errors
     ///
@@ -72,8 +72,7 @@ impl TokenBinding {
         })
     }
 
-    /// The type of a token with this binding, for `token_type` of a token response: `DPoP`, or `Bearer` for a
-    /// certificate.
+    /// The `token_type` of a token response with this binding: `DPoP`, or `Bearer` for a certificate.
     #[must_use]
     pub const fn token_type(&self) -> &'static str {
         match self.method {

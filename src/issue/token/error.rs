@@ -8,43 +8,44 @@ use crate::issue::keys::SigningKeyError;
 
 /// Why an access token was not issued.
 ///
-/// Most of these are mistakes of the application, so answer them with 500. After
-/// [`is_unavailable`](Self::is_unavailable), answer with 503: the same call can succeed later. No variant has the
-/// value of a claim.
+/// Most of these errors are caused by the application, so answer with 500. If
+/// [`is_unavailable`](Self::is_unavailable) returns `true`, answer with 503, because the same call can
+/// succeed later. No variant contains the value of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IssueError {
-    /// The scopes do not say for which API the token is. See
+    /// The scopes do not determine the API that the token is for. See
     /// [`TokenIssuer::resource`](crate::issue::TokenIssuer::resource).
     Audience {
         /// What was expected.
         expected: &'static str,
     },
-    /// A text that the token needs is empty, or cannot be written in a token.
+    /// A value that the token needs is empty, or cannot be written in a token.
     Invalid {
-        /// What it is, such as `subject`.
+        /// The name of the value, such as `subject`.
         what: &'static str,
         /// What was expected.
         expected: &'static str,
     },
-    /// There is no key that signs now.
+    /// There is no active signing key.
     NoSigningKey {
         /// Why there is none.
         reason: String,
     },
-    /// The own claims are not one JSON object that fits into a token.
+    /// The own claims are not a JSON object that fits into a token.
     OwnClaims {
         /// Why, without any value.
         reason: String,
     },
-    /// An own claim has the name of a claim that the issuer writes itself, or that says what a token is.
+    /// An own claim has a reserved name: that of a claim that the issuer writes itself, or of a claim
+    /// that determines the kind of a token.
     ReservedClaim {
         /// The name.
         name: String,
-        /// What to use in its place.
+        /// What to use instead.
         instead: &'static str,
     },
-    /// An own claim looks like a secret. Everyone who has a token can read its claims.
+    /// An own claim looks like a secret. Everyone who has the token can read its claims.
     SecretClaim {
         /// The place of the claim, as a JSON pointer (RFC 6901).
         pointer: String,

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
-/// An access token that was signed, and what a token response says about it
-/// ([RFC 6749, section 5.1](https://www.rfc-editor.org/rfc/rfc6749#section-5.1)).
+/// A signed access token, and the values for a token response about it ([RFC 6749, section
+/// 5.1](https://www.rfc-editor.org/rfc/rfc6749#section-5.1)).
 ///
-/// `Debug` prints no token. The text is cleared from memory when the value is dropped.
+/// `Debug` does not print the token. The text is cleared from memory when the value is dropped.
 #[derive(Clone)]
 pub struct IssuedToken {
     pub(super) text: Zeroizing<String>,
@@ -26,13 +26,13 @@ impl IssuedToken {
         &self.text
     }
 
-    /// The text of the token. It is not cleared from memory any more.
+    /// Returns the text of the token. The returned text is not cleared from memory.
     #[must_use]
     pub fn into_string(mut self) -> String {
         std::mem::take(&mut *self.text)
     }
 
-    /// The `jti` of the token, by which it can be revoked. It is no secret.
+    /// The `jti` of the token, which can be used to revoke the token. It is not secret.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -44,13 +44,13 @@ impl IssuedToken {
         self.expires_at
     }
 
-    /// How long the token lives, in whole seconds: `expires_in` of a token response.
+    /// The lifetime of the token in whole seconds: `expires_in` of a token response.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.lifetime
     }
 
-    /// The scopes of the token, with spaces between them. `None` if it has none.
+    /// The scopes of the token, separated by spaces. `None` if it has none.
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         self.scope.as_deref()

@@ -20,23 +20,24 @@ use crate::keys::store::KeyStore;
 use crate::layer::JwtAuth;
 use crate::scope::ScopeSet;
 
-/// Issues access tokens in the shape of [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068).
+/// Issues access tokens in the format of [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068).
 ///
 /// Each token has `iss`, `aud`, `sub`, `client_id`, `iat`, `exp` and a `jti` of 128 random bits, the header
-/// `typ: at+jwt`, and the id of its key. It lives for 10 minutes by default. Issuer, audience and keys are required.
-/// Clones are cheap.
+/// `typ: at+jwt`, and the id of its key. Its default lifetime is 10 minutes. Issuer, audience and keys are
+/// required. Clones are cheap.
 ///
-/// The application says who has logged in: there is no login page and no password here. For a login that lasts longer
-/// than a token, use refresh tokens, not long-lived access tokens.
+/// The application authenticates the user. This type handles neither login pages nor passwords. For a login
+/// that lasts longer than a token, use refresh tokens and not long-lived access tokens.
 ///
 /// # Secrets
 ///
-/// A token is signed, not encrypted: everyone who has it can read its claims. [Own claims](TokenRequest::claims) that
-/// look like a secret are an error, at any depth. [`insecure_allow_claim`](Self::insecure_allow_claim) allows one.
+/// A token is signed and not encrypted. Everyone who has it can read its claims. [Own
+/// claims](TokenRequest::claims) that look like a secret are an error, at any depth.
+/// [`insecure_allow_claim`](Self::insecure_allow_claim) allows one.
 ///
-/// A claim is found by its name, if the name ends with one of these terms. Case, separators and digits do not count,
-/// so `userPassword`, `USER-PASSWORDS` and `userpassword2` are found, and `password_changed_at` and `secretary` are not.
-/// Of a name that is a URL, the last part counts.
+/// A claim is found by its name if the name ends with one of these terms. Case, separators and digits are
+/// ignored, so `userPassword`, `USER-PASSWORDS` and `userpassword2` are found, and `password_changed_at` and
+/// `secretary` are not. If the name is a URL, only its last part is checked.
 ///
 /// | | terms |
 /// |---|---|
@@ -47,11 +48,11 @@ use crate::scope::ScopeSet;
 /// | cards | `card` as the whole name, `credit_card`, `debit_card`, `payment_card`, `bank_card`, `card_number`, `card_num`, `card_no`, `cc_number`, `cc_num`, `cvc`, `cvn`, `cvv`, `security_code`, `card_verification_value`, `card_verification_code` |
 /// | numbers of a person | `ssn`, `social_security_number`, `social_security_no`, `iban`, `bank_account`, `bank_account_number`, `passport_number`, `passport_no` |
 ///
-/// These words may follow a term: `hash`, `hashed`, `digest`, `salt`, `sha256`, `md5`, `bcrypt`, `argon2`, `argon2id`,
-/// `scrypt`, `pbkdf2`, `enc`, a version such as `v2`, `b64`, `value`, `text`, `plain`, `plaintext`,
-/// `cleartext`, `encrypted`, `ciphertext`, `base64`, `hex`, `pem`, `raw`, `string`, `data`, `new`, `old`, `current`,
-/// `confirm`, `confirmation`, `temporary`, `backup`, `hint`. A boolean and a value that is empty are never a secret, so
-/// `has_password` may say `true`.
+/// These words may follow a term: `hash`, `hashed`, `digest`, `salt`, `sha256`, `md5`, `bcrypt`, `argon2`,
+/// `argon2id`, `scrypt`, `pbkdf2`, `enc`, a version such as `v2`, `b64`, `value`, `text`, `plain`,
+/// `plaintext`, `cleartext`, `encrypted`, `ciphertext`, `base64`, `hex`, `pem`, `raw`, `string`, `data`,
+/// `new`, `old`, `current`, `confirm`, `confirmation`, `temporary`, `backup`, `hint`. A boolean or an empty
+/// value is never a secret, so `has_password` may be `true`.
 ///
 /// A claim is also found by the shape of its value:
 ///
@@ -118,9 +119,9 @@ impl TokenIssuer {
         }))
     }
 
-    /// How long a token lives, in whole seconds. Default: 10 minutes.
+    /// Sets the lifetime of a token, in whole seconds. Default: 10 minutes.
     ///
-    /// A stolen token works until it expires, so this is also how long a thief can use it.
+    /// A thief can use a stolen token until it expires.
     ///
     /// # Errors
     ///
@@ -134,9 +135,9 @@ impl TokenIssuer {
     ///
     /// # Security
     ///
-    /// Whoever steals such a token can use it for that long. Let every API that accepts the tokens have a
-    /// [revocation check](crate::revocation), and [bind](TokenRequest::bound_to) the tokens to a key of the client.
-    /// For a login that lasts, refresh tokens need neither.
+    /// Whoever steals such a token can use it for that time. Every API that accepts the tokens should have a
+    /// [revocation check](crate::revocation), and the tokens should be [bound](TokenRequest::bound_to) to a
+    /// key of the client. For long logins, refresh tokens need neither.
     ///
     /// # Errors
     ///
@@ -158,12 +159,13 @@ impl TokenIssuer {
         Ok(self.with(|settings| settings.lifetime = lifetime))
     }
 
-    /// Allows an own claim that looks like a secret, with everything in it. Name a claim of the token (`card`), or the
-    /// JSON pointer of an inner one as the error prints it (`/billing/card`).
+    /// Allows an own claim that looks like a secret, with everything in it. Pass the name of a claim of the
+    /// token (`card`), or the JSON pointer of an inner claim as the error prints it (`/billing/card`).
     ///
     /// # Security
     ///
-    /// Everyone who has the token, or a log with it, can read the claim. Allow it only if it is no secret.
+    /// Everyone who has the token, or a log with it, can read the claim. Allow it only if it is not a
+    /// secret.
     pub fn insecure_allow_claim(self, name: &str) -> Self {
         let pointer = match name.strip_prefix('/') {
             Some(_) => name.to_owned(),
@@ -172,16 +174,16 @@ impl TokenIssuer {
         self.with(|settings| settings.allowed.push(pointer))
     }
 
-    /// Adds a further API, and its scopes. A token with these scopes has this audience, so the mapping says which API
-    /// each scope is for ([RFC 9068, section 3](https://www.rfc-editor.org/rfc/rfc9068#section-3)).
+    /// Adds another API and its scopes. A token with these scopes has the audience of this API, so each scope
+    /// belongs to one API ([RFC 9068, section 3](https://www.rfc-editor.org/rfc/rfc9068#section-3)).
     ///
-    /// Without scopes, a token is for the audience of [`new`](Self::new), and so is every scope that no further API
-    /// has. A token with scopes of several APIs names all of them.
+    /// A token without scopes is for the audience of [`new`](Self::new). So is every scope that was not added
+    /// here. A token with scopes of several APIs names all of them.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Settings`] if an API or a scope is there already, or if the audience has several identifiers or
-    /// is [any](Audience::insecure_any).
+    /// [`ConfigError::Settings`] if an API or a scope was already added, or if the audience has several
+    /// identifiers or is [any](Audience::insecure_any).
     ///
     /// # Example: a second API
     ///
@@ -205,7 +207,7 @@ impl TokenIssuer {
         Ok(self.with(|settings| settings.resources = resources))
     }
 
-    /// Sets the clock. Default: the clock of the operating system. The keys have a clock of their own.
+    /// Sets the clock. Default: the clock of the operating system. The keys have their own clock.
     pub fn clock(self, clock: impl Clock) -> Self {
         self.with(|settings| settings.clock = Arc::new(clock))
     }
@@ -221,7 +223,7 @@ impl TokenIssuer {
         &self.0.issuer
     }
 
-    /// The audience of a token without scopes of [further APIs](Self::resource).
+    /// The audience of a token without scopes of [other APIs](Self::resource).
     #[must_use]
     pub fn audience(&self) -> &Audience {
         &self.0.audience
@@ -244,7 +246,7 @@ impl TokenIssuer {
             .clock(move || clock.now())
     }
 
-    /// Begins a token for a person: the `sub` of the token is this subject, and `client_id` is the application that
+    /// Begins a token for a person. Its `sub` is this subject, and its `client_id` is the application that
     /// the person uses.
     ///
     /// The subject is an id that never changes and is never given to another person.
@@ -252,10 +254,10 @@ impl TokenIssuer {
         TokenRequest::new(&self.0, subject, client_id)
     }
 
-    /// Begins a token for a client that acts for itself: `sub` and `client_id` are the client
-    /// ([RFC 9068, section 2.2](https://www.rfc-editor.org/rfc/rfc9068#section-2.2)).
+    /// Begins a token for a client that acts for itself. Its `sub` and its `client_id` are the
+    /// client ([RFC 9068, section 2.2](https://www.rfc-editor.org/rfc/rfc9068#section-2.2)).
     ///
-    /// Do not give clients and persons the same ids.
+    /// Clients and persons must have different ids.
     pub fn for_client<'a>(&'a self, client_id: &'a str) -> TokenRequest<'a> {
         TokenRequest::new(&self.0, client_id, client_id)
     }

@@ -21,11 +21,11 @@ use crate::issue::token::settings::Settings;
 use crate::scope::{ScopeSet, ScopeTypes};
 use crate::token::limits::MaxTokenSize;
 
-/// One token before it is signed. [`issue`](Self::issue) signs it.
+/// One token that has not been signed yet. [`issue`](Self::issue) signs it.
 ///
-/// Made by [`TokenIssuer::for_subject`](crate::issue::TokenIssuer::for_subject) and
-/// [`TokenIssuer::for_client`](crate::issue::TokenIssuer::for_client). A setter that is called again replaces its
-/// value; scopes are added.
+/// Created by [`TokenIssuer::for_subject`](crate::issue::TokenIssuer::for_subject) and
+/// [`TokenIssuer::for_client`](crate::issue::TokenIssuer::for_client). Calling a setter again replaces its
+/// value. Scopes are added.
 #[must_use]
 pub struct TokenRequest<'a> {
     settings: &'a Settings,
@@ -58,7 +58,7 @@ impl<'a> TokenRequest<'a> {
         }
     }
 
-    /// Grants the scopes that these types name: the same types that guard the handlers. One type, or a tuple.
+    /// Grants the scopes of these types, which are the types that guard the handlers: one type or a tuple.
     ///
     /// ```
     /// # use tower_jwt_auth::issue::{IssueError, IssuedToken, TokenIssuer};
@@ -83,14 +83,14 @@ impl<'a> TokenRequest<'a> {
     /// # }
     /// ```
     ///
-    /// For `.scopes("calendar:read")` the compiler says "this method takes 0 arguments but 1 argument was supplied":
-    /// write `.scopes::<scope!("calendar:read")>()`.
+    /// For `.scopes("calendar:read")` the compiler reports "this method takes 0 arguments but 1 argument was
+    /// supplied". Write `.scopes::<scope!("calendar:read")>()`.
     pub fn scopes<R: ScopeTypes>(mut self) -> Self {
         R::each(&mut |scope| self.add_scope(scope));
         self
     }
 
-    /// Grants scopes that are known only at run time, such as those that a person has allowed.
+    /// Grants scopes that are known only at run time, such as the scopes that a person has allowed.
     pub fn scope_set(mut self, scopes: &'a ScopeSet) -> Self {
         scopes.iter().for_each(|scope| self.add_scope(scope));
         self
@@ -135,15 +135,16 @@ impl<'a> TokenRequest<'a> {
 
     /// Adds claims of the application: any type that is a JSON object, such as a struct.
     ///
-    /// `roles`, `groups` and `entitlements` are strings or arrays of strings here. Claims that the issuer writes
-    /// itself, or that say what a token is, cannot be set. [Secrets](crate::issue::TokenIssuer#secrets) are an error.
-    /// Both show when the token is [issued](Self::issue).
+    /// `roles`, `groups` and `entitlements` are strings or arrays of strings here. Claims that the issuer
+    /// writes itself, or that determine the kind of a token, cannot be set.
+    /// [Secrets](crate::issue::TokenIssuer#secrets) are an error. Both errors are returned when the token is
+    /// [issued](Self::issue).
     pub fn claims(mut self, own: &impl Serialize) -> Self {
         self.own = Some(OwnClaims::of(own, &self.settings.allowed));
         self
     }
 
-    /// Sets `cnf`: whoever uses the token has to prove this key or certificate.
+    /// Sets `cnf`: whoever uses the token must prove possession of this key or certificate.
     pub fn bound_to(mut self, binding: &'a TokenBinding) -> Self {
         self.binding = Some(binding);
         self
@@ -153,7 +154,7 @@ impl<'a> TokenRequest<'a> {
     ///
     /// # Errors
     ///
-    /// [`IssueError`], for example if an own claim looks like a secret, or if no key can be had.
+    /// [`IssueError`], for example if an own claim looks like a secret, or if no key is available.
     pub async fn issue(self) -> Result<IssuedToken, IssueError> {
         let now = self.settings.clock.now();
         let key = self.settings.keys.active()?;
