@@ -14,12 +14,12 @@ use crate::revocation::{
 
 /// List of revoked tokens, sessions, subjects, clients and issuers in the memory of this process.
 ///
-/// A mark is in force when the method that stores it returns, also for cached tokens. It is kept until
-/// its tokens have expired, plus the maximum [`Leeway`](crate::policy::Leeway) of 300 s. Requests take
-/// no lock.
+/// A mark is in force when the method that stores it returns, even for cached tokens. It is kept until
+/// its tokens have expired, plus the maximum [`Leeway`](crate::policy::Leeway) of 300 seconds.
+/// Requests take no lock.
 ///
-/// The list is for one instance of a service. Clones share one list and are cheap: pass one to
-/// [`JwtAuth::revocation`](crate::JwtAuth::revocation), and keep another one to revoke tokens with.
+/// The list is for one instance of a service. Clones share one list and are cheap. Pass one clone
+/// to [`JwtAuth::revocation`](crate::JwtAuth::revocation), and keep another clone to revoke tokens.
 ///
 /// # Example: log out
 ///
@@ -42,8 +42,8 @@ struct Shared {
 }
 
 impl Denylist {
-    /// Creates an empty list with a maximum number of tokens, and of as many sessions, subjects, clients
-    /// and issuers each. Default: 100 000.
+    /// Creates an empty list with this maximum number of tokens, and the same maximum for sessions,
+    /// subjects, clients and issuers each. Default: 100 000.
     ///
     /// A full list returns [`RevokeError::Full`]. It never drops a mark whose tokens may still be
     /// accepted.
@@ -52,8 +52,8 @@ impl Denylist {
         Self::of(capacity, Arc::new(SystemClock))
     }
 
-    /// Creates an empty list of the same capacity. Marks expire by this clock. Default: the clock of the
-    /// system.
+    /// Creates an empty list with the same capacity. Marks expire according to this clock. Default: the
+    /// clock of the operating system.
     #[must_use]
     pub fn with_clock(self, clock: impl Clock) -> Self {
         Self::of(self.0.capacity, Arc::new(clock))
@@ -105,10 +105,10 @@ impl Denylist {
         self.mark(&RevocationMark::session(issuer, session_id, expires_at))
     }
 
-    /// Revokes all tokens of a subject whose `iat` is not later than `issued_until`, and all without
-    /// `iat`. `expires_at` is the latest `exp` of these tokens.
+    /// Revokes all tokens of a subject whose `iat` is not later than `issued_until`, and all its
+    /// tokens without `iat`. `expires_at` is the latest `exp` of these tokens.
     ///
-    /// `iat` is set by the clock of the issuer, and no leeway is added to it. If that clock is ahead,
+    /// `iat` comes from the clock of the issuer, and no leeway is added. If that clock is ahead,
     /// choose a later `issued_until`.
     ///
     /// # Errors
@@ -162,8 +162,9 @@ impl Denylist {
         self.mark(&RevocationMark::session(issuer, session_id, expires_at).suspension())
     }
 
-    /// Suspends all tokens of a subject whose `iat` is not later than `issued_until`, and all without
-    /// `iat`. The times are those of [`revoke_subject`](Self::revoke_subject).
+    /// Suspends all tokens of a subject whose `iat` is not later than `issued_until`, and all its
+    /// tokens without `iat`. The times have the same meaning as in
+    /// [`revoke_subject`](Self::revoke_subject).
     ///
     /// # Example: suspend an account, and lift the suspension
     ///
@@ -193,9 +194,9 @@ impl Denylist {
         self.mark(&RevocationMark::subject(subject, issued_until, expires_at).suspension())
     }
 
-    /// Stores any mark, also one for a client or an issuer. If the target has a mark already, the later
-    /// times count. A suspension and a revocation of one target are kept separately, and the revocation
-    /// counts.
+    /// Stores any mark, including a mark for a client or an issuer. If the target already has a mark,
+    /// the later times apply. A suspension and a revocation of the same target are kept separately, and
+    /// the revocation has priority.
     ///
     /// # Errors
     ///
@@ -217,8 +218,8 @@ impl Denylist {
         Ok(())
     }
 
-    /// Ends the suspension of this target. Returns `false` if there is none. A revocation is final and
-    /// stays.
+    /// Ends the suspension of this target. Returns `false` if the target is not suspended. A
+    /// revocation is final and is not changed.
     #[expect(clippy::must_use_candidate, reason = "it changes the list")]
     pub fn lift(&self, target: &RevocationTarget) -> bool {
         let lists = &self.0.lists;
@@ -247,7 +248,7 @@ impl fmt::Debug for Denylist {
     }
 }
 
-/// A list for up to 100 000 marks of each kind.
+/// Creates a list for up to 100 000 marks of each kind.
 impl Default for Denylist {
     fn default() -> Self {
         Self::with_capacity(100_000)

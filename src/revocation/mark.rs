@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::claims::{Claims, SubjectId};
 
-/// Says that some tokens are revoked or suspended.
+/// Marks some tokens as revoked or suspended.
 ///
 /// A token is revoked if any mark applies to it. A mark for a subject, a client or an issuer applies to
 /// tokens whose `iat` is not later than [`issued_until`](Self::issued_until), and to all tokens without
-/// `iat`. `iat` is set by the clock of the issuer, and no leeway is added to it.
+/// `iat`. `iat` comes from the clock of the issuer, and no leeway is added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct RevocationMark {
@@ -56,10 +56,10 @@ pub enum RevocationTarget {
 }
 
 impl RevocationMark {
-    /// A mark for this token, by its issuer and [`Claims::id`].
+    /// Creates a mark for this token, by its issuer and [`Claims::id`].
     ///
-    /// The mark of a token without `exp` is kept for good. If you know when the issuer gives up such
-    /// tokens, use [`token_id`](Self::token_id) with that time.
+    /// The mark of a token without `exp` is kept forever. If you know when the issuer stops
+    /// accepting such tokens, use [`token_id`](Self::token_id) with that time.
     ///
     /// # Errors
     ///
@@ -72,27 +72,27 @@ impl RevocationMark {
         Ok(Self::token_id(claims.issuer(), id, end))
     }
 
-    /// A mark for the token with this `jti` of this issuer. `expires_at` is its `exp`.
+    /// Creates a mark for the token with this `jti` of this issuer. `expires_at` is its `exp`.
     pub fn token_id(issuer: &str, id: &str, expires_at: SystemTime) -> Self {
         let (issuer, id) = (issuer.into(), id.into());
         Self::all(RevocationTarget::Token { issuer, id }, expires_at)
     }
 
-    /// A mark for all tokens of a login session, by its `sid`. `expires_at` is the latest `exp` of these
-    /// tokens.
+    /// Creates a mark for all tokens of a login session, by its `sid`. `expires_at` is the latest `exp`
+    /// of these tokens.
     pub fn session(issuer: &str, session_id: &str, expires_at: SystemTime) -> Self {
         let (issuer, session_id) = (issuer.into(), session_id.into());
         Self::all(RevocationTarget::Session { issuer, session_id }, expires_at)
     }
 
-    /// A mark for the tokens of a subject that were issued until `issued_until`. `expires_at` is the
-    /// latest `exp` of these tokens.
+    /// Creates a mark for the tokens of a subject that were issued until `issued_until`.
+    /// `expires_at` is the latest `exp` of these tokens.
     pub fn subject(subject: SubjectId, issued_until: SystemTime, expires_at: SystemTime) -> Self {
         Self::until(RevocationTarget::Subject(subject), issued_until, expires_at)
     }
 
-    /// A mark for the tokens of a client that were issued until `issued_until`. `expires_at` is the
-    /// latest `exp` of these tokens.
+    /// Creates a mark for the tokens of a client that were issued until `issued_until`.
+    /// `expires_at` is the latest `exp` of these tokens.
     pub fn client(
         issuer: &str,
         client_id: &str,
@@ -104,8 +104,8 @@ impl RevocationMark {
         Self::until(target, issued_until, expires_at)
     }
 
-    /// A mark for all tokens of an issuer that were issued until `issued_until`. `expires_at` is the
-    /// latest `exp` of these tokens.
+    /// Creates a mark for all tokens of an issuer that were issued until `issued_until`.
+    /// `expires_at` is the latest `exp` of these tokens.
     pub fn issuer(issuer: &str, issued_until: SystemTime, expires_at: SystemTime) -> Self {
         let issuer = issuer.into();
         let target = RevocationTarget::Issuer { issuer };
@@ -113,7 +113,7 @@ impl RevocationMark {
     }
 
     /// Turns the mark into a suspension, which [`RevocationWriter::lift`] can end. If the same tokens
-    /// are revoked too, the revocation counts.
+    /// are also revoked, the revocation has priority.
     pub fn suspension(mut self) -> Self {
         self.is_suspension = true;
         self
@@ -192,15 +192,16 @@ impl fmt::Debug for RevocationTarget {
 
 /// Stores revocation marks. A mark is stored when the returned future has completed with `Ok`.
 pub trait RevocationWriter: Send + Sync + 'static {
-    /// Stores a mark. If the target has a mark already, the later times count. A suspension and a
-    /// revocation of one target are kept separately.
+    /// Stores a mark. If the target already has a mark, the later times apply. A suspension and a
+    /// revocation of the same target are kept separately.
     fn write(&self, mark: RevocationMark) -> RevokeFuture;
 
-    /// Ends the suspension of this target, if there is one. A revocation is final and stays.
+    /// Ends the suspension of this target, if there is one. A revocation is final and is not
+    /// changed.
     fn lift(&self, target: RevocationTarget) -> RevokeFuture;
 }
 
-/// Future of [`RevocationWriter`].
+/// The future that a [`RevocationWriter`] returns.
 pub type RevokeFuture = Pin<Box<dyn Future<Output = Result<(), RevokeError>> + Send>>;
 
 /// The reason why a mark could not be stored.
@@ -211,11 +212,11 @@ pub enum RevokeError {
     Full,
     /// The token is a JWT without `jti`.
     NoIdentity,
-    /// The issuer and the name of the target are too long for a shared store: together more than
-    /// about 4000 bytes.
+    /// The issuer and the name of the target are too long for a shared store: more than about 4000
+    /// bytes in total.
     TooLong,
-    /// The store could not be asked, or did not answer in time. It is not known whether the mark was
-    /// stored. Writing it again does no harm.
+    /// The store could not be reached, or did not answer in time. It is not known whether the mark
+    /// was stored. Writing it again is harmless.
     Unavailable {
         /// Why, for the operator.
         reason: String,

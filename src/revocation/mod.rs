@@ -1,12 +1,12 @@
 //! Revocation: rejecting tokens that are valid in every other respect.
 //!
-//! A [`Revocation`] checks tokens. A [`RevocationWriter`] stores [marks](RevocationMark), which say
-//! which tokens are revoked. [`Denylist`] implements both, in the memory of one process. With the
-//! `redis` feature, `RedisDenylist` implements both for all instances of a service.
+//! A [`Revocation`] checks tokens. A [`RevocationWriter`] stores [marks](RevocationMark), which
+//! determine the revoked tokens. [`Denylist`] implements both in the memory of one process. With
+//! the `redis` feature, `RedisDenylist` implements both for all instances of a service.
 //!
 //! With the `logout` feature, `BackChannelLogout` and `SecurityEvents` write the marks that an issuer
 //! reports. With the `status-list` feature, `StatusLists` checks tokens against the lists that an issuer
-//! publishes. [The guide](crate::guide::revocation) says which of them is for which need.
+//! publishes. [The guide](crate::guide::revocation) explains which of them to choose.
 
 mod denylist;
 mod lists;
@@ -34,11 +34,11 @@ pub use shared::{RedisDenylist, RedisFailure, RedisSettings, RedisStatus};
 #[cfg(feature = "status-list")]
 pub use status_list::{StatusLists, UrlPrefixes};
 
-/// Checks whether a verified token was revoked after it was issued, for instance because the user
+/// Checks whether a verified token was revoked after it was issued, for example because the user
 /// logged out, a device was stolen or an account was closed.
 ///
-/// The verifier makes this check after all others, so a forged token never reaches it. `jti` and `sub`
-/// are unique only within their issuer: use them together with [`Claims::issuer`], or use
+/// The verifier runs this check after all others, so a forged token never reaches it. `jti` and `sub`
+/// are unique only within their issuer. Use them together with [`Claims::issuer`], or use
 /// [`Claims::subject_id`].
 ///
 /// Asynchronous closures and [`Denylist`] implement this trait.
@@ -65,34 +65,34 @@ pub use status_list::{StatusLists, UrlPrefixes};
     note = "a `RedisDenylist` has to be connected first: add `.connect().await?` or `.connect_lazy()?`"
 )]
 pub trait Revocation: Send + Sync + 'static {
-    /// Starts the check of one token. Return [`RevocationCheck::Ready`] if the result is known at once:
-    /// then the request does not wait.
+    /// Starts the check of one token. Return [`RevocationCheck::Ready`] if the result is known at once,
+    /// so that the request does not wait.
     fn check(&self, token: &Claims) -> RevocationCheck;
 
-    /// A number that rises whenever a result of [`check`](Self::check) may have changed. It must never
-    /// fall, because the numbers of several checks are added up. Default: `None`.
+    /// A number that increases whenever a result of [`check`](Self::check) may have changed. It must
+    /// never decrease, because the numbers of several checks are added. Default: `None`.
     ///
-    /// A cached token that was found active is not checked again while this number stays the same: the
+    /// A cached token that was found active is not checked again while this number stays the same. The
     /// request only compares the numbers. With `None`, every request is checked.
     ///
-    /// Raise the number after the change is in force. Otherwise a result from before the change may be
-    /// stored under the new number.
+    /// Increase the number after the change is in force. Otherwise a result from before the change may
+    /// be stored with the new number.
     fn epoch(&self) -> Option<u64> {
         None
     }
 
     /// Returns [`epoch`](Self::epoch), and then starts the [`check`](Self::check). The verifier calls it for
-    /// a token that has to be checked. Default: calls both.
+    /// each token that must be checked. Default: calls both.
     ///
-    /// Implement it if both need the same thing, for instance the time. The number must be that of before the
-    /// check.
+    /// Implement it if both need the same value, such as the current time. The number must be read before the
+    /// check starts.
     fn epoch_and_check(&self, token: &Claims) -> (Option<u64>, RevocationCheck) {
         let epoch = self.epoch();
         (epoch, self.check(token))
     }
 }
 
-/// The result of [`Revocation::check`], or a future of it.
+/// The result of [`Revocation::check`], or a future that returns it.
 #[non_exhaustive]
 pub enum RevocationCheck {
     /// The request waits for this future. Give it a timeout.
@@ -101,7 +101,7 @@ pub enum RevocationCheck {
     Ready(Result<RevocationStatus, RevocationError>),
 }
 
-/// A check that has not ended yet.
+/// A revocation check that is still running.
 pub type RevocationFuture =
     Pin<Box<dyn Future<Output = Result<RevocationStatus, RevocationError>> + Send>>;
 
@@ -118,15 +118,15 @@ impl fmt::Debug for RevocationCheck {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RevocationStatus {
-    /// It may be used.
+    /// The token may be used.
     Active,
-    /// It was revoked, or its subject no longer exists. This is final.
+    /// The token was revoked, or its subject no longer exists. This is final.
     Revoked,
-    /// It may not be used at present. It may become active again.
+    /// The token must not be used at present. It may become active again.
     Suspended,
 }
 
-/// The check failed. The client gets 503 and may try again.
+/// The error of a failed check. The client gets 503 and may retry.
 #[derive(Clone, Debug)]
 pub struct RevocationError(String);
 

@@ -20,32 +20,33 @@ use crate::revocation::logout::statement::StatementKind;
 use crate::revocation::{RevocationMark, RevocationWriter};
 use crate::token::registered::Registered;
 
-/// Tower service for logout tokens ([OpenID Connect Back-Channel Logout 1.0]): when a person logs out at
-/// the issuer, the issuer posts a logout token here, and the access tokens of the person are revoked.
+/// Tower service that receives logout tokens ([OpenID Connect Back-Channel Logout 1.0]). When a person
+/// logs out at the issuer, the issuer sends a logout token to this service, and the access tokens of the
+/// person are revoked.
 ///
-/// The issuer of the [`TrustedIssuer`] is the OpenID provider, and its audience is the **client id** for
-/// which the provider has this address as `backchannel_logout_uri`. Of its rules, `algorithms`, `leeway`,
-/// `max_age`, `max_lifetime` and `require_key_id` apply.
+/// The issuer of the [`TrustedIssuer`] is the OpenID provider. Its audience is the **client id** whose
+/// `backchannel_logout_uri` at the provider is the address of this service. Of its rules, `algorithms`,
+/// `leeway`, `max_age`, `max_lifetime` and `require_key_id` apply.
 ///
 /// A logout token must have `typ` `logout+jwt`, `iss`, `aud`, `iat`, `exp`, `jti`, the logout event, and
-/// `sub` or `sid`, and no `nonce`. It marks the session (`sid`), and the subject (`sub`) with the tokens that
-/// were issued until the `iat` of the logout token: a logout that comes late does not end a login that was
-/// made in between. Both are marked by default, because many issuers write no `sid` into access tokens; see
-/// [`mark_session_alone`](Self::mark_session_alone).
+/// `sub` or `sid`, and no `nonce`. It marks the session (`sid`) and the subject (`sub`). The mark for the
+/// subject applies to the tokens that were issued until the `iat` of the logout token, so a late logout token
+/// does not end a newer login. Both are marked by default, because many issuers write no `sid` into access
+/// tokens; see [`mark_session_alone`](Self::mark_session_alone).
 ///
-/// | answer | meaning |
+/// | response | meaning |
 /// |---|---|
 /// | 200 | the marks are stored, and in force |
-/// | 400 | the token is not valid, or was accepted before |
+/// | 400 | the token is not valid, or was already accepted |
 /// | 405, 415 | not a POST request, or not a form |
 /// | 503 | the marks could not be stored, or the keys of the issuer could not be loaded: the issuer may send the token again |
 ///
-/// Every answer has `Cache-Control: no-store`. A token that has come is processed even if the issuer hangs up
-/// before the answer. A body that does not end in 5 s is 400, and a writer that
-/// does not answer in 5 s is 503; outside of a tokio runtime these two timeouts do not apply. Each instance
-/// remembers the tokens that it has accepted until they expire, at most 100 000.
+/// Every response has `Cache-Control: no-store`. A received token is processed even if the issuer closes the
+/// connection before the response. If the body does not end within 5 seconds, the response is 400. If the
+/// writer does not answer within 5 seconds, the response is 503. Outside a tokio runtime, these two timeouts
+/// do not apply. Each instance remembers up to 100 000 accepted tokens until they expire.
 ///
-/// Mount the service outside of the layer: the issuer sends no access token.
+/// Mount the service outside the layer, because the issuer sends no access token.
 ///
 /// # Example: log out everywhere
 ///
@@ -81,8 +82,8 @@ struct Inner {
 }
 
 impl BackChannelLogout {
-    /// Creates a service for the logout tokens of this issuer. The writer stores the marks: the
-    /// [`Denylist`](crate::revocation::Denylist) that the layer checks, for example.
+    /// Creates a service for the logout tokens of this issuer. The writer stores the marks, for
+    /// example in the [`Denylist`](crate::revocation::Denylist) that the layer checks.
     #[must_use]
     pub fn new(issuer: TrustedIssuer, writer: impl RevocationWriter) -> Self {
         let kind = StatementKind {
@@ -95,8 +96,8 @@ impl BackChannelLogout {
         Self(Arc::new(Inner::new(settings, replays)))
     }
 
-    /// The maximum number of accepted tokens that are remembered until they expire. Default: 100 000.
-    /// While it is reached, logout tokens are answered with 503.
+    /// Sets the maximum number of accepted tokens that are remembered until they expire. Default: 100
+    /// 000. While this number is reached, logout tokens are answered with 503.
     #[must_use]
     pub fn max_replays(self, tokens: usize) -> Self {
         let settings = self.0.receiver.settings.clone();

@@ -351,7 +351,7 @@ fn malformed(reason: &'static str) -> Rejection {
 macro_rules! receiver {
     ($service:ident) => {
         impl $service {
-            /// Trusts a further issuer, with its own keys and its own audience.
+            /// Trusts another issuer, with its own keys and its own audience.
             #[must_use]
             pub fn trust(self, issuer: crate::policy::trusted_issuer::TrustedIssuer) -> Self {
                 let mut settings = self.0.receiver.settings.clone();
@@ -359,34 +359,36 @@ macro_rules! receiver {
                 Self(std::sync::Arc::new(self.0.with(settings.checked())))
             }
 
-            /// The maximum lifetime of the access tokens that the marks are for. A mark is kept for this
-            /// time from `iat` of the notice on. Default: 24 hours.
+            /// Sets the maximum lifetime of the access tokens that the marks apply to. A mark is kept
+            /// for this time from the `iat` of the notice. Default: 24 hours.
             ///
-            /// If access tokens live longer, set their lifetime: a mark that is forgotten too early
-            /// makes a revoked token valid again. A shorter time saves memory only.
+            /// If access tokens have a longer lifetime, set it here: a revoked token is valid again
+            /// if its mark is removed too early. A shorter time only saves memory.
             #[must_use]
             pub fn max_token_lifetime(self, lifetime: std::time::Duration) -> Self {
                 self.set(|settings| settings.max_token_lifetime = lifetime)
             }
 
-            /// The maximum size of a request body in bytes. Default: 64 KiB. A longer body is 400.
+            /// Sets the maximum size of a request body in bytes. Default: 64 KiB. A longer body is
+            /// answered with 400.
             #[must_use]
             pub fn max_body(self, bytes: usize) -> Self {
                 self.set(|settings| settings.max_body = bytes)
             }
 
-            /// Marks the session alone if the issuer names a session and a subject. Default: both are
+            /// Marks only the session if the issuer names a session and a subject. Default: both are
             /// marked, so that access tokens without `sid` are revoked too.
             ///
-            /// Use this only if the issuer writes `sid` into its access tokens. Then the other sessions of
-            /// the subject go on. An event about an account (a credential that was changed, an account that
-            /// was disabled) marks the subject in any case.
+            /// Use this only if the issuer writes `sid` into its access tokens. The other sessions of the
+            /// subject then stay active. An event about an account, such as a changed credential or a
+            /// disabled account, always marks the subject.
             #[must_use]
             pub fn mark_session_alone(self) -> Self {
                 self.set(|settings| settings.marks_session_alone = true)
             }
 
-            /// Sets the clock that times are compared with. Default: the clock of the system.
+            /// Sets the clock that times are compared with. Default: the clock of the operating
+            /// system.
             #[must_use]
             pub fn clock(self, clock: impl crate::clock::Clock) -> Self {
                 self.set(|settings| settings.clock = std::sync::Arc::new(clock))
@@ -397,8 +399,8 @@ macro_rules! receiver {
             ///
             /// # Security
             ///
-            /// Without the type, only the claims tell this kind of token from the other tokens of the
-            /// issuer. Use this for an issuer that does not send the type.
+            /// Without the type, only the claims distinguish this kind of token from the other tokens
+            /// of the issuer. Use this only for an issuer that does not send the type.
             #[must_use]
             pub fn insecure_accept_untyped(self) -> Self {
                 self.set(|settings| settings.kind.accepts_untyped = true)

@@ -19,13 +19,13 @@ use crate::revocation::logout::subjects;
 use crate::revocation::{RevocationMark, RevocationWriter};
 use crate::token::registered::Registered;
 
-/// Tower service for security event tokens ([RFC 8417]) that an issuer pushes ([RFC 8935]), as in the
-/// Shared Signals Framework: sessions and accounts that the issuer reports are revoked here.
+/// Tower service that receives security event tokens ([RFC 8417]) that an issuer pushes ([RFC 8935]),
+/// as in the Shared Signals Framework. The sessions and accounts that the issuer reports are revoked.
 ///
 /// The issuer of the [`TrustedIssuer`] is the transmitter (`iss`), and its audience is the one that the
-/// transmitter has for this receiver (`aud`). Of its rules, `algorithms`, `leeway`, `max_age`,
+/// transmitter uses for this receiver (`aud`). Of its rules, `algorithms`, `leeway`, `max_age`,
 /// `max_lifetime` and `require_key_id` apply. A token must have `typ` `secevent+jwt`, `iss`, `aud`, `iat`,
-/// `jti` and `events`. `exp` is not required, as RFC 8417 advises against it.
+/// `jti` and `events`. `exp` is not required, because RFC 8417 advises against it.
 ///
 /// | event | marks |
 /// |---|---|
@@ -33,26 +33,26 @@ use crate::token::registered::Registered;
 /// | `credential-change` (CAEP) | the subject |
 /// | `account-disabled`, `account-purged` (RISC) | the subject |
 /// | `tokens-revoked` (OAuth) | the subject |
-/// | any other | none: it is acknowledged and ignored |
+/// | any other | none; it is acknowledged and ignored |
 ///
 /// A mark for a subject applies to the tokens that were issued until the `iat` of the event, and every mark
-/// is kept for [`max_token_lifetime`](Self::max_token_lifetime) from then on. So it does not matter whether an
-/// event comes twice, late, or in another order, and no `jti` is remembered: a token without `exp` that somebody
-/// sends again stores the marks that it has stored before, with the same end. `account-enabled` needs no mark: a
-/// token that was issued before the account was disabled stays revoked, and a later token is accepted.
+/// is kept for [`max_token_lifetime`](Self::max_token_lifetime) from that time. So it does not matter whether
+/// an event comes twice, late or in another order. No `jti` is remembered: if a token without `exp` is sent
+/// again, it stores the same marks with the same end. `account-enabled` needs no mark. A token that was
+/// issued before the account was disabled stays revoked, and a later token is accepted.
 ///
 /// The subject of an event is its member `subject`, or the claim `sub_id` ([RFC 9493]). The formats
 /// `iss_sub`, `opaque` (the id of a session, as in `sid`) and `complex` with `user` and `session` are
 /// read. An `iss_sub` must name the issuer of the event; see [`subjects_of`](Self::subjects_of).
 ///
-/// | answer | meaning |
+/// | response | meaning |
 /// |---|---|
 /// | 202 | all marks are stored, and in force |
 /// | 400 | the token is not valid; the JSON body has `err` and `description` |
 /// | 405, 415 | not a POST request, or not `application/secevent+jwt` |
 /// | 503 | a mark could not be stored, or the keys of the issuer could not be loaded |
 ///
-/// Every answer has `Cache-Control: no-store`. The timeouts are those of
+/// Every response has `Cache-Control: no-store`. The timeouts are those of
 /// [`BackChannelLogout`](crate::revocation::BackChannelLogout).
 ///
 /// # Example: sessions and accounts of an issuer
@@ -88,8 +88,8 @@ struct Inner {
 }
 
 impl SecurityEvents {
-    /// Creates a service for the events of this issuer. The writer stores the marks: the
-    /// [`Denylist`](crate::revocation::Denylist) that the layer checks, for example.
+    /// Creates a service for the events of this issuer. The writer stores the marks, for example in
+    /// the [`Denylist`](crate::revocation::Denylist) that the layer checks.
     #[must_use]
     pub fn new(issuer: TrustedIssuer, writer: impl RevocationWriter) -> Self {
         let kind = StatementKind {
@@ -104,11 +104,12 @@ impl SecurityEvents {
         }))
     }
 
-    /// Also accepts events about subjects of this issuer. Default: an event is about subjects of its own
-    /// issuer. For a transmitter that is not the issuer of the access tokens. A session that an event names
-    /// without a subject is marked for the transmitter, and for each of these issuers.
+    /// Also accepts events about subjects of this issuer. Default: only events about subjects of the
+    /// transmitter are accepted. Use this for a transmitter that is not the issuer of the access tokens. A
+    /// session that an event names without a subject is marked for the transmitter and for each of these
+    /// issuers.
     ///
-    /// Each trusted transmitter can then revoke the tokens of this issuer.
+    /// With this setting, each trusted transmitter can revoke the tokens of this issuer.
     #[must_use]
     pub fn subjects_of(self, issuer: Issuer) -> Self {
         let mut inner = self.0.with(self.0.receiver.settings.clone());

@@ -42,28 +42,30 @@ use crate::revocation::{
 /// on Redis (6.2 or later) or Valkey.
 ///
 /// Each instance has a copy of the marks in memory, and one task that follows the changes. No request
-/// waits for Redis. A mark that was stored is in force here at once, and on the other instances as soon
-/// as they have read it: usually within milliseconds, and at the latest after
-/// [`max_lag`](RedisSettings::max_lag). An instance whose copy may be older than that answers requests
+/// waits for Redis. A stored mark is in force on this instance at once, and on the other instances when
+/// they have read it. This usually takes milliseconds, and never longer than
+/// [`max_lag`](RedisSettings::max_lag): an instance whose copy may be older than that answers requests
 /// with 503.
 ///
-/// A mark is stored by one script, so that it is stored as a whole or not at all. What is not stored is
-/// an error for the caller: [`RevokeError::Full`] or [`RevokeError::Unavailable`].
+/// A mark is stored by one script, so it is stored completely or not at all. If a mark is not stored,
+/// the caller gets an error: [`RevokeError::Full`] or [`RevokeError::Unavailable`].
 ///
-/// If Redis loses marks, for instance because it starts again empty or fails over to a replica that was
-/// behind, the instances notice it. They keep the marks that they know in force, and write them back.
-/// Only marks that no running instance has seen are lost. For this they call `INFO` in their scripts: an
-/// ACL must allow it. A primary that is cut off from its replicas may answer for some time after one of
-/// them has replaced it, and has no later marks. Set `min-replicas-to-write` there: then its instances
-/// answer with 503.
+/// If Redis loses marks, for example because it restarts empty or fails over to a replica that was
+/// behind, the instances detect this. They keep the marks that they know in force, and write them back.
+/// Only marks that no running instance has seen are lost. To detect a loss, their scripts call `INFO`,
+/// which an ACL must allow. A primary that is cut off from its replicas may answer for some time after
+/// one of them has replaced it, without the later marks. Set `min-replicas-to-write` on it, so that its
+/// instances answer with 503.
 ///
-/// Redis has the issuer and the `jti`, `sid`, `sub` or client id of each mark as plain text, and its
-/// times, until its tokens have expired, and the names of lifted suspensions for a day. It never has a
-/// token. Who can write to these keys can revoke and lift, so protect them by a password or an ACL, and by
-/// TLS where the network is not yours. Use a `maxmemory-policy` that does not evict keys without an expiry.
+/// Redis contains the issuer and the `jti`, `sid`, `sub` or client id of each mark as plain text, and its
+/// times, until its tokens have expired. It contains the names of lifted suspensions for a day. It never
+/// contains a token. Whoever can write to these keys can revoke tokens and lift suspensions, so protect
+/// them with a password or an ACL, and with TLS if the network is not yours. Use a `maxmemory-policy` that
+/// does not evict keys without an expiry.
 ///
-/// Clones share one list and are cheap: pass one to [`JwtAuth::revocation`](crate::JwtAuth::revocation),
-/// and keep another one to revoke tokens with. The task ends when the last clone is dropped.
+/// Clones share one list and are cheap. Pass one clone to
+/// [`JwtAuth::revocation`](crate::JwtAuth::revocation), and keep another clone to revoke tokens. The
+/// task ends when the last clone is dropped.
 ///
 /// # Example
 ///
@@ -167,16 +169,18 @@ impl<C: Connect> Drop for Shared<C> {
 }
 
 impl RedisDenylist {
-    /// A list behind this client, which has the address, the user, the password and the certificates. For
-    /// TLS, add a TLS feature of the `redis` crate to your own dependencies, and use a `rediss://` URL.
+    /// Creates the settings of a list that uses this client, which holds the address, the user, the
+    /// password and the certificates. For TLS, add a TLS feature of the `redis` crate to your own
+    /// dependencies, and use a `rediss://` URL.
     ///
-    /// Instances with the same namespace share one list. It is the prefix of all keys, in braces, so
-    /// that they are in one slot of a Redis cluster. The client then connects to any node of the cluster.
+    /// Instances with the same namespace share one list. The namespace in braces is the prefix of all
+    /// keys, so all keys are in one slot of a Redis cluster. For a cluster, the client may connect to any
+    /// node.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::SharedDenylist`] if the namespace is empty, longer than 128 bytes, or has other
-    /// characters than visible ASCII without braces.
+    /// [`ConfigError::SharedDenylist`] if the namespace is empty, longer than 128 bytes, or has
+    /// characters other than visible ASCII without braces.
     #[expect(clippy::new_ret_no_self, reason = "it is a list once it is connected")]
     pub fn new(client: redis::Client, namespace: &str) -> Result<RedisSettings, ConfigError> {
         RedisSettings::new(client, namespace)
@@ -223,8 +227,8 @@ impl RedisDenylist {
         self.0.mark(mark).await
     }
 
-    /// Revokes all tokens of a subject whose `iat` is not later than `issued_until`, and all without
-    /// `iat`. `expires_at` is the latest `exp` of these tokens.
+    /// Revokes all tokens of a subject whose `iat` is not later than `issued_until`, and all its
+    /// tokens without `iat`. `expires_at` is the latest `exp` of these tokens.
     ///
     /// # Errors
     ///
@@ -281,9 +285,9 @@ impl RedisDenylist {
         self.0.mark(mark.suspension()).await
     }
 
-    /// Suspends all tokens of a subject whose `iat` is not later than `issued_until`, and all without
-    /// `iat`. The times are those of [`revoke_subject`](Self::revoke_subject). [`lift`](Self::lift) ends
-    /// the suspension.
+    /// Suspends all tokens of a subject whose `iat` is not later than `issued_until`, and all its tokens
+    /// without `iat`. The times have the same meaning as in [`revoke_subject`](Self::revoke_subject).
+    /// [`lift`](Self::lift) ends the suspension.
     ///
     /// # Errors
     ///
@@ -298,21 +302,21 @@ impl RedisDenylist {
         self.0.mark(mark.suspension()).await
     }
 
-    /// Stores any mark. If the target has a mark already, the later times count. A suspension and a
-    /// revocation of one target are kept separately, and the revocation counts.
+    /// Stores any mark. If the target already has a mark, the later times apply. A suspension and a
+    /// revocation of the same target are kept separately, and the revocation has priority.
     ///
     /// The mark is stored even if this future is dropped before it is ready.
     ///
     /// # Errors
     ///
-    /// [`RevokeError`] if the mark is not stored. After [`RevokeError::Unavailable`] it is not known
-    /// whether it was stored, and it may be stored again.
+    /// [`RevokeError`] if the mark is not stored. After [`RevokeError::Unavailable`], it is not
+    /// known whether the mark was stored. Storing it again is harmless.
     pub async fn mark(&self, mark: &RevocationMark) -> Result<(), RevokeError> {
         self.0.mark(mark.clone()).await
     }
 
-    /// Ends the suspension of this target. Returns `false` if there is none. A revocation is final and
-    /// stays.
+    /// Ends the suspension of this target. Returns `false` if the target is not suspended. A
+    /// revocation is final and is not changed.
     ///
     /// # Errors
     ///
@@ -322,7 +326,7 @@ impl RedisDenylist {
     }
 
     /// Whether the marks are loaded, and the copy is not older than
-    /// [`max_lag`](RedisSettings::max_lag). Ask for this in the readiness check of the service.
+    /// [`max_lag`](RedisSettings::max_lag). Use it in the readiness check of the service.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.0.near.is_behind()
@@ -346,7 +350,8 @@ impl RedisDenylist {
     }
 }
 
-/// Prints the number of marks, and whether they are relied on. [`RedisDenylist::status`] has the address.
+/// Prints the number of marks, and whether they are relied on. For the address, see
+/// [`RedisDenylist::status`].
 impl fmt::Debug for RedisDenylist {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisDenylist")

@@ -15,7 +15,7 @@ use crate::revocation::shared::near::Near;
 use crate::revocation::shared::server::Server;
 use crate::revocation::shared::{RedisDenylist, Shared};
 
-/// The settings of a [`RedisDenylist`], which [`connect`](Self::connect) starts.
+/// The settings of a [`RedisDenylist`]. [`connect`](Self::connect) starts it.
 #[must_use = "call `connect().await?` or `connect_lazy()?`"]
 pub struct RedisSettings {
     client: redis::Client,
@@ -47,10 +47,10 @@ impl RedisSettings {
         })
     }
 
-    /// The maximum age of the copy in memory. With an older one, requests are answered with 503. At least
-    /// 100 ms. Default: 5 seconds.
+    /// Sets the maximum age of the copy in memory. If the copy is older, requests are answered with 503.
+    /// Default: 5 seconds. Minimum: 100 milliseconds.
     ///
-    /// The task asks Redis five times in this time, and at least once in a second.
+    /// The task checks Redis five times in this period, and at least once per second.
     pub fn max_lag(mut self, max_lag: Duration) -> Self {
         self.max_lag = max_lag.clamp(SHORTEST_LAG, LONGEST_LAG);
         self
@@ -61,24 +61,25 @@ impl RedisSettings {
     ///
     /// # Security
     ///
-    /// As long as Redis cannot be reached, tokens that are revoked elsewhere are accepted until they
-    /// expire. A process that has never reached Redis knows no marks. Keep the lifetime of tokens short,
-    /// and watch [`RedisDenylist::is_ready`].
+    /// While Redis cannot be reached, tokens that other instances revoke are accepted until they expire.
+    /// A process that has never reached Redis knows no marks. Keep the lifetime of tokens short, and
+    /// monitor [`RedisDenylist::is_ready`].
     pub fn insecure_accept_when_behind(mut self) -> Self {
         self.accepts_when_behind = true;
         self
     }
 
-    /// The maximum number of targets in Redis, of all kinds together, for marks that this process stores.
-    /// A mark of a new target on a full list is [`RevokeError::Full`](super::super::RevokeError::Full).
-    /// Default: 100 000, which take about 40 MB in Redis.
+    /// Sets the maximum number of targets in Redis, of all kinds together, for marks that this process
+    /// stores. On a full list, a mark for a new target fails with
+    /// [`RevokeError::Full`](super::super::RevokeError::Full). Default: 100 000, which take about 40 MB
+    /// in Redis.
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = capacity;
         self
     }
 
-    /// The clock by which marks end. Default: the clock of the system. Redis removes a mark when both
-    /// this clock and its own have reached the end.
+    /// Sets the clock that determines when marks end. Default: the clock of the operating system.
+    /// Redis removes a mark when both this clock and its own clock have reached the end.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
@@ -88,7 +89,7 @@ impl RedisSettings {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::SharedDenylist`] if the first attempt fails, or outside of a tokio runtime with
+    /// [`ConfigError::SharedDenylist`] if the first attempt fails, or outside a tokio runtime with
     /// timers and IO.
     pub async fn connect(self) -> Result<RedisDenylist, ConfigError> {
         let list = self.connect_lazy()?;
@@ -103,7 +104,7 @@ impl RedisSettings {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::SharedDenylist`] outside of a tokio runtime with timers.
+    /// [`ConfigError::SharedDenylist`] outside a tokio runtime with timers.
     pub fn connect_lazy(self) -> Result<RedisDenylist, ConfigError> {
         let timeout = Times::for_lag(self.max_lag).timeout;
         let (capacity, clock) = (self.capacity, self.clock);

@@ -9,30 +9,31 @@ use crate::unix_seconds;
 
 /// The state of a [`RedisDenylist`](super::RedisDenylist).
 ///
-/// [`Display`](fmt::Display) prints one line for an operator. Serialized times and durations are in
-/// seconds, times since 1970.
+/// [`Display`](fmt::Display) prints one line for an operator. Serialized times are seconds since
+/// 1970, and durations are seconds.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct RedisStatus {
     /// The namespace and the address, without user and password: `calendar at redis:6379`.
     pub source: String,
-    /// The time since which the process is connected and gets the changes.
+    /// The time since which the process has been connected and received changes.
     #[serde(serialize_with = "unix_seconds::serialize_if_any")]
     pub connected_since: Option<SystemTime>,
-    /// How old the copy in memory is at most: changes in Redis that are younger may be missing. `None` if
-    /// the marks were not loaded yet.
+    /// The maximum age of the copy in memory: changes in Redis that are newer may be missing. `None` if
+    /// the marks have not been loaded yet.
     #[serde(serialize_with = "duration_if_any")]
     pub lag: Option<Duration>,
-    /// Whether the lag is above [`max_lag`](super::RedisSettings::max_lag), or the marks were not loaded
-    /// yet.
+    /// Whether the lag is above [`max_lag`](super::RedisSettings::max_lag), or the marks have not been
+    /// loaded yet.
     pub is_behind: bool,
     /// The number of targets with marks.
     pub marks: usize,
-    /// The number of times that all marks were read: once at the start, and after each loss.
+    /// The number of times that all marks were read: at the start, and after each loss.
     pub snapshots: u64,
-    /// The number of marks in Redis that this version cannot read, and does not apply.
+    /// The number of marks in Redis that this version cannot read and does not apply.
     pub skipped: u64,
-    /// Why the last attempt failed, and since when attempts fail. `None` if the last one succeeded.
+    /// Why the last attempt failed, and since when attempts have been failing. `None` if the last
+    /// attempt succeeded.
     pub failing: Option<RedisFailure>,
 }
 
@@ -40,10 +41,10 @@ pub struct RedisStatus {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct RedisFailure {
-    /// The time of the first of the attempts that failed in a row.
+    /// The time of the first failed attempt since the last success.
     #[serde(serialize_with = "unix_seconds::serialize")]
     pub since: SystemTime,
-    /// The reason of the last failure.
+    /// The reason for the last failure.
     pub reason: String,
 }
 

@@ -29,13 +29,13 @@ use crate::revocation::status_list::source::{Found, Settings, Source};
 use crate::revocation::{Revocation, RevocationCheck, RevocationError, RevocationStatus};
 use crate::telemetry;
 
-/// Revocation check by status lists ([Token Status List], an Internet-Draft): a token names its place in a
-/// list (`status.status_list`), and the issuer publishes the list as a signed token.
+/// Revocation check with status lists ([Token Status List], an Internet-Draft). A token names its place in
+/// a list (`status.status_list`), and the issuer publishes the list as a signed token.
 ///
-/// One list has the statuses of many tokens, so one fetch serves all of them until its lifetime ends. A
-/// list is fetched when a token that is valid in every other respect names it, and again at 80 % of its
-/// lifetime. A request waits only for a list that is not there, up to 5 seconds. A cached token is looked up
-/// again when a list was fetched or has ended.
+/// One list contains the statuses of many tokens, so one fetch serves all of them until the lifetime of the
+/// list ends. A list is fetched when a token that is valid in every other respect names it, and again at 80
+/// % of its lifetime. A request waits only for a list that is not present, up to 5 seconds. A cached token
+/// is looked up again when a list was fetched or has ended.
 ///
 /// | status list | token |
 /// |---|---|
@@ -44,15 +44,15 @@ use crate::telemetry;
 /// | status 1 | [revoked](RevocationStatus::Revoked) |
 /// | status 2 | [suspended](RevocationStatus::Suspended) |
 /// | another status | revoked; see [`other_statuses`](Self::other_statuses) |
-/// | the reference is malformed, or the index is beyond the list | revoked, with an event that says so |
-/// | the issuer is not added here, or the URL is behind none of its prefixes | the same |
+/// | the reference is malformed, or the index is beyond the list | revoked, with an event |
+/// | the issuer was not added, or the URL begins with none of its prefixes | the same |
 /// | the list cannot be fetched, is not valid, or has expired | 503; see [`insecure_accept_unavailable`](Self::insecure_accept_unavailable) |
 ///
 /// A list must have `typ` `statuslist+jwt`, a signature by one of the keys, `sub` equal to its URL, and
 /// `iat`. `iss` must be that of the tokens if it is present. Redirects are not followed. A list with an
-/// earlier `iat` than the list in use is not used before that one has ended.
+/// earlier `iat` than the list in use is not used until that list has ended.
 ///
-/// Use it inside of a tokio runtime with timers. Clones share the lists.
+/// Use it inside a tokio runtime with timers. Clones share the lists.
 ///
 /// # Example: an issuer with lists
 ///
@@ -113,7 +113,7 @@ impl StatusLists {
         }))
     }
 
-    /// Adds an issuer of tokens, the keys of its lists, and the prefix of their URLs, or an array of several
+    /// Adds an issuer of tokens, with the keys of its lists and the prefix of their URLs, or an array of
     /// prefixes. A list is fetched only if its URL begins with one of the prefixes and does not leave the
     /// folder of the prefix.
     ///
@@ -148,49 +148,49 @@ impl StatusLists {
         Ok(self.change(|inner| inner.sources.push(source)))
     }
 
-    /// The lifetime of a list that has no `ttl`, and whose response has no `max-age` and no `Expires`.
+    /// Sets the lifetime of a list without `ttl` whose response has no `max-age` and no `Expires`.
     /// Default: 5 minutes, limited by [`lifetime_within`](Self::lifetime_within).
     #[must_use]
     pub fn lifetime(self, lifetime: Duration) -> Self {
         self.set(|settings| settings.lifetimes.usual = lifetime)
     }
 
-    /// The minimum and the maximum lifetime of a list, whatever its `ttl` says. Default: 30 seconds and 1
-    /// hour. At least 1 second.
+    /// Sets the minimum and the maximum lifetime of a list, whatever its `ttl`. Default: 30 seconds and 1
+    /// hour. Both are at least 1 second.
     ///
-    /// A revoked token is accepted for the lifetime of the list, at most. `exp` of the list ends its use
-    /// earlier.
+    /// A revoked token is accepted until the lifetime of the list ends. The `exp` of the list can end
+    /// its use earlier.
     #[must_use]
     pub fn lifetime_within(self, shortest: Duration, longest: Duration) -> Self {
         let shortest = shortest.max(Duration::from_secs(1));
         self.set(|settings| settings.lifetimes.within = (shortest, longest.max(shortest)))
     }
 
-    /// The maximum size of the response with a list in bytes. Default: 4 MiB.
+    /// Sets the maximum size in bytes of the response with a list. Default: 4 MiB.
     #[must_use]
     pub fn max_body(self, bytes: usize) -> Self {
         self.set(|settings| settings.documents.max_body = bytes)
     }
 
-    /// The maximum size of an inflated list, and of all lists of an issuer, in bytes. Default: 16 MiB and
-    /// 64 MiB. If the lists have no room, the list that was not used for the longest time is dropped. It
-    /// is fetched again when a token names it.
+    /// Sets the maximum size in bytes of an inflated list, and of all lists of an issuer. Default: 16 MiB
+    /// and 64 MiB. If there is no room for a list, the least recently used list is dropped. It is fetched
+    /// again when a token names it.
     #[must_use]
     pub fn max_bytes(self, of_one: usize, of_all: usize) -> Self {
         self.set(|settings| (settings.max_list, settings.max_bytes) = (of_one, of_all))
     }
 
-    /// The maximum number of lists of an issuer. Default: 1 000. At least 1.
+    /// Sets the maximum number of lists of an issuer. Default: 1 000. Minimum: 1.
     #[must_use]
     pub fn max_lists(self, lists: usize) -> Self {
         self.set(|settings| settings.max_lists = lists)
     }
 
-    /// The meaning of the statuses from 3 on, which an application may define. Default:
+    /// Sets the meaning of statuses from 3, which an application may define. Default:
     /// [`RevocationStatus::Revoked`] for all of them.
     ///
-    /// A status must always have the same meaning: a cached token is looked up again only when a list has
-    /// changed.
+    /// A status must always have the same meaning, because a cached token is looked up again only when a
+    /// list has changed.
     #[must_use]
     pub fn other_statuses(
         self,
@@ -199,7 +199,8 @@ impl StatusLists {
         self.change(|inner| inner.others = Arc::new(meaning))
     }
 
-    /// Sets the clock that `iat` and `exp` of lists are compared with. Default: the clock of the system.
+    /// Sets the clock that `iat` and `exp` of lists are compared with. Default: the clock of the
+    /// operating system.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         self.set(|settings| settings.clock = Arc::new(clock))
@@ -209,11 +210,11 @@ impl StatusLists {
     ///
     /// # Security
     ///
-    /// A revoked token is accepted while the list cannot be fetched, and whoever can prevent the fetch can
-    /// use it. Replace the check with short lifetimes of the tokens.
+    /// A revoked token is accepted while the list cannot be fetched, and an attacker who can prevent the
+    /// fetch can use it. Replace the check with short token lifetimes.
     ///
-    /// With this setting each request looks its token up again, so that it is not accepted any longer when
-    /// the list is there.
+    /// With this setting, each request looks up its token again, so that a revoked token is rejected as
+    /// soon as the list is present.
     #[must_use]
     pub fn insecure_accept_unavailable(self) -> Self {
         self.change(|inner| inner.accepts_unavailable = true)

@@ -1,6 +1,6 @@
 //! [`UrlPrefixes`]: one prefix of URLs, or several.
 
-/// One prefix of URLs, or several: a string, or an array, a slice or a vector of strings.
+/// One or several URL prefixes: a string, or an array, a slice or a vector of strings.
 ///
 /// Implemented by this crate only.
 #[diagnostic::on_unimplemented(
