@@ -299,8 +299,8 @@ pub struct LoginClaimsError {
 }
 
 impl LoginClaimsError {
-    /// The session gets no tokens at present, for example because the account is locked. The status is
-    /// 400. The session does not end; to end it, call [`Logins::end`].
+    /// The session gets no tokens at present, for example because the account is locked. The request is
+    /// answered with 400. The session does not end; to end it, call [`Logins::end`].
     pub fn denied(reason: impl fmt::Display) -> Self {
         let reason = reason.to_string();
         Self {

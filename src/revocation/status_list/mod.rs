@@ -33,9 +33,9 @@ use crate::telemetry;
 /// a list (`status.status_list`), and the issuer publishes the list as a signed token.
 ///
 /// One list contains the statuses of many tokens, so one fetch serves all of them until the lifetime of the
-/// list ends. A list is fetched when a token that is valid in every other respect names it, and again at 80
-/// % of its lifetime. A request waits only for a list that is not present, up to 5 seconds. A cached token
-/// is looked up again when a list was fetched or has ended.
+/// list ends. A list is fetched when a token that is valid in every other respect names it, and again at
+/// 80 % of its lifetime. A request waits only for a list that is not present, up to 5 seconds. A cached
+/// token is looked up again when a list was fetched or has ended.
 ///
 /// | status list | token |
 /// |---|---|
