@@ -15,10 +15,11 @@ use crate::introspection::client_key::ClientKey;
 use crate::introspection::form::{Form, encoded};
 use crate::issuer::Issuer;
 
-/// How this service proves to an authorization server who it is (RFC 6749, section 2.3).
+/// The credentials with which this service authenticates to an authorization server (RFC 6749,
+/// section 2.3).
 ///
-/// An introspection endpoint answers only callers that it knows (RFC 7662, section 2.1), so there is no
-/// way to ask without credentials. `Debug` prints the method and the client id, and never a secret.
+/// An introspection endpoint answers only authenticated callers (RFC 7662, section 2.1), so credentials
+/// are required. `Debug` prints the method and the client id, but never a secret.
 ///
 /// # Example: a secret that is replaced while the service runs
 ///
@@ -58,8 +59,8 @@ enum Method {
 }
 
 impl ClientAuth {
-    /// Sends id and secret as HTTP Basic credentials (`client_secret_basic`), both form-encoded before
-    /// ([RFC 6749, section 2.3.1]).
+    /// Sends id and secret as HTTP Basic credentials (`client_secret_basic`). Both are form-encoded
+    /// first ([RFC 6749, section 2.3.1]).
     ///
     /// # Errors
     ///
@@ -79,19 +80,20 @@ impl ClientAuth {
         }))
     }
 
-    /// The same without the form encoding. For servers that do not decode it, which the standard
-    /// requires of them.
+    /// The same as [`secret_basic`](Self::secret_basic), but without the form encoding. Use this
+    /// for servers that do not decode it, although the standard requires this.
     ///
-    /// An id or a secret of letters, digits, `-`, `.` and `_` is the same either way.
+    /// The encoding does not change an id or a secret that consists of letters, digits, `-`, `.`
+    /// and `_`.
     ///
     /// # Security
     ///
-    /// The server sees where the id ends by the first colon. An id with a colon is an error here, because
-    /// it would be another id with another secret.
+    /// The first colon separates the id from the secret. An id with a colon is an error, because the
+    /// server would read a different id and secret.
     ///
     /// # Errors
     ///
-    /// As [`secret_basic`](Self::secret_basic); also if the id has a colon.
+    /// The same as [`secret_basic`](Self::secret_basic); also if the id has a colon.
     pub fn insecure_raw_basic(
         client_id: &str,
         secret: impl Into<ClientSecret>,
@@ -112,7 +114,7 @@ impl ClientAuth {
     ///
     /// # Errors
     ///
-    /// As [`secret_basic`](Self::secret_basic).
+    /// The same as [`secret_basic`](Self::secret_basic).
     pub fn secret_post(
         client_id: &str,
         secret: impl Into<ClientSecret>,
@@ -124,12 +126,12 @@ impl ClientAuth {
         }))
     }
 
-    /// Signs a short statement with a private key (`private_key_jwt`, [RFC 7523]), so that no secret is
+    /// Signs an assertion with a private key (`private_key_jwt`, [RFC 7523]), so that no secret is
     /// sent.
     ///
-    /// Each request has a statement of its own, which is valid for 60 seconds. Its audience is the
-    /// identifier of the issuer alone, and its type is `client-authentication+jwt`. For a server that
-    /// rejects the type see [`ClientKey::untyped`].
+    /// Each request has a new assertion, which is valid for 60 seconds. Its only audience is the
+    /// identifier of the issuer, and its type is `client-authentication+jwt`. For a server that
+    /// rejects the type, see [`ClientKey::untyped`].
     ///
     /// # Errors
     ///
@@ -143,10 +145,11 @@ impl ClientAuth {
         }))
     }
 
-    /// Sends the client id, and leaves the proof to the connection: the client certificate that your
-    /// HTTP client presents (`tls_client_auth`, [RFC 8705]).
+    /// Sends the client id. The proof is the client certificate that your HTTP client presents in
+    /// the TLS connection (`tls_client_auth`, [RFC 8705]).
     ///
-    /// With an endpoint from the metadata of the issuer, the one in `mtls_endpoint_aliases` is preferred.
+    /// If the endpoint comes from the metadata of the issuer, the one in `mtls_endpoint_aliases` is
+    /// preferred.
     ///
     /// # Errors
     ///
@@ -161,8 +164,8 @@ impl ClientAuth {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::ClientAuth`] if the token is empty, or has characters that no bearer token has
-    /// (RFC 6750, section 2.1).
+    /// [`ConfigError::ClientAuth`] if the token is empty, or has characters that are not allowed in
+    /// bearer tokens (RFC 6750, section 2.1).
     pub fn bearer(token: impl Into<ClientSecret>) -> Result<Self, ConfigError> {
         let token = token.into();
         if bearer_header(&token.0.load()).is_none() {
@@ -171,8 +174,9 @@ impl ClientAuth {
         Ok(Self::of(Method::Bearer(token)))
     }
 
-    /// Also asks by plain `http` at hosts that are not loopback addresses, such as `http://keycloak:8080` in a
-    /// compose file or a mesh. If the metadata come by `https`, the URL of the endpoint must still be `https`.
+    /// Also allows plain `http` for hosts that are not loopback addresses, such as `http://keycloak:8080` in
+    /// a compose file or a mesh. If the metadata come over `https`, the URL of the endpoint must still be
+    /// `https`.
     ///
     /// ```
     /// # #[cfg(feature = "reqwest")] {
@@ -189,8 +193,8 @@ impl ClientAuth {
     /// # Security
     ///
     /// Whoever can read the connection sees these credentials and the tokens of all users. Whoever can answer
-    /// in place of the issuer can make any text an active token. Use this only in a network in which nobody
-    /// can do that, or which encrypts and authenticates connections itself.
+    /// in place of the issuer can make any text an active token. Use this only in a network where nobody can
+    /// do that, or that encrypts and authenticates connections itself.
     #[must_use]
     pub fn insecure_plain_http(mut self) -> Self {
         self.plain_http = PlainHttp::Anywhere;
@@ -296,7 +300,7 @@ impl fmt::Debug for ClientAuth {
 pub struct ClientSecret(Arc<ArcSwap<Zeroizing<String>>>);
 
 impl ClientSecret {
-    /// Replaces the secret. Requests from now on have the new one.
+    /// Replaces the secret. Later requests use the new secret.
     ///
     /// # Errors
     ///

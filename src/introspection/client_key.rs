@@ -18,7 +18,7 @@ use crate::keys::private_key::PrivateKey;
 /// The private key of this service, for
 /// [`ClientAuth::private_key_jwt`](crate::introspection::ClientAuth::private_key_jwt).
 ///
-/// `Debug` prints the algorithm, and never the key.
+/// `Debug` prints the algorithm, but never the key.
 #[derive(Clone)]
 pub struct ClientKey {
     private: PrivateKey,
@@ -62,14 +62,15 @@ impl ClientKey {
         Ok(PrivateKey::from_jwk(jwk)?.into())
     }
 
-    /// Sets the `kid` of the statements, by which the server finds the public key.
+    /// Sets the `kid` of the assertions. The server uses it to find the public key.
     #[must_use]
     pub fn with_key_id(mut self, id: impl Into<KeyId>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// Leaves out the type `client-authentication+jwt` of the statements. For servers that reject it.
+    /// Leaves out the type `client-authentication+jwt` of the assertions. Use this for servers that
+    /// reject it.
     #[must_use]
     pub fn untyped(mut self) -> Self {
         self.is_typed = false;

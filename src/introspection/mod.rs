@@ -1,8 +1,8 @@
-//! Opaque tokens: their issuer is asked about each of them (RFC 7662).
+//! Opaque tokens, which are introspected at their issuer (RFC 7662).
 //!
-//! An [`Introspection`] asks the introspection endpoint of one issuer. It uses the same
-//! [`Fetch`] as keys, so the proxies and private certificate authorities of your
-//! HTTP client apply to it.
+//! An [`Introspection`] sends requests to the introspection endpoint of one issuer. It uses the
+//! same [`Fetch`] as keys, so the proxies and private certificate authorities of your HTTP client
+//! apply to it.
 
 mod breaker;
 mod client_auth;
@@ -56,15 +56,15 @@ pub struct Introspection {
 
 impl Introspection {
     /// Finds the endpoint through the metadata of this issuer (`introspection_endpoint`, [RFC 8414]), and
-    /// asks it with a client of this crate.
+    /// uses the HTTP client of this crate.
     ///
     /// The client checks certificates against the root certificates of the system, follows no redirects,
     /// and ignores the proxies in the environment.
     ///
     /// # Errors
     ///
-    /// As [`discover_with`](Self::discover_with); also [`ConfigError::Introspection`] if TLS cannot be
-    /// set up.
+    /// The same as [`discover_with`](Self::discover_with); also [`ConfigError::Introspection`] if TLS
+    /// cannot be set up.
     ///
     /// [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
     #[cfg(feature = "reqwest")]
@@ -72,22 +72,24 @@ impl Introspection {
         Self::discover_with(issuer, auth, own_client(issuer.as_str())?)
     }
 
-    /// Asks the endpoint at this URL with a client of this crate, as [`discover`](Self::discover) does.
+    /// Uses the endpoint at this URL, with the HTTP client of this crate, as
+    /// [`discover`](Self::discover) does.
     ///
     /// # Errors
     ///
-    /// As [`at_with`](Self::at_with); also [`ConfigError::Introspection`] if TLS cannot be set up.
+    /// The same as [`at_with`](Self::at_with); also [`ConfigError::Introspection`] if TLS cannot be
+    /// set up.
     #[cfg(feature = "reqwest")]
     pub fn at(url: &str, auth: ClientAuth) -> Result<Self, ConfigError> {
         Self::at_with(url, auth, own_client(url)?)
     }
 
-    /// Finds the endpoint through the metadata of this issuer, and asks it with this client.
+    /// Finds the endpoint through the metadata of this issuer, and uses this HTTP client.
     ///
-    /// The metadata are fetched when the first token comes, from the two URLs that the standards derive
-    /// from the issuer. They must name exactly this issuer, and are fetched again after a probe has failed. A
-    /// URL that does not answer gets half of the [timeout](Self::timeout), and the next one half of the rest. If
-    /// they came by `https`, the URL of the endpoint must be `https` too.
+    /// The metadata are fetched for the first token, from the two URLs that the standards derive from the
+    /// issuer. They must name exactly this issuer, and are fetched again after a probe has failed. The
+    /// timeout of the first URL is half of the [timeout](Self::timeout), and that of the second URL half of
+    /// the rest. If the metadata came over `https`, the URL of the endpoint must be `https` too.
     ///
     /// # Errors
     ///
@@ -112,7 +114,7 @@ impl Introspection {
         Ok(Self::of(Place::Metadata(Arc::new(finder)), auth, fetch))
     }
 
-    /// Asks the endpoint at this URL with this client.
+    /// Uses the endpoint at this URL, with this HTTP client.
     ///
     /// # Errors
     ///
@@ -141,12 +143,12 @@ impl Introspection {
         }
     }
 
-    /// Asks for signed answers ([RFC 9701]), which these keys of the issuer verify. Pass a clone of the
-    /// store that verifies its JWTs.
+    /// Requests signed answers ([RFC 9701]), and verifies them with these keys of the issuer. Pass a
+    /// clone of the store that verifies its JWTs.
     ///
-    /// An answer that is not signed is then a failure, and the request is answered with 503. The `aud` of
-    /// a signed answer must be the client id of this service or its audience, and it may be 10 minutes
-    /// old.
+    /// An answer that is not signed counts as a failure, and the request is answered with 503. The `aud`
+    /// of a signed answer must be the client id of this service or its audience. The maximum age of a
+    /// signed answer is 10 minutes.
     ///
     /// [RFC 9701]: https://www.rfc-editor.org/rfc/rfc9701
     pub fn signed(mut self, keys: impl Into<KeyStore>) -> Self {

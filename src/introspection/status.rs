@@ -21,19 +21,21 @@ pub struct IntrospectionStatus {
     pub at: SystemTime,
     /// The endpoint, or the issuer whose metadata name it.
     pub endpoint: String,
-    /// Whether the endpoint is asked. It is not asked for a while after failures that are not those of single
-    /// tokens.
+    /// Whether the endpoint is in use. It is not used for a while after failures that are not limited to
+    /// single tokens.
     pub is_healthy: bool,
-    /// The time since which the endpoint is not asked, but for one question and one probe at a time.
+    /// The time since which the endpoint has not been used, except for one introspection and one
+    /// probe at a time.
     #[serde(serialize_with = "unix_seconds::serialize_if_any")]
     pub open_since: Option<SystemTime>,
-    /// Why the last question failed, and since when questions fail. `None` if the last one succeeded.
+    /// Why the last introspection failed, and since when introspections have been failing. `None` if
+    /// the last one succeeded.
     pub failing: Option<IntrospectionFailure>,
-    /// The number of questions about tokens that are being asked now.
+    /// The number of introspections that are running now.
     pub asking: usize,
-    /// The number of questions about tokens that have ended, whatever the answer.
+    /// The number of introspections that have ended, whatever the result.
     pub asked: u64,
-    /// The number of questions without a usable answer.
+    /// The number of introspections without a usable answer.
     pub failed: u64,
     /// The number of requests whose answer was known.
     pub hits: u64,
@@ -41,19 +43,20 @@ pub struct IntrospectionStatus {
     pub misses: u64,
 }
 
-/// Why an endpoint gives no usable answer.
+/// Why an endpoint returns no usable answer.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct IntrospectionFailure {
-    /// The time of the first of the questions that failed in a row.
+    /// The time of the first failed introspection since the last success.
     #[serde(serialize_with = "unix_seconds::serialize")]
     pub since: SystemTime,
-    /// The reason of the last failure.
+    /// The reason for the last failure.
     pub reason: String,
 }
 
 impl IntrospectionStatus {
-    /// The share of the requests whose answer was known, from 0 to 1. `None` before the first request.
+    /// The proportion of requests whose answer was known, from 0 to 1. `None` before the first
+    /// request.
     #[must_use]
     pub fn hit_rate(&self) -> Option<f64> {
         let float = |number: u64| u32::try_from(number).map_or(f64::INFINITY, f64::from);
@@ -66,7 +69,8 @@ impl IntrospectionStatus {
 }
 
 impl Introspection {
-    /// The state of the endpoint, and the numbers of questions and answers. All clones share them.
+    /// The state of the endpoint, and the numbers of introspections and answers. All clones share
+    /// them.
     #[must_use]
     pub fn status(&self) -> IntrospectionStatus {
         let (at, now) = (SystemTime::now(), Instant::now());
@@ -98,13 +102,13 @@ impl Introspection {
         }
     }
 
-    /// Whether the endpoint answers, as far as is known. For a readiness probe.
+    /// Whether the endpoint answers, as far as is known. Useful for a readiness probe.
     ///
-    /// `false` while the endpoint is not asked, after failures that are not those of single tokens: for up to
-    /// 30 seconds, and while a probe is asked. Tokens whose answer is known are still accepted then. After each
-    /// pause it is `true` again, because the next request is what asks the endpoint: an instance that gets no
-    /// requests while it is not ready would never be ready again. [`is_healthy`] is `false` until there is an
-    /// answer.
+    /// Returns `false` while the endpoint is not used, after failures that are not limited to single tokens:
+    /// for up to 30 seconds, and while a probe is running. During this time, tokens whose answer is known are
+    /// still accepted. After each pause it returns `true` again, because only the next request tests the
+    /// endpoint. Otherwise an instance that gets no requests while it is not ready would never become ready
+    /// again. [`is_healthy`] is `false` until there is an answer.
     ///
     /// [`is_healthy`]: IntrospectionStatus::is_healthy
     #[must_use]

@@ -96,8 +96,8 @@ impl BackChannelLogout {
         Self(Arc::new(Inner::new(settings, replays)))
     }
 
-    /// Sets the maximum number of accepted tokens that are remembered until they expire. Default: 100
-    /// 000. While this number is reached, logout tokens are answered with 503.
+    /// Sets the maximum number of accepted tokens that are remembered until they expire. Default:
+    /// 100 000. While this number is reached, logout tokens are answered with 503.
     #[must_use]
     pub fn max_replays(self, tokens: usize) -> Self {
         let settings = self.0.receiver.settings.clone();
