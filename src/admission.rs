@@ -1,4 +1,4 @@
-//! What the layer and the service share: the settings, the verdict on a request, and the last changes
+//! Shared by the layer and the service: the settings, the verdict on a request, and the last changes
 //! to the response.
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) struct Settings {
     pub(crate) source: TokenSource,
     /// Where the certificate of a client is, for bound tokens.
     pub(crate) certificates: Option<CertificateSource>,
-    /// How to tell whether a request came over TLS, if it must.
+    /// How to determine whether a request came over TLS, if TLS is required.
     pub(crate) tls: Option<TlsSource>,
     pub(crate) presentation: Presentation,
     pub(crate) is_optional: bool,
@@ -106,7 +106,7 @@ pub(crate) struct Finish<C, R> {
     exchange: Exchange,
     /// Whether the token may have come in the query.
     has_query: bool,
-    /// Whether the token is bound, so that the certificate of the client counts.
+    /// Whether the token is bound, so that the verdict depends on the certificate of the client.
     is_bound: bool,
 }
 
@@ -148,7 +148,7 @@ impl<C: 'static, R> Finish<C, R> {
         request::conceal(request, &settings.source, settings.removes_credentials);
     }
 
-    /// Gives tonic methods the challenge for their own rejections.
+    /// Passes the challenge to tonic methods, for their own rejections.
     fn prepare<B>(&self, request: &mut Request<B>) {
         if self.exchange.is_grpc() {
             request
@@ -165,7 +165,7 @@ impl<C: 'static, R> Finish<C, R> {
             .reject(rejection, &self.exchange, Maps::default())
     }
 
-    /// Adds the headers that HTTP requires from this layer to a response of the inner service.
+    /// Adds the headers that HTTP requires of this layer to a response of the inner service.
     pub(crate) fn finish<ResBody>(&self, mut response: Response<ResBody>) -> Response<ResBody>
     where
         R: RespondTo<ResBody>,

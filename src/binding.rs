@@ -6,11 +6,11 @@ use crate::request::Presented;
 use crate::token::confirmation::Confirmation;
 use crate::token::registered::Registered;
 
-/// Checks what a token is bound to against what was presented with it.
+/// Checks the binding of a token against what was presented with it.
 ///
-/// A token that is bound to a client certificate alone is accepted with that certificate (RFC 8705,
+/// A token that is bound only to a client certificate is accepted with that certificate (RFC 8705,
 /// section 3). Any other binding is rejected, because its proof is not checked yet. If such a token were
-/// accepted, it would be a bearer token for whoever has it.
+/// accepted, it would be a bearer token.
 pub(crate) fn check(claims: &Registered, presented: &Presented<'_>) -> Result<(), Rejection> {
     let Some(confirmation) = claims.confirmation() else {
         return Ok(());

@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The verifier reads the clock once for all checks of a token, so that they see the same moment. It
 /// reads the clock again if it had to wait for keys or for a revocation check.
 ///
-/// If the clock is set back, a token that had expired is valid again until its `exp` has passed once
-/// more. A token whose `nbf` or `iat` now lies in the future is rejected. Both hold for cached tokens
-/// too.
+/// If the clock is set back, a token that had expired is valid again until its `exp` passes once
+/// more. A token whose `nbf` or `iat` is now in the future is rejected. Both also apply to cached
+/// tokens.
 ///
-/// Implemented for closures, so a test can write
-/// `.clock(|| UNIX_EPOCH + Duration::from_secs(1_700_000_000))`. The `test-util` feature has a
-/// clock that can be moved while requests run.
+/// Implemented for closures, so a test can write `.clock(|| UNIX_EPOCH +
+/// Duration::from_secs(1_700_000_000))`. The `test-util` feature provides a clock that can be moved
+/// while requests run.
 pub trait Clock: Send + Sync + 'static {
     /// Returns the current time.
     fn now(&self) -> SystemTime;

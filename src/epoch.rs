@@ -1,5 +1,5 @@
-//! [`Epoch`] and [`ActiveAt`]: how a cached token learns of a revocation without a look-up. The Loom model
-//! in `model/` runs this file.
+//! [`Epoch`] and [`ActiveAt`]: how a revocation applies to a cached token without a look-up. The Loom
+//! model in `model/` runs this file.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -14,7 +14,7 @@ impl Epoch {
         Self(AtomicU64::new(0))
     }
 
-    /// Read before the marks: a mark that is set in the meantime belongs to a later epoch.
+    /// Must be read before the marks: a mark that is set in the meantime belongs to a later epoch.
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
@@ -35,7 +35,7 @@ impl ActiveAt {
         self.0.load(Ordering::Relaxed) != NEVER
     }
 
-    /// Whether this is the epoch. Never so for 0.
+    /// Whether this is the epoch. Always `false` for 0.
     pub(crate) fn is(&self, epoch: u64) -> bool {
         epoch != NEVER && self.0.load(Ordering::Relaxed) == epoch
     }

@@ -73,7 +73,7 @@ impl<T: Copy + Default, const N: usize> Default for InlineList<T, N> {
     }
 }
 
-/// The capacity of the first allocation. It is large, because a list that outgrows its inline items
+/// The capacity of the first allocation. It is large, because a list that exceeds its inline items
 /// is often much longer.
 const FIRST_CAPACITY: usize = 32;
 

@@ -12,8 +12,8 @@ use crate::text_form::{Texts, text_form};
 
 /// The `iss` claim: the issuer of a token, compared exactly.
 ///
-/// An issuer with a trailing slash or in another case is another issuer ([RFC 7519, section 4.1.1]).
-/// Copy the text from the metadata of the issuer.
+/// An identifier with a trailing slash or in different case is a different issuer ([RFC 7519,
+/// section 4.1.1]). Copy the identifier from the metadata of the issuer.
 ///
 /// [RFC 7519, section 4.1.1]: https://www.rfc-editor.org/rfc/rfc7519#section-4.1.1
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +41,7 @@ impl Issuer {
     }
 }
 
-/// What to write if two issuers differ by nothing but a slash at the end; otherwise empty.
+/// A hint if two issuers differ only in a trailing slash; otherwise empty.
 pub(crate) fn slash_hint(configured: &str, presented: &str) -> String {
     let is_one_slash_longer = |long: &str, short| long.strip_suffix('/') == Some(short);
     if is_one_slash_longer(configured, presented) || is_one_slash_longer(presented, configured) {
@@ -69,7 +69,7 @@ text_form!(Issuer, Issuer::new);
 /// The `aud` claim: the identifiers of this API.
 ///
 /// A token is accepted if its `aud` contains one of these identifiers, compared exactly. Use the
-/// identifier of the API, never that of a client.
+/// identifier of the API, never the id of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Audience {
     /// `None` means any audience.
@@ -86,7 +86,7 @@ impl Audience {
         Self::any_of([id])
     }
 
-    /// Creates an audience with several identifiers of this API. A token needs one of them.
+    /// Creates an audience with several identifiers of this API. A token must have one of them.
     ///
     /// ```
     /// use tower_jwt_auth::Audience;
@@ -111,19 +111,19 @@ impl Audience {
         Ok(Self { ids: Some(ids) })
     }
 
-    /// Accepts tokens with any `aud`, or without one.
+    /// Accepts tokens with any `aud`, or without `aud`.
     ///
     /// # Security
     ///
     /// A token that was issued for another API or for a client is accepted too, so whoever receives
-    /// such a token can use it against this API. Use this only if the issuer issues tokens for this API
-    /// alone, or if every handler checks another claim in its place.
+    /// such a token can use it for this API. Use this only if the issuer issues tokens only for this
+    /// API, or if every handler checks another claim instead.
     #[must_use]
     pub const fn insecure_any() -> Self {
         Self { ids: None }
     }
 
-    /// The identifiers. There are none for [`insecure_any`](Self::insecure_any).
+    /// The identifiers. Empty for [`insecure_any`](Self::insecure_any).
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.ids
             .iter()

@@ -13,11 +13,10 @@ use crate::scope::{ScopeSet, Shortfall};
 
 /// # Rejections of the application
 ///
-/// An application can reject a request for a reason that the layer does not know, such as a user
-/// row that was deleted. The client gets the same challenge and body as for a rejection of the layer.
-/// The rejection is logged and counted once, when it becomes a response or a `tonic::Status`. Only the
-/// operator sees the reason. It must not contain a secret. [The guide](crate::guide::start) has an
-/// example.
+/// An application can reject a request for a reason that the layer does not know, such as a deleted
+/// user. The client gets the same challenge and body as for a rejection of the layer. The rejection is
+/// logged and counted once, when it becomes a response or a `tonic::Status`. Only the operator sees
+/// the reason. It must not contain a secret. For an example, see [the guide](crate::guide::start).
 impl Rejection {
     /// The token was revoked, or its subject no longer exists (401, `invalid_token`). The kind is [`RejectionKind::Revoked`].
     #[must_use]
@@ -47,7 +46,7 @@ impl Rejection {
         Shortfall::scopes(scopes.iter().map(str::to_owned)).into()
     }
 
-    /// The application cannot find out whether the token may still be used, for instance because its
+    /// The application cannot determine whether the token may still be used, for example because its
     /// database is down (503). The kind is [`RejectionKind::RevocationUnavailable`].
     #[must_use]
     pub fn unavailable(reason: impl Into<Cow<'static, str>>) -> Self {
@@ -57,7 +56,8 @@ impl Rejection {
     }
 
     /// The HTTP response to this rejection: status, challenge, `Cache-Control: no-store`, and an
-    /// empty body. An outer [`JwtAuth`](crate::JwtAuth) replaces challenge and body by its own.
+    /// empty body. An outer [`JwtAuth`](crate::JwtAuth) replaces the challenge and the body with
+    /// its own.
     #[must_use]
     pub fn into_response<B: Default>(self) -> Response<B> {
         Provisional::response(reported(self), &Exchange::default())
@@ -70,7 +70,8 @@ impl Rejection {
     }
 }
 
-/// Logs and counts a rejection of an extractor, a guard or the application, unless that is done.
+/// Logs and counts a rejection of an extractor, a guard or the application, unless that was already
+/// done.
 pub(crate) fn reported(mut rejection: Rejection) -> Rejection {
     if rejection.take_unreported() {
         reports::rejected(&rejection);

@@ -9,7 +9,7 @@ use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::telemetry::{LineBudget, count, event, is_heard, seconds, short};
 
-/// What a layer has logged about its verdicts, and what it has omitted.
+/// The numbers of verdicts that a layer has logged and omitted.
 ///
 /// This is a fixed number of counters. A request takes no lock.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub(crate) struct Reports {
     is_out: Apart<AtomicBool>,
 }
 
-/// Puts a value that each accepted request reads into another cache line than the values that
+/// Puts a value that each accepted request reads into a different cache line than the values that
 /// rejected requests write.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -160,7 +160,8 @@ fn tell_quietly(rejection: &Rejection) {
 }
 
 /// Whether the token itself may be valid: something else about the request was wrong, the token lacks a
-/// right, or nobody knows. A verifier gets only the text of a token, so there may be no request.
+/// right, or the validity is unknown. A verifier gets only the text of a token, so there may be no
+/// request.
 fn is_of_request(kind: RejectionKind) -> bool {
     matches!(
         kind,
@@ -176,17 +177,17 @@ fn is_of_request(kind: RejectionKind) -> bool {
     )
 }
 
-/// Reports a rejection by an extractor or a guard, which does not know the layer outside. Each thread
+/// Reports a rejection by an extractor or a guard, which does not know the outer layer. Each thread
 /// has its own counters, so that threads do not contend for memory.
 pub(crate) fn rejected(rejection: &Rejection) {
     thread_local! {
         static OF_GUARDS: Reports = Reports::default();
     }
-    // The counters are gone while a thread ends. Then nothing is reported.
+    // The counters no longer exist while a thread ends. Then nothing is reported.
     let _ = OF_GUARDS.try_with(|reports| reports.rejected(rejection, &SystemClock));
 }
 
-/// A period in which requests are answered with 503. Zero means that there is none.
+/// A period in which requests are answered with 503. Zero means that there is no outage.
 #[derive(Debug, Default)]
 struct Outage {
     since: AtomicU64,

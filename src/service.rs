@@ -64,16 +64,16 @@ where
                 ResponseFuture::inner(finish, self.inner.call(request))
             }
             Admission::Preflight => {
-                // The credentials of a preflight are not verified, so a service inside must not take
-                // them for verified ones.
+                // The credentials of a preflight are not verified, so an inner service must not
+                // treat them as verified.
                 finish.conceal(&mut request);
                 finish.leave_anonymous(&mut request);
                 ResponseFuture::inner(finish, self.inner.call(request))
             }
             Admission::Waiting(wait) => {
                 // The ready service is not called for a while. Drop it, so that it releases what it
-                // holds, such as a permit: a request whose token is not verified yet must not keep
-                // the permit from other requests.
+                // holds, such as a permit. A request whose token is not verified yet must not
+                // withhold the permit from other requests.
                 self.inner = self.inner.clone();
                 ResponseFuture::waiting(finish, wait, self.inner.clone(), request)
             }

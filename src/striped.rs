@@ -1,9 +1,9 @@
 //! A shared value with several reference counts.
 //!
-//! Why not one [`Arc`]: every request clones and drops a reference to the state of its layer, and all
-//! cores would write to the same count. With two threads on two cores a clone and a drop of one `Arc` take
-//! 66 ns, and 14 ns if each thread has its own count (median of runs of 500 pairs, during which both threads
-//! were running, on a Xeon at 2.5 GHz). With more cores the difference grows.
+//! One [`Arc`] is not enough, because every request clones and drops a reference to the state of its layer,
+//! and all cores would write to the same count. With two threads on two cores, a clone and a drop of one
+//! `Arc` take 66 ns, and 14 ns if each thread has its own count (median of runs of 500 pairs, during which
+//! both threads were running, on a Xeon at 2.5 GHz). With more cores the difference grows.
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// A shared value with [`STRIPES`] reference counts. Each thread uses one of them.
 pub(crate) struct Striped<T>(Arc<[Arc<Stripe<T>>; STRIPES]>);
 
-/// A reference to the value. The count of its `Arc` does not share a cache line with another one.
+/// A reference to the value. The count of its `Arc` does not share a cache line with another count.
 #[repr(align(128))]
 pub(crate) struct Stripe<T>(Arc<T>);
 
@@ -46,7 +46,7 @@ impl<T> Deref for Stripe<T> {
     }
 }
 
-/// A number that threads count up without writing to the same cache line.
+/// A number that threads increment without writing to the same cache line.
 #[derive(Default)]
 #[cfg_attr(
     not(feature = "introspection"),

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
-/// Implements `FromStr` and `Deserialize` of a text by the constructor `$new`, and `Serialize` by
-/// `Display`.
+/// Implements `FromStr` and `Deserialize` of a string with the constructor `$new`, and `Serialize`
+/// with `Display`.
 macro_rules! text_form {
     ($type:ty, $new:expr) => {
         impl ::std::str::FromStr for $type {
@@ -35,7 +35,7 @@ macro_rules! text_form {
 
 pub(crate) use text_form;
 
-/// One text, or several in an array.
+/// One string, or an array of strings.
 pub(crate) enum Texts {
     One(String),
     Several(Vec<String>),

@@ -18,7 +18,7 @@ pub(crate) async fn unless_panicked<T>(code: impl Future<Output = T>) -> Option<
     .await
 }
 
-/// Whether the current tokio runtime has timers. Tokio has no function that tells it.
+/// Whether the current tokio runtime has timers. Tokio has no function for this.
 pub(crate) fn has_timers() -> bool {
     catch_unwind(|| drop(sleep(Duration::ZERO))).is_ok()
 }

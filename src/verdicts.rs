@@ -27,7 +27,7 @@ pub(crate) struct Known<'p> {
     pub(crate) claims: Claims,
     /// The trust under which it was accepted.
     pub(crate) trust: &'p Trust,
-    /// The time from which this no longer counts.
+    /// The time from which the verdict no longer holds.
     pub(crate) until: NumericDate,
 }
 
@@ -59,7 +59,7 @@ impl Verdicts {
         })
     }
 
-    /// The same for a token whose issuer was asked. The answer may be stale: see
+    /// The same for an introspected token. The answer may be stale; see
     /// [`Basis::is_fresh`](crate::claims::Basis::is_fresh).
     pub(crate) fn find_answer<'p>(
         &self,
@@ -71,7 +71,7 @@ impl Verdicts {
             .get_digest(digest, now, |entry| known(entry, policy))
     }
 
-    /// Remembers a token whose issuer said that it is active, from now until the end of the period and never
+    /// Stores a token that is active according to its issuer, from now until the end of the period and never
     /// after its `exp`.
     pub(crate) fn remember_answer(
         &self,
@@ -93,7 +93,8 @@ impl Verdicts {
             claims.registered().expires_at().unwrap_or(until),
         ];
         let lifetime = Lifetime {
-            // An answer counts for some seconds. If the clock is set back, they have not begun.
+            // An answer holds for some seconds. If the clock is set back, this period has not
+            // begun.
             from: if from < now { now } else { from },
             until: NumericDate(ends.iter().fold(f64::INFINITY, |end, at| end.min(at.0))),
         };
@@ -105,14 +106,13 @@ impl Verdicts {
             .put_digest(digest, now, lifetime, accepted, weight);
     }
 
-    /// Forgets a token whose issuer says that it is no longer active.
+    /// Removes a token that is no longer active according to its issuer.
     pub(crate) fn forget_answer(&self, digest: &Digest) {
         self.cache.remove_digest(digest);
     }
 
-    /// Remembers a token that was accepted under the key set of this generation, from now until the end of
-    /// the period and never after its `exp`. Own claims are read by `read_own` before, so that there is room
-    /// for them.
+    /// Stores a token that was accepted under the key set of this generation, from now until the end of the
+    /// period and never after its `exp`. `read_own` reads own claims first, so that there is room for them.
     pub(crate) fn remember(
         &self,
         token: &[u8],
@@ -133,7 +133,7 @@ impl Verdicts {
         let limit = if end < limit { end } else { limit };
         let needed_an_answer = end.0.is_finite();
         let lifetime = Lifetime {
-            // As for an answer: if the clock is set back, its seconds have not begun.
+            // As for an answer: if the clock is set back, the period has not begun.
             from: if needed_an_answer && from < now {
                 now
             } else {
@@ -174,7 +174,7 @@ fn is_signed_by_live_key(entry: &Entry<Accepted>, trust: &Trust, now: NumericDat
     let Accepted(claims) = entry.value();
     match claims.basis().attestation() {
         Attestation::Signature(signer) => is_live(signer, entry, trust, now),
-        // It is stored under its digest, where no key counts.
+        // It is stored under its digest, and does not depend on a key.
         Attestation::Answer => false,
     }
 }
@@ -197,6 +197,6 @@ fn is_live(signer: &Signer, entry: &Entry<Accepted>, trust: &Trust, now: Numeric
     }
 }
 
-/// The generation of no key set. It is used for a key that will retire, so that the key is looked up
-/// each time.
+/// No key set has this generation. It is used for a key that will retire, so that the key is looked
+/// up each time.
 const NO_GENERATION: u64 = u64::MAX;

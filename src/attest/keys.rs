@@ -8,7 +8,7 @@ use crate::keys::key_source::{Deadline, KeyLookUp, LookUp};
 use crate::keys::set::KeySet;
 use crate::keys::store::KeyStore;
 
-/// The keys of an issuer, and how a text that they verify must be signed.
+/// The keys of an issuer, and how texts that they verify must be signed.
 #[derive(Clone, Copy)]
 pub(crate) struct IssuerKeys<'k> {
     pub(crate) issuer: &'k Issuer,
@@ -45,7 +45,7 @@ pub(super) fn first_load_of(
 
 /// Looks up the key of a token. The result is a load that may bring the key with this id or, without
 /// an id, another key for the token. If no load is possible, the token is rejected: with 503 if the
-/// issuer cannot be asked for the key, because then the token may be valid, and otherwise with `flaw`.
+/// key cannot be looked up at the issuer, because the token may be valid, and with `flaw` otherwise.
 pub(super) fn look_up_or(
     flaw: impl FnOnce() -> Rejection,
     id: Option<&str>,

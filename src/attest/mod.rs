@@ -1,5 +1,5 @@
-//! The proof that an issuer has made a signed text, of any kind: which key verifies it, and which load may
-//! bring a key that is missing.
+//! The proof that an issuer created a signed text of any kind: the key that verifies it, and the load that
+//! may bring a missing key.
 
 mod keys;
 
@@ -13,14 +13,14 @@ use crate::token::known_headers::KnownHeaders;
 
 pub(crate) use crate::attest::keys::{IssuerKeys, KeyLoads};
 
-/// The result of a step that may need keys that have to be loaded first.
+/// The result of a step that may need keys that must be loaded first.
 pub(crate) enum Step<T> {
     Done(T),
     /// The issuer may have published the key in the meantime, so the keys are loaded.
     Loading(LookUp),
 }
 
-/// A text and the proof that its issuer has made it.
+/// A text and the proof that its issuer created it.
 pub(crate) struct Proven<A> {
     pub(crate) attested: A,
     /// The generation of the keys that verified it.
@@ -80,8 +80,8 @@ pub(crate) fn attest<S: Signed>(
     }
 }
 
-/// Decides again after a look-up of keys has ended, whether or not it brought the key. Of several loads,
-/// each may bring the key, so the decision is tried after each of them.
+/// Decides again after a look-up of keys has ended, whether or not it brought the key. With several
+/// loads, each may bring the key, so the decision is tried after each load.
 pub(crate) async fn after<T>(
     mut look_up: LookUp,
     mut decide: impl FnMut(KeyLoads) -> Result<Step<T>, Rejection>,
@@ -105,7 +105,7 @@ pub(crate) async fn after<T>(
                 look_up = next;
                 one_more_load = KeyLoads::NotAllowed;
             }
-            // What is wrong under a key that is there stays wrong, whatever other key may come.
+            // What is wrong with a present key stays wrong, whatever other keys may come.
             Err(rejection) if !may_lack_a_key(&rejection) => return Err(rejection),
             Err(rejection) => match waited {
                 Waited::ForAll => return Err(rejection),

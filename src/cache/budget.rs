@@ -36,7 +36,7 @@ impl Budget {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Whether there is room for `bytes` more, after `given_back` bytes are given back.
+    /// Whether there is room for `bytes` more, after `given_back` bytes are released.
     pub(super) fn fits(&self, bytes: usize, given_back: usize) -> bool {
         let others = self.held().saturating_sub(given_back);
         others.saturating_add(bytes) <= self.limit
@@ -46,7 +46,7 @@ impl Budget {
         self.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Gives back bytes that were taken.
+    /// Releases bytes that were taken.
     pub(super) fn give_back(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -69,8 +69,8 @@ impl Growth {
         }
     }
 
-    /// Counts more bytes. Returns `false` if the value is in a cache without room for them. Then the value
-    /// must not keep them.
+    /// Counts more bytes. Returns `false` if the value is in a cache without room for them. In this case
+    /// the value must not keep them.
     #[must_use]
     pub(crate) fn try_add(&self, bytes: usize) -> bool {
         let budget = self.budget.get().filter(|_| self.is_in());
@@ -99,7 +99,7 @@ impl Growth {
         self.budget.get_or_init(|| Arc::clone(budget));
     }
 
-    /// Marks the value as no longer cached. Returns the bytes to give back.
+    /// Marks the value as no longer cached. Returns the bytes to release.
     pub(super) fn leave(&self) -> usize {
         match self.bytes.swap(LEFT, Ordering::Relaxed) {
             LEFT => 0,

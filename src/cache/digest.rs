@@ -1,5 +1,5 @@
-//! The digest of a token, which an entry stores in place of its text. The [module](super) gives the
-//! reasons, the security and the cost beside those of a library.
+//! The digest of a token, which an entry stores in place of its text. For the reasons, the
+//! security, and the cost compared with a library, see the [module](super).
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -13,8 +13,8 @@ static KEY: OnceLock<Arc<Key>> = OnceLock::new();
 /// Identifies a token. The token cannot be computed from it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint {
-    /// The sum of all characters but the last [`TAIL`]. Two words, because a `u128` would need padding
-    /// in the struct.
+    /// The sum of all characters except the last [`TAIL`]. Two words, because a `u128` would need
+    /// padding in the struct.
     pub(super) sum: [u64; 2],
     /// The digest of the last [`TAIL`] characters.
     pub(super) digest: [u64; 2],
@@ -25,8 +25,8 @@ pub(super) struct Fingerprint {
 /// Identifies a text of any form and length, such as an opaque token. The text cannot be computed from
 /// it.
 ///
-/// A [`Fingerprint`] has its sum in the open, and needs a long text with a random end, which is what a
-/// signed token is.
+/// A [`Fingerprint`] contains its sum unprotected, and needs a long text with a random end, such as a
+/// signed token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Digest([u64; 4]);
 
@@ -39,7 +39,7 @@ pub(super) struct Key {
     /// For a [`Digest`]: the mask of what is hashed.
     whole: [u8; TAIL],
     /// For the sum: first the key of the last block, then the keys of the blocks from the front. The second
-    /// sum of a [`Digest`] leaves out the first of them.
+    /// sum of a [`Digest`] omits the first key.
     texts: Box<[[u64; 2]]>,
 }
 
@@ -77,7 +77,7 @@ impl Fingerprint {
 }
 
 impl Digest {
-    /// The digest of a text, under the key of this process. `None` if the system gives no randomness.
+    /// The digest of a text, under the key of this process. `None` if the system provides no randomness.
     pub(crate) fn of(text: &[u8]) -> Option<Self> {
         Key::draw()?;
         KEY.get()?.whole(text)
@@ -92,7 +92,7 @@ impl Digest {
         }
     }
 
-    /// The same as a fingerprint. Its length is that of no token, so it equals the fingerprint of no
+    /// The same as a fingerprint. No token has its length, so it never equals the fingerprint of a
     /// signed token.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let Self([a, b, c, d]) = *self;
@@ -103,14 +103,14 @@ impl Digest {
         }
     }
 
-    /// A number for the place in a table. It is spread evenly.
+    /// A number for the place in a table. It is uniformly distributed.
     pub(crate) fn number(&self) -> u64 {
         let Self([.., number]) = *self;
         number
     }
 }
 
-/// Prints nothing of the digest.
+/// Does not print the digest.
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Digest")
@@ -118,8 +118,8 @@ impl fmt::Debug for Digest {
 }
 
 impl Key {
-    /// The key of this process, which the first call draws. `None` if the system gives no randomness.
-    /// Then the next call tries again.
+    /// The key of this process, which the first call draws. `None` if the system provides no
+    /// randomness. In this case the next call tries again.
     ///
     /// The crypto library needs tens of milliseconds for the first random bytes of a process, so the
     /// first call should not be made by a request.
@@ -128,7 +128,7 @@ impl Key {
         KEY.get().cloned()
     }
 
-    /// Draws the key of this process, unless that is done already.
+    /// Draws the key of this process, unless it was already drawn.
     pub(super) fn draw() -> Option<()> {
         if KEY.get().is_none() {
             // If two threads draw a key at the same time, the first key stays.
@@ -229,7 +229,8 @@ impl Key {
     }
 
     /// SHA-256 of one masked block, which takes longer than the rest of a look-up. A text of up to 54
-    /// characters is in the block as it is. Of a longer one the block has two sums and the length.
+    /// characters is in the block unchanged. For a longer text, the block has two sums and the
+    /// length.
     fn whole(&self, text: &[u8]) -> Option<Digest> {
         let mut block = self.whole;
         let (end, masked) = block.split_last_mut()?;
@@ -397,14 +398,14 @@ mod tests {
         assert_eq!(Some(of(&[b'b'; TAIL - 1]).0), words(hash(&masked).as_ref()));
     }
 
-    /// The security of a copy of the memory depends on this: of a long text too, all that is kept is a hash
-    /// of 256 bits that depend on every character.
+    /// The security of a copy of the memory depends on this: for a long text too, only a 256-bit hash is
+    /// kept, which depends on every character.
     #[test]
     fn a_digest_of_a_long_text_is_sha_256_of_two_sums_under_different_keys() {
         let key = Key::random().unwrap();
         let mut reversed = [b'a'; 200];
         reversed[0] = b'b';
-        // The second sum is the sum under a key of its own.
+        // The second sum is the sum under a different key.
         let mut shifted = Key::random().unwrap();
         shifted.texts = [&key.texts[1..], &[[0; 2]]].concat().into();
         for text in [[b'a'; 200], reversed] {

@@ -5,23 +5,23 @@
 //!
 //! # What an entry stores of a token
 //!
-//! An entry has the claims, which the handlers need, but no text of the token. In particular it does
-//! not have the signature, so an entry cannot be sent as a token. In place of the text there are three
-//! numbers: the length of the token, a *sum* of 128 bits over all characters but the last 55, and a
-//! *digest* of 128 bits of the last 55 characters. The last eight characters select the bucket and the
-//! tag under which the entry is stored. Each bucket also keeps the tag (8 bits) of the last token that
-//! got no place in it.
+//! An entry contains the claims, which the handlers need, but not the text of the token. In particular
+//! it does not contain the signature, so an entry cannot be sent as a token. In place of the text
+//! there are three numbers: the length of the token, a *sum* of 128 bits over all characters but the
+//! last 55, and a *digest* of 128 bits of the last 55 characters. The last eight characters select the
+//! bucket and the tag under which the entry is stored. Each bucket also stores the tag (8 bits) of the
+//! last token that got no place in it.
 //!
 //! - *The digest* is the first half of SHA-256 of the last 55 characters, each masked with a random
-//!   byte. 55 characters are what one block of SHA-256 can take. With HS256 they are the signature (43
-//!   characters, 256 bits) and the last twelve characters before it. With every other algorithm they
-//!   are 330 bits of the signature.
+//!   byte. One block of SHA-256 can hold 55 characters. With HS256, they are the signature (43
+//!   characters, 256 bits) and the last twelve characters before it. With every other algorithm,
+//!   they are 330 bits of the signature.
 //! - *The sum* is NH with words of 64 bits, a keyed universal hash. Two different texts of the same
 //!   length have the same sum under at most one of 2^64 keys (Black, Halevi, Krawczyk, Krovetz, Rogaway:
-//!   *UMAC: Fast and Secure Message Authentication*, CRYPTO '99). A text is cut into blocks of sixteen
-//!   characters, and its last sixteen characters are one more block, so different texts of the same
-//!   length have different blocks. The sum is not one-way: from the key and the value anyone can
-//!   compute texts with this sum.
+//!   *UMAC: Fast and Secure Message Authentication*, CRYPTO '99). A text is split into blocks of sixteen
+//!   characters, and its last sixteen characters are an additional block, so different texts of the same
+//!   length have different blocks. The sum is not one-way: from the key and the value anyone can compute
+//!   texts with this sum.
 //!
 //! Mask, sum and place have random keys. The keys are drawn once for each process, before the first
 //! request, and never leave it.
@@ -30,38 +30,38 @@
 //!
 //! - *A client that knows header and claims of a cached token, but not its signature*, can only guess
 //!   signatures. Each guess succeeds with a probability of 2^-128, whatever was guessed before, because
-//!   a rejection says only that this guess was wrong. A wrong guess is verified like any unknown token,
-//!   and rejected.
+//!   a rejection reveals only that this guess was wrong. A wrong guess is verified like any unknown
+//!   token, and rejected.
 //! - *A client that has the token* and changes characters before the last 55 is detected, except with
 //!   a probability of 2^-64. It would gain nothing: a hit returns the claims that were verified.
 //! - *Time*: the numbers are compared all at once. The time of a look-up may show which bucket and
-//!   which tag a token has. Both depend only on the last eight characters and on a key of their own, so
-//!   the time shows nothing about the other keys.
+//!   which tag a token has. Both depend only on the last eight characters and on a separate key, so the
+//!   time reveals nothing about the other keys.
 //! - *A copy of a part of the memory*, with entries but without keys, or with keys but without entries,
 //!   contains no usable token. Without the keys, an attacker cannot even test a guess against an entry.
 //! - *A copy of the memory with entries and keys*: a text passes for a cached token only if its last 55
 //!   characters have the digest of the entry. The sum is no obstacle to this attacker, and reveals 128
 //!   bits about the characters before them. The place reveals at most 29 bits of the last eight
-//!   characters. The best known way to find 55 characters with a given digest is to try: 2^128 times
-//!   for one entry, and 2^106 times for any entry of the largest cache. Guessing the signature itself is
-//!   harder, because at least 227 bits of it stay unknown. The sum does not help: for ECDSA and EdDSA
+//!   characters. The best known way to find 55 characters with a given digest is trial: 2^128 attempts
+//!   for one entry, and 2^106 attempts for any entry of the largest cache. Guessing the signature itself
+//!   is harder, because at least 227 bits of it stay unknown. The sum does not help: for ECDSA and EdDSA
 //!   the last 55 characters contain the whole second half of the signature, and computing it from the
 //!   first half is the discrete logarithm problem. For an RSA signature of 2048 bits, 1 590 bits in
 //!   front of the last 55 characters stay unknown as well.
 //!
 //! # Opaque tokens
 //!
-//! A token that is no JWT can be short, and nothing is known about where its random part is, so no sum of
-//! it is stored. Its entry has SHA-256 of one block, which is masked by a random key, and the hash selects the
-//! place too. A text of up to 54 characters is the block. Of a longer one the block has two sums of 128 bits
-//! over all characters, and the length. The keys of the second sum are those of the first, shifted by one
-//! block (Toeplitz, as in UMAC), so two different texts of the same length have the same sums under at most one
-//! of 2^128 keys. A sum is not one-way, but only its hash is stored. Who has a copy of entries and keys can
-//! test guesses of the token, and nothing better is known, so such a token is as safe as it is random, up to
-//! 256 bits.
+//! A token that is not a JWT can be short, and the position of its random part is unknown, so no sum of it is
+//! stored. Its entry contains the SHA-256 hash of one block, which is masked with a random key. The hash also
+//! selects the place. For a text of up to 54 characters, the block is the text. For a longer text, the block
+//! has two sums of 128 bits over all characters, and the length. The keys of the second sum are those of the
+//! first, shifted by one block (Toeplitz, as in UMAC), so two different texts of the same length have the
+//! same sums under at most one of 2^128 keys. A sum is not one-way, but only its hash is stored. An attacker
+//! with a copy of entries and keys can test guesses of the token, and no better attack is known. Such a token
+//! is therefore as secure as it is random, up to 256 bits.
 //!
-//! All this is about what stays in memory. While a request runs, the process holds its token, and freed
-//! memory is not cleared. Whoever can read all memory finds the claims, and with HMAC the secret.
+//! This section is about what stays in memory. While a request runs, the process holds its token, and
+//! freed memory is not cleared. Whoever can read all memory finds the claims, and with HMAC the secret.
 //!
 //! # Alternatives
 //!
@@ -76,39 +76,39 @@
 //! # Admission and eviction
 //!
 //! A bucket has seven places. While the cache has room, an accepted token gets a free place at once. At
-//! any time it may take the place of an entry that has expired. Otherwise it is stored only when it
-//! comes twice: the first time the bucket notes its tag, in the one byte that it has for this purpose,
-//! until the next token is turned away there. A stream of tokens that are used once therefore replaces
+//! any time it may replace an entry that has expired. Otherwise it is stored only when it comes for the
+//! second time. The first time, the bucket notes its tag, in the one byte that it has for this purpose,
+//! until the next token is not admitted there. A stream of tokens that are used once therefore replaces
 //! no entries, and costs little more than without a cache.
 //!
-//! A token that comes again takes the place of an entry that was never used, chosen at random, or else
-//! of the entry that was unused for the longest time. An entry that was used within the last minute is
-//! never evicted before it expires: then the new token is not stored. So a flood of tokens that are used
+//! A token that comes again replaces an entry that was never used, chosen at random, or otherwise the
+//! least recently used entry. An entry that was used within the last minute is never evicted before it
+//! expires. If there is no other entry, the new token is not stored. So a flood of tokens that are used
 //! once does not evict the tokens in use, and forged tokens are never stored. A client with thousands of
 //! valid tokens that uses each of them repeatedly can fill the cache until they reach their time limit.
-//! Meanwhile, other tokens are verified for each request.
+//! Until then, other tokens are verified for each request.
 //!
 //! # Expiry
 //!
-//! An entry does not count after its end. It is removed when its token is looked up, when another token
+//! An entry is not used after its end. It is removed when its token is looked up, when another token
 //! needs its place, or by a sweep. A sweep examines the next few buckets. A request whose token is not
-//! found, or was not used within the last second, makes a sweep, at most once a second. A table of up to
-//! 16 384 buckets, which is a cache of 32 768 tokens, is swept completely by 64 sweeps. A larger table
-//! takes one sweep for every 256 buckets. So while there is at least one request per second, the claims
-//! of an expired entry are freed within about a minute. Without requests nothing is freed.
+//! found, or was not used within the last second, performs a sweep, at most once per second. A table of
+//! up to 16 384 buckets, which is a cache of 32 768 tokens, is swept completely by 64 sweeps. A larger
+//! table takes one sweep for every 256 buckets. So with at least one request per second, the claims of
+//! an expired entry are freed within about a minute. Without requests, nothing is freed.
 //!
 //! # Memory
 //!
-//! The size of an entry includes what its claims may take later, when scopes or roles are read. Own
-//! claims are added when they are deserialized: the size of the type and the JSON text that was read. If
-//! there is no room for them they are not kept, and are deserialized again for each request. The table
-//! itself does not count.
+//! The size of an entry includes the memory that its claims may need later, when scopes or roles are
+//! read. Own claims are added when they are deserialized: the size of the type and of the JSON text that
+//! was read. If there is no room for them, they are not kept, and are deserialized again for each
+//! request. The table itself is not included.
 //!
 //! # Threads
 //!
 //! A look-up takes no lock. It writes nothing that other look-ups read, except the time of the last use,
-//! once a second for each token. One thread at a time changes the table. If another thread does so at
-//! that moment, a new token is not stored and an expired entry is not removed until a later request.
+//! once per second for each token. Only one thread at a time changes the table. If another thread is
+//! changing it, a new token is not stored, and an expired entry is not removed, until a later request.
 
 mod budget;
 mod digest;
@@ -131,7 +131,7 @@ use table::Table;
 /// Cache of accepted tokens, each with a value.
 pub(crate) struct Cache<V> {
     limits: Limits,
-    /// Made by [`prepare`](Self::prepare), or by the first token.
+    /// Created by [`prepare`](Self::prepare), or for the first token.
     inner: OnceLock<Inner<V>>,
 }
 
@@ -143,13 +143,13 @@ struct Inner<V> {
 /// The limits of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Maximum number of tokens. 0 turns the cache off; capped at 4 194 304.
+    /// Maximum number of tokens. 0 turns the cache off. Limited to 4 194 304.
     pub(crate) entries: usize,
     /// Maximum sum of the sizes of the entries, in bytes.
     pub(crate) bytes: usize,
 }
 
-/// The period in which a verdict holds. `until` is not part of it.
+/// The period in which a verdict holds, excluding `until`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Lifetime {
     pub(crate) from: NumericDate,
@@ -189,8 +189,8 @@ impl<V: Grow> Cache<V> {
         }
     }
 
-    /// Draws the key and makes the table, unless that is done already, so that no request has to wait
-    /// for it. `None` if the cache is off, or the system gives no randomness.
+    /// Draws the key and creates the table, unless that was already done, so that no request has to
+    /// wait for it. `None` if the cache is off, or the system provides no randomness.
     pub(crate) fn prepare(&self) -> Option<()> {
         self.inner().map(|_| ())
     }
@@ -206,11 +206,11 @@ impl<V: Grow> Cache<V> {
         self.inner.get()
     }
 
-    /// Looks a token up, and returns the result of `accept` for its entry. `None` if there is no entry
+    /// Looks up a token, and returns the result of `accept` for its entry. `None` if there is no entry
     /// that is valid `now`.
     ///
-    /// If `accept` returns `None`, the verdict no longer holds, for instance because its key was
-    /// removed. Then the entry is removed.
+    /// If `accept` returns `None`, the verdict no longer holds, for example because its key was
+    /// removed. In this case the entry is removed.
     pub(crate) fn get<R>(
         &self,
         token: &[u8],
@@ -354,7 +354,7 @@ impl<V: Grow> Cache<V> {
 }
 
 impl<V: Grow> Entry<V> {
-    /// The size in bytes now, with the growth of the value.
+    /// The current size in bytes, with the growth of the value.
     fn held(&self) -> usize {
         let grown = self.value.growth().map_or(0, Growth::bytes);
         self.weight.saturating_add(grown)
@@ -366,7 +366,7 @@ impl<V> Entry<V> {
         &self.value
     }
 
-    /// The time from which the entry no longer counts.
+    /// The time from which the entry is no longer used.
     pub(crate) fn until(&self) -> NumericDate {
         self.lifetime.until
     }
@@ -376,7 +376,7 @@ impl<V> Entry<V> {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// Records that the token is accepted under the key set of this generation too.
+    /// Records that the token is also accepted under the key set of this generation.
     pub(crate) fn confirm(&self, generation: u64) {
         // A slow request may still have an older set.
         self.generation.fetch_max(generation, Ordering::Relaxed);

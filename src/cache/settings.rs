@@ -7,10 +7,10 @@ use super::digest::Key;
 
 /// The limits of the cache of verified tokens: maximum number of tokens, maximum size, and maximum age.
 ///
-/// A client sends the same token for minutes. With the cache, its signature is verified once. Only
-/// accepted tokens are cached. The text of a token is not stored. The signature is stored as a keyed
-/// digest, which cannot be used as a token. When the cache is full, a new token is cached only when it
-/// is sent a second time soon after the first.
+/// A client usually sends the same token for minutes. With the cache, its signature is verified once.
+/// Only accepted tokens are cached. The text of a token is not stored. The signature is stored as a
+/// keyed digest, which cannot be used as a token. When the cache is full, a new token is cached only
+/// when it is sent again soon.
 ///
 /// An entry is not used after the `exp` of its token (plus the [leeway](crate::JwtAuth::leeway)),
 /// after its key is no longer accepted, or after [`max_age`](Self::max_age). The
@@ -38,12 +38,12 @@ pub struct TokenCache {
 }
 
 impl TokenCache {
-    /// No cache: the signature of every request is verified.
+    /// Turns the cache off. The signature of every request is verified.
     pub fn off() -> Self {
         Self::default().max_tokens(0)
     }
 
-    /// Sets the maximum number of cached tokens. Default: 10 000; capped at 4 194 304.
+    /// Sets the maximum number of cached tokens. Default: 10 000. Limited to 4 194 304.
     ///
     /// The table of the cache takes 32 bytes for each token. It is allocated when the layer or the
     /// verifier is created.
@@ -54,17 +54,17 @@ impl TokenCache {
 
     /// Sets the maximum size of all cached tokens in bytes. Default: 64 MiB.
     ///
-    /// The size of a token includes its claims, and its own claims in each type into which they were
+    /// The size of a token includes its claims, and own claims in each type into which they were
     /// deserialized. The size of own claims is estimated from the size of the type and the JSON text
     /// that was read. A type that takes more memory than a `serde_json::Value` of the same text is
     /// underestimated. If there is no room for own claims, they are deserialized again for each
-    /// request. The table of [`max_tokens`](Self::max_tokens) does not count.
+    /// request. The table of [`max_tokens`](Self::max_tokens) is not included.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;
         self
     }
 
-    /// Sets the maximum time that a token stays in the cache after it was verified. Default: 5
+    /// Sets the maximum time for which a token stays in the cache after it was verified. Default: 5
     /// minutes.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.longest = age;
@@ -98,8 +98,8 @@ fn default_limits() -> Limits {
     }
 }
 
-/// No verdict may depend on the cache, so the tests of this crate also run with other caches. An
-/// environment variable sets the maximum number of tokens. See `.ci/run`.
+/// No verdict may depend on the cache, so the tests of this crate also run with other cache sizes.
+/// An environment variable sets the maximum number of tokens. See `.ci/run`.
 #[cfg(tower_jwt_auth_cache)]
 fn default_limits() -> Limits {
     let entries = std::env::var("TOWER_JWT_AUTH_CACHE").ok();

@@ -20,9 +20,9 @@ pub(super) struct Table<V> {
 /// The entries that share a place, in one cache line.
 #[repr(align(64))]
 pub(super) struct Bucket<V> {
-    /// One byte for each slot, the lowest for the first: the tag of its entry, or [`FREE`]. It is only a
-    /// hint: the content of the slot decides. The highest byte is the tag of the last token that was
-    /// not admitted.
+    /// One byte for each slot, the lowest byte for the first slot: the tag of its entry, or [`FREE`].
+    /// The tag is only a hint. The content of the slot decides. The highest byte is the tag of the last
+    /// token that was not admitted.
     tags: AtomicU64,
     slots: [Slot<Entry<V>>; WAYS],
 }
@@ -40,10 +40,10 @@ pub(super) struct State {
 /// The order of eviction: the lowest rank is evicted first. An entry that is in use has no rank.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Rank {
-    /// It has expired.
+    /// The entry has expired.
     Dead,
-    /// Never used since it was stored. The digest makes the order random: by age, tokens that are used in
-    /// turn would each evict the one that is used next.
+    /// Never used since it was stored. The digest makes the order random. In the order of age, tokens
+    /// that are used in turn would each evict the token that is used next.
     Unused([u64; 2]),
     /// Last used at this time, more than [`IN_USE`] ago.
     Idle(NumericDate),
@@ -51,7 +51,7 @@ enum Rank {
 
 impl<V: Grow> Table<V> {
     pub(super) fn new(limits: Limits) -> Self {
-        // So few entries always fit into one bucket.
+        // This few entries always fit into one bucket.
         let buckets = if limits.entries <= WAYS {
             1
         } else {
@@ -73,7 +73,7 @@ impl<V: Grow> Table<V> {
     }
 
     /// Whether a token of this size gets a place now. A token for which an entry would have to be evicted
-    /// before its end gets one only when it comes again.
+    /// before its end gets a place only when it comes again.
     pub(super) fn admits(&self, place: Place, weight: usize, now: NumericDate) -> bool {
         let (Some(bucket), Some(state)) = (self.bucket(place), try_lock(&self.state)) else {
             return false;
@@ -82,10 +82,10 @@ impl<V: Grow> Table<V> {
         has_room || bucket.has_dead(now) || bucket.has_seen(place.tag)
     }
 
-    /// Stores an entry, in place of one that `is_same`, or of the one with the lowest rank. Nothing is
-    /// stored if all others are in use, or if another thread is writing.
+    /// Stores an entry, in place of an entry that `is_same`, or of the entry with the lowest rank.
+    /// Nothing is stored if all other entries are in use, or if another thread is writing.
     ///
-    /// A change of a slot has to check the readers of all threads, so a replacement is one change and
+    /// A change of a slot must check the readers of all threads, so a replacement is one change and
     /// not two.
     pub(super) fn insert(
         &self,
@@ -238,13 +238,13 @@ impl<V: Grow> Table<V> {
         values
     }
 
-    /// The size of the entries, counted anew.
+    /// The size of the entries, counted again.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.count().1
     }
 
-    /// The number of entries and their size, counted anew.
+    /// The number of entries and their size, counted again.
     #[cfg(test)]
     pub(super) fn count(&self) -> (usize, usize) {
         let entries = self.buckets.iter().flat_map(Bucket::entries);
@@ -346,8 +346,8 @@ impl Rank {
 
 /// Slots of a bucket. Together with the word of tags they fill a cache line.
 const WAYS: usize = 7;
-/// Average number of entries in a bucket of a full cache. It is low enough that less than one token in
-/// 1000 finds no slot because its bucket already has [`WAYS`] entries.
+/// Average number of entries in a bucket of a full cache. It is low enough that fewer than one token
+/// in 1000 finds no slot because its bucket already has [`WAYS`] entries.
 const LOAD: usize = 2;
 /// Maximum number of buckets from which entries are evicted for one new entry.
 const SEARCH: usize = 16;

@@ -1,4 +1,4 @@
-//! [`Fetch`] for `reqwest`: the client of the user, or one of this crate.
+//! [`Fetch`] for `reqwest`: the client of the user, or the client of this crate.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -10,8 +10,8 @@ use reqwest::{Client, Url};
 
 use crate::fetch::{Fetch, FetchError, FetchFuture};
 
-/// A client that checks certificates against the root certificates of the system, follows no redirects,
-/// and ignores the proxies in the environment.
+/// Creates a client that checks certificates against the root certificates of the system, follows no
+/// redirects, and ignores the proxies in the environment.
 pub(crate) fn client() -> Result<Client, FetchError> {
     Client::builder()
         .redirect(Policy::none())
@@ -24,14 +24,14 @@ pub(crate) fn client() -> Result<Client, FetchError> {
 
 /// Uses the proxies, certificates and timeouts of the client.
 ///
-/// If a connection is closed before there is a response, the request is sent once more on a new
+/// If the connection is closed before a response arrives, the request is sent once more on a new
 /// connection, because servers close idle connections. A request whose method is not idempotent, such as
 /// POST, is not sent again.
 ///
 /// # Security
 ///
-/// Build the client with [`Policy::none`]. A response after a redirect is rejected, but by then a client
-/// that follows redirects has already sent a request to the other address, which may be inside of your
+/// Build the client with [`Policy::none`]. A response after a redirect is rejected. By then, a client
+/// that follows redirects has already sent a request to the other address, which may be inside your
 /// network.
 impl Fetch for Client {
     fn fetch(&self, request: Request<Vec<u8>>, limit: usize) -> FetchFuture {
@@ -68,7 +68,7 @@ impl Fetch for Client {
     }
 }
 
-/// Whether the connection was closed before there was a response.
+/// Whether the connection was closed before a response arrived.
 fn is_closed(error: &reqwest::Error) -> bool {
     if error.is_connect() || error.is_timeout() {
         return false;
@@ -110,7 +110,7 @@ fn failed(error: reqwest::Error) -> FetchError {
     FetchError::new(chain(&error.without_url()))
 }
 
-/// The text of an error and of its causes, which say more than the error itself.
+/// The text of an error and of its causes, which contain more information than the error itself.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

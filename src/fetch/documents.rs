@@ -48,14 +48,14 @@ impl Documents {
     ) -> Result<Response<Vec<u8>>, DocumentError> {
         let shown = ShownUrl(uri).to_string();
         let failed = |reason: &dyn fmt::Display| DocumentError::new(format!("{shown}: {reason}"));
-        // Without this header a server may use any content coding, and none is supported.
+        // Without this header, a server may use any content coding, and none is supported.
         let coding = HeaderValue::from_static("identity");
         request.headers_mut().insert(ACCEPT_ENCODING, coding);
         let (limit, most) = (self.timeout, self.max_body);
         let fetched = timeout(limit, self.fetch.fetch(request, most)).await;
         let response = fetched
             .map_err(|_| failed(&format_args!("no answer within {limit:?}")))?
-            // Many clients put the URL into their errors.
+            // Many clients include the URL in their errors.
             .map_err(|error| failed(&error.to_string().replace(uri, &shown)))?;
         if response.body().len() > most {
             return Err(failed(&format_args!("body is longer than {most} bytes")));

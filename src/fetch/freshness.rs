@@ -12,7 +12,7 @@ use crate::error::rejection::Excerpt;
 use crate::error::shown_url::ShownUrl;
 use crate::fetch::documents::DocumentError;
 
-/// The lifetime of a response that does not state one, and the limits for one that does.
+/// The lifetime of a response that does not state a lifetime, and the limits for a stated lifetime.
 #[derive(Clone, Debug)]
 pub(crate) struct Lifetimes {
     pub(crate) usual: Duration,
@@ -112,7 +112,7 @@ pub(crate) fn checked<'r>(
     Ok(response.body())
 }
 
-/// The time of `Retry-After`, which is a number of seconds or a date.
+/// The time in `Retry-After`, which is a number of seconds or a date.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?;
     seconds(value.to_str().ok()?).or_else(|| after_date(value, headers))
@@ -129,7 +129,7 @@ pub(crate) fn coding(headers: &HeaderMap) -> Option<String> {
         })
 }
 
-/// Whether the content may be JSON. Object stores and file servers send JSON under general types too.
+/// Whether the content may be JSON. Object stores and file servers also send JSON with general types.
 fn may_be_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     let essence = essence.to_ascii_lowercase();

@@ -29,7 +29,7 @@ pub(crate) fn metadata_uris(issuer: &str) -> Option<[String; 2]> {
     ])
 }
 
-/// The URL that is wanted from metadata.
+/// The URL to read from the metadata.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted {
     /// The name of its member.
@@ -46,7 +46,7 @@ impl Wanted {
     };
 }
 
-/// Reads the wanted URL in the metadata of exactly this issuer.
+/// Reads the wanted URL from the metadata of exactly this issuer.
 pub(crate) fn wanted_url(
     metadata: &[u8],
     issuer: &str,
@@ -97,7 +97,7 @@ pub(crate) fn wanted_url(
 pub(crate) struct Discovery {
     issuer: Issuer,
     wanted: Wanted,
-    /// In the order in which they are tried. The one that answered last is the first.
+    /// In the order in which they are tried. The place that answered last is first.
     places: Vec<String>,
     known: Option<Known>,
     /// Whether all requests of a search, and one after it, share the time of one request.
@@ -121,8 +121,8 @@ impl Discovery {
         }
     }
 
-    /// Each request of a search gets half of the time that is left, so that a place that does not answer
-    /// leaves time for the next one and for the request that the URL is wanted for.
+    /// Gives each request of a search half of the remaining time, so that a place that does not answer
+    /// leaves time for the next place, and for the request that needs the URL.
     #[cfg(feature = "introspection")]
     pub(crate) fn sharing_time(mut self) -> Self {
         self.shares_time = true;
@@ -138,7 +138,7 @@ impl Discovery {
         self.places.iter().map(String::as_str)
     }
 
-    /// The wanted URL: the one that is remembered, or that in the first metadata that can be fetched.
+    /// The wanted URL: the remembered URL, or the URL in the first metadata that can be fetched.
     pub(crate) async fn url(
         &mut self,
         documents: &Documents,
@@ -174,7 +174,7 @@ impl Discovery {
         })
     }
 
-    /// Forgets the URL. Called after a failure, because what it names may have moved.
+    /// Forgets the URL. Called after a failure, because the endpoint may have moved.
     pub(crate) fn forget(&mut self) {
         self.known = None;
     }
@@ -199,7 +199,7 @@ impl Discovery {
     }
 }
 
-/// The lifetimes of metadata. They are longer than those of keys, because metadata hardly ever change.
+/// The lifetimes of metadata. They are longer than those of keys, because metadata rarely change.
 const METADATA: Lifetimes = Lifetimes {
     usual: Duration::from_secs(3_600),
     within: (Duration::from_secs(3_600), Duration::from_secs(24 * 3_600)),

@@ -14,18 +14,19 @@ use std::pin::Pin;
 
 use http::{Request, Response};
 
-/// Sends requests to an issuer: for key sets, and for the metadata that name them.
+/// Sends requests to an issuer, such as requests for key sets and for the metadata that name them.
 ///
-/// One implementation serves every request of a store, discovery and refresh alike.
+/// One implementation handles every request of a store, for both discovery and refresh. An
+/// implementation must follow these rules:
 ///
-/// - Send the method, the headers and the body of the request as they are. Key sets and metadata are
+/// - Send the method, the headers and the body of the request unchanged. Key sets and metadata are
 ///   fetched with GET and an empty body.
 /// - Do not follow redirects. A redirect would let the server that answers choose where keys come
 ///   from, and which other servers receive a request.
-/// - Read at most `limit` bytes of the body, so that an endless body does not fill the memory.
+/// - Read at most `limit` bytes of the body, so that an endless body does not exhaust the memory.
 ///
-/// The caller checks time, status and content of the response. The request asks for a body without a
-/// content coding; a response that still has a `Content-Encoding` is rejected.
+/// The caller checks the time, the status and the content of the response. The request asks for a
+/// body without a content coding. A response that still has a `Content-Encoding` is rejected.
 ///
 /// Implemented for `reqwest::Client` by the feature `reqwest`, and for closures:
 ///

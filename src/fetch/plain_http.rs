@@ -2,7 +2,7 @@
 
 use http::Uri;
 
-/// The hosts to which requests may go by plain http.
+/// The hosts to which requests may be sent over plain http.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PlainHttp {
     Anywhere,
@@ -17,7 +17,7 @@ pub(crate) enum PlainHttp {
 }
 
 impl PlainHttp {
-    /// Whether requests may go to this URL. The error says what is expected.
+    /// Checks that requests may be sent to this URL. The error says what is expected.
     pub(crate) fn check(self, uri: &str) -> Result<(), &'static str> {
         let Ok(parsed) = uri.parse::<Uri>() else {
             return Err("a URL");
@@ -43,8 +43,8 @@ impl PlainHttp {
         }
     }
 
-    /// The rule for the URLs in a document from this place. A document that came by https never leads to
-    /// plain http.
+    /// The rule for the URLs in a document from this place. A document that came over https never leads
+    /// to plain http.
     pub(crate) fn behind(self, place: &str) -> Self {
         let uri = place.parse::<Uri>().ok();
         match uri.as_ref().and_then(Uri::scheme_str) {

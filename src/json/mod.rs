@@ -1,9 +1,10 @@
 //! A strict reader of JSON text (RFC 8259) with limits. It reads the text once, and rejects duplicate
 //! names.
 //!
-//! Why not `serde_json`: it keeps the last of two members with the same name, its behaviour depends on
-//! features that any crate in the build can enable, and some member names have a private meaning for it.
-//! It still deserializes the claims types of the user, but only after this reader has accepted the text.
+//! `serde_json` is not used for this, because it keeps the last of two members with the same name, its
+//! behaviour depends on features that any crate in the build can enable, and some member names have a
+//! private meaning for it. It still deserializes the claims types of the user, but only after this
+//! reader has accepted the text.
 
 mod names;
 mod reader;

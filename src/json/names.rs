@@ -8,8 +8,8 @@ use crate::json::value::unescape;
 /// The names of one object so far, without an allocation for up to [`FEW`] names.
 ///
 /// Each name sets one of 64 bits. For most objects these bits show that no name occurs twice. The other
-/// objects, and those with many names or with an escape in a name, are sorted. The time for that is
-/// not quadratic, whatever a client sends.
+/// objects, and those with many names or with an escape in a name, are sorted. The time is never
+/// quadratic, whatever a client sends.
 pub(super) struct Names<'a> {
     names: InlineList<&'a str, FEW>,
     marks: u64,
@@ -60,7 +60,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// One of 64 bits, chosen by the last eight bytes. The names of claims seldom share a bit.
+/// One of 64 bits, chosen by the last eight bytes. The names of claims rarely share a bit.
 #[inline]
 fn mark(name: &str) -> u64 {
     let word = match name.as_bytes().last_chunk() {

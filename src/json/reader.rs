@@ -61,8 +61,8 @@ pub(super) struct Reader<'a> {
     fault: Option<JsonError>,
 }
 
-/// The reader stopped; `fault` has the reason. This error is empty, so that the result of each step fits
-/// into a register.
+/// The reader stopped for the reason in `fault`. This error is empty, so that the result of each step
+/// fits into a register.
 struct Stopped;
 
 impl<'a> Reader<'a> {
@@ -211,8 +211,8 @@ impl<'a> Reader<'a> {
         self.no_string().map(|()| false)
     }
 
-    /// Skips a value that is not a string. This is another function, because most values are strings, and
-    /// they do not need the stack space of an object.
+    /// Skips a value that is not a string. This is a separate function, because most values are strings,
+    /// which do not need the stack space of an object.
     #[inline(never)]
     fn no_string(&mut self) -> Result<(), Stopped> {
         match self.peek() {
@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
         self.string_with_escapes()
     }
 
-    /// Skips the rest of a string, from an escape or an error on.
+    /// Skips the rest of a string, starting at an escape or an error.
     #[cold]
     fn string_with_escapes(&mut self) -> Result<bool, Stopped> {
         loop {

@@ -35,7 +35,7 @@ pub(crate) fn introspection_asked(issuer: &impl AsRef<str>) {
     );
 }
 
-/// Reports a question without a usable answer.
+/// Reports an introspection without a usable answer.
 pub(crate) fn introspection_failed(issuer: &impl AsRef<str>, reason: &str, is_first: bool) {
     let (issuer, reason) = (issuer.as_ref(), short(&reason));
     event_of_failure!(
@@ -50,7 +50,7 @@ pub(crate) fn introspection_failed(issuer: &impl AsRef<str>, reason: &str, is_fi
     count!("jwt_auth_introspection_failures_total");
 }
 
-/// Reports that an endpoint is not asked from now on. Not loud if another event has the reason.
+/// Reports that an endpoint is not used from now on. Not loud if another event contains the reason.
 pub(crate) fn introspection_opened(
     issuer: &impl AsRef<str>,
     pause: Duration,

@@ -9,8 +9,8 @@ pub(crate) fn login_begun() {
     count!("jwt_auth_logins_total");
 }
 
-/// Reports a login that could not be begun, renewed or listed. The client gets the status alone. `suppressed` is
-/// `None` if the line is over the budget.
+/// Reports a login that could not be begun, renewed or listed. The client gets only the status. `suppressed`
+/// is `None` if the line is over the budget.
 pub(crate) fn login_failed(
     operation: &'static str,
     status: u16,
@@ -44,7 +44,7 @@ pub(crate) fn session_ended() {
     count!("jwt_auth_sessions_ended_total");
 }
 
-/// Reports a session that may have ended in part only. `suppressed` is `None` if the line is over the budget.
+/// Reports a session that may have ended only partly. `suppressed` is `None` if the line is over the budget.
 pub(crate) fn end_failed(reason: &impl fmt::Display, suppressed: Option<u64>) {
     // The level of an event must be a constant, so each level needs its own call.
     macro_rules! failed {

@@ -1,7 +1,7 @@
-//! Events and metrics. The functions exist without the features too, and then do nothing.
+//! Events and metrics. The functions also exist without the features. Then they do nothing.
 //!
 //! No event contains a token. `events.md`, which is part of the crate documentation, lists the names and
-//! says what an event may contain.
+//! the content of events.
 
 #[cfg(feature = "introspection")]
 mod introspection;
@@ -39,7 +39,7 @@ macro_rules! event {
 #[cfg(not(feature = "tracing"))]
 macro_rules! event {
     ($level:ident, $name:literal, $message:literal, $($field:ident = $value:expr),* $(,)?) => {
-        // Compiled, so that the arguments count as used, and never run.
+        // Compiled but never run, so that the arguments count as used.
         if false { let _ = $message; $(let _ = &$value;)* }
     };
 }
@@ -73,7 +73,8 @@ macro_rules! count {
     };
 }
 
-/// An event of the given level for the first failure in a row, and of level `debug` for the next ones.
+/// An event of the given level for the first failure in a row, and of level `debug` for further
+/// failures.
 #[cfg(any(feature = "_refresh", feature = "issue", feature = "redis"))]
 macro_rules! event_of_failure {
     ($is_first:expr, $level:ident, $name:literal, $first:literal, $again:literal, $($field:ident = $value:expr),* $(,)?) => {
@@ -104,7 +105,7 @@ pub(crate) use self::status_lists::*;
 use event_of_failure;
 pub(crate) use {count, event, is_heard};
 
-/// Measures the time of a verification, without the time that it waits. Does nothing without `metrics`.
+/// Measures the time of a verification, excluding waits. Does nothing without `metrics`.
 pub(crate) struct Timer {
     #[cfg(feature = "metrics")]
     start: std::time::Instant,
@@ -123,7 +124,7 @@ impl Timer {
         metrics::histogram!("jwt_auth_verification_seconds").record(self.start.elapsed());
     }
 
-    /// Records the time of a question to an introspection endpoint.
+    /// Records the time of a request to an introspection endpoint.
     #[cfg(feature = "introspection")]
     pub(crate) fn stop_introspection(self) {
         #[cfg(feature = "metrics")]
@@ -142,7 +143,7 @@ pub(crate) struct LineBudget {
 impl LineBudget {
     /// Takes one line. Returns the number of lines that were omitted since the last one.
     ///
-    /// Two requests at the start of a window may both reset the count. Then there are a few more lines.
+    /// Two requests at the start of a window may both reset the count, which allows a few more lines.
     pub(crate) fn spend(&self, now: u64) -> Option<u64> {
         let window = now / WINDOW.as_secs();
         // Any other window counts as new, so that a clock that is set back does not silence the log.

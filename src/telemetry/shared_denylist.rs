@@ -49,7 +49,7 @@ pub(crate) fn revocations_restored(source: &str, marks: usize) {
     );
 }
 
-/// Reports marks that cannot be read: the first one, and then ever fewer of them.
+/// Reports marks that cannot be read: the first mark, and then less and less often.
 pub(crate) fn revocation_mark_skipped(source: &str, reason: &impl fmt::Display, skipped: u64) {
     if skipped.is_power_of_two() {
         let reason = short(reason);

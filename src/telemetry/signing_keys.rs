@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::telemetry::{count, event, event_of_failure, short};
 
-/// Reports that the keys cannot be loaded, stored or made.
+/// Reports that the keys cannot be loaded, stored or generated.
 pub(crate) fn signing_keys_failed(reason: &impl fmt::Display, is_first: bool) {
     let reason = short(reason);
     event_of_failure!(
@@ -27,7 +27,7 @@ pub(crate) fn signing_keys_recovered() {
     );
 }
 
-/// Reports a rotation by hand.
+/// Reports a manual rotation.
 pub(crate) fn signing_key_rotated(id: &str) {
     let id = short(&id);
     event!(

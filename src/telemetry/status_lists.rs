@@ -29,13 +29,14 @@ pub(crate) fn status_list_failed(reason: &impl fmt::Display, is_first: bool) {
     count!("jwt_auth_status_list_failures_total");
 }
 
-/// Reports a token whose place in a list cannot be found out. At most 10 times in 10 s of each thread.
+/// Reports a token whose place in a list cannot be determined, at most 10 times in 10 seconds per
+/// thread.
 pub(crate) fn status_list_unusable_reference(issuer: &str, reason: &'static str) {
     thread_local! {
         static LINES_LEFT: LineBudget = LineBudget::default();
     }
     let now = seconds(SystemTime::now());
-    // The budget is gone while a thread ends. Then nothing is reported.
+    // The budget no longer exists while a thread ends. Then nothing is reported.
     if let Ok(Some(suppressed)) = LINES_LEFT.try_with(|budget| budget.spend(now)) {
         event!(
             warn,

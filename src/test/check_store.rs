@@ -10,18 +10,19 @@ use base64_simd::URL_SAFE_NO_PAD;
 use crate::issue::{LoginStore, LoginStoreError, StoredSession};
 use crate::test::violation::Violation;
 
-/// Checks a [`LoginStore`] of your own, and races 1 000 tasks against it. Returns what is wrong with it:
-/// nothing, if it can be used.
+/// Checks your own [`LoginStore`], with up to 1 000 concurrent tasks. Returns what is wrong with it. If
+/// the result is empty, the store can be used.
 ///
-/// `make` gives a store that is connected. It is called once for each part of the check, and may return
-/// the same store again. The rows that the check makes have random ids, so it can run against a database
-/// that has other rows. They are not removed.
+/// `make` returns a connected store. It is called once for each part of the check, and may return the
+/// same store again. The check creates rows with random ids, so it can run against a database that
+/// contains other rows. It does not remove these rows.
 ///
-/// Call it in a tokio runtime with several threads, because a store in memory races only on threads.
+/// Call it in a tokio runtime with several threads, because race conditions of a store in memory
+/// need threads.
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime.
+/// Outside a tokio runtime.
 ///
 /// # Example
 ///
@@ -145,7 +146,7 @@ async fn inserts_once(store: Arc<dyn LoginStore>) -> Part {
         load(&store, &second.id).await? == winner,
         Violation::Duplicate,
     );
-    // An id that differs by case is another one.
+    // An id that differs in case is another id.
     let mut other = session("bob");
     other.id = swapped_case(&second.id);
     store.insert(other.clone()).await.or_failed("insert")?;
@@ -188,7 +189,7 @@ async fn updates_the_expected_version(store: Arc<dyn LoginStore>) -> Part {
             update(&store, &next, stored.version).await?,
             Violation::LostUpdate,
         );
-        // Two reads, because a second copy may be the stale one.
+        // Two reads, because the second copy may be stale.
         for _ in 0..2 {
             found.check(
                 load(&store, &next.id).await?.as_ref() == Some(&next),
@@ -401,7 +402,7 @@ fn next(session: &StoredSession, text: &str) -> StoredSession {
     }
 }
 
-/// As long as the ids of sessions.
+/// A text of the length of session ids.
 fn random_id() -> String {
     let mut random = [0; 16];
     fill(&mut random).expect("the system has random bytes");

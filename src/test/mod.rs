@@ -68,8 +68,8 @@ use crate::policy::trusted_issuer::TrustedIssuer;
 
 /// Issuer for tests, with its own keys.
 ///
-/// Default: its issuer is `https://as.example`, and its audience is `https://api.example`. Clones share
-/// their keys.
+/// By default, its issuer is `https://as.example`, and its audience is `https://api.example`. Clones
+/// share their keys.
 #[derive(Clone)]
 #[must_use]
 pub struct TestIssuer {
@@ -95,8 +95,8 @@ impl TestIssuer {
         Self::of(Signer::generate(algorithm, "key-1"))
     }
 
-    /// Creates an issuer that shares a secret with the API, for a login of your own. The secret can be
-    /// any text that is long enough, even a pass phrase.
+    /// Creates an issuer that shares a secret with the API, for applications with their own login. The
+    /// secret can be any text that is long enough, even a pass phrase.
     ///
     /// # Panics
     ///
@@ -125,8 +125,8 @@ impl TestIssuer {
     /// The test issuer has the name and the audience of the replaced issuer. It signs with an algorithm
     /// that the layer accepts from this issuer: the first of its [`algorithms`](JwtAuth::algorithms), or
     /// ES256 if none are set. It reads the time from the clock of the layer. The layer keeps all its
-    /// settings and its other issuers. If the layer asks the issuer for opaque tokens, the test issuer
-    /// answers for its own.
+    /// settings and its other issuers. If the layer introspects opaque tokens of the issuer, the test
+    /// issuer answers for its own opaque tokens.
     ///
     /// # Panics
     ///
@@ -237,7 +237,7 @@ impl TestIssuer {
         Audience::new(&self.audience).expect("`for_audience` was given an audience")
     }
 
-    /// Its keys, as the API uses them. The store follows [`rotate`](Self::rotate).
+    /// The keys of the issuer, as the API uses them. The store follows [`rotate`](Self::rotate).
     #[must_use]
     pub fn keys(&self) -> KeyStore {
         self.keys.clone()
@@ -255,7 +255,7 @@ impl TestIssuer {
         self.signer().jwk()
     }
 
-    /// All its keys as a JSON Web Key Set, with the newest first and without secrets.
+    /// All keys of the issuer as a JSON Web Key Set, newest first and without secrets.
     #[must_use]
     pub fn jwks(&self) -> String {
         let signers = self.signers.read().unwrap_or_else(PoisonError::into_inner);
@@ -276,7 +276,7 @@ impl TestIssuer {
 
     /// Creates a new key and signs with it from now on. Returns its id.
     ///
-    /// The old keys stay in the store until they are removed, with [`keys`](Self::keys)`().remove(..)`.
+    /// The old keys stay in the store until they are removed with [`keys`](Self::keys)`().remove(..)`.
     pub fn rotate(&self) -> KeyId {
         let mut signers = self.signers.write().unwrap_or_else(PoisonError::into_inner);
         let algorithm = signers
@@ -290,7 +290,8 @@ impl TestIssuer {
         self.keys.rotate(key)
     }
 
-    /// Creates a token to mint. It is valid for 5 minutes, unless a method of [`TestToken`] changes it.
+    /// Creates a token to mint. It is valid for 5 minutes, unless a method of [`TestToken`] changes
+    /// this.
     ///
     /// It is an RFC 9068 access token with the subject `subject-1` and the client `client-1`, without
     /// scopes. Its `jti` is unique for this issuer.
@@ -308,7 +309,7 @@ impl TestIssuer {
         token
     }
 
-    /// Answers for opaque tokens, if the issuer that is replaced did.
+    /// Answers for opaque tokens if the replaced issuer did.
     #[cfg(feature = "introspection")]
     fn answers_for(&self, trusted: &mut TrustedIssuer) {
         if let Some(introspection) = &mut trusted.introspection {
@@ -412,7 +413,7 @@ mod tests {
         assert_eq!(ids.len(), 5);
         assert!(!ids.contains(&None));
 
-        // The twins: a token with a given id, and a token without one.
+        // The twins: a token with a given id, and a token without an id.
         let named = token.clone().claim("jti", "mine");
         for token in [named.mint(), named.mint()] {
             assert_eq!(id(&token).as_deref(), Some("mine"));

@@ -1,4 +1,4 @@
-//! Opaque tokens of a [`TestIssuer`], and the answers about them.
+//! Opaque tokens of a [`TestIssuer`], and the answers for them.
 
 use std::collections::HashMap;
 use std::future::ready;
@@ -46,7 +46,8 @@ impl OpaqueTokens {
 
 impl TestIssuer {
     /// The introspection endpoint of this issuer, in this process. It answers for opaque tokens
-    /// ([`mint_opaque`](super::TestToken::mint_opaque)) and for JWTs of this issuer, by its clock.
+    /// ([`mint_opaque`](super::TestToken::mint_opaque)) and JWTs of this issuer, according to its
+    /// clock.
     ///
     /// # Example: opaque tokens in a test
     ///
@@ -89,7 +90,7 @@ impl TestIssuer {
             .expect("the URL is one of an endpoint")
     }
 
-    /// Makes a token inactive at this issuer: an opaque one, or a JWT.
+    /// Makes an opaque token or a JWT inactive at this issuer.
     pub fn end(&self, token: &str) {
         self.opaque.end(token);
     }

@@ -27,7 +27,7 @@ pub(super) struct Signer {
 
 enum Private {
     Known(jsonwebtoken::Algorithm, EncodingKey),
-    /// ES512, which `jsonwebtoken` does not know.
+    /// ES512, which `jsonwebtoken` does not support.
     P521(EcdsaKeyPair),
 }
 
@@ -153,7 +153,7 @@ impl Signer {
     pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
         match &self.private {
             Private::Known(algorithm, key) => {
-                // Not the process-wide provider: it may be another one, or none.
+                // Not the process-wide provider, which may be a different one or none.
                 let signer = (aws_lc::DEFAULT_PROVIDER.signer_factory)(algorithm, key)
                     .expect("the key is one for its algorithm");
                 signer.try_sign(message).expect("a good key signs")

@@ -93,7 +93,7 @@ impl TestToken {
         self.claim("roles", roles.into_iter().collect::<Vec<_>>())
     }
 
-    /// Binds the token to this client certificate: sets `cnf`, with its thumbprint as `x5t#S256`.
+    /// Binds the token to this client certificate: sets `cnf` with its thumbprint as `x5t#S256`.
     pub fn bound_to_certificate(self, certificate: ClientCertificate) -> Self {
         self.claim("cnf", json!({"x5t#S256": certificate.thumbprint()}))
     }
@@ -130,7 +130,7 @@ impl TestToken {
         self.claim("exp", end)
     }
 
-    /// Makes the token expire an hour ago.
+    /// Sets the expiry to an hour ago.
     pub fn expired(self) -> Self {
         let (start, end) = (
             self.now.saturating_sub(2 * HOUR),
@@ -145,12 +145,12 @@ impl TestToken {
         self.claim("nbf", start)
     }
 
-    /// Sets `aud`, to issue the token for another API.
+    /// Sets `aud`, for a token that was issued for another API.
     pub fn audience(self, audience: &str) -> Self {
         self.claim("aud", audience)
     }
 
-    /// Sets `iss`, to claim that another issuer issued the token.
+    /// Sets `iss`, for a token that names another issuer.
     pub fn issuer(self, issuer: &str) -> Self {
         self.claim("iss", issuer)
     }
@@ -208,17 +208,17 @@ impl TestToken {
         format!("{message}.{signature}")
     }
 
-    /// Mints an opaque token with these claims and returns its text. The
-    /// [introspection endpoint](super::TestIssuer::introspection) of the issuer says that it is active,
-    /// unless its times or a flaw of the signature say otherwise. Each call mints a new token.
+    /// Mints an opaque token with these claims and returns its text. The [introspection
+    /// endpoint](super::TestIssuer::introspection) of the issuer reports it as active, unless its times
+    /// or a flaw of its signature make it inactive. Each call mints a new token.
     #[cfg(feature = "introspection")]
     #[must_use]
     pub fn mint_opaque(&self) -> String {
         self.mint_opaque_with_prefix("")
     }
 
-    /// The same, with a text that begins with this prefix, for a layer that tells issuers by
-    /// [prefixes](crate::introspection::Introspection::prefix).
+    /// The same as [`mint_opaque`](Self::mint_opaque), but the text begins with this prefix. For a
+    /// layer that distinguishes issuers by [prefixes](crate::introspection::Introspection::prefix).
     #[cfg(feature = "introspection")]
     #[must_use]
     pub fn mint_opaque_with_prefix(&self, prefix: &str) -> String {

@@ -6,29 +6,29 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// A value was not loaded as it was stored.
+    /// A loaded value differs from the stored value.
     Altered,
-    /// A second session with the same id was inserted, or has changed the first one.
+    /// A second session with the same id was inserted, or changed the first session.
     Duplicate,
-    /// An operation failed, or panicked.
+    /// An operation failed or panicked.
     Failed {
         /// The method.
         operation: &'static str,
         /// Its error.
         reason: String,
     },
-    /// An update of a session that is not there has inserted one, or has returned `true`.
+    /// An update of a session that does not exist inserted a session or returned `true`.
     Inserted,
     /// A session of another subject was listed.
     Leaked,
-    /// Of several updates of one version, not exactly one has returned `true`, or the session is not the
-    /// one that the winner has written.
+    /// Of several updates of one version, not exactly one returned `true`, or the stored session is not
+    /// the one that the winner wrote.
     LostUpdate,
     /// A session is missing although it was stored.
     Missing,
-    /// Sessions whose ids differ by case were mixed up.
+    /// Sessions whose ids differ in case were mixed up.
     Mixed,
-    /// A session came back that a later version had ended.
+    /// A session that a later version had ended became active again.
     Returned,
     /// A read did not see a write that had completed before.
     Stale,

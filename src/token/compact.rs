@@ -63,19 +63,19 @@ pub(crate) trait Signed {
     ) -> Result<Self::Attested, Unproven>;
 }
 
-/// A token that its issuer has made, and the proof of that. Its claims still have to be validated.
+/// A token with the proof that its issuer created it. Its claims still have to be validated.
 ///
 /// Only [`verify`](Signed::verify) of an [`Unverified`], and [`Attested::of_answer`], create one.
 pub(crate) struct Attested<'t> {
-    /// `None` if the token has none that is read here.
+    /// `None` if the token has no header, or its header is not read here.
     header: Option<Cow<'t, Header>>,
     claims: Registered,
-    /// The id of the token, if its claims have none.
+    /// The id of the token, if its claims contain none.
     identity: Option<String>,
     by: Attestation,
 }
 
-/// The proof that an issuer has made a token.
+/// The proof that an issuer created a token.
 #[derive(Clone)]
 pub(crate) enum Attestation {
     /// An answer of the introspection endpoint of the issuer.
@@ -85,8 +85,9 @@ pub(crate) enum Attestation {
 }
 
 impl Attested<'_> {
-    /// A token that its issuer says is active. Without `iss` the answer is that of the issuer who was asked,
-    /// and without `jti` the identity of the token is SHA-256 of its text, the same on every instance.
+    /// A token that is active according to its issuer. Without `iss`, the issuer is the one that was asked.
+    /// Without `jti`, the identity of the token is the SHA-256 hash of its text, which is the same on every
+    /// instance.
     ///
     /// # Errors
     ///
@@ -199,9 +200,9 @@ impl<'t> Compact<'t> {
                 token.len()
             )));
         }
-        // The decoder rejects every byte that may not be in a part, so a good token needs no
-        // separate check of its characters. For a bad token, a flaw of the text is reported before
-        // others.
+        // The decoder rejects every byte that must not be in a part, so a valid token needs no
+        // separate check of its characters. For an invalid token, a flaw of the text is reported
+        // before other flaws.
         Self::decode(token, known).map_err(|flaw| flaw_of_text(token).unwrap_or(flaw))
     }
 
@@ -250,7 +251,7 @@ impl<'t> Compact<'t> {
         })
     }
 
-    /// Reads the payload as claims, and leaves none behind.
+    /// Reads the payload as claims, and leaves it empty.
     pub(crate) fn take_claims(&mut self) -> Result<Registered, Rejection> {
         let payload = text("claims", std::mem::take(&mut self.payload))?;
         if !span::has_room_for(&payload) {
@@ -421,7 +422,7 @@ fn wrong_algorithm(presented: Algorithm, allowed: impl std::fmt::Display) -> Rej
     )
 }
 
-/// Splits the text before and after the byte at this place.
+/// Splits the text into the parts before and after the byte at this position.
 fn split(bytes: &[u8], at: Option<usize>) -> Option<(&[u8], &[u8])> {
     let (before, rest) = bytes.split_at_checked(at?)?;
     Some((before, rest.get(1..)?))

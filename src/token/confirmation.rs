@@ -40,7 +40,7 @@ impl Confirmation {
                 None => found.is_other = true,
             }
         });
-        // A claim that names nothing must not be taken for no binding.
+        // A claim that names no method must not count as no binding.
         found.is_other |=
             is_object.is_none() || (found.key.is_empty() && found.certificate.is_empty());
         found
@@ -62,7 +62,8 @@ impl Confirmation {
         digest.try_into().ok()
     }
 
-    /// Whether two tokens are bound to the same things. Each is given with the buffer of its token.
+    /// Whether two tokens are bound to the same things. Each claim is passed with the buffer of its
+    /// token.
     pub(super) fn is_same(one: (Self, &str), other: (Self, &str)) -> bool {
         let parts = |(binding, buffer): (Self, &'_ str)| {
             let texts = [binding.key, binding.certificate].map(|span| span.text(buffer).to_owned());
@@ -99,8 +100,8 @@ fn read_thumbprint(value: Raw<'_>, texts: &mut Collector<'_>) -> Option<Span> {
 
 /// Characters of 32 bytes in base64url without padding.
 const DIGEST: usize = 43;
-/// The other registered methods (RFC 7800, section 3; RFC 9203, section 3.2). Any other member is
-/// to be ignored (RFC 7800, section 3.1).
+/// The other registered methods (RFC 7800, section 3; RFC 9203, section 3.2). Any other member must
+/// be ignored (RFC 7800, section 3.1).
 const OTHER_METHODS: [&str; 5] = ["jku", "jwe", "jwk", "kid", "osc"];
 
 #[cfg(test)]
@@ -165,7 +166,7 @@ mod tests {
         for claim in claims {
             assert_eq!(read(&claim), OTHER, "{claim}");
         }
-        // A binding that can be read does not make up for one that cannot.
+        // A readable binding does not compensate for an unreadable one.
         for claim in [
             r#"{"jkt":"DIGEST","x5t#S256":"x"}"#,
             r#"{"jwk":{},"jkt":"DIGEST"}"#,

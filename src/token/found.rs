@@ -1,4 +1,4 @@
-//! The claims that have a meaning here, and the types that they may have.
+//! The claims that this crate interprets, and the types that they may have.
 
 use crate::clock::NumericDate;
 use crate::error::kinds::RejectionKind;
@@ -105,7 +105,7 @@ pub(super) enum Flaw {
 }
 
 impl Found {
-    /// Takes one member of the payload.
+    /// Reads one member of the payload.
     pub(super) fn member(
         &mut self,
         name: &str,
@@ -174,7 +174,7 @@ impl Found {
             "htm" | "htu" => self.foreign_mark = Some(Mark::DpopProof),
             "nonce" => self.has_nonce = true,
             "token_use" => match value.string().as_deref() {
-                // Ory Hydra writes the longer name into its answers about opaque tokens.
+                // Ory Hydra uses the longer name in its answers for opaque tokens.
                 None | Some("access" | "access_token") => {}
                 Some("id") => self.id_token_mark = Some(Mark::UseId),
                 Some(_) => self.foreign_mark = Some(Mark::UseOther),

@@ -78,7 +78,7 @@ impl Header {
     }
 }
 
-/// The header parameters that have a meaning here, before they are checked.
+/// The header parameters that this crate interprets, before they are checked.
 #[derive(Default)]
 struct Parameters {
     algorithm: Option<String>,
@@ -158,7 +158,7 @@ impl Replicated {
         if self.subject.is_some() && subject != claims.subject() {
             return Err(differs("sub"));
         }
-        // An empty list is a value too. It differs from an absent `aud`.
+        // An empty list is also a value. It differs from an absent `aud`.
         if self
             .audience
             .as_ref()

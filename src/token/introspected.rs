@@ -16,8 +16,8 @@ pub(crate) enum Answer {
     /// The token is expired, revoked, unknown, or not for this API. Nothing else of the answer is
     /// read.
     Inactive,
-    /// The token is active, and its claims cannot be accepted under any policy. This is a fault of the
-    /// token, and not an outage.
+    /// The token is active, but its claims cannot be accepted under any policy. This is a flaw of the
+    /// token and not an outage.
     Invalid(Rejection),
 }
 
@@ -38,7 +38,7 @@ impl ActiveAnswer {
     }
 }
 
-/// Shows nothing of the token.
+/// Prints nothing about the token.
 impl fmt::Debug for ActiveAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ActiveAnswer").finish_non_exhaustive()
@@ -50,8 +50,8 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// Why this is no answer. The reason quotes nothing, because a server may write the token into its
-    /// answer.
+    /// Why this is not a valid answer. The reason quotes nothing, because a server may include the
+    /// token in its answer.
     pub(crate) fn read(text: String) -> Result<Self, String> {
         let mut active = None;
         json::read_object(&text, json::MAX_MEMBERS, |name, value| {
@@ -79,8 +79,8 @@ impl Answer {
     }
 }
 
-/// The type says how the token is used (RFC 6749, section 5.1; RFC 9449, section 6.2). It must not
-/// contradict the binding.
+/// The type determines how the token is used (RFC 6749, section 5.1; RFC 9449, section 6.2). It
+/// must not contradict the binding.
 fn check_token_type(claims: &Registered) -> Result<(), Rejection> {
     let invalid = |reason| Err(Rejection::because(RejectionKind::InvalidClaim, reason));
     let value = claims.claim("token_type");

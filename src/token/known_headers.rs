@@ -11,9 +11,9 @@ use crate::token::header::Header;
 /// The headers of tokens with a valid signature, by the text that they were read from.
 ///
 /// Only an issuer can add a header, so a flood of forged tokens displaces none. Reading takes no
-/// lock and writes no shared memory. An issuer may write something unique into each header. Its
-/// tokens must not pay for an entry each, so a full table takes only one of [`TAKEN_OF_FULL`]
-/// unknown headers.
+/// lock and writes no shared memory. An issuer may write a unique value into each header. Its
+/// tokens must not have the cost of an entry each, so a full table stores only one of
+/// [`TAKEN_OF_FULL`] unknown headers.
 #[derive(Default)]
 pub(crate) struct KnownHeaders {
     known: ArcSwap<Vec<KnownHeader>>,
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::token::compact::Compact;
 
-    /// A header of its own for each number.
+    /// A different header for each number.
     fn remember(headers: &KnownHeaders, number: usize) -> String {
         let text = format!(r#"{{"alg":"ES256","kid":"{number}"}}"#);
         let segment = base64_simd::URL_SAFE_NO_PAD.encode_to_string(text);

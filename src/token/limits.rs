@@ -9,19 +9,19 @@ use crate::error::config::ConfigError;
 /// The limit applies to the compact form of the token, the text after `Bearer`. A longer token is
 /// rejected before any part of it is decoded, with 400 if it came with a request.
 ///
-/// Some issuers write every role of a person into the token and so exceed the default. Everything
-/// between the client and this layer has its own limit, too: nginx and many load balancers accept
-/// 8 KiB for one header field, and an HTTP/2 server of hyper accepts 16 KiB for all header fields
-/// (`max_header_list_size`).
+/// Some issuers write every role of a person into the token, which can exceed the default. Each
+/// component between the client and this layer has its own limit too: nginx and many load balancers
+/// accept 8 KiB for one header field, and an HTTP/2 server of hyper accepts 16 KiB for all header
+/// fields (`max_header_list_size`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MaxTokenSize(usize);
 
 impl MaxTokenSize {
-    /// Creates a maximum of this many bytes.
+    /// Creates a maximum with this number of bytes.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::MaxTokenSize`] for 0, and above 64 KiB (65 536 bytes).
+    /// [`ConfigError::MaxTokenSize`] if the number is 0 or above 64 KiB (65 536 bytes).
     pub const fn new(bytes: usize) -> Result<Self, ConfigError> {
         if bytes == 0 || bytes > LARGEST {
             return Err(ConfigError::MaxTokenSize { input: bytes });

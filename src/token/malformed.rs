@@ -20,7 +20,7 @@ pub(super) fn flaw_of_text(token: &[u8]) -> Option<Rejection> {
         return Some(flaw);
     }
     let dots = memchr_iter(b'.', token).count();
-    // Without dots this is no JWT, whatever its characters. Opaque tokens are long, and checking
+    // Without dots this is not a JWT, whatever its characters. Opaque tokens are long, and checking
     // each character would take longer than the rest of the rejection.
     if dots == 0 {
         return Some(parts_expected(1));
@@ -32,7 +32,7 @@ pub(super) fn flaw_of_text(token: &[u8]) -> Option<Rejection> {
     (dots != 2).then(|| parts_expected(dots.saturating_add(1)))
 }
 
-/// The rejection of a word that programs write in place of a token.
+/// The rejection of a word that programs send in place of a token.
 pub(crate) fn flaw_of_word(token: &[u8]) -> Option<Rejection> {
     matches!(token, b"undefined" | b"null").then(|| {
         shape(

@@ -127,7 +127,7 @@ impl<'b> Collector<'b> {
         let start = self.buffer.len().saturating_add(self.unescaped.len());
         let end = start.saturating_add(text.len());
         // The same claim may be read several times. A text that no longer fits is left out. It must
-        // not be cut, because it would become another name.
+        // not be truncated, because it would become another name.
         if end > PLACES {
             return None;
         }
@@ -308,7 +308,7 @@ mod tests {
         }
     }
 
-    /// Lengths around the one from which on the list is sorted.
+    /// Lengths around the length from which the list is sorted.
     #[test]
     fn a_name_is_granted_once_in_a_list_of_any_length() {
         for count in [1, MANY - 1, MANY, MANY + 1, MANY + 2, 2_000] {
@@ -334,7 +334,7 @@ mod tests {
         let buffer = format!("{}\"\\u0061dmin-not\"", "x".repeat(PLACES - 10 - 16));
         let value = || Raw::of_accepted(&buffer, buffer.len() - 16..buffer.len());
         let mut names = Collector::new(&buffer);
-        // The text has room once: its ten bytes end at the last place.
+        // There is room for the text once: its ten bytes end at the last place.
         names.add_words_or_items(value());
         names.add_words_or_items(value());
         let names = names.into_names();

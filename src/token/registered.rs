@@ -108,7 +108,7 @@ impl Registered {
         Ok(())
     }
 
-    /// Adds a text that is no part of the payload.
+    /// Adds a text that is not part of the payload.
     fn add(&mut self, text: &str) -> Result<Span, Rejection> {
         let start = self.buffer.len();
         self.buffer.push_str(text);
@@ -278,7 +278,7 @@ impl Registered {
         }
     }
 
-    /// Whether `idtyp` or `gty` says that the client acts for itself.
+    /// Whether `idtyp` or `gty` shows that the client acts for itself.
     pub(crate) fn says_client(&self) -> bool {
         self.found.says_client
     }
@@ -296,7 +296,7 @@ impl Registered {
     /// The reason, if a claim marks an ID token.
     pub(crate) fn id_token_mark(&self) -> Option<&'static str> {
         let found = &self.found;
-        // Some issuers copy the `nonce` of the login into access tokens too. Such an access token
+        // Some issuers also copy the `nonce` of the login into access tokens. Such an access token
         // has a scope or a client.
         let is_access_token = found.says_access_token
             || !found.scope.is_empty()

@@ -14,8 +14,8 @@ pub(crate) fn may_be_jwt(token: &[u8]) -> bool {
 
 /// Whether a token has the shape of a JWT: three parts, of which the first is a JSON object with `alg`.
 ///
-/// In doubt a token is a JWT. A JWT that is damaged is rejected here, and is not shown to an introspection
-/// endpoint, which may be that of another issuer.
+/// In case of doubt, a token is a JWT. A damaged JWT is rejected here, and is not sent to an introspection
+/// endpoint, which may belong to another issuer.
 pub(crate) fn is_jwt(token: &[u8], known: &[KnownHeader]) -> bool {
     let mut dots = memchr_iter(b'.', token);
     let (Some(end), Some(_), None) = (dots.next(), dots.next(), dots.next()) else {
@@ -27,8 +27,8 @@ pub(crate) fn is_jwt(token: &[u8], known: &[KnownHeader]) -> bool {
     }
     match URL_SAFE_NO_PAD.decode_to_vec(segment) {
         Ok(header) => is_jose_header(&header),
-        // `{` in base64url, and a quotation mark or white space. A few stray characters do not make a JWT
-        // opaque.
+        // `{` in base64url, followed by a quotation mark or white space. A few stray characters do not
+        // make a JWT opaque.
         Err(_) => segment.starts_with(b"ey") || segment.starts_with(b"ew"),
     }
 }
@@ -86,7 +86,8 @@ mod tests {
         ] {
             assert!(shape_of(header, "=.e30.c2ln"), "{header}");
         }
-        // White space of every kind before a header, also before a damaged one, and no other first byte.
+        // White space of every kind before a header, even before a damaged header, and no other first
+        // byte.
         for first in 0..=u8::MAX {
             for rest in [&br#"{"alg":1}"#[..], br#"{"alg"#] {
                 let header = [&[first][..], rest].concat();

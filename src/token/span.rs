@@ -1,7 +1,7 @@
 //! [`Span`]: a place in the text of a token.
 //!
-//! A token has one buffer, which holds its payload. A claim is a span of four bytes in it and not a
-//! string of its own.
+//! A token has one buffer, which holds its payload. A claim is a span of four bytes that refers to
+//! the buffer, and not a separate string.
 
 use std::ops::Range;
 
@@ -59,7 +59,8 @@ impl Span {
 }
 
 /// Whether spans can express every place in the payload and in the decoded text of its strings with
-/// escapes, which is appended to the payload. A payload of an ordinary size needs no counting.
+/// escapes, which is appended to the payload. For a payload of ordinary size, no counting is
+/// needed.
 pub(crate) fn has_room_for(payload: &str) -> bool {
     if payload.len().saturating_mul(2) <= PLACES {
         return true;
@@ -83,8 +84,8 @@ pub(crate) fn has_room_for(payload: &str) -> bool {
     payload.len().saturating_add(escaped) <= PLACES
 }
 
-/// A list of spans that seldom needs an allocation: audiences, and the names in the claims of scopes
-/// and roles.
+/// A list of spans that rarely needs an allocation: audiences, and the names in the claims with
+/// scopes and roles.
 pub(crate) type Spans = InlineList<Span, 8>;
 
 /// The largest place that a span can express.

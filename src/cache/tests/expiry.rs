@@ -1,4 +1,4 @@
-//! When an entry expires, and when its place becomes free.
+//! When entries expire, and when their places become free.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Several threads at the same time, and random histories.
+//! Concurrent threads, and random histories.
 
 use super::*;
 

@@ -336,8 +336,7 @@ fn bytes_that_a_value_adds_later_are_counted_and_given_back() {
     assert_eq!(held(), 250);
     assert!(values[0].try_add(700) && !values[1].try_add(51) && values[1].try_add(50));
     assert_eq!(held(), 1_000);
-    // A third value evicts one of the two. The bytes that the evicted value has added are given
-    // back too.
+    // A third value evicts one of the two. The bytes that the evicted value added are released too.
     put(2);
     put(2);
     assert!(held() <= 1_000 && cache.get(token(2).as_bytes(), NOW, |_| Some(())).is_some());
