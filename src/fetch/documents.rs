@@ -22,8 +22,8 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
-    /// Fetches a document, and returns the response with any status. The reason of a failure begins with
-    /// the URL as it may be shown.
+    /// Fetches a document, and returns the response with any status. The reason for a failure begins with
+    /// the URL, without its secret parts.
     pub(crate) async fn get(
         &self,
         uri: &str,
@@ -39,8 +39,8 @@ impl Documents {
         self.send(uri, request).await
     }
 
-    /// Sends a request to this URL, and returns the response with any status. The reason of a failure
-    /// begins with the URL as it may be shown.
+    /// Sends a request to this URL, and returns the response with any status. The reason for a failure
+    /// begins with the URL, without its secret parts.
     pub(crate) async fn send(
         &self,
         uri: &str,

@@ -67,7 +67,7 @@ pub(crate) trait Signed {
 ///
 /// Only [`verify`](Signed::verify) of an [`Unverified`], and [`Attested::of_answer`], create one.
 pub(crate) struct Attested<'t> {
-    /// `None` if the token has no header, or its header is not read here.
+    /// `None` if the token has no header that is read here.
     header: Option<Cow<'t, Header>>,
     claims: Registered,
     /// The id of the token, if its claims contain none.
