@@ -135,9 +135,9 @@ impl<C, R> JwtAuth<C, R> {
     /// verifies a token of another issuer, even if both use the same key id.
     ///
     /// The same issuer can be added more than once, for example for two tenants of one issuer, or
-    /// for a secret beside a remote key set while an issuer moves to a new algorithm. Each entry
-    /// has its own audience, keys and rules. A token is accepted if it passes every check of one
-    /// entry. The keys of one entry are never used for the audience of another.
+    /// for a secret in addition to a remote key set while an issuer moves to a new algorithm. Each
+    /// entry has its own audience, keys and rules. A token is accepted if it passes every check of
+    /// one entry. The keys of one entry are never used for the audience of another.
     ///
     /// The order of the calls does not matter.
     pub fn trust(mut self, issuer: TrustedIssuer) -> Self {

@@ -1,4 +1,4 @@
-//! Rejections that an application makes, and the response to a rejection.
+//! Rejections that an application creates, and the response to a rejection.
 
 use std::borrow::Cow;
 

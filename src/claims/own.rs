@@ -373,7 +373,7 @@ mod tests {
         check::<()>();
     }
 
-    /// As [`Payload`] counts it.
+    /// The number of bytes that [`Payload`] counts.
     fn bytes_of<C: DeserializeOwned>(payload: &str) -> usize {
         let claims = Registered::read(payload.to_owned()).unwrap();
         deserialize::<C>(&claims).unwrap().1

@@ -38,7 +38,7 @@ pub(crate) fn of_list(items: usize) -> usize {
 
 /// The overhead of the allocator for a string or a box.
 const BLOCK: usize = 24;
-/// One more item of a list that doubles when it grows, with a string of its own.
+/// One more item of a list that doubles when it grows, with its own string.
 const ITEM: usize = 2 * size_of::<Value>() + BLOCK;
 /// The first four items of a list.
 const LIST: usize = 4 * size_of::<Value>() + BLOCK;

@@ -516,7 +516,7 @@ mod tests {
     }
 
     /// If the set of the application itself has a retiring key, its end still applies when the
-    /// source gives the key again. Every other key of the set is valid again.
+    /// source returns the key again. Every other key of the set is valid again.
     #[test]
     fn an_end_in_the_set_of_the_application_stays() {
         let (now, end) = (NumericDate(1.0e9), NumericDate(1.1e9));

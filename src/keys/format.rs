@@ -19,7 +19,7 @@ use crate::keys::set::KeySet;
 /// // JWT_SECRET, or the file that JWT_SECRET_FILE names
 /// let format = KeyFormat::secret(Algorithm::HS256).with_key_id("2026-11");
 /// let keys = KeyStore::from_env("JWT_SECRET", &format);
-/// assert!(keys.is_err()); // there is neither
+/// assert!(keys.is_err()); // neither is set
 /// ```
 #[derive(Clone, Debug)]
 pub struct KeyFormat {
@@ -169,8 +169,8 @@ impl KeyFormat {
     }
 }
 
-/// Removes one line end after text. A random secret keeps its last bytes, because it is hardly ever
-/// text.
+/// Removes one line end after text. A random secret keeps its last bytes, because it is almost
+/// never text.
 fn without_line_end(content: &[u8]) -> &[u8] {
     if std::str::from_utf8(content).is_err() {
         return content;

@@ -117,7 +117,7 @@ fn check_kind(metadata: &Metadata) -> Result<()> {
 #[cfg(unix)]
 use unix::check_owner;
 
-/// Checks that the directory of a file is not writable for everybody. The file need not exist.
+/// Checks that the directory of a file is not writable by everybody. The file need not exist.
 #[cfg(all(unix, feature = "issue"))]
 pub(crate) use unix::check_directory;
 

@@ -13,7 +13,7 @@ use crate::policy::rules::{Rules, rule_setters};
 /// A rule that is not set on this type is taken from the layer. The order of the calls does not
 /// matter.
 ///
-/// # Example: a strict partner beside your own login
+/// # Example: a partner with strict rules, in addition to your own login
 ///
 /// ```
 /// use tower_jwt_auth::{Algorithm, Audience, ConfigError, Issuer, JwtAuth, KeyStore, TrustedIssuer};

@@ -152,7 +152,7 @@ fn check(
     if claims.has_audience() || !may_lack_audience {
         check_audience(&trust.audience, claims)?;
     }
-    // RFC 7662, section 2.2: `exp` is optional in an answer. The answer itself is asked for again soon.
+    // RFC 7662, section 2.2: `exp` is optional in an answer. The answer itself expires soon.
     let may_lack_expiry = is_answer || trust.rules.is_expiry_optional;
     check_times(claims, &trust.rules, may_lack_expiry, now)?;
     check_required(claims, &trust.rules)?;

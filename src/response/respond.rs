@@ -1,4 +1,4 @@
-//! [`RespondTo`]: makes the body of a rejection.
+//! [`RespondTo`]: creates the body of the response to a rejection.
 
 use std::fmt;
 

@@ -176,7 +176,7 @@ impl Denylist {
     /// let denylist = Denylist::default();
     /// let alice = SubjectId::new("https://login.example.com", "alice");
     /// let now = SystemTime::now();
-    /// let end = now + Duration::from_secs(3600); // no token lives longer
+    /// let end = now + Duration::from_secs(3600); // the latest `exp` of its tokens
     /// denylist.suspend_subject(alice.clone(), now, end)?;
     /// assert!(denylist.lift(&RevocationTarget::Subject(alice)));
     /// # Ok::<(), tower_jwt_auth::revocation::RevokeError>(())

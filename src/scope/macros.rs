@@ -192,7 +192,7 @@ macro_rules! role {
 ///
 /// ```
 /// tower_jwt_auth::scopes! {
-///     /// May see events.
+///     /// May read events.
 ///     pub Read = "calendar:read";
 ///     pub(crate) Edit = "calendar:read" & "calendar:write";
 /// }

@@ -21,9 +21,9 @@
 //!
 //! mod calendar {
 //!     tower_jwt_auth::scopes! {
-//!         /// May see events.
+//!         /// May read events.
 //!         pub Read = "calendar:read";
-//!         /// May see and change events.
+//!         /// May read and change events.
 //!         pub Edit = "calendar:read" & "calendar:write";
 //!     }
 //! }

@@ -145,7 +145,7 @@ impl TestIssuer {
     ///
     /// /// The layer as it is in production.
     /// fn auth() -> Result<JwtAuth<NoClaims, ProblemDetails>, ConfigError> {
-    ///     let keys = KeyStore::pending(); // in production, those of the issuer
+    ///     let keys = KeyStore::pending(); // in production, the keys of the issuer
     ///     Ok(JwtAuth::new(Issuer::new("https://login.example.com")?, Audience::new("calendar-api")?, keys)
     ///         .algorithms([Algorithm::PS256])
     ///         .respond_with(ProblemDetails::new()))

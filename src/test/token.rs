@@ -139,7 +139,7 @@ impl TestToken {
         self.claim("iat", start).claim("exp", end)
     }
 
-    /// Makes the token valid only from an hour from now.
+    /// Sets the start of its validity to an hour from now.
     pub fn not_yet_valid(self) -> Self {
         let start = self.now.saturating_add(HOUR);
         self.claim("nbf", start)

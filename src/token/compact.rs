@@ -85,9 +85,9 @@ pub(crate) enum Attestation {
 }
 
 impl Attested<'_> {
-    /// A token that is active according to its issuer. Without `iss`, the issuer is the one that was asked.
-    /// Without `jti`, the identity of the token is the SHA-256 hash of its text, which is the same on every
-    /// instance.
+    /// A token that is active according to its issuer. Without `iss`, the issuer is the one that
+    /// introspected the token. Without `jti`, the identity of the token is the SHA-256 hash of its text,
+    /// which is the same on every instance.
     ///
     /// # Errors
     ///

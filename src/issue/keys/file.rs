@@ -26,7 +26,7 @@ use crate::keys::owned_file::{self, Readers};
 ///
 /// The file contains private keys. On Unix it has the permissions 0600. It is used only if no other user may
 /// read or write it, and if it belongs to the user of this process or to root. Its directory must not be
-/// writable for everybody, unless it has the sticky bit, as `/tmp` has. Use a directory that belongs only to
+/// writable by everybody, unless it has the sticky bit, as `/tmp` has. Use a directory that belongs only to
 /// the service. On other systems nothing is checked.
 ///
 /// # Example: keys that survive a restart

@@ -34,7 +34,7 @@ impl SigningKeySettings {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same as there.
     pub fn rotate_every(self, period: Duration) -> Result<Self, ConfigError> {
         self.0.set_period(period)?;
         Ok(self)
@@ -45,7 +45,7 @@ impl SigningKeySettings {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same as there.
     pub fn publish_lead(self, lead: Duration) -> Result<Self, ConfigError> {
         self.0.set_lead(lead)?;
         Ok(self)

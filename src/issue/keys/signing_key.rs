@@ -21,7 +21,7 @@ use crate::keys::private_key::PrivateKey;
 /// 3.4]). Most services return DER, which must be converted. Each signature is verified with the public key
 /// before it is used.
 ///
-/// # Example: a signer that asks a service
+/// # Example: a signer that calls a service
 ///
 /// ```
 /// use tower_jwt_auth::issue::{Sign, SignError, Signing};

@@ -49,7 +49,7 @@ use crate::issue::logins::store::{LoginStore, LoginStoreError, LoginStoreFuture,
 /// # async fn f(tokens: TokenIssuer, secret: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
 /// let client = redis::Client::open("redis://redis.internal:6379")?;
 /// let store = RedisLogins::new(client, "calendar")?;
-/// store.check().await?; // at the start, so that a wrong address is found
+/// store.check().await?; // at startup, to detect a wrong address
 /// let logins = Logins::new(tokens, RefreshKeys::from_secret(secret)?, store);
 /// # Ok(()) }
 /// ```

@@ -42,7 +42,7 @@ pub enum RefreshError {
     /// The token was used before and its grace period has passed, so two parties have it. The
     /// session was ended.
     Reused,
-    /// The request asks for a scope that the session does not have.
+    /// The request asked for a scope that the session does not have.
     Scope,
     /// The store, the source of the claims or the denylist did not answer. Nobody is logged out, and
     /// the same request can succeed later.

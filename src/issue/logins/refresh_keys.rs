@@ -1,4 +1,4 @@
-//! [`RefreshKeys`]: the secret that makes refresh tokens, and the text of a token.
+//! [`RefreshKeys`]: the secret that creates refresh tokens, and the text of a token.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -36,7 +36,7 @@ use crate::keys::material::Material;
 /// use tower_jwt_auth::issue::RefreshKeys;
 ///
 /// # let (new, old) = (b"3q2-7wvTqK0_jJmYt5rXz8LhGfDsA1oP".as_slice(), b"uQ9xWc4nRb7VtYk2MzLp6EjHsXaGdF0i".as_slice());
-/// // New tokens are made with the new secret. Tokens of the old one are accepted until it is left out.
+/// // New tokens use the new secret. Tokens of the old secret are accepted until it is removed.
 /// let keys = RefreshKeys::from_secret(new)?.with_previous(old)?;
 /// assert!(RefreshKeys::from_secret(b"too short").is_err());
 /// # Ok::<(), tower_jwt_auth::ConfigError>(())

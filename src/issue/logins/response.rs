@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::issue::logins::{LoginError, LoginTokens, RefreshError};
 
-/// # The response to a client that is no browser
+/// # The response to a client that is not a browser
 ///
 /// For a page in a browser, use [`LoginCookies`](crate::issue::LoginCookies) instead, which hides the
 /// tokens from scripts.

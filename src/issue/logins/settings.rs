@@ -109,7 +109,7 @@ impl Logins {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::SessionLifetime`] outside of these bounds.
+    /// [`ConfigError::SessionLifetime`] outside these limits.
     pub fn absolute_lifetime(self, lifetime: Duration) -> Result<Self, ConfigError> {
         let absolute = within(lifetime, "absolute lifetime", SHORTEST, LONGEST)?;
         Ok(self.with(|settings| settings.lifetimes.absolute = absolute))
@@ -124,7 +124,7 @@ impl Logins {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::SessionLifetime`] outside of these bounds.
+    /// [`ConfigError::SessionLifetime`] outside these limits.
     pub fn grace(self, grace: Duration) -> Result<Self, ConfigError> {
         let grace = within(grace, "grace", 0, LONGEST_GRACE)?;
         Ok(self.with(|settings| settings.grace = grace))

@@ -90,7 +90,7 @@ use crate::scope::ScopeSet;
 /// assert_eq!(claims.subject(), Some("alice"));
 /// claims.authorize::<scope!("calendar:read")>()?;
 ///
-/// // A secret does not get into a token.
+/// // A secret in the claims is an error.
 /// let error = tokens
 ///     .for_subject("alice", "calendar-web")
 ///     .claims(&serde_json::json!({"user": {"apiKey": "0123456789"}}))

@@ -50,11 +50,11 @@ pub trait KeySnapshotStore: Send + Sync + 'static {
 ///
 /// # Security
 ///
-/// Whoever can write the file can add keys of their own. On Unix the file is used only if it is a regular
+/// Whoever can write the file can add their own keys. On Unix, the file is used only if it is a regular
 /// file, if it belongs to the user of this process or to root, and if no other user may write it. Its
-/// directory must not be writable for everybody, unless it has the sticky bit. The directory may be
-/// writable for a group: a member can delete the file, but a file of that member is not used. If the
-/// path is a symbolic link, the owner and the directory of the link are checked in the same way.
+/// directory must not be writable by everybody, unless it has the sticky bit. The directory may be
+/// writable by a group: a member can delete the file, but a file that the member creates is not used. If
+/// the path is a symbolic link, the owner and the directory of the link are checked in the same way.
 #[derive(Clone, Debug)]
 pub struct KeySnapshotFile {
     path: PathBuf,

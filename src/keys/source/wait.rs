@@ -38,7 +38,7 @@ impl Waits {
     /// Waits for the end of a task. The task changes or drops the watched value at its end. Returns `false`
     /// if the deadline passes before.
     ///
-    /// The timer runs in a task of its own. A request may be polled by any executor, and a timer that is
+    /// The timer runs in a separate task. A request may be polled by any executor, and a timer that is
     /// polled after the end of its runtime panics. A task ends with its runtime, and then the wait is
     /// over.
     pub(crate) fn end_by<T: Send + Sync + 'static>(
