@@ -1,5 +1,5 @@
-//! Tower layer that verifies JWT and OAuth 2.0 access tokens. Handlers get typed claims, and say in
-//! their own signature which scope they need. Keys rotate while requests run.
+//! Tower layer that verifies JWT and OAuth 2.0 access tokens. Handlers receive typed claims and
+//! declare the scope they need in their signature. Keys rotate without a restart.
 //!
 //! ```
 //! # #[cfg(feature = "axum")] {
@@ -43,61 +43,60 @@
 //! |---|---|
 //! | protect an axum, tonic or hyper service | [`guide::start`] |
 //! | know why a token was rejected | [`guide::rejections`] |
-//! | know where to put the layer, and what an unknown path gets | [`guide::placement`] |
-//! | serve tenants, users, WebSockets, metrics, OpenAPI | [`guide::recipes`] |
-//! | know what can go wrong, and what prevents it | [`guide::mistakes`] |
+//! | know where to put the layer, and how unknown paths are answered | [`guide::placement`] |
+//! | use it with tenants, a user table, WebSockets, metrics, OpenAPI | [`guide::recipes`] |
+//! | avoid the common mistakes with tokens | [`guide::mistakes`] |
 //! | build a login of your own | [`guide::login`] |
 //! | load and rotate keys | [`KeyStore`], [`guide::keys`] |
 //! | trust an authorization server by its URL | [`KeyStore::discover`], [`keys`] |
 //! | require scopes and roles | [`mod@scope`], [`scope!`], [`RequireScope`] |
 //! | read registered claims and your own claims | [`Claims`] |
 //! | change a setting, or know the reason for a default | [`JwtAuth`], [`policy`], [`guide::defaults`] |
-//! | accept tokens that are no JWTs | [`guide::opaque`] |
-//! | accept tokens that are bound to a client certificate | [`JwtAuth::client_certificates`], [`guide::recipes`] |
+//! | accept tokens that are not JWTs | [`guide::opaque`] |
+//! | accept tokens bound to a client certificate | [`JwtAuth::client_certificates`], [`guide::recipes`] |
 //! | revoke a token before it expires | [`revocation`], [`guide::revocation`] |
-//! | take logouts and security events of an issuer, or its status lists | [`guide::revocation`] |
-//! | verify a token that comes without a request | [`Verifier`] |
+//! | receive the logouts, security events or status lists of an issuer | [`guide::revocation`] |
+//! | verify a token that is not part of an HTTP request | [`Verifier`] |
 //! | answer rejections with a body | [`response`] |
 //! | test your routes | [`mod@test`] |
+//! # How a request is processed
 //!
-//! # The way of a request
-//!
-//! 1. The layer reads what the request presents: the token, and how it came. If TLS is
-//!    [required](JwtAuth::require_tls), a request without TLS ends here.
-//! 2. A token that is in the cache, and whose key is still in use, continues with step 7. If an issuer
-//!    [introspects](guide::opaque), a token that is no JWT is opaque: that issuer is asked about it, and its
-//!    answer takes the place of steps 3 to 5.
-//! 3. The token is parsed. A token that no signature could make valid is rejected: it is malformed,
-//!    for example, or expired, or for another audience. So is a token that is bound (`cnf`) to
-//!    something that the request does not prove.
+//! 1. The layer reads the token and notes where it came from. If TLS is
+//!    [required](JwtAuth::require_tls), a request without TLS is rejected.
+//! 2. A token that is in the cache, and whose key is still in use, continues with step 7. If an
+//!    issuer has [introspection](guide::opaque), a token that is not a JWT is opaque. That issuer
+//!    is asked about the token, and its answer replaces steps 3 to 5.
+//! 3. The token is parsed. A token that no signature can make valid is rejected, for example
+//!    because it is malformed, expired, or for another audience. A token that is bound (`cnf`) to
+//!    something that the request does not prove is rejected too.
 //! 4. The layer takes one snapshot of the issuer's keys. If the key is missing, the request can
-//!    wait up to 5 seconds until the keys are loaded again.
+//!    wait up to 5 seconds while the keys are loaded again.
 //! 5. The signature is verified.
 //! 6. The claims are validated.
-//! 7. The binding of the token is compared with what the request presents, and the revocation checks run.
-//! 8. The claims are put into the extensions of the request.
-//! 9. The requirement of the handler is compared with the scopes and roles that the token grants.
+//! 7. The binding of the token is compared with what the request proves, and the revocation checks run.
+//! 8. The claims are inserted into the request extensions.
+//! 9. The handler's requirement is compared with the scopes and roles that the token grants.
 //!
-//! Every failure on the way is a [`Rejection`], and one table maps it to a response.
+//! Every failure is a [`Rejection`], and one table maps it to a response.
 //!
 //! # Features
 //!
-//! | feature | default | gives |
+//! | feature | default | adds |
 //! |---|---|---|
-//! | `axum` | yes | [`Claims`], [`RequireScope`], [`RequireRole`] as arguments of handlers |
+//! | `axum` | yes | [`Claims`], [`RequireScope`], [`RequireRole`] as handler arguments |
 //! | `grpc` | | [`grpc::RequestExt`] for tonic |
-//! | `introspection` | | [`mod@introspection`]: opaque tokens, whose issuer is asked about each of them |
-//! | `issue` | | [`mod@issue`]: access tokens and logins of your own |
-//! | `logout` | | [`revocation::BackChannelLogout`], [`revocation::SecurityEvents`]: what an issuer reports |
+//! | `introspection` | | [`mod@introspection`]: opaque tokens, verified by asking their issuer |
+//! | `issue` | | [`mod@issue`]: your own access tokens and logins |
+//! | `logout` | | [`revocation::BackChannelLogout`], [`revocation::SecurityEvents`]: notices from an issuer |
 //! | `metrics` | | counters and a histogram through the `metrics` facade |
 //! | `pem` | yes | keys from PEM and DER |
-//! | `redis` | | `revocation::RedisDenylist`: revocation marks that all instances share, on Redis or Valkey |
-//! | `remote` | | [`keys::RemoteKeys`]: keys that are fetched from a URL and refreshed |
+//! | `redis` | | `revocation::RedisDenylist`: revocation marks shared by all instances, on Redis or Valkey |
+//! | `remote` | | [`keys::RemoteKeys`]: keys fetched from a URL and refreshed |
 //! | `reqwest` | | [`KeyStore::discover`]: an HTTP client for remote keys, with rustls |
 //! | `status-list` | | [`revocation::StatusLists`]: status lists that an issuer publishes |
 //! | `test-util` | | [`mod@test`]: an issuer and a clock for tests |
 //! | `tracing` | yes | events for verdicts and for changes of keys |
-//! | `watch` | | [`keys::KeyFile`]: keys in a file that is read again when it changes |
+//! | `watch` | | [`keys::KeyFile`]: keys from a file that is reloaded when it changes |
 //!
 //! Features are additive. No feature changes the behaviour of code that does not use it.
 //!
