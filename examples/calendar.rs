@@ -1,12 +1,12 @@
-//! A calendar API: one scope to read, one to write, and one for the operator, who changes the keys while the
-//! API serves. The issuer runs in the same process. With the feature `reqwest` and
-//! `-- --issuer URL AUDIENCE`, the same handlers trust a real authorization server.
+//! A calendar API with three scopes: one to read, one to write, and one for the operator, who
+//! changes the keys while the API runs. The issuer runs in the same process. With the feature
+//! `reqwest` and `-- --issuer URL AUDIENCE`, the same handlers trust a real authorization server.
 //!
 //! ```sh
 //! cargo run --example calendar --features test-util
 //! ```
 //!
-//! It prints its tokens, and these lines. Challenges also have an `error_description`.
+//! It prints its tokens and these lines. Challenges also have an `error_description`.
 //!
 //! ```text
 //! curl -i http://127.0.0.1:3000/events

@@ -1,12 +1,12 @@
-//! An API that knows the URL of its authorization server. It finds the keys, follows their changes, and shows
-//! their status. For your own server add `-- ISSUER AUDIENCE` to the command. Otherwise the example starts an
-//! issuer on the loopback interface, which publishes its next key on request.
+//! An API that finds the keys of its authorization server by URL, follows their changes, and shows
+//! their status. To use your own server, add `-- ISSUER AUDIENCE` to the command. Otherwise the
+//! example starts an issuer on the loopback interface, which publishes its next key on request.
 //!
 //! ```sh
 //! cargo run --example discover --features reqwest,test-util
 //! ```
 //!
-//! It prints its tokens, these lines, and the status of the keys whenever it changes.
+//! It prints its tokens, these lines, and the status of the keys after each change.
 //!
 //! ```text
 //! curl -i http://127.0.0.1:3000/me

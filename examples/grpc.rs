@@ -1,11 +1,11 @@
-//! The layer around a tonic server: the method says which scope it needs, and rejections are gRPC
-//! statuses. The service is the health service that `tonic-health` has generated.
+//! The layer around a tonic server. The method declares the scope it needs, and rejections are gRPC
+//! statuses. The service is the health service from `tonic-health`.
 //!
 //! ```sh
 //! cargo run --example grpc --features grpc,test-util
 //! ```
 //!
-//! It ends by itself, and prints what the client gets:
+//! It runs once and prints what the client gets:
 //!
 //! ```text
 //! no token: Unauthenticated, Authentication is required

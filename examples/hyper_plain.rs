@@ -4,7 +4,7 @@
 //! cargo run --example hyper_plain --features test-util
 //! ```
 //!
-//! It prints its tokens, and these lines. Challenges also have an `error_description`.
+//! It prints its tokens and these lines. Challenges also have an `error_description`.
 //!
 //! ```text
 //! curl -i http://127.0.0.1:3000/

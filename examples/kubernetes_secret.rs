@@ -1,12 +1,12 @@
-//! A secret that is mounted by Kubernetes changes while the API serves. The folder is laid out as by the
-//! kubelet: the file is a link through `..data`, `..data` is a link to a dated folder, and an update renames
-//! a new `..data` over the old one.
+//! A secret that is mounted by Kubernetes changes while the API runs. The directory has the layout
+//! of the kubelet: the file is a symbolic link through `..data`, `..data` is a link to a dated
+//! directory, and an update renames a new `..data` over the old one.
 //!
 //! ```sh
 //! cargo run --example kubernetes_secret --features test-util,watch
 //! ```
 //!
-//! It ends by itself, and prints the status for two tokens, one of each secret:
+//! It runs once and prints the status for two tokens, one for each secret:
 //!
 //! ```text
 //!                                    october  november

@@ -1,12 +1,13 @@
-//! A login of one's own for a browser: a password, two cookies, a list of devices, and a sign-out everywhere. The
-//! users and the sessions are in SQLite. Access tokens live for 10 minutes, and keys rotate by themselves.
+//! Your own login for browsers: a password, two cookies, a list of devices, and sign-out
+//! everywhere. The users and the sessions are in SQLite. Access tokens live for 10 minutes, and
+//! keys rotate by themselves.
 //!
 //! ```sh
 //! cargo run --example login --features issue
 //! ```
 //!
-//! It prints these lines. They keep the cookies of two devices in the files `laptop.jar` and `phone.jar`. A refresh
-//! within 10 seconds gives the same refresh token again.
+//! It prints these lines. They keep the cookies of two devices in the files `laptop.jar` and
+//! `phone.jar`. A refresh within 10 seconds returns the same refresh token again.
 //!
 //! ```text
 //! curl -i -A laptop -c laptop.jar -d name=alice -d password=guess http://127.0.0.1:3000/sign-in

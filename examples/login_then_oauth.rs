@@ -1,11 +1,12 @@
-//! An API that starts with a login of its own, and later trusts an authorization server. The handlers stay as they
-//! are. Only the layer changes: with the feature `reqwest` and `-- --issuer URL AUDIENCE` it is the other one.
+//! An API that starts with its own login, and later trusts an authorization server. The handlers
+//! stay the same. Only the layer changes: the feature `reqwest` and `-- --issuer URL AUDIENCE`
+//! select the authorization server.
 //!
 //! ```sh
 //! cargo run --example login_then_oauth --features issue
 //! ```
 //!
-//! It prints two access tokens of its own, and these lines. Challenges also have an `error_description`.
+//! It prints two of its own access tokens, and these lines. Challenges also have an `error_description`.
 //!
 //! ```text
 //! curl -i http://127.0.0.1:3000/events

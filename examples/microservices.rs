@@ -1,11 +1,11 @@
 //! Three services verify one token independently, without a shared store and without calls between them.
-//! Each has the text of the issuer's key set, and its own name.
+//! Each has the text of the issuer's key set, and its own audience.
 //!
 //! ```sh
 //! cargo run --example microservices --features test-util
 //! ```
 //!
-//! It ends by itself, and prints:
+//! It runs once and prints:
 //!
 //! ```text
 //! one for all three

@@ -1,7 +1,7 @@
-//! An API that accepts JWTs and opaque tokens. For an opaque token its issuer is asked (RFC 7662), and the
-//! answer is kept for 30 seconds. A sign-out counts at once. For your own issuer add `-- ISSUER AUDIENCE
-//! CLIENT_ID` to the command, and set `CLIENT_SECRET` here, and `JWT` and `OPAQUE` in the other terminal.
-//! Otherwise the example starts an issuer on the loopback interface.
+//! An API that accepts JWTs and opaque tokens. An opaque token is introspected at its issuer (RFC 7662), and the
+//! answer is cached for 30 seconds. A sign-out takes effect at once. To use your own issuer, add
+//! `-- ISSUER AUDIENCE CLIENT_ID` to the command, set `CLIENT_SECRET` here, and set `JWT` and `OPAQUE` in the
+//! other terminal. Otherwise the example starts an issuer on the loopback interface.
 //!
 //! ```sh
 //! cargo run --example opaque --features introspection,reqwest,test-util

@@ -1,5 +1,6 @@
-//! How many honest sessions end and how many thefts are caught: with the grace of 10 seconds, and with strict
-//! single use of refresh tokens. `simulation/mod.rs` says what is assumed.
+//! Counts how many honest sessions end and how many thefts are caught, with a grace period of 10
+//! seconds, and with strict single use of refresh tokens. `simulation/mod.rs` lists the
+//! assumptions.
 //!
 //! ```sh
 //! cargo run --example refresh_simulation --features issue
@@ -22,7 +23,7 @@
 //! | 6 | 2.0 % | 0.0 % | 100.0 % | 100.0 % | 100.0 % |
 //! ```
 //!
-//! For the table of the guide, add `--release` and `-- 400`: 400 sessions for each number.
+//! For the table in the guide, add `--release` and `-- 400`. This simulates 400 sessions for each number.
 
 #![expect(
     clippy::expect_used,

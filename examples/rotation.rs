@@ -1,11 +1,11 @@
-//! Changes the shared secret of a login while the API serves: rotate, retire, remove. Another client calls
-//! all the time and notices nothing. The example sets the clock.
+//! Changes the shared secret of a login while the API runs: rotate, retire, remove. Another client
+//! calls continuously and is not affected. The example sets the clock.
 //!
 //! ```sh
 //! cargo run --example rotation --features test-util
 //! ```
 //!
-//! It ends by itself, and prints the status for three tokens, one of each secret:
+//! It runs once and prints the status for three tokens, one for each secret:
 //!
 //! ```text
 //!                                    october  november december

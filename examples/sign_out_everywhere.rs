@@ -1,11 +1,11 @@
-//! Two instances of a service share a denylist on Redis. A logout on one ends the session on both. The example
-//! starts the `redis-server` that it finds, or uses the one in the variable `REDIS_URL`.
+//! Two instances of a service share a denylist on Redis. A logout on one ends the session on both.
+//! The example starts a local `redis-server`, or uses the server in the variable `REDIS_URL`.
 //!
 //! ```sh
 //! cargo run --example sign_out_everywhere --features redis,test-util
 //! ```
 //!
-//! It prints its tokens and these lines. `ALICE` and `PHONE` are of two sessions.
+//! It prints its tokens and these lines. `ALICE` and `PHONE` belong to two sessions.
 //!
 //! ```text
 //! curl -i -H "Authorization: Bearer $ALICE" http://127.0.0.1:3000/one/me

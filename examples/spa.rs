@@ -1,13 +1,14 @@
-//! A single-page application with a login: one page and one script, without a build step. It signs in, calls the
-//! API, keeps calling while tokens expire, in as many tabs as you open, and signs out. No script can read a token,
-//! because both are in cookies. The access tokens live for 15 seconds here, so that something happens.
+//! A single-page application with a login: one page and one script, without a build step. It signs
+//! in, calls the API, keeps calling while tokens expire, in as many tabs as you open, and signs
+//! out. No script can read a token, because both are in cookies. The access tokens live for only 15
+//! seconds, so that you can see refreshes.
 //!
 //! ```sh
 //! cargo run --example spa --features issue
 //! ```
 //!
-//! Open `http://127.0.0.1:3000` in two tabs, and sign in as `alice` with the password `correct-horse`. Other sites
-//! can do nothing with the cookies:
+//! Open `http://127.0.0.1:3000` in two tabs, and sign in as `alice` with the password
+//! `correct-horse`. Other sites cannot use the cookies:
 //!
 //! ```text
 //! curl -i http://127.0.0.1:3000/me

@@ -5,7 +5,7 @@
 //! cargo run --example typed_claims --features test-util
 //! ```
 //!
-//! It prints its tokens, and these lines. Challenges also have an `error_description`.
+//! It prints its tokens and these lines. Challenges also have an `error_description`.
 //!
 //! ```text
 //! curl -i -H "Authorization: Bearer $ALICE" http://127.0.0.1:3000/greeting

@@ -1,11 +1,11 @@
-//! The verifier without HTTP: tokens in the messages of a queue, or of a WebSocket. A message is verified
-//! when it is processed, and not when it was sent.
+//! The verifier without HTTP: tokens in messages of a queue or a WebSocket. The token is verified
+//! when the message is processed, not when it was sent.
 //!
 //! ```sh
 //! cargo run --example websocket_or_queue --features test-util
 //! ```
 //!
-//! It ends by itself, and prints:
+//! It runs once and prints:
 //!
 //! ```text
 //! print a report: done for alice
