@@ -10,7 +10,7 @@ use super::digest::Key;
 /// A client usually sends the same token for minutes. With the cache, its signature is verified once.
 /// Only accepted tokens are cached. The text of a token is not stored. The signature is stored as a
 /// keyed digest, which cannot be used as a token. When the cache is full, a new token is cached only
-/// when it is sent again soon.
+/// if it is sent a second time soon after the first.
 ///
 /// An entry is not used after the `exp` of its token (plus the [leeway](crate::JwtAuth::leeway)),
 /// after its key is no longer accepted, or after [`max_age`](Self::max_age). The

@@ -183,8 +183,8 @@ impl<C> Claims<C> {
     /// `idtyp` or `gty` names a client. A [configured claim](crate::JwtAuth::client_when) can also
     /// mark the token.
     ///
-    /// A client that can choose its own id must not be taken for a user of the same name
-    /// ([RFC 9068, section 5](https://www.rfc-editor.org/rfc/rfc9068#section-5)).
+    /// A client that can choose its own id must not be mistaken for a user with the same name ([RFC
+    /// 9068, section 5](https://www.rfc-editor.org/rfc/rfc9068#section-5)).
     #[must_use]
     pub fn is_client(&self) -> bool {
         self.token.is_client()
@@ -271,8 +271,8 @@ impl<C> Claims<C> {
             .map(NumericDate::to_system_time)
     }
 
-    /// The authentication context class, which says how the person signed in: `acr`. `None` if it is
-    /// absent or not a string.
+    /// The authentication context class, which describes how the person signed in: `acr`. `None` if
+    /// it is absent or not a string.
     #[must_use]
     pub fn authentication_context(&self) -> Option<&str> {
         self.registered().acr()

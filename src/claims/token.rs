@@ -22,12 +22,12 @@ pub(crate) struct Token {
     own: TypeMap,
     registered: Registered,
     is_client: bool,
-    /// Whether the token has `cnf`. It stands here because each request reads the basis anyway.
+    /// Whether the token has `cnf`. It is stored here because each request reads the basis anyway.
     is_bound: bool,
     basis: Basis,
     /// The bytes of own claims.
     growth: Growth,
-    /// The clock of the verifier, for requirements that look at times.
+    /// The clock of the verifier, for requirements that check times.
     clock: Arc<dyn Clock>,
 }
 

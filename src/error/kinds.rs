@@ -101,7 +101,8 @@ table! {
     Expired "expired" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token expired"
         "token expired";
-    /// The issuer says that the token is not active: it expired, was revoked, or is unknown.
+    /// According to the issuer, the token is not active: it has expired, was revoked, or is
+    /// unknown.
     Inactive "inactive" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is not active"
         "issuer says that the token is not active";
@@ -156,7 +157,7 @@ table! {
     MissingLayer "missing_layer" INTERNAL_SERVER_ERROR None Internal
         "Internal error"
         "handler needs claims and no layer verified any: add `.layer(JwtAuth::new(issuer, audience, keys))` outside of this route";
-    /// `nbf` or `iat` lies in the future.
+    /// `nbf` or `iat` is in the future.
     NotYetValid "not_yet_valid" UNAUTHORIZED INVALID_TOKEN Unauthenticated
         "The access token is not valid yet"
         "token is not valid yet";

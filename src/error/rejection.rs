@@ -16,7 +16,7 @@ use crate::error::kinds::RejectionKind;
 /// gets the whole reason, through [`Display`](fmt::Display). The extensions of the response contain a copy
 /// of the rejection, for outer layers.
 ///
-/// A rejection never contains the token or its signature. The reason quotes some values as they were sent:
+/// A rejection never contains the token or its signature. The reason quotes some values of the token:
 /// `alg`, `kid` and `typ` of the header, `iss`, `aud` and the times of the claims, and names of members.
 /// These values are put in quotes, their control characters are escaped, and they are truncated to 80
 /// characters. Values of other claims never appear.

@@ -28,7 +28,7 @@ use http::{Request, Response};
 /// The caller checks the time, the status and the content of the response. The request asks for a
 /// body without a content coding. A response that still has a `Content-Encoding` is rejected.
 ///
-/// Implemented for `reqwest::Client` by the feature `reqwest`, and for closures:
+/// Implemented for `reqwest::Client` with the feature `reqwest`, and for closures:
 ///
 /// ```
 /// use http::{Request, Response};
@@ -67,7 +67,7 @@ where
 pub struct FetchError(String);
 
 impl FetchError {
-    /// Creates an error with this reason, which the operator reads. It need not name the URL.
+    /// Creates an error with this reason, for the operator. It need not contain the URL.
     pub fn new(reason: impl fmt::Display) -> Self {
         Self(reason.to_string())
     }

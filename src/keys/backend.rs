@@ -1,8 +1,8 @@
 //! Signature verification with `aws-lc-rs`.
 //!
-//! There is one backend, and it does not depend on a process-wide default. Why not another one: `ring`
-//! has no P-521 and no parsed keys, and the pure Rust crates need the `rsa` crate, whose private-key
-//! operations leak through timing.
+//! There is one backend, and it does not depend on a process-wide default. Other backends are not
+//! used: `ring` has no P-521 and no parsed keys, and the pure Rust crates need the `rsa` crate, whose
+//! private-key operations leak through timing.
 
 use std::fmt;
 

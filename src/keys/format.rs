@@ -60,8 +60,8 @@ impl KeyFormat {
         Self::of(Form::Pem(algorithm))
     }
 
-    /// A shared secret: the bytes without decoding. If the bytes are text, one line end after the
-    /// text is removed, because editors and `echo` add one.
+    /// A shared secret: the bytes without decoding. If the bytes are text, one trailing newline is
+    /// removed, because editors and `echo` add one.
     ///
     /// The text is not decoded. If the program that issues the tokens decodes it, use
     /// [`base64_secret`](Self::base64_secret) or [`hex_secret`](Self::hex_secret).
@@ -70,8 +70,8 @@ impl KeyFormat {
         Self::of(Form::Secret(algorithm))
     }
 
-    /// A shared secret in base64 or base64url, with or without padding, as `openssl rand -base64 48`
-    /// prints it. Spaces and line ends are ignored.
+    /// A shared secret in base64 or base64url, with or without padding, as printed by `openssl rand
+    /// -base64 48`. Spaces and newlines are ignored.
     ///
     /// ```
     /// use tower_jwt_auth::Algorithm;
@@ -86,8 +86,8 @@ impl KeyFormat {
         Self::of(Form::Base64Secret(algorithm))
     }
 
-    /// A shared secret in hexadecimal digits, as `openssl rand -hex 32` prints it. Spaces and line
-    /// ends are ignored.
+    /// A shared secret in hexadecimal digits, as printed by `openssl rand -hex 32`. Spaces and
+    /// newlines are ignored.
     #[must_use]
     pub fn hex_secret(algorithm: Algorithm) -> Self {
         Self::of(Form::HexSecret(algorithm))
@@ -159,7 +159,7 @@ impl KeyFormat {
     }
 
     /// Reads the keys in the content of an environment variable. Many ways to set a variable do not
-    /// preserve line ends, so the two characters `\n` in a PEM count as a line end.
+    /// preserve newlines, so the two characters `\n` in a PEM count as a newline.
     pub(super) fn read_variable(&self, content: &[u8]) -> Result<KeySet, ConfigError> {
         match self.form {
             #[cfg(feature = "pem")]
@@ -169,8 +169,8 @@ impl KeyFormat {
     }
 }
 
-/// Removes one line end after text. A random secret keeps its last bytes, because it is almost
-/// never text.
+/// Removes one trailing newline from text. A random secret keeps its last bytes, because it is
+/// almost never text.
 fn without_line_end(content: &[u8]) -> &[u8] {
     if std::str::from_utf8(content).is_err() {
         return content;
@@ -197,7 +197,7 @@ fn without_spaces(content: &[u8]) -> Zeroizing<Vec<u8>> {
     text
 }
 
-/// Replaces the two characters `\n` with a line end.
+/// Replaces the two characters `\n` with a newline.
 #[cfg(feature = "pem")]
 fn with_line_ends(content: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(content.len());

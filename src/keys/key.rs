@@ -113,7 +113,7 @@ impl Key {
     /// # Errors
     ///
     /// [`ConfigError::Key`] if the algorithm is not symmetric, if the secret is too short, or if it
-    /// does not look random ([RFC 8725, section 3.5]): a pass phrase, also as hexadecimal digits or
+    /// does not look random ([RFC 8725, section 3.5]): a pass phrase, even in hexadecimal digits or
     /// base64; a repeated text; few different characters; an example from a well-known tutorial; the
     /// text of a PEM or JWK. Random bytes are accepted, and so are their hexadecimal digits or base64.
     ///
@@ -133,12 +133,12 @@ impl Key {
         Self::shared(algorithm, secret, Material::secret)
     }
 
-    /// Same as [`from_secret`](Self::from_secret), but the secret does not have to look random.
+    /// The same as [`from_secret`](Self::from_secret), but the secret does not have to look random.
     ///
     /// # Security
     ///
     /// An attacker who has one token can try billions of secrets per second offline. Use this only if
-    /// you know that a random generator made the secret.
+    /// you know that the secret was generated randomly.
     ///
     /// # Errors
     ///
@@ -209,7 +209,8 @@ impl Key {
 
     /// The SHA-256 thumbprint of a public key ([RFC 7638]), 43 characters.
     ///
-    /// For a secret it is a MAC with the secret, which identifies the secret and does not disclose it.
+    /// For a secret, it is a MAC with the secret, which identifies the secret but does not disclose
+    /// it.
     ///
     /// [RFC 7638]: https://www.rfc-editor.org/rfc/rfc7638
     #[must_use]
@@ -217,8 +218,8 @@ impl Key {
         &self.0.thumbprint
     }
 
-    /// The algorithms that the key is used with by default: one, or the two names of Ed25519.
-    /// [`JwtAuth::algorithms`](crate::JwtAuth::algorithms) can allow others.
+    /// The algorithms that the key is used with by default: one algorithm, or the two names of
+    /// Ed25519. [`JwtAuth::algorithms`](crate::JwtAuth::algorithms) can allow others.
     #[must_use]
     pub fn algorithms(&self) -> Vec<Algorithm> {
         let count = if self.is_edwards() { 2 } else { 1 };

@@ -31,8 +31,8 @@ pub(crate) trait KeySource: Send + Sync {
 
 /// Loads of keys for which a request waits.
 pub(crate) struct LookUp {
-    /// The loads that have not ended. Usually it is one: several sources are asked at the same time only if
-    /// one issuer is trusted several times.
+    /// The loads that have not ended. Usually there is one: several sources are used at the same time only
+    /// if an issuer is trusted several times.
     running: Vec<EndOfLoad>,
     /// Whether a load started before the request, so that it may be too early for the key.
     pub(crate) is_joined: bool,

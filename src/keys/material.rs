@@ -62,7 +62,7 @@ impl Material {
         Ok(material)
     }
 
-    /// A secret that may not look random.
+    /// A secret that does not have to look random.
     pub(crate) fn chosen_secret(secret: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
         if secret.len() < SECRET_MIN {
             return Err(KeyError::Size {

@@ -17,7 +17,7 @@ use crate::telemetry;
 /// A set is immutable. A [`KeyStore`](crate::KeyStore) can replace one set with another while requests
 /// run.
 ///
-/// # Example: one odd key does not take the set down
+/// # Example: one unusable key does not make the set unusable
 ///
 /// ```
 /// use tower_jwt_auth::KeySet;
@@ -180,9 +180,9 @@ impl KeySet {
 
     /// Reads the public keys of a JSON Web Key Set ([RFC 7517, section 5]), as issuers publish it.
     ///
-    /// Keys that are not usable are skipped; [`skipped`](Self::skipped) has the reasons. Symmetric and
-    /// private keys are skipped too, because others can read a key set. For your own secret in a JWK,
-    /// use [`Key::from_jwk`].
+    /// Keys that are not usable are skipped; [`skipped`](Self::skipped) returns the reasons. Symmetric
+    /// and private keys are skipped too, because others can read a key set. For your own secret in a
+    /// JWK, use [`Key::from_jwk`].
     ///
     /// # Errors
     ///
@@ -259,7 +259,7 @@ impl KeySet {
     }
 
     /// The keys that were skipped when the set was read, with the reasons. Only the first 64 are
-    /// listed, so that a set of thousands of broken keys does not fill the memory or the log.
+    /// listed, so that a set with thousands of broken keys does not fill the memory or the log.
     #[must_use]
     pub fn skipped(&self) -> &[SkippedKey] {
         &self.0.skipped

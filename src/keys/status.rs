@@ -43,8 +43,8 @@ pub struct KeyStatus {
     pub keys: Vec<KeyId>,
     /// The keys that verify tokens only until a known time.
     pub retiring: Vec<RetiringKey>,
-    /// The keys that were removed, or retired and have ended. Their tokens are rejected, even if the
-    /// source still publishes the keys.
+    /// The keys that were removed, or whose retirement has ended. Their tokens are rejected, even if
+    /// the source still publishes the keys.
     pub dead: Vec<DeadKey>,
     /// The keys of the set that were skipped, with the reasons.
     pub skipped: Vec<SkippedKey>,
@@ -69,8 +69,8 @@ pub struct RetiringKey {
     pub until: SystemTime,
 }
 
-/// A key that the application [removed](crate::KeyStore::remove), or that
-/// [retired](crate::KeyStore::retire) and has ended.
+/// A key that the application [removed](crate::KeyStore::remove), or whose
+/// [retirement](crate::KeyStore::retire) has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DeadKey {

@@ -132,8 +132,8 @@ impl KeyStore {
     /// set are rejected from the next request on.
     ///
     /// Every key of the set verifies tokens, including a key that was removed or retired before. If
-    /// the keys are loaded from a source, the set is used until the source has a different set than
-    /// before, even during an outage of the source. For the text of a key set use
+    /// the keys are loaded from a source, the set is used until the source returns a different set
+    /// than before, even during an outage of the source. For the text of a key set, use
     /// [`replace_jwks`](Self::replace_jwks).
     #[expect(clippy::must_use_candidate, reason = "called for its effect")]
     pub fn replace(&self, set: KeySet) -> u64 {
@@ -203,9 +203,9 @@ impl KeyStore {
     /// A removed key is dead by its [thumbprint](Key::thumbprint), under every id, even if a source
     /// still publishes it. It stays dead until [`rotate`](Self::rotate), [`replace`](Self::replace) or
     /// [`reinstate`](Self::reinstate) makes it valid again. Tokens that it signed are rejected with 401
-    /// and cause no load, if they name the key or name no key. The id can be used by another key: a
-    /// token that names the id and was not signed with the removed key is handled like a token with an
-    /// unknown key id.
+    /// and cause no load, if they name the key or name no key. Another key can use the id. A token that
+    /// names the id and was not signed with the removed key is handled like a token with an unknown key
+    /// id.
     ///
     /// [`status`](Self::status) lists the dead keys. The store remembers up to 1 024 of them, and
     /// forgets them when the process ends.
@@ -253,8 +253,9 @@ impl KeyStore {
     /// Calls `hook` after every change of the keys, for example to clear a cache that depends on them.
     ///
     /// The hook runs on the thread that made the change, and should return quickly. The new keys
-    /// are already in use. The hook may be called for several changes at the same time; their order
-    /// is that of [`generation`](KeyChange::generation). A panic of the hook is caught and logged.
+    /// are already in use. The hook may be called for several changes at the same time. Their order
+    /// is the order of [`generation`](KeyChange::generation). A panic of the hook is caught and
+    /// logged.
     pub fn on_change(&self, hook: impl Fn(&KeyChange) + Send + Sync + 'static) {
         let hook: Hook = Arc::new(hook);
         self.shared.hooks.rcu(|hooks| {

@@ -1,5 +1,5 @@
-//! The claims that grant scopes and roles. They are read strictly: a value of an unexpected shape
-//! rejects the token, and is not treated as an empty list.
+//! The claims that grant scopes and roles. They are read strictly: a value with an unexpected shape
+//! causes a rejection of the token, and is not treated as an empty list.
 
 use std::borrow::Cow;
 

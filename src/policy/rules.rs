@@ -143,7 +143,7 @@ macro_rules! rule_setters {
         /// Sets the accepted signature algorithms. Default: the algorithms of the keys.
         ///
         /// An algorithm is accepted only if a key fits it. A key without an algorithm (a JWK without
-        /// `alg`) verifies only the usual algorithm of its type by default. With this setting it
+        /// `alg`) verifies only the usual algorithm of its type by default. With this setting, it
         /// verifies every listed algorithm that its type allows.
         pub fn algorithms(
             mut self,
@@ -226,11 +226,11 @@ macro_rules! rule_setters {
         /// without `typ` and the types `JWT` and `at+jwt` are accepted; every other type is rejected.
         ///
         /// Each call adds a value. Use this for an issuer that is known to send this type. If several
-        /// issuers are trusted, set it on the [`TrustedIssuer`](crate::TrustedIssuer) concerned. Case
-        /// and the prefix `application/` are ignored
-        /// ([RFC 7515, section 4.1.9](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.9)). Such a
-        /// token is still rejected if its claims mark it as another kind of token. With
-        /// [`access_token_profile`](Self::access_token_profile) no additional type is accepted.
+        /// issuers are trusted, set it on that [`TrustedIssuer`](crate::TrustedIssuer). Case and the
+        /// prefix `application/` are ignored ([RFC 7515, section
+        /// 4.1.9](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.9)). Such a token is still
+        /// rejected if its claims mark it as another kind of token. With
+        /// [`access_token_profile`](Self::access_token_profile), no additional type is accepted.
         pub fn accept_type(mut self, typ: &str) -> Self {
             let rules = self.$rules();
             rules.types = rules
@@ -270,7 +270,7 @@ macro_rules! rule_setters {
         /// Reads scopes from this claim. Default: `scope`, or `scp` if there is no `scope`.
         ///
         /// Each call adds a claim. The claim must be a string of names separated by spaces, or an
-        /// array of strings. `null` counts as absent. Any other shape rejects the token.
+        /// array of strings. `null` counts as absent. A token with any other shape is rejected.
         ///
         /// Creating a [`ClaimPointer`](crate::token::ClaimPointer) can fail, so it is a separate step:
         /// `.scopes_from(ClaimPointer::new("/permissions")?)`, or `.scopes_from("/permissions".parse()?)`.
@@ -288,9 +288,9 @@ macro_rules! rule_setters {
         /// role.
         ///
         /// The claim must be a string, an array of strings, or an array of objects with a `value`
-        /// (SCIM). `null` counts as absent. Any other shape rejects the token. If an issuer sends
-        /// another shape under one of the default names, use this setter to name the claim with the
-        /// roles.
+        /// (SCIM). `null` counts as absent. A token with any other shape is rejected. If an issuer
+        /// sends another shape under one of the default names, use this setter to name the claim
+        /// with the roles.
         ///
         /// Creating a [`ClaimPointer`](crate::token::ClaimPointer) can fail, so it is a separate
         /// step: `.roles_from(ClaimPointer::new("/groups")?)`, or
@@ -304,7 +304,7 @@ macro_rules! rule_setters {
         /// Treats a token as issued to the client itself and not to a user, if this claim has this
         /// value; see [`Claims::is_client`](crate::Claims::is_client). Default: none.
         ///
-        /// `null` counts as absent. Any other value that is not a string rejects the token.
+        /// `null` counts as absent. A token with any other value that is not a string is rejected.
         pub fn client_when(mut self, claim: crate::token::ClaimPointer, text: &str) -> Self {
             let rules = self.$rules();
             rules.client_mark = Some((claim, text.into()));

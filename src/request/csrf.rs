@@ -22,8 +22,8 @@ use crate::request::head::Head;
 ///
 /// 1. A `GET`, `HEAD` or `OPTIONS` request is safe and passes, unless it upgrades the connection. A
 ///    WebSocket handshake is a `GET` that upgrades the connection, so it is checked like a `POST`.
-///    Over HTTP/2 and HTTP/3 the handshake is a `CONNECT`, which is not safe either.
-/// 2. A request with two lines of `Origin` or two lines of `Sec-Fetch-Site` is rejected. No browser
+///    Over HTTP/2 and HTTP/3, the handshake is a `CONNECT`, which is not safe either.
+/// 2. A request with two `Origin` fields or two `Sec-Fetch-Site` fields is rejected. No browser
 ///    sends such a request.
 /// 3. A request with a [trusted](Self::trusted_origin) `Origin` passes.
 /// 4. A request with `Sec-Fetch-Site` passes if the value is `same-origin` or `none`, and is rejected

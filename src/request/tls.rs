@@ -1,4 +1,4 @@
-//! [`TlsSource`]: how to tell whether a request came over TLS.
+//! [`TlsSource`]: how to determine whether a request came over TLS.
 
 use http::{HeaderName, HeaderValue};
 

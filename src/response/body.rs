@@ -1,4 +1,4 @@
-//! [`FullBody`]: the body of a response that is at hand as a whole.
+//! [`FullBody`]: a complete response body.
 
 use std::convert::Infallible;
 use std::pin::Pin;

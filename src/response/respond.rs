@@ -64,7 +64,7 @@ pub trait RespondTo<B>: Clone + Send + Sync + 'static {
     /// Whether the responder reads the [`RequestHead`]. If so, the extensions of `head` contain it.
     /// Default: `false`.
     ///
-    /// `true` costs one allocation for each request, whether it is accepted or rejected.
+    /// `true` costs one allocation for each request, accepted or rejected.
     const READS_REQUEST: bool = false;
 
     /// Creates the body for this rejection.

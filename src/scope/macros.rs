@@ -154,9 +154,9 @@ const NAME_MAX: usize = 128;
 /// }
 /// ```
 ///
-/// # Errors of the compiler
+/// # Compiler errors
 ///
-/// | the compiler says | for | write |
+/// | error | code | write instead |
 /// |---|---|---|
 /// | "constant provided when a type was expected" | `RequireScope<"calendar:read">` | `RequireScope<scope!("calendar:read")>` |
 /// | "`scope!(..)` and `role!(..)` are types, not values" | `JwtAuth::require(scope!("calendar:read"))` | `JwtAuth::require::<scope!("calendar:read")>()` |

@@ -13,7 +13,7 @@
 //! Scopes from a configuration file are a [`ScopeSet`], which `claims.authorize_all(&scopes)?` checks.
 //! For your own rule, implement [`Requirement`].
 //!
-//! # Example: named scopes, and a rule of your own
+//! # Example: named scopes and your own rule
 //!
 //! ```
 //! use tower_jwt_auth::scope::{AllOf, Grants, Requirement, ResourceOwner, Shortfall};
@@ -152,7 +152,7 @@ impl Requirement for ResourceOwner {
 /// To require this of each token of a layer or an issuer, use
 /// [`require_bound_tokens`](crate::JwtAuth::require_bound_tokens).
 ///
-/// # Example: money moves with bound tokens alone
+/// # Example: only bound tokens can transfer money
 ///
 /// ```
 /// use axum::{Router, routing::post};

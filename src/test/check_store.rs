@@ -1,4 +1,4 @@
-//! [`check_store`]: what is wrong with a store of sessions.
+//! [`check_store`]: finds what is wrong with a store of sessions.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -355,7 +355,7 @@ impl fmt::Debug for TestIssuer {
 /// let token = issuer.token().expires_in(Duration::from_secs(300)).mint();
 /// assert!(verifier.verify_now(&token).is_ok());
 ///
-/// clock.advance(Duration::from_secs(361)); // 60 s of it are leeway
+/// clock.advance(Duration::from_secs(361)); // including 60 s of leeway
 /// assert_eq!(verifier.verify_now(&token).unwrap_err().kind(), RejectionKind::Expired);
 /// ```
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! [`Answer`]: what an issuer says about a token (RFC 7662, section 2.2).
+//! [`Answer`]: the answer of an issuer about a token (RFC 7662, section 2.2).
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::token::span;
 pub(crate) enum Answer {
     /// The token is active. Its claims still have to be validated.
     Active(ActiveAnswer),
-    /// The token is expired, revoked, unknown, or not for this API. Nothing else of the answer is
+    /// The token is expired, revoked, unknown, or not for this API. The rest of the answer is not
     /// read.
     Inactive,
     /// The token is active, but its claims cannot be accepted under any policy. This is a flaw of the

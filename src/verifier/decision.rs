@@ -1,4 +1,4 @@
-//! [`Decision`]: the result of the checks that do not wait, and what has to be waited for.
+//! [`Decision`]: the result of the checks that do not wait, and the waits that remain.
 
 use crate::binding;
 use crate::claims::Claims;
@@ -16,7 +16,7 @@ use crate::verifier::revoked::{PendingRevocation, Standing, standing_of};
 /// The result of the checks that do not wait.
 pub(super) enum Decision {
     Accepted(Claims),
-    /// The issuer is asked about the token.
+    /// The token is being introspected.
     Asking(Asking),
     /// All other checks have passed, and a revocation check is still running.
     Revocation(PendingRevocation),

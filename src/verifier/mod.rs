@@ -1,4 +1,4 @@
-//! [`Verifier`]: what was presented in, [`Claims`] out. No Tower.
+//! [`Verifier`]: verifies what a caller presented, and returns [`Claims`]. Independent of Tower.
 
 pub(crate) mod core;
 mod decide;
@@ -92,9 +92,9 @@ impl<C> Verifier<C> {
 impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// Verifies a token.
     ///
-    /// Waits up to 5 seconds if keys must be loaded for the token, and up to 5 seconds if the token
-    /// must be introspected. Also waits for a revocation check that does not answer at once; that wait
-    /// has no timeout here.
+    /// Waits up to 5 seconds in total if keys must be loaded for the token, or if the token must be
+    /// introspected. Also waits for a revocation check that does not answer at once; that wait has no
+    /// timeout here.
     ///
     /// Works with any executor, even while the tokio runtime of a key store is not running.
     ///

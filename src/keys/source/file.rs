@@ -71,22 +71,22 @@ impl KeyFile {
         }
     }
 
-    /// The time between two reads of the file. Default: 5 seconds. Limited to the range from 100
-    /// milliseconds to 10 years.
+    /// Sets the time between two reads of the file: 100 milliseconds to 10 years. Default: 5
+    /// seconds.
     pub fn check_every(mut self, pause: Duration) -> Self {
         self.source.every = pause.clamp(SETTLED, FAR);
         self
     }
 
-    /// How long keys that are no longer in the file still verify tokens, so that tokens of the old
-    /// secret can expire. Default: zero.
+    /// Sets how long keys that are no longer in the file still verify tokens, so that tokens of the
+    /// old secret can expire. Default: zero.
     pub fn overlap(mut self, overlap: Duration) -> Self {
         self.overlap = overlap;
         self
     }
 
-    /// The clock for [`overlap`](Self::overlap) and for the status. Default: the clock of the operating
-    /// system.
+    /// Sets the clock for [`overlap`](Self::overlap) and for the status. Default: the clock of the
+    /// operating system.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self

@@ -38,8 +38,8 @@ impl KeyStore {
     /// variable with the suffix `_FILE`, as container platforms provide secrets. For `JWT_SECRET` this
     /// is `JWT_SECRET_FILE`.
     ///
-    /// Many ways to set a variable do not preserve line ends, so the two characters `\n` in a PEM in
-    /// the variable count as a line end. The variable stays in the environment of the process.
+    /// Many ways to set a variable do not preserve newlines, so the two characters `\n` in a PEM in
+    /// the variable count as a newline. The variable stays in the environment of the process.
     ///
     /// # Errors
     ///

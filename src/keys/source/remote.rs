@@ -74,9 +74,9 @@ impl RemoteKeys {
     /// Finds the key set of this issuer through the metadata of the issuer ([RFC 8414], OpenID Connect
     /// Discovery).
     ///
-    /// The metadata are fetched from the two URLs that the standards derive from the issuer, in that
-    /// order. The URL that answered is tried first the next time. The metadata must name exactly this
-    /// issuer. If they came over `https`, the URL of the key set must be `https` too.
+    /// The metadata are fetched from the two URLs that these standards derive from the issuer, in
+    /// this order. The URL that answered is tried first the next time. The metadata must name exactly
+    /// this issuer. If they came over `https`, the URL of the key set must be `https` too.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl RemoteKeys {
     ///
     /// The same as [`jwks`](Self::jwks), for this URL.
     ///
-    /// # Example: metadata at another URL than that of the issuer
+    /// # Example: metadata at a URL that does not follow from the issuer
     ///
     /// ```
     /// # fn example(client: impl tower_jwt_auth::fetch::Fetch) -> Result<(), Box<dyn std::error::Error>> {
@@ -159,51 +159,51 @@ impl RemoteKeys {
         }
     }
 
-    /// The lifetime of the keys if the response has no `max-age` and no `Expires`. Default: 10 minutes.
-    /// At least 1 second, and limited by [`lifetime_within`](Self::lifetime_within).
+    /// Sets the lifetime of the keys if the response has no `max-age` and no `Expires`. Default: 10
+    /// minutes. Minimum: 1 second. Also limited by [`lifetime_within`](Self::lifetime_within).
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.source.lifetimes.usual = lifetime.max(LIFETIME_MIN);
         self
     }
 
-    /// The minimum and the maximum lifetime of the keys, whatever the response says. Default: 1 minute
-    /// and 24 hours. At least 1 second.
+    /// Sets the minimum and the maximum lifetime of the keys, whatever the response says. Default: 1
+    /// minute and 24 hours. Both are at least 1 second.
     pub fn lifetime_within(mut self, shortest: Duration, longest: Duration) -> Self {
         let shortest = shortest.max(LIFETIME_MIN);
         self.source.lifetimes.within = (shortest, longest.max(shortest));
         self
     }
 
-    /// How long the last good keys stay in use after their lifetime while they cannot be fetched again.
-    /// Default: 24 hours.
+    /// Sets how long the last good keys stay in use after their lifetime while they cannot be fetched
+    /// again. Default: 24 hours.
     pub fn keep_stale(mut self, stale: Duration) -> Self {
         self.source.keep_stale = stale;
         self
     }
 
-    /// The time during which unknown key ids cause at most one load, after a burst of 4 loads. A load is
-    /// one request, or up to three if the metadata have to be fetched first. Default: 30 seconds. At
-    /// least 100 milliseconds.
+    /// Sets the time during which unknown key ids cause at most one load, after a burst of 4 loads. A
+    /// load is one request, or up to three if the metadata must be fetched first. Default: 30 seconds.
+    /// Minimum: 100 milliseconds.
     pub fn unknown_key_cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown.max(PAUSE_MIN);
         self
     }
 
-    /// The timeout of each request to the issuer. A load is one request for the key set, and up to two
-    /// for the metadata before it. Default: 5 seconds. At least 100 milliseconds.
+    /// Sets the timeout of each request to the issuer. A load is one request for the key set, after up
+    /// to two requests for the metadata. Default: 5 seconds. Minimum: 100 milliseconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.source.documents.timeout = timeout.max(PAUSE_MIN);
         self
     }
 
-    /// The maximum size of a response body in bytes. Default: 256 KiB.
+    /// Sets the maximum size of a response body in bytes. Default: 256 KiB.
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.source.documents.max_body = bytes;
         self
     }
 
-    /// The maximum number of keys of a set. The first usable keys are used, and the others are
-    /// [skipped](crate::KeySet::skipped). Default: 256. At least 1.
+    /// Sets the maximum number of keys of a set. The first usable keys are used, and the others are
+    /// [skipped](crate::KeySet::skipped). Default: 256. Minimum: 1.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.source.max_keys = keys.max(1);
         self
@@ -250,8 +250,8 @@ impl RemoteKeys {
         self
     }
 
-    /// The clock for the status and for the age of saved keys. Default: the clock of the operating
-    /// system. The times of the fetches follow the clock of the tokio runtime.
+    /// Sets the clock for the status and for the age of saved keys. Default: the clock of the
+    /// operating system. The times of the fetches follow the clock of the tokio runtime.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.source.clock = Arc::new(clock);
         self
