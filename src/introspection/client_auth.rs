@@ -1,4 +1,4 @@
-//! [`ClientAuth`]: how this service proves to an authorization server who it is.
+//! [`ClientAuth`]: how this service authenticates to an authorization server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl ClientAuth {
     }
 
     /// The same as [`secret_basic`](Self::secret_basic), but without the form encoding. Use this
-    /// for servers that do not decode it, although the standard requires this.
+    /// for servers that do not decode it, although the standard requires them to.
     ///
     /// The encoding does not change an id or a secret that consists of letters, digits, `-`, `.`
     /// and `_`.

@@ -108,8 +108,8 @@ impl LoginCookies {
         })
     }
 
-    /// Uses `SameSite=Strict` instead of `Lax`. Then the first request after a user follows a link from
-    /// another site has no cookies either. Later requests of the page have them.
+    /// Uses `SameSite=Strict` instead of `Lax`. With this setting, the first request after a user
+    /// follows a link from another site has no cookies either. Later requests of the page have them.
     pub fn same_site_strict(mut self) -> Self {
         self.same_site = "Strict";
         self

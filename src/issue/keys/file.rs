@@ -2,7 +2,7 @@
 //!
 //! Each version is a separate file. A new version is put in place with a hard link, which fails if its name
 //! is taken. This makes the comparison and the write one step. A lock file is not used, because a process
-//! that is killed leaves it behind.
+//! that is killed would leave it behind.
 
 use std::fs::{self, File};
 use std::io::{Error, ErrorKind, Read, Result};

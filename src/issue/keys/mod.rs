@@ -163,9 +163,9 @@ impl SigningKeys {
         Ok(Self(Arc::new(Ring::in_memory(None, key))))
     }
 
-    /// How long a key signs. Default: 30 days. The minimum is the sum of the [lead](Self::publish_lead) and
-    /// the longest lifetime of a token (one hour). Once the keys are used, a change applies only to keys
-    /// that begin to sign later.
+    /// Sets how long a key signs. Default: 30 days. The minimum is the sum of the
+    /// [lead](Self::publish_lead) and the longest lifetime of a token (one hour). Once the keys are used, a
+    /// change applies only to keys that begin to sign later.
     ///
     /// # Errors
     ///
@@ -177,10 +177,10 @@ impl SigningKeys {
         Ok(self)
     }
 
-    /// The minimum time for which a key is published before it signs: 10 minutes to 7 days. Default: one
-    /// hour. The key set may be cached for half of this time ([`jwks`](Self::jwks)). The other half is a
-    /// reserve for instances and caches that are late. Set it before [`rotate`](Self::rotate), because it
-    /// does not change when an already published key begins to sign.
+    /// Sets the minimum time for which a key is published before it signs: 10 minutes to 7 days. Default:
+    /// one hour. The key set may be cached for half of this time ([`jwks`](Self::jwks)). The other half
+    /// is a reserve for instances and caches that are late. Set it before [`rotate`](Self::rotate),
+    /// because the start time of an already published key does not change.
     ///
     /// # Errors
     ///

@@ -30,28 +30,29 @@ impl SigningKeySettings {
         ))
     }
 
-    /// See [`SigningKeys::rotate_every`]. A change applies only to keys that begin to sign later.
+    /// Sets how long a key signs; see [`SigningKeys::rotate_every`]. A change applies only to keys
+    /// that begin to sign later.
     ///
     /// # Errors
     ///
-    /// The same as there.
+    /// The same as that method.
     pub fn rotate_every(self, period: Duration) -> Result<Self, ConfigError> {
         self.0.set_period(period)?;
         Ok(self)
     }
 
-    /// See [`SigningKeys::publish_lead`]. Instances read the store every quarter of it, and more often after a
-    /// failure.
+    /// Sets the publish lead; see [`SigningKeys::publish_lead`]. Instances read the store four times in this
+    /// period, and more often after a failure.
     ///
     /// # Errors
     ///
-    /// The same as there.
+    /// The same as that method.
     pub fn publish_lead(self, lead: Duration) -> Result<Self, ConfigError> {
         self.0.set_lead(lead)?;
         Ok(self)
     }
 
-    /// See [`SigningKeys::with_clock`].
+    /// Sets the clock; see [`SigningKeys::with_clock`].
     pub fn with_clock(self, clock: impl Clock) -> Self {
         self.0.set_clock(Arc::new(clock));
         self

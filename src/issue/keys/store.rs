@@ -1,4 +1,4 @@
-//! [`SigningKeyStore`]: where instances share their signing keys.
+//! [`SigningKeyStore`]: the store through which instances share their signing keys.
 
 use std::fmt;
 use std::future::Future;
@@ -32,7 +32,7 @@ pub trait SigningKeyStore: Send + Sync + 'static {
     /// generated.
     fn load(&self) -> SigningKeyStoreFuture<'_, Option<StoredKeys>>;
 
-    /// Replaces the keys if the stored version is `expected`; `None` means that nothing may be stored yet.
+    /// Replaces the keys if the stored version is `expected`; `None` means that the store must be empty.
     /// Returns `false` if another version is stored, or if that is not known. The caller then reads again.
     /// The comparison and the write must be one atomic step: if two instances write at the same time, one of
     /// them must get `false`.

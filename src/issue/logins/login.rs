@@ -1,4 +1,4 @@
-//! What goes in and comes out: [`Login`], [`RefreshRequest`], [`LoginTokens`].
+//! The inputs and outputs of logins: [`Login`], [`RefreshRequest`], [`LoginTokens`].
 
 use std::fmt;
 use std::time::SystemTime;
@@ -98,7 +98,7 @@ impl Login {
     }
 
     /// Adds your own claims to all access tokens of the session. The value must serialize to an object. The
-    /// claims are stored with the session. To create claims anew at each refresh, use
+    /// claims are stored with the session. To create the claims again at each refresh, use
     /// [`Logins::claims_from`](crate::issue::Logins::claims_from). Default: none.
     pub fn claims(mut self, own: &impl Serialize) -> Self {
         self.claims = object(own);

@@ -1,6 +1,6 @@
 //! [`RedisLogins`]: sessions that all instances of a service share, on Redis or Valkey.
 //!
-//! | key | type | has |
+//! | key | type | content |
 //! |---|---|---|
 //! | `{namespace}:session:ID` | hash | `subject`, `version`, `expires_at` and `data` of a session, and the id of the last `write` |
 //! | `{namespace}:subject:SUBJECT` | sorted set | the ids of the sessions of a subject, by `expires_at` |

@@ -18,7 +18,7 @@ use crate::revocation::RevokeError;
 pub enum RefreshError {
     /// The session is bound to a key or a certificate, and the request proved a different one or none.
     Binding,
-    /// The checksum is wrong because a character was lost or changed. The store was not used.
+    /// The checksum is wrong because a character was lost or changed. The store was not contacted.
     Checksum,
     /// The session belongs to another client.
     Client,
@@ -31,13 +31,13 @@ pub enum RefreshError {
     Ended,
     /// The absolute lifetime of the session has passed.
     Expired,
-    /// The token was not created with the secret. The store was not used.
+    /// The token was not created with the secret. The store was not contacted.
     Forged,
     /// The session was not used for longer than the idle lifetime.
     Idle,
     /// The access token could not be issued.
     Issue(IssueError),
-    /// The text does not have the form of a refresh token. The store was not used.
+    /// The text does not have the form of a refresh token. The store was not contacted.
     Malformed,
     /// The token was used before and its grace period has passed, so two parties have it. The
     /// session was ended.
@@ -149,7 +149,7 @@ impl From<IssueError> for RefreshError {
     }
 }
 
-/// Why a login could not be begun, changed or ended.
+/// Why a login could not be started, changed or ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoginError {

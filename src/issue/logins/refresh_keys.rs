@@ -1,14 +1,15 @@
 //! [`RefreshKeys`]: the secret that creates refresh tokens, and the text of a token.
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
 //! | 1 | the id of the key |
 //! | 16 | the family: random, the id of the session |
 //! | 4 | the generation, big-endian |
-//! | 24 | HMAC-SHA256 of the bytes before, cut |
+//! | 24 | HMAC-SHA256 of the preceding bytes, truncated |
 //!
-//! The text is `rt_`, these 45 bytes in base64url, and the CRC-32 of the text before in six digits of
-//! base 62. With the prefix and the checksum, secret scanners find a leaked token without false alarms.
+//! The text is `rt_`, these 45 bytes in base64url, and the CRC-32 of the preceding text in six digits
+//! of base 62. The prefix and the checksum let secret scanners find a leaked token without false
+//! alarms.
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ use crate::keys::material::Material;
 /// ```
 #[derive(Clone)]
 pub struct RefreshKeys {
-    /// The first one makes tokens.
+    /// The first key creates tokens.
     keys: Arc<[RefreshKey]>,
 }
 
@@ -86,7 +87,7 @@ impl RefreshKeys {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Key`] if the secret is too short, well known, or does not look random.
+    /// [`ConfigError::Key`] if the secret is too short or well known, or does not look random.
     pub fn from_secret(secret: &[u8]) -> Result<Self, ConfigError> {
         Ok(Self::of([checked(secret)?].into()))
     }

@@ -96,7 +96,7 @@ impl Session {
         time(self.data.began_at)
     }
 
-    /// When the session was last used: its begin or its last refresh. Refreshes within the grace period
+    /// When the session was last used: its start or its last refresh. Refreshes within the grace period
     /// do not count.
     #[must_use]
     pub fn refreshed_at(&self) -> SystemTime {

@@ -102,8 +102,7 @@ impl Logins {
         Ok(self.with(|settings| settings.lifetimes.idle = idle))
     }
 
-    /// Sets the maximum time from the begin of a session to its end: 1 minute to 366 days. Default: 90
-    /// days.
+    /// Sets the maximum duration of a session: 1 minute to 366 days. Default: 90 days.
     ///
     /// Access tokens end with their session at the latest.
     ///
@@ -144,8 +143,8 @@ impl Logins {
         })
     }
 
-    /// Sets the source of own claims of the access tokens. It is called at the begin of a session and at
-    /// each refresh, so the claims are never older than the access token. They are added to those of
+    /// Sets the source of own claims of the access tokens. It is called when a session begins and at each
+    /// refresh, so the claims are never older than the access token. They are added to those of
     /// [`Login::claims`](crate::issue::Login::claims), and replace claims with the same name. Default: none.
     ///
     /// The closure runs before the refresh is stored. If it fails, the refresh token stays valid.

@@ -50,7 +50,8 @@ impl Discovery {
     ///
     /// [`ConfigError::KeySource`] if the issuer is not an absolute `https` URL without a query, because no
     /// service could find its metadata, or if the URL of the key set is not `https`. Neither URL may contain
-    /// a user or a password, because anyone can read the document. `http` is allowed for loopback addresses.
+    /// a user or a password, because anyone can read the document. `http` is allowed for `localhost` and
+    /// loopback addresses.
     pub fn new(issuer: &Issuer, jwks_uri: &str) -> Result<Self, ConfigError> {
         let issuer = issuer.as_str();
         if !is_secure(issuer) || issuer.contains('?') {

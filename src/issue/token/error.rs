@@ -74,7 +74,7 @@ pub enum IssueError {
 }
 
 impl IssueError {
-    /// Whether an outage is the cause, so that the same call can succeed later.
+    /// Whether the cause is an outage, so that the same call can succeed later.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
         matches!(

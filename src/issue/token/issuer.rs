@@ -1,4 +1,4 @@
-//! [`TokenIssuer`]: the rules of the tokens that are issued.
+//! [`TokenIssuer`]: issues access tokens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::scope::ScopeSet;
 ///
 /// A token is signed and not encrypted. Everyone who has it can read its claims. [Own
 /// claims](TokenRequest::claims) that look like a secret are an error, at any depth.
-/// [`insecure_allow_claim`](Self::insecure_allow_claim) allows one.
+/// [`insecure_allow_claim`](Self::insecure_allow_claim) makes an exception.
 ///
 /// A claim is found by its name if the name ends with one of these terms. Case, separators and digits are
 /// ignored, so `userPassword`, `USER-PASSWORDS` and `userpassword2` are found, and `password_changed_at` and
@@ -56,14 +56,17 @@ use crate::scope::ScopeSet;
 ///
 /// A claim is also found by the shape of its value:
 ///
-/// - a private key: PEM, PuTTY, a private or symmetric JSON Web Key, also as text;
-/// - the hash of a password: bcrypt, Argon2, scrypt, PBKDF2, `$1$`, `$5$`, `$6$`, `$y$`, phpass and every other string
-///   of PHC or `crypt`, `{SSHA}` and the like, those of Django, Werkzeug and PostgreSQL;
-/// - a key with the prefix of its service: AWS, Anthropic, Atlassian, Databricks, DigitalOcean, Docker, GitHub, GitLab,
-///   Google, Grafana, HashiCorp, Hugging Face, Mailgun, New Relic, npm, OpenAI, Postman, PyPI, SendGrid, Shopify, Slack,
-///   Square, Stripe, Supabase, age, connection strings of Azure, and refresh tokens of this crate;
+/// - a private key: PEM, PuTTY, a private or symmetric JSON Web Key, even as text;
+/// - the hash of a password: bcrypt, Argon2, scrypt, PBKDF2, `$1$`, `$5$`, `$6$`, `$y$`, phpass and every
+///   other PHC or `crypt` string, `{SSHA}` and similar forms, and the forms of Django, Werkzeug and
+///   PostgreSQL;
+/// - a key with the prefix of its service: AWS, Anthropic, Atlassian, Databricks, DigitalOcean, Docker,
+///   GitHub, GitLab, Google, Grafana, HashiCorp, Hugging Face, Mailgun, New Relic, npm, OpenAI, Postman,
+///   PyPI, SendGrid, Shopify, Slack, Square, Stripe, Supabase, age, Azure connection strings, and refresh
+///   tokens of this crate;
 /// - a JWT, `Basic` credentials, and a URL with a password;
-/// - a card number, alone in its claim: the range of its issuer, its length, and its check digit.
+/// - a card number that is alone in its claim, found by the range of its issuer, its length and its
+///   check digit.
 ///
 /// # Example: a token for a person
 ///

@@ -51,11 +51,11 @@ use crate::revocation::{
 /// the caller gets an error: [`RevokeError::Full`] or [`RevokeError::Unavailable`].
 ///
 /// If Redis loses marks, for example because it restarts empty or fails over to a replica that was
-/// behind, the instances detect this. They keep the marks that they know in force, and write them back.
-/// Only marks that no running instance has seen are lost. To detect a loss, their scripts call `INFO`,
-/// which an ACL must allow. A primary that is cut off from its replicas may answer for some time after
-/// one of them has replaced it, without the later marks. Set `min-replicas-to-write` on it, so that its
-/// instances answer with 503.
+/// behind, the instances detect this. They keep enforcing the marks that they know, and write them
+/// back. Only marks that no running instance has seen are lost. To detect a loss, their scripts call
+/// `INFO`, which an ACL must allow. A primary that is cut off from its replicas may answer for some
+/// time after one of them has replaced it, without the later marks. Set `min-replicas-to-write` on it,
+/// so that its instances answer with 503.
 ///
 /// Redis contains the issuer and the `jti`, `sid`, `sub` or client id of each mark as plain text, and its
 /// times, until its tokens have expired. It contains the names of lifted suspensions for a day. It never

@@ -1,6 +1,6 @@
 //! [`Server`]: Redis or Valkey behind a [`Store`].
 //!
-//! | key | type | has |
+//! | key | type | content |
 //! |---|---|---|
 //! | `{namespace}:marks` | hash | target to marks, and the head of the store: `#id`, `#number`, `#run`, `#past` |
 //! | `{namespace}:ends` | sorted set | the targets by the end of their marks |
