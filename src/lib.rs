@@ -46,7 +46,7 @@
 //! | know where to put the layer, and how unknown paths are answered | [`guide::placement`] |
 //! | use it with tenants, a user table, WebSockets, metrics, OpenAPI | [`guide::recipes`] |
 //! | avoid the common mistakes with tokens | [`guide::mistakes`] |
-//! | build a login of your own | [`guide::login`] |
+//! | build your own login | [`guide::login`] |
 //! | load and rotate keys | [`KeyStore`], [`guide::keys`] |
 //! | trust an authorization server by its URL | [`KeyStore::discover`], [`keys`] |
 //! | require scopes and roles | [`mod@scope`], [`scope!`], [`RequireScope`] |
