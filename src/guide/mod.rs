@@ -1,22 +1,22 @@
-//! The long documentation: how to start, what to watch out for, and why things are as they are.
+//! The guide: how to start, what to watch out for, and the reasons for the design.
 //!
 //! | page | answers |
 //! |---|---|
 //! | [`start`] | how do I protect my axum, tonic or hyper service? |
 //! | [`rejections`] | why was my token rejected? |
-//! | [`placement`] | where does the layer go, and what does an unknown path get? |
-//! | [`recipes`] | how do I do it with tenants, users, spans, WebSockets, metrics? |
-//! | [`mistakes`] | which four mistakes hurt people, and what prevents each? |
-//! | [`login`] | how do I build a login of my own? |
+//! | [`placement`] | where does the layer go, and how are unknown paths answered? |
+//! | [`recipes`] | how do I use it with tenants, a user table, spans, WebSockets, metrics? |
+//! | [`mistakes`] | which four mistakes are common, and what prevents each? |
+//! | [`login`] | how do I build my own login? |
 //! | [`keys`] | where do keys come from, and how do they change without a restart? |
-//! | [`revocation`] | how does a token end before it expires, and what does an outage do? |
-//! | [`refresh`] | what does a refresh token that changes with each use catch, and what does it cost? |
+//! | [`revocation`] | how do I revoke a token before it expires, and what does an outage do? |
+//! | [`refresh`] | how do refresh tokens rotate, which thefts are caught, and what does it cost? |
 //! | [`providers`] | which settings fit the tokens of Auth0, Okta, Entra ID and others? |
 //! | [`opaque`] | how do I accept tokens that are not JWTs? |
-//! | [`defaults`] | why is the default what it is? |
+//! | [`defaults`] | what is the reason for each default? |
 //! | [`performance`] | what does verification cost, and what does the cache do? |
 //! | [`limitations`] | what does this crate not do? |
-//! | [`compare`] | how does it differ from its neighbours? |
+//! | [`compare`] | how does it differ from similar crates? |
 
 /// A page, whose examples are compiled where everything that they use is there.
 macro_rules! page {
