@@ -1,6 +1,6 @@
 //! Your own login for browsers: a password, two cookies, a list of devices, and sign-out
 //! everywhere. The users and the sessions are in SQLite. Access tokens live for 10 minutes, and
-//! keys rotate by themselves.
+//! keys rotate automatically.
 //!
 //! ```sh
 //! cargo run --example login --features issue
