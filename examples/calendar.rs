@@ -80,7 +80,7 @@ async fn remote(url: &str, audience: &str) -> Result<JwtAuth, Box<dyn std::error
 async fn main() -> Result<(), support::Failure> {
     support::log(); // why a token is rejected
     let issuer = TestIssuer::new();
-    let keys = KeyStore::from(issuer.key()); // of the API: a new one comes by `POST /keys`
+    let keys = KeyStore::from(issuer.key()); // the keys of the API; `POST /keys` adds one
     let auth = match &*std::env::args().skip(1).collect::<Vec<_>>() {
         [] => JwtAuth::new(issuer.issuer(), issuer.audience(), &keys),
         #[cfg(feature = "reqwest")]

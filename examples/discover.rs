@@ -49,7 +49,7 @@ async fn ready(State(keys): State<KeyStore>) -> Result<&'static str, StatusCode>
         .ok_or(StatusCode::SERVICE_UNAVAILABLE)
 }
 
-/// Prints the status if more than its times has changed.
+/// Prints the status if anything other than its times has changed.
 async fn show(keys: KeyStore) {
     let mut before = None;
     loop {

@@ -36,7 +36,7 @@ async fn handle(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     Ok(respond(&request).unwrap_or_else(Rejection::into_response))
 }
 
-/// A returned rejection gets the same status, challenge and realm as those of the layer.
+/// A returned rejection gets the same status, challenge and realm as the rejections of the layer.
 fn respond(request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, Rejection> {
     let Some(user) = request.extensions().get::<Claims>() else {
         return Ok(status(StatusCode::FORBIDDEN)); // a CORS preflight, which has no token
@@ -86,7 +86,7 @@ async fn main() -> Result<(), support::Failure> {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     eprintln!("no connection: {error}");
-                    tokio::time::sleep(Duration::from_secs(1)).await; // no descriptors, say
+                    tokio::time::sleep(Duration::from_secs(1)).await; // no file descriptors, for example
                     continue;
                 }
             },

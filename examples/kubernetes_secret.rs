@@ -102,7 +102,7 @@ async fn main() -> Result<()> {
     println!("{:34} october  november", "");
     show("mounted").await?;
     publish(&mount, "..2026_11_01", &november)?;
-    changed.notified().await; // within 100 ms, by itself
+    changed.notified().await; // automatically, within 100 ms
     show("swapped, october for 15 min more").await?;
     publish(&mount, "..2026_11_02", "half")?;
     keys.reload().await; // as a handler of SIGHUP would

@@ -78,7 +78,7 @@ pub(crate) fn routes(app: App) -> Router {
         .with_state(app)
 }
 
-/// Keys, users and sessions end with the process here. `guide::login` shows how to keep them.
+/// Keys, users and sessions are lost when the process ends. `guide::login` shows how to keep them.
 pub(crate) async fn app(lifetime: Duration) -> Result<App, Failure> {
     let keys =
         SigningKeys::generate(Algorithm::ES256)?.rotate_every(Duration::from_secs(30 * 86_400))?;

@@ -44,13 +44,13 @@ async fn create(_: RequireScope<Write>) -> (StatusCode, &'static str) {
     (StatusCode::CREATED, "created\n")
 }
 
-/// The API, with whatever layer.
+/// The API, with any layer.
 pub(crate) fn api(auth: JwtAuth) -> Router {
     let events = get(list).post(create);
     Router::new().route("/events", events).layer(auth)
 }
 
-/// At first: a login of one's own. The example `login` has its handlers.
+/// At first: your own login. The example `login` has its handlers.
 pub(crate) fn own_login() -> Result<Logins, Failure> {
     let (issuer, audience) = (
         Issuer::new("https://calendar.example.com")?,
@@ -83,7 +83,7 @@ async fn main() -> Result<(), Failure> {
         [option, url, audience] if option == "--issuer" => oauth(url, audience).await?,
         _ => Err("expected no argument, or with the feature `reqwest`: -- --issuer URL AUDIENCE")?,
     };
-    // What a handler for signing in does.
+    // A sign-in handler does this.
     let reader = logins
         .begin(Login::new("user-1", "calendar-app").scopes::<Read>())
         .await?;

@@ -42,7 +42,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// The name of a service, which is its audience, and its address.
 type Service = (&'static str, SocketAddr);
 
-/// Each service reads the claims that it needs, and no others.
+/// Each service reads only the claims that it needs.
 #[derive(Deserialize)]
 struct Customer {
     plan: String,
@@ -66,7 +66,7 @@ async fn profile(user: RequireScope<scope!("profile:read")>) -> String {
     format!("this is {}", user.subject().unwrap_or("-"))
 }
 
-/// Starts one service on a port of its own.
+/// Starts one service on its own port.
 async fn start(name: &'static str, jwks: &str, route: MethodRouter) -> Result<Service> {
     let auth = JwtAuth::new(
         Issuer::new("https://login.example.com")?,

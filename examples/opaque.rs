@@ -37,7 +37,7 @@ use tower_jwt_auth::revocation::Denylist;
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{Audience, Claims, Issuer, JwtAuth, KeyStore};
 
-/// A handler sees the claims, and not how the token was verified.
+/// A handler sees the claims, but not how the token was verified.
 async fn me(State((introspection, _)): State<Parts>, user: Claims) -> String {
     let (subject, asked) = (user.subject().unwrap_or("-"), introspection.status().asked);
     format!("{subject}, questions to the issuer: {asked}\n")
@@ -52,7 +52,7 @@ async fn sign_out(State((_, denylist)): State<Parts>, user: Claims) -> Done {
 type Done = Result<&'static str, StatusCode>;
 type Parts = (Introspection, Denylist);
 
-/// An issuer of our own: its URL, and a token of each kind.
+/// A local issuer: its URL, and a token of each kind.
 async fn stand_in(audience: &str) -> Result<(String, Vec<(&'static str, String)>), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);

@@ -38,7 +38,7 @@ use tower_jwt_auth::revocation::RedisDenylist;
 use tower_jwt_auth::test::TestIssuer;
 use tower_jwt_auth::{Claims, JwtAuth};
 
-/// Ends the session of this token. A mark that is not stored is no logout.
+/// Ends the session of this token. Without a stored mark there is no logout.
 async fn log_out(list: State<RedisDenylist>, token: Claims) -> Result<&'static str, StatusCode> {
     let session = token.session_id().ok_or(StatusCode::BAD_REQUEST)?;
     let end = token.expires_at().ok_or(StatusCode::BAD_REQUEST)?;
@@ -71,7 +71,7 @@ async fn instance(
         .with_state(denylist))
 }
 
-/// A client for a Redis, and the process that was started for it on this socket.
+/// A Redis client, and the server process that was started for it on this socket.
 async fn redis(socket: &Path) -> Result<(redis::Client, Option<Child>), support::Failure> {
     if let Ok(url) = std::env::var("REDIS_URL") {
         return Ok((redis::Client::open(url)?, None));

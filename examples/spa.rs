@@ -41,7 +41,7 @@ pub(crate) async fn app(lifetime: Duration) -> Result<Router, support::Failure> 
         ))
 }
 
-/// A file of the page. The browser runs no script from anywhere else, and shows the page in no other page.
+/// A file of the page. The browser runs no other scripts, and does not show the page in a frame.
 fn file<S: Clone + Send + Sync + 'static>(
     media_type: &'static str,
     text: &'static str,

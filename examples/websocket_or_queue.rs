@@ -33,7 +33,7 @@ enum Command {
     Delete,
 }
 
-/// Processes one message. It knows the sender only by the claims.
+/// Processes one message. Only the claims identify the sender.
 async fn work(verifier: &Verifier, message: &Message) -> Result<Claims, Rejection> {
     let sender = verifier.verify(&message.token).await?;
     match message.command {
@@ -43,7 +43,7 @@ async fn work(verifier: &Verifier, message: &Message) -> Result<Claims, Rejectio
     Ok(sender)
 }
 
-/// Processes the messages one by one. After a bad one it continues with the next one.
+/// Processes the messages one by one, and continues after a bad message.
 async fn worker(verifier: Verifier, mut queue: mpsc::Receiver<Message>) {
     while let Some(message) = queue.recv().await {
         let command = match message.command {
@@ -84,7 +84,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     drop(sender);
 
-    clock.advance(Duration::from_secs(600)); // they wait, the last one for too long
+    clock.advance(Duration::from_secs(600)); // the messages wait, the last one for too long
     worker(issuer.auth().verifier(), queue).await;
     Ok(())
 }
