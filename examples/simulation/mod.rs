@@ -1,17 +1,16 @@
-//! Browsers that refresh, answers that are lost and thieves, on the crate's own `Logins` with a clock of the
-//! simulation.
+//! Simulates browsers that refresh, lost responses and thieves, with the crate's own `Logins` and a simulated clock.
 //!
-//! What is assumed:
+//! Assumptions:
 //!
 //! - A session is used for 14 days, 8 hours a day, with three breaks a day of 1 to 60 minutes. In two of them, and
-//!   at night, the machine sleeps. In the third one the network vanishes, and the answer that is under way is lost.
-//! - Access tokens live 10 minutes, and each tab refreshes after 8. Its timer is late by up to 30 s, as that of a
-//!   tab in the background. After each break, the tabs refresh within 2 s.
-//! - The tabs share the cookie, and nothing else. As `LoginCookies` does, an answer sets no cookie if the token is the
+//!   at night, the machine sleeps. In the third one the network fails, and the response in transit is lost.
+//! - Access tokens live 10 minutes, and each tab refreshes after 8. Its timer is up to 30 s late, like that of a
+//!   background tab. After each break, the tabs refresh within 2 s.
+//! - The tabs share only the cookie. As with `LoginCookies`, a response sets no cookie if the token is the
 //!   one that was sent.
-//! - A request and an answer take 20 to 300 ms each. Some answers are lost. A tab waits 3 s, and tries again.
-//! - A thief copies the cookie while the owner is at work, at least a day before the end. He uses it within a minute
-//!   or within a day, and then refreshes as a tab does, without breaks.
+//! - A request and a response take 20 to 300 ms each. Some responses are lost. A tab waits 3 s, and retries.
+//! - A thief copies the cookie while the owner is at work, at least a day before the end. The thief uses it within a
+//!   minute or within a day, and then refreshes like a tab, without breaks.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -30,23 +29,23 @@ use tower_jwt_auth::{Algorithm, Audience, ConfigError, Issuer};
 #[derive(Clone, Copy)]
 pub(crate) struct Scenario {
     pub(crate) tabs: usize,
-    /// Of 1 000 answers.
+    /// Per 1 000 responses.
     pub(crate) lost: u64,
     pub(crate) grace: Duration,
     pub(crate) has_thief: bool,
 }
 
-/// What has become of the sessions.
+/// The results of the sessions.
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) sessions: u64,
-    /// Without a theft, because an honest token counted as used again.
+    /// Ended without a theft, because an honest token counted as reused.
     pub(crate) honest_ended: u64,
     pub(crate) thefts: u64,
     pub(crate) caught: u64,
 }
 
-/// Runs a number of sessions, each with random numbers of its own.
+/// Runs a number of sessions, each with its own random numbers.
 pub(crate) fn run(scenario: Scenario, sessions: u64, seed: u64) -> Result<Outcome, ConfigError> {
     let mut outcome = Outcome::default();
     for number in 0..sessions {
@@ -62,7 +61,7 @@ pub(crate) fn run(scenario: Scenario, sessions: u64, seed: u64) -> Result<Outcom
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// A tab, or the thief as the last one, takes the token of its jar and sends it.
+    /// A tab, or the thief (the last index), sends the token from its jar.
     Send(usize),
     Arrive(usize, String),
     /// With the refresh token, if it is a new one.
@@ -75,7 +74,7 @@ enum Event {
 struct Break {
     from: u64,
     until: u64,
-    /// The answer that is under way is lost.
+    /// The response in transit is lost.
     is_abrupt: bool,
 }
 
@@ -130,7 +129,7 @@ impl Simulation {
         })
     }
 
-    /// Whether the token was stolen, and whether the session was ended by a token that was used again.
+    /// Whether the token was stolen, and whether the session was ended by a reused token.
     fn run(mut self) -> (bool, bool) {
         let mut is_stolen = false;
         let first = now(self.logins.begin(Login::new("alice", "web"))).expect("memory is there");
@@ -253,8 +252,8 @@ const DAY: u64 = 86_400_000;
 const WORK: u64 = 8 * 60 * MINUTE;
 const DAYS: u64 = 14;
 const PERIOD: u64 = 8 * MINUTE;
-/// By how much a timer can be late, and a tab after a break.
+/// How late a timer can be, and how late a tab can be after a break.
 const LATE: u64 = 30_000;
 const WAKE: u64 = 2_000;
-/// How long a tab waits for an answer.
+/// How long a tab waits for a response.
 const PATIENCE: u64 = 3_000;

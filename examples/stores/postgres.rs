@@ -10,7 +10,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Error, NoTls, Row};
 use tower_jwt_auth::issue::{LoginStore, LoginStoreError, LoginStoreFuture, StoredSession};
 
-/// The rows hold nothing that can be used as a token.
+/// The rows contain nothing that can be used as a token.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS login_sessions (
         id         TEXT PRIMARY KEY,
@@ -26,7 +26,7 @@ const SCHEMA: &str = "
 pub struct PostgresLogins {
     server: Config,
     /// One connection, on which statements do not wait for each other. If it is closed, the next statement
-    /// makes another one.
+    /// opens another one.
     client: Arc<Mutex<Option<Arc<Client>>>>,
 }
 
@@ -53,12 +53,12 @@ impl PostgresLogins {
             return Ok(Arc::clone(client));
         }
         let (new, connection) = self.server.connect(NoTls).await?;
-        tokio::spawn(connection); // the statements have its errors, too
+        tokio::spawn(connection); // the statements return its errors too
         Ok(Arc::clone(client.insert(Arc::new(new))))
     }
 
-    /// Connecting and the statement together take 5 s at most. After that the next statement makes another
-    /// connection, because this one may never answer.
+    /// The timeout of the connection and the statement together is 5 s. After that the next statement opens
+    /// another connection, because this one may never respond.
     async fn within<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,
@@ -69,7 +69,7 @@ impl PostgresLogins {
             }
             return Err(LoginStoreError::new("PostgreSQL has not answered in 5 s"));
         };
-        // The sentence of the server has no values of the row.
+        // The message of the server contains no values of the row.
         let sentence = |error: &Error| error.as_db_error().map(|error| error.message().to_owned());
         done.map_err(|error| LoginStoreError::new(sentence(&error).unwrap_or(error.to_string())))
     }

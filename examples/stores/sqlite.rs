@@ -1,13 +1,13 @@
 //! Sessions of [`Logins`](tower_jwt_auth::issue::Logins) in SQLite. Copy it, and change it as you need.
 //!
-//! SQLite blocks, so each statement runs on a thread that may. One connection writes at a time in any case.
+//! SQLite blocks, so each statement runs on a thread that may block. Only one connection writes at a time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tower_jwt_auth::issue::{LoginStore, LoginStoreError, LoginStoreFuture, StoredSession};
 
-/// The rows hold nothing that can be used as a token.
+/// The rows contain nothing that can be used as a token.
 const SCHEMA: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL; -- a refresh that was answered is not forgotten

@@ -10,7 +10,7 @@ use tower_jwt_auth::issue::{Login, LoginCookies, Logins};
 
 use super::users::Users;
 
-/// The claims of this application in its access tokens. Anybody who has a token can read them.
+/// The claims of this application in its access tokens. Anyone who has a token can read them.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct User {
     pub(crate) name: String,

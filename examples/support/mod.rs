@@ -7,7 +7,7 @@ use std::io;
 
 use tokio::net::TcpListener;
 
-/// The error of `main`. It is printed as a sentence, and not as a structure.
+/// The error of `main`. It is printed as a sentence, not as a structure.
 pub(crate) struct Failure(Box<dyn Error>);
 
 impl<E: Into<Box<dyn Error>>> From<E> for Failure {
@@ -67,8 +67,8 @@ fn stopped() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Prints lines for another terminal: the tokens with their names, and the requests in the head of an
-/// example, with its port.
+/// Prints lines for another terminal: the tokens with their names, and the requests in the comment at the top of
+/// an example, with its port.
 pub(crate) fn print_requests(
     example: &str,
     listener: &TcpListener,

@@ -1,9 +1,9 @@
 // The whole client of a login: no library, no build step, and no token. The tokens are in cookies that no script
-// can read. The browser sends them by itself.
+// can read. The browser sends them automatically.
 "use strict";
 
-// With `?locks=off` the tabs do not wait for each other, as in browsers without Web Locks. That works, too: within
-// the grace the server answers all of them with the same new tokens. Locks only save requests.
+// With `?locks=off` the tabs do not wait for each other, as in browsers without Web Locks. That works too: within
+// the grace period the server answers all of them with the same refresh token. Locks only save requests.
 const locks = new URLSearchParams(location.search).get("locks") === "off" ? undefined : navigator.locks;
 const tabs = new BroadcastChannel("login");
 let refreshing;
@@ -34,7 +34,7 @@ async function refresh() {
   return response.ok;
 }
 
-// What the page does all the time: it asks who the user is.
+// The page repeatedly requests the name of the user.
 async function load() {
   try {
     const response = await call("me");
@@ -78,6 +78,6 @@ for (const path of ["sign-out", "sign-out-everywhere"]) {
   });
 }
 
-tabs.onmessage = load; // somebody signed in or out in another tab
+tabs.onmessage = load; // a sign-in or sign-out in another tab
 load();
 setInterval(() => document.body.dataset.state !== "out" && load(), 250);

@@ -16,14 +16,14 @@ use super::support::Failure;
 #[derive(Clone)]
 pub(crate) struct Users {
     table: Arc<Mutex<Connection>>,
-    /// Each turn hashes one password, which takes 19 MiB and a core for some time.
+    /// Each permit is for the hash of one password, which takes 19 MiB and a core for some time.
     turns: Arc<Semaphore>,
-    /// The hash of a password that nobody knows. An unknown user is compared with it, so that the time of an
-    /// answer does not tell which users there are.
+    /// The hash of an unknown password. An unknown user is compared with it, so that the time of an
+    /// answer does not reveal which users exist.
     unknown: Arc<str>,
 }
 
-/// Too many users sign in at once, or the table cannot be read. This is 503, and never a wrong password.
+/// Too many users sign in at once, or the table cannot be read. The answer is 503, and never a wrong password.
 #[derive(Debug)]
 pub(crate) struct Unavailable;
 
@@ -49,7 +49,7 @@ impl Users {
         })
     }
 
-    /// Adds a user. An application checks the strength of the password before.
+    /// Adds a user. An application has to check the strength of the password first.
     pub(crate) async fn add(&self, name: &str, password: &str) -> Result<(), Failure> {
         let (users, name, password) = (self.clone(), name.to_owned(), password.to_owned());
         let added = spawn_blocking(move || {
@@ -64,7 +64,7 @@ impl Users {
     }
 
     /// The id of the user with this name and this password. A subject is an id, and not a name, because
-    /// names change, and can be given to somebody else.
+    /// names change, and can later belong to someone else.
     pub(crate) async fn check(
         &self,
         name: String,
