@@ -1,4 +1,4 @@
-//! The metadata of an issuer (RFC 8414, OpenID Connect Discovery), which name its endpoints.
+//! The metadata of an issuer (RFC 8414, OpenID Connect Discovery), which names its endpoints.
 
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ pub(crate) struct Discovery {
     shares_time: bool,
 }
 
-/// The content of the metadata, and the end of their lifetime.
+/// The content of the metadata, and the end of its lifetime.
 struct Known {
     url: String,
     until: Instant,
@@ -199,7 +199,7 @@ impl Discovery {
     }
 }
 
-/// The lifetimes of metadata. They are longer than those of keys, because metadata rarely change.
+/// The lifetimes of metadata. They are longer than those of keys, because metadata rarely changes.
 const METADATA: Lifetimes = Lifetimes {
     usual: Duration::from_secs(3_600),
     within: (Duration::from_secs(3_600), Duration::from_secs(24 * 3_600)),

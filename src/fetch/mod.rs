@@ -14,7 +14,7 @@ use std::pin::Pin;
 
 use http::{Request, Response};
 
-/// Sends requests to an issuer, such as requests for key sets and for the metadata that name them.
+/// Sends requests to an issuer, such as requests for key sets and for the metadata that names them.
 ///
 /// One implementation handles every request of a store, for both discovery and refresh. An
 /// implementation must follow these rules:

@@ -175,7 +175,7 @@ impl ClientAuth {
     }
 
     /// Also allows plain `http` for hosts that are not loopback addresses, such as `http://keycloak:8080` in
-    /// a compose file or a mesh. If the metadata come over `https`, the URL of the endpoint must still be
+    /// a compose file or a mesh. If the metadata comes over `https`, the URL of the endpoint must still be
     /// `https`.
     ///
     /// ```

@@ -86,10 +86,10 @@ impl Introspection {
 
     /// Finds the endpoint through the metadata of this issuer, and uses this HTTP client.
     ///
-    /// The metadata are fetched for the first token, from the two URLs that the standards derive from the
-    /// issuer. They must name exactly this issuer, and are fetched again after a probe has failed. The
-    /// timeout of the first URL is half of the [timeout](Self::timeout), and that of the second URL half of
-    /// the rest. If the metadata came over `https`, the URL of the endpoint must be `https` too.
+    /// The metadata is fetched for the first token, from the two URLs that the standards derive from the
+    /// issuer. It must name exactly this issuer, and is fetched again after a probe has failed. The timeout
+    /// of the first URL is half of the [timeout](Self::timeout), and that of the second URL half of the
+    /// rest. If the metadata came over `https`, the URL of the endpoint must be `https` too.
     ///
     /// # Errors
     ///

@@ -75,20 +75,20 @@ impl Introspection {
         self
     }
 
-    /// Sets how long the answer that a token is active is used, from the start of the introspection. It is
-    /// never used after the `exp` of the token. Default: 30 seconds. With zero, each request causes an
-    /// introspection.
+    /// Sets how long the answer that a token is active is used, from the start of the introspection
+    /// request. It is never used after the `exp` of the token. Default: 30 seconds. With zero, each
+    /// request causes an introspection request.
     ///
     /// A token that its issuer revokes stays usable for this time. A local
-    /// [revocation](crate::JwtAuth::revocation) is in force at once.
+    /// [revocation](crate::JwtAuth::revocation) takes effect at once.
     pub fn cache_active(mut self, ttl: Duration) -> Self {
         self.settings.active = ttl;
         self
     }
 
-    /// Sets how long a token is rejected without another introspection, after an answer that it is not active
-    /// or an answer that did not pass the checks. Default: 5 seconds. The last 4 096 such tokens are
-    /// remembered. With zero, each request causes an introspection.
+    /// Sets how long a token is rejected without another introspection request, after an answer that it is
+    /// not active or an answer that did not pass the checks. Default: 5 seconds. The last 4 096 such tokens
+    /// are remembered. With zero, each request causes an introspection request.
     pub fn cache_inactive(mut self, ttl: Duration) -> Self {
         self.settings.inactive = ttl;
         self
@@ -102,23 +102,23 @@ impl Introspection {
     ///
     /// During an outage, a token that its issuer revokes stays usable for this time. A failure with only
     /// this token also counts as an outage. So does a moment in which
-    /// [`max_concurrent`](Self::max_concurrent) introspections are running, which clients together can cause
-    /// if the endpoint is slow.
+    /// [`max_concurrent`](Self::max_concurrent) introspection requests are running, which clients together
+    /// can cause if the endpoint is slow.
     pub fn stale_within(mut self, period: Duration) -> Self {
         self.settings.stale = period.min(LONGEST_STALE);
         self
     }
 
-    /// Sets the maximum number of concurrent introspections. Default: 64. Above it, an unknown token is
-    /// answered with 503. Tokens whose answer is known are not affected. One probe may run in addition. It
-    /// tests the endpoint with a random text after failures.
+    /// Sets the maximum number of concurrent introspection requests. Default: 64. Above it, an unknown
+    /// token is answered with 503. Tokens whose answer is known are not affected. One probe may run in
+    /// addition. It tests the endpoint with a random text after failures.
     pub fn max_concurrent(mut self, questions: usize) -> Self {
         self.settings.max_concurrent = questions.max(1);
         self
     }
 
-    /// Sets the timeout of an introspection, which is also the maximum time that a request waits. Default and
-    /// maximum: 5 seconds. Minimum: 100 milliseconds.
+    /// Sets the timeout of an introspection request, which is also the maximum time that a request waits.
+    /// Default and maximum: 5 seconds. Minimum: 100 milliseconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         let timeout = timeout.clamp(SHORTEST_WAIT, LONGEST_WAIT);
         self.settings.timeout = timeout;

@@ -19,23 +19,23 @@ pub struct IntrospectionStatus {
     /// The time of this status.
     #[serde(serialize_with = "unix_seconds::serialize")]
     pub at: SystemTime,
-    /// The endpoint, or the issuer whose metadata name it.
+    /// The endpoint, or the issuer whose metadata names it.
     pub endpoint: String,
     /// Whether the endpoint is in use. It is not used for a while after failures that are not limited to
     /// single tokens.
     pub is_healthy: bool,
-    /// The time since which the endpoint has not been used, except for one introspection and one
-    /// probe at a time.
+    /// The time since which the endpoint has not been used, except for one introspection request
+    /// and one probe at a time.
     #[serde(serialize_with = "unix_seconds::serialize_if_any")]
     pub open_since: Option<SystemTime>,
-    /// Why the last introspection failed, and since when introspections have been failing. `None` if
-    /// the last one succeeded.
+    /// Why the last introspection request failed, and since when these requests have been failing.
+    /// `None` if the last one succeeded.
     pub failing: Option<IntrospectionFailure>,
-    /// The number of introspections that are running now.
+    /// The number of introspection requests that are running now.
     pub asking: usize,
-    /// The number of introspections that have ended, whatever the result.
+    /// The number of introspection requests that have ended, whatever the result.
     pub asked: u64,
-    /// The number of introspections without a usable answer.
+    /// The number of introspection requests without a usable answer.
     pub failed: u64,
     /// The number of requests whose answer was known.
     pub hits: u64,
@@ -47,7 +47,7 @@ pub struct IntrospectionStatus {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct IntrospectionFailure {
-    /// The time of the first failed introspection since the last success.
+    /// The time of the first failed introspection request since the last success.
     #[serde(serialize_with = "unix_seconds::serialize")]
     pub since: SystemTime,
     /// The reason for the last failure.
@@ -69,8 +69,8 @@ impl IntrospectionStatus {
 }
 
 impl Introspection {
-    /// The state of the endpoint, and the numbers of introspections and answers. All clones share
-    /// them.
+    /// The state of the endpoint, and the numbers of introspection requests and answers. All clones
+    /// share them.
     #[must_use]
     pub fn status(&self) -> IntrospectionStatus {
         let (at, now) = (SystemTime::now(), Instant::now());

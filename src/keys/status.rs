@@ -184,7 +184,7 @@ impl fmt::Display for KeyStatus {
         if let Some(next) = self.next_refresh {
             write!(f, ", next in {} s", seconds(next))?;
         }
-        // Each line starts with the line end of the line before, so the text does not end with one.
+        // Each line starts with the newline of the line before, so the text does not end with one.
         for id in &self.keys {
             write!(f, "\n  key {:?}", id.as_str())?;
             if let Some(key) = self.retiring.iter().find(|key| key.id == *id) {

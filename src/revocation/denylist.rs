@@ -14,8 +14,8 @@ use crate::revocation::{
 
 /// List of revoked tokens, sessions, subjects, clients and issuers in the memory of this process.
 ///
-/// A mark is in force when the method that stores it returns, even for cached tokens. It is kept until
-/// its tokens have expired, plus the maximum [`Leeway`](crate::policy::Leeway) of 300 seconds.
+/// A mark takes effect before the method that stores it returns, even for cached tokens. It is kept
+/// until its tokens have expired, plus the maximum [`Leeway`](crate::policy::Leeway) of 300 seconds.
 /// Requests take no lock.
 ///
 /// The list is for one instance of a service. Clones share one list and are cheap. Pass one clone

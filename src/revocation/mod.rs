@@ -75,8 +75,8 @@ pub trait Revocation: Send + Sync + 'static {
     /// A cached token that was found active is not checked again while this number stays the same. The
     /// request only compares the numbers. With `None`, every request is checked.
     ///
-    /// Increase the number after the change is in force. Otherwise a result from before the change may
-    /// be stored with the new number.
+    /// Increase the number after the change has taken effect. Otherwise a result from before the
+    /// change may be stored with the new number.
     fn epoch(&self) -> Option<u64> {
         None
     }

@@ -74,9 +74,9 @@ impl RemoteKeys {
     /// Finds the key set of this issuer through the metadata of the issuer ([RFC 8414], OpenID Connect
     /// Discovery).
     ///
-    /// The metadata are fetched from the two URLs that these standards derive from the issuer, in
-    /// this order. The URL that answered is tried first the next time. The metadata must name exactly
-    /// this issuer. If they came over `https`, the URL of the key set must be `https` too.
+    /// The metadata is fetched from the two URLs that these standards derive from the issuer, in this
+    /// order. The URL that answered is tried first the next time. The metadata must name exactly this
+    /// issuer. If it came over `https`, the URL of the key set must be `https` too.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl RemoteKeys {
     }
 
     /// Finds the key set of this issuer through the metadata at this URL. Use it for issuers whose
-    /// metadata are not at the standard URLs.
+    /// metadata is not at the standard URLs.
     ///
     /// The metadata must name exactly this issuer, which is the one in the `iss` claim of the
     /// tokens.
@@ -219,8 +219,8 @@ impl RemoteKeys {
     }
 
     /// Also fetches over plain `http` from hosts that are not loopback addresses, such as
-    /// `http://keycloak:8080` in a compose file or a mesh. If the metadata come over `https`, the URL
-    /// of the key set must still be `https`.
+    /// `http://keycloak:8080` in a compose file or a mesh. If the metadata comes over `https`, the
+    /// URL of the key set must still be `https`.
     ///
     /// # Security
     ///

@@ -36,7 +36,7 @@ use crate::token::registered::Registered;
 ///
 /// | response | meaning |
 /// |---|---|
-/// | 200 | the marks are stored, and in force |
+/// | 200 | the marks are stored and have taken effect |
 /// | 400 | the token is not valid, or was already accepted |
 /// | 405, 415 | not a POST request, or not a form |
 /// | 503 | the marks could not be stored, or the keys of the issuer could not be loaded: the issuer may send the token again |

@@ -47,7 +47,7 @@ use crate::token::registered::Registered;
 ///
 /// | response | meaning |
 /// |---|---|
-/// | 202 | all marks are stored, and in force |
+/// | 202 | all marks are stored and have taken effect |
 /// | 400 | the token is not valid; the JSON body has `err` and `description` |
 /// | 405, 415 | not a POST request, or not `application/secevent+jwt` |
 /// | 503 | a mark could not be stored, or the keys of the issuer could not be loaded |

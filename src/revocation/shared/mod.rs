@@ -42,8 +42,8 @@ use crate::revocation::{
 /// on Redis (6.2 or later) or Valkey.
 ///
 /// Each instance has a copy of the marks in memory, and one task that follows the changes. No request
-/// waits for Redis. A stored mark is in force on this instance at once, and on the other instances when
-/// they have read it. This usually takes milliseconds, and never longer than
+/// waits for Redis. A stored mark takes effect on this instance at once, and on the other instances
+/// when they have read it. This usually takes milliseconds, and never longer than
 /// [`max_lag`](RedisSettings::max_lag): an instance whose copy may be older than that answers requests
 /// with 503.
 ///
