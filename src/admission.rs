@@ -136,7 +136,7 @@ impl<C: 'static, R> Finish<C, R> {
         self.prepare(request);
     }
 
-    /// Notes in the extensions that no token was verified.
+    /// Records in the extensions that no token was verified.
     pub(crate) fn leave_anonymous<B>(&self, request: &mut Request<B>) {
         require::leave_anonymous(request.extensions_mut());
         self.prepare(request);

@@ -40,7 +40,7 @@ impl ActiveAt {
         epoch != NEVER && self.0.load(Ordering::Relaxed) == epoch
     }
 
-    /// Notes the epoch that was read before the token was found active.
+    /// Records the epoch that was read before the token was found active.
     pub(crate) fn note(&self, epoch: u64) {
         self.0.store(epoch, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What happens if the key of a signed text is missing.
+//! The look-up of the key of a signed text if the key is missing.
 
 use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;

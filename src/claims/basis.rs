@@ -13,8 +13,8 @@ pub(crate) struct Basis {
     trust: usize,
     attestation: Attestation,
     active_at: ActiveAt,
-    /// The time until which the answer of an introspection counts, as the bits of an `f64`. Infinite if
-    /// no answer was needed.
+    /// The time until which the answer of an introspection is used, as the bits of an `f64`. Infinite
+    /// if no answer was needed.
     fresh_until: AtomicU64,
 }
 
@@ -46,7 +46,7 @@ impl Basis {
         self.active_at.is(epoch)
     }
 
-    /// Notes that the token was found not to be revoked at this epoch.
+    /// Records that the token was found not to be revoked at this epoch.
     pub(crate) fn confirm(&self, epoch: u64) {
         self.active_at.note(epoch);
     }
@@ -61,13 +61,13 @@ impl Basis {
         self.fresh_until() == WITHDRAWN
     }
 
-    /// Notes the time until which the answer of an introspection counts.
+    /// Records the time until which the answer of an introspection is used.
     pub(crate) fn answered(&self, fresh_until: NumericDate) {
         let bits = fresh_until.0.to_bits();
         self.fresh_until.store(bits, Ordering::Relaxed);
     }
 
-    /// Notes that, according to the issuer, the token is no longer active. This is final.
+    /// Records that, according to the issuer, the token is no longer active. This is final.
     pub(crate) fn withdraw(&self) {
         self.answered(WITHDRAWN);
     }
@@ -88,5 +88,5 @@ impl Clone for Basis {
     }
 }
 
-/// The end of an answer that no longer counts, not even as a stale one.
+/// The end of an answer that is no longer used, not even as a stale answer.
 const WITHDRAWN: NumericDate = NumericDate(f64::NEG_INFINITY);

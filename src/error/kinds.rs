@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-/// What the client, the wire and the operator see of one kind.
+/// The properties of one kind, for the client, the wire and the operator.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) status: StatusCode,

@@ -333,7 +333,7 @@ impl Contents {
         ended.find(|ended| ended.thumbprint == thumbprint)
     }
 
-    /// Notes the end of a key. If it already has an earlier end, that end stays.
+    /// Records the end of a key. If it already has an earlier end, that end stays.
     fn end(&mut self, key: &Key, at: NumericDate, cause: ChangeCause) {
         let mut ended = self.ended.iter_mut();
         if let Some(ended) = ended.find(|ended| ended.thumbprint == key.thumbprint()) {

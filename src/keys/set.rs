@@ -88,7 +88,7 @@ pub(crate) struct Candidates<'s> {
 #[derive(Clone, Copy)]
 pub(crate) struct Candidate<'s> {
     pub(crate) key: &'s Key,
-    /// Whether the key has an end, after which it no longer verifies tokens although the set stays
+    /// Whether the key has an end, after which it no longer verifies tokens even if the set stays
     /// the same.
     pub(crate) is_retiring: bool,
 }

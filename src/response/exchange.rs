@@ -16,7 +16,7 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Reads a request. `keeps_head` says whether the responder reads the head of the request.
+    /// Reads a request. `keeps_head` is `true` if the responder reads the head of the request.
     pub(crate) fn of<B>(request: &Request<B>, keeps_head: bool) -> Self {
         Self {
             request: keeps_head.then(|| Box::new(RequestHead::of(request))),

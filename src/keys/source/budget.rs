@@ -60,7 +60,7 @@ impl Budget {
         }
     }
 
-    /// Notes the start of a load.
+    /// Records the start of a load.
     pub(crate) fn load_started(&mut self) {
         self.is_pending = true;
         self.began = Instant::now();

@@ -87,7 +87,7 @@ impl Link {
             .send_modify(|rounds| *rounds = rounds.wrapping_add(1));
     }
 
-    /// Notes that the task has ended.
+    /// Records that the task has ended.
     pub(super) fn end(&self, reason: &str) {
         {
             let now = Instant::now();

@@ -133,7 +133,7 @@ impl<L: Load> Task<L> {
         Ok((next, outcome))
     }
 
-    /// Notes a success, and returns the time of the next load.
+    /// Records a success, and returns the time of the next load.
     ///
     /// The lifetime counts from the start of the load (RFC 9111, section 4.2.3), because the process may
     /// have been suspended since then.
@@ -154,8 +154,8 @@ impl<L: Load> Task<L> {
         )
     }
 
-    /// Notes a failure, and returns the time of the next load. `rest` is the time for which the keys may
-    /// still be used. A failed load that a request caused does not lengthen the pause.
+    /// Records a failure, and returns the time of the next load. `rest` is the time for which the keys
+    /// may still be used. A failed load that a request caused does not lengthen the pause.
     fn failed(&mut self, error: LoadError, is_asked: bool, rest: Option<Duration>) -> Instant {
         let is_first = self.link.progress().failing.is_none();
         telemetry::keys_failed(&self.source, &error.reason, is_first);

@@ -262,7 +262,7 @@ impl KeySource for Refresher {
     }
 }
 
-/// Notes the end of the task when it is dropped.
+/// Records the end of the task when it is dropped.
 struct EndOfTask(Arc<Link>);
 
 impl Drop for EndOfTask {
