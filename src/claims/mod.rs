@@ -180,8 +180,8 @@ impl<C> Claims<C> {
 
     /// Whether the client acts for itself and not for a person. This is true if `sub` is one of the
     /// ids of the client (`client_id`, `azp`, `cid`, `appid`), if the token has no `sub`, or if
-    /// `idtyp` or `gty` names a client. A [configured claim](crate::JwtAuth::client_when) can also
-    /// mark the token.
+    /// `idtyp` or `gty` marks it as a token of a client. A [configured
+    /// claim](crate::JwtAuth::client_when) can also mark it.
     ///
     /// A client that can choose its own id must not be mistaken for a user with the same name ([RFC
     /// 9068, section 5](https://www.rfc-editor.org/rfc/rfc9068#section-5)).

@@ -227,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads the payload through the members alone, and with `serde_json`.
+    /// Reads the payload only through the members, and with `serde_json`.
     fn both<C: DeserializeOwned + PartialEq + Debug>(payload: &str) -> (Option<C>, Option<C>) {
         let claims = Registered::read(payload.to_owned()).unwrap();
         let whole = serde_json::from_str(payload);

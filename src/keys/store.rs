@@ -54,7 +54,7 @@ pub(super) struct Shared {
     /// The generation of `current`, or the next one while a change is made.
     generation: AtomicU64,
     hooks: ArcSwap<Vec<Hook>>,
-    /// `None` if the keys come from the application alone.
+    /// `None` if the keys come only from the application.
     source: Option<Box<dyn KeySource>>,
 }
 

@@ -22,7 +22,7 @@ use crate::test::violation::Violation;
 ///
 /// # Panics
 ///
-/// Outside a tokio runtime.
+/// Panics outside a tokio runtime.
 ///
 /// # Example
 ///

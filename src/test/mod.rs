@@ -100,8 +100,8 @@ impl TestIssuer {
     ///
     /// # Panics
     ///
-    /// If the algorithm is not symmetric, or if the secret is too short for it. The minimum length is
-    /// 32, 48 or 64 bytes for `HS256`, `HS384` or `HS512`.
+    /// Panics if the algorithm is not symmetric, or if the secret is too short for it. The minimum
+    /// length is 32, 48 or 64 bytes for `HS256`, `HS384` or `HS512`.
     pub fn with_secret(algorithm: Algorithm, secret: &[u8]) -> Self {
         Self::of(Signer::from_secret(algorithm, secret, "key-1"))
     }
@@ -130,7 +130,7 @@ impl TestIssuer {
     ///
     /// # Panics
     ///
-    /// If the layer accepts no algorithm.
+    /// Panics if the layer accepts no algorithm.
     ///
     /// # Example: the settings of production
     ///
@@ -221,7 +221,7 @@ impl TestIssuer {
     ///
     /// # Panics
     ///
-    /// If [`named`](Self::named) was called with an invalid name.
+    /// Panics if [`named`](Self::named) was called with an invalid name.
     #[must_use]
     pub fn issuer(&self) -> Issuer {
         Issuer::new(&self.issuer).expect("`named` was given the name of an issuer")
@@ -231,7 +231,7 @@ impl TestIssuer {
     ///
     /// # Panics
     ///
-    /// If [`for_audience`](Self::for_audience) was called with an empty name.
+    /// Panics if [`for_audience`](Self::for_audience) was called with an empty name.
     #[must_use]
     pub fn audience(&self) -> Audience {
         Audience::new(&self.audience).expect("`for_audience` was given an audience")

@@ -217,8 +217,9 @@ impl TestToken {
         self.mint_opaque_with_prefix("")
     }
 
-    /// The same as [`mint_opaque`](Self::mint_opaque), but the text begins with this prefix. For a
-    /// layer that distinguishes issuers by [prefixes](crate::introspection::Introspection::prefix).
+    /// The same as [`mint_opaque`](Self::mint_opaque), but the text begins with this prefix. Use it
+    /// for a layer that distinguishes issuers by
+    /// [prefixes](crate::introspection::Introspection::prefix).
     #[cfg(feature = "introspection")]
     #[must_use]
     pub fn mint_opaque_with_prefix(&self, prefix: &str) -> String {

@@ -28,8 +28,8 @@ pub trait SigningKeyStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// If the store cannot be read. Do not return `None` in this case, because new keys would be
-    /// generated.
+    /// Return an error if the store cannot be read. Do not return `None` in this case, because new
+    /// keys would be generated.
     fn load(&self) -> SigningKeyStoreFuture<'_, Option<StoredKeys>>;
 
     /// Replaces the keys if the stored version is `expected`; `None` means that the store must be empty.
@@ -39,7 +39,7 @@ pub trait SigningKeyStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// If the keys may not have been stored.
+    /// Return an error if the keys may not have been stored.
     fn save(&self, keys: StoredKeys, expected: Option<u64>) -> SigningKeyStoreFuture<'_, bool>;
 }
 

@@ -29,7 +29,7 @@ pub enum IssueError {
     },
     /// There is no active signing key.
     NoSigningKey {
-        /// Why there is none.
+        /// Why no key is active.
         reason: String,
     },
     /// The own claims are not a JSON object that fits into a token.
