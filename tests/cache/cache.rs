@@ -1,13 +1,5 @@
 //! The cache of verified tokens makes verdicts cheaper, and changes none of them.
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "helpers of tests fail as tests do"
-)]
-
 use std::sync::atomic::{AtomicU64, Ordering};
 #[cfg(feature = "remote")]
 use std::sync::{Arc, Mutex};

@@ -1,12 +1,5 @@
 //! Random histories with the cache of verified tokens and without it.
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests fail as tests do"
-)]
-
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};

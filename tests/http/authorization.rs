@@ -1,13 +1,7 @@
 //! Scopes and roles: their sources, what grants which right, and how a rejection names what is
 //! missing (RFC 6749, section 3.3; RFC 6750, section 3.1).
 
-#![cfg(all(feature = "test-util", feature = "axum", feature = "tracing"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panic"
-)]
+#![cfg(all(feature = "axum", feature = "tracing"))]
 
 use crate::support::log::Log;
 use crate::support::{Fixture, ISSUER, ReadChallenge, challenges, small_cache};

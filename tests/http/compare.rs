@@ -1,7 +1,5 @@
 //! Tests the statements of `src/guide/compare.md` about `jsonwebtoken`, with the version in
 //! `Cargo.lock`, and gives the same input to this crate.
-#![cfg(feature = "test-util")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
 use std::path::Path;

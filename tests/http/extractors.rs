@@ -1,12 +1,6 @@
 //! Axum handlers whose arguments say what they need.
 
-#![cfg(all(feature = "axum", feature = "test-util"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests"
-)]
+#![cfg(feature = "axum")]
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -1,13 +1,7 @@
 //! gRPC as clients see it: a tonic client, a tonic server and a client for plain HTTP/2, on a
 //! loopback address.
 
-#![cfg(all(feature = "grpc", feature = "test-util"))]
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests fail as tests do"
-)]
+#![cfg(feature = "grpc")]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

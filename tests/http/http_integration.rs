@@ -1,14 +1,6 @@
 //! The layer together with other parts of HTTP and Tower: HEAD, CORS, `Expect`, trailers, upgrades,
 //! readiness, gRPC. Also that logs contain no secret.
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests"
-)]
-
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};

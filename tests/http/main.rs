@@ -1,6 +1,12 @@
 //! The layer in servers: axum, tonic, plain Tower, and beside other crates.
 
 #![cfg(feature = "test-util")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
 
 #[path = "../support/certificates.rs"]
 mod certificates;

@@ -1,12 +1,6 @@
 //! A token that is bound to a client certificate, over a real connection with mutual TLS: what the guide
 //! shows, from the handshake to the handler.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of tests fail as tests do"
-)]
-
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;

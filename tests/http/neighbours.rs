@@ -1,12 +1,6 @@
 //! Faults that other crates of this kind have had, each with a test that would have found it.
 
-#![cfg(all(feature = "test-util", feature = "axum"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panic"
-)]
+#![cfg(feature = "axum")]
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};

@@ -1,13 +1,7 @@
 //! Two layers around one service, each with its own policy. The service sees the verdict of the
 //! inner layer, and nothing of the outer one.
 
-#![cfg(all(feature = "axum", feature = "grpc", feature = "test-util"))]
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests fail as tests do"
-)]
+#![cfg(all(feature = "axum", feature = "grpc"))]
 
 use std::convert::Infallible;
 

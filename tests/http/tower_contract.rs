@@ -1,14 +1,6 @@
 //! The contract of Tower for a middleware: readiness, backpressure, errors, cancellation, and the
 //! bounds of types.
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests fail as tests do"
-)]
-
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, Ready, pending, ready};

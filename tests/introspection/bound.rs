@@ -1,11 +1,5 @@
 //! Tokens of introspecting issuers that are bound to a client certificate (RFC 8705, section 3.2).
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests fail as tests do"
-)]
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::header::VARY;

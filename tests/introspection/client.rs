@@ -1,7 +1,5 @@
 //! The requests to the introspection endpoint, and the verdicts on its answers.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::future::Future;
 use std::time::Duration;
 

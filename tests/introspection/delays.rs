@@ -1,7 +1,5 @@
 //! Time that passes while the issuer is asked, and the effect of one token on all others.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;

@@ -1,12 +1,6 @@
 //! Random histories of requests, answers, marks, times and outages. A layer that remembers answers
 //! gives the same verdicts as a layer that asks each time, with the answer that still counts.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests fail as tests do"
-)]
-
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

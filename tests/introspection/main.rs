@@ -1,6 +1,12 @@
 //! Opaque tokens, about which their issuer is asked (RFC 7662).
 
 #![cfg(all(feature = "introspection", feature = "test-util"))]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
 
 #[path = "../support/network.rs"]
 mod network;

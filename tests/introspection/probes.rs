@@ -1,7 +1,5 @@
 //! What one client can do to the questions of all others, and what opens the circuit breaker.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::collections::HashSet;
 use std::future::pending;
 use std::time::Duration;

@@ -1,7 +1,5 @@
 //! Several trusts in one issuer, and two questions about one token.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use serde_json::json;
 use tower_jwt_auth::RejectionKind::{BadSignature, Inactive, IntrospectionUnavailable};
 use tower_jwt_auth::introspection::Introspection;

@@ -1,7 +1,5 @@
 //! Which tokens are asked for, how answers are judged, and how long they count.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! A layer and the introspection endpoint that it asks.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{Request, Response};

@@ -1,11 +1,6 @@
 //! Decisions of the application about fetched keys. A removed or retired key stays dead whatever
 //! its issuer publishes. An added key stays in use.
-#![cfg(all(feature = "remote", feature = "test-util"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers fail as tests do"
-)]
+#![cfg(feature = "remote")]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -2,12 +2,7 @@
 //! answers, time, tokens, and changes of the application. The promises hold in every combination.
 //!
 //! Each run has a new seed, which it prints. `TOWER_JWT_AUTH_SEED` sets the seed.
-#![cfg(all(feature = "remote", feature = "test-util"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests fail as tests do"
-)]
+#![cfg(feature = "remote")]
 
 use std::cell::Cell;
 use std::collections::HashMap;

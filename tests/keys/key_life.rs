@@ -1,12 +1,7 @@
 //! The life of keys that are loaded: the verdicts on tokens whose key is missing, the maximum time
 //! of a wait, and the end of loading. The time is the paused time of tokio unless a test says
 //! otherwise.
-#![cfg(all(feature = "remote", feature = "test-util", feature = "watch"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers fail as tests do"
-)]
+#![cfg(all(feature = "remote", feature = "watch"))]
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,13 +1,7 @@
 //! Keys and key sets: which keys are read, skipped or rejected, with the reasons, and which key
 //! verifies which token (RFC 7517, RFC 7518 section 6, RFC 7638, RFC 8037).
 
-#![cfg(all(feature = "test-util", feature = "pem"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panic"
-)]
+#![cfg(feature = "pem")]
 
 use crate::support::{AUDIENCE, Fixture, ISSUER, NOW, small_cache};
 use base64::Engine;

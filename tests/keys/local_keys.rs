@@ -1,10 +1,4 @@
 //! Keys in files and environment variables, and files that change while requests are served.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers fail as tests do"
-)]
-#![cfg(feature = "test-util")]
 
 use std::fs;
 use std::path::Path;

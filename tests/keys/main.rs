@@ -1,6 +1,12 @@
 //! Keys: their sources, their changes and their end.
 
 #![cfg(feature = "test-util")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
 
 #[path = "../support/files.rs"]
 mod files;

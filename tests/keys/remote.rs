@@ -1,11 +1,6 @@
 //! Keys from an issuer that fails in every way. The time is the paused time of tokio, so a pause of
 //! a day takes no time.
-#![cfg(all(feature = "remote", feature = "test-util"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers fail as tests do"
-)]
+#![cfg(feature = "remote")]
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};

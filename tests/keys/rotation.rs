@@ -1,12 +1,6 @@
 //! Keys that change while requests run: rotated, replaced, retired and removed.
 
-#![cfg(all(feature = "test-util", feature = "tracing"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panic"
-)]
+#![cfg(feature = "tracing")]
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

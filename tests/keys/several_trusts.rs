@@ -1,13 +1,7 @@
 //! Several trusts in one issuer. Each has its own audience, keys and rules. All of them count, and
 //! none applies to another.
 
-#![cfg(all(feature = "remote", feature = "test-util"))]
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers fail as tests do"
-)]
+#![cfg(feature = "remote")]
 
 use std::time::{Duration, SystemTime};
 

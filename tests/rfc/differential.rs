@@ -5,14 +5,6 @@
 //! and reject the token before or after it. [`is_stricter_by_these_rules_alone`] lists them by
 //! name.
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests"
-)]
-
 use std::collections::HashSet;
 
 use crate::support::{AUDIENCE, ISSUER, NOW};

@@ -1,6 +1,12 @@
 //! The requirements of the RFCs, published vectors, and comparisons with other readers of tokens.
 
 #![cfg(feature = "test-util")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
 
 #[path = "../support/rejections.rs"]
 mod rejections;

@@ -1,13 +1,5 @@
 //! Properties of the public API that hold for any input.
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests"
-)]
-
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 

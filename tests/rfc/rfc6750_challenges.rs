@@ -1,14 +1,6 @@
 //! The form of a rejection in HTTP: status, challenge, and what it does not disclose (RFC 6750,
 //! section 3; RFC 9110, sections 11 and 15).
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests"
-)]
-
 use std::convert::Infallible;
 
 use crate::rejections::{Needed, RejectedRequest, rejections};

@@ -1,14 +1,6 @@
 //! Where a request may carry its token, and the grammar of credentials (RFC 6750, section 2; RFC
 //! 9110, section 11).
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests"
-)]
-
 use std::convert::Infallible;
 
 use crate::support::{Fixture, challenges, get, get_bare, get_with, send};

@@ -1,14 +1,6 @@
 //! The compact form, the header and the payload: what is read, and what is rejected before it is
 //! trusted (RFC 7515, RFC 7519, RFC 8725).
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests"
-)]
-
 use crate::support::{AUDIENCE, Fixture, ISSUER, NOW, get, get_with, send};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

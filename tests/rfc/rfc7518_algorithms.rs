@@ -1,13 +1,5 @@
 //! Each key has one algorithm, and each signature has one form (RFC 7518, RFC 8725).
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests"
-)]
-
 use crate::support::{AUDIENCE, Fixture, ISSUER, NOW, get, send};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;

@@ -1,14 +1,6 @@
 //! Bound tokens: the `cnf` claim of RFC 7800, in the forms of RFC 9449 and RFC 8705. No binding is
 //! checked yet, so every bound token is rejected.
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panic"
-)]
-
 use crate::support::{Fixture, challenges, get, get_bare, get_with, send};
 use http::HeaderValue;
 use serde_json::{Value, json};

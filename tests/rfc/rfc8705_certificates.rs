@@ -1,14 +1,6 @@
 //! Tokens that are bound to a client certificate (RFC 8705), and where the certificate comes from
 //! (RFC 9440 and the fields of proxies).
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panic"
-)]
-
 use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine;

@@ -1,12 +1,6 @@
 //! Attacks on JWT libraries, in the form in which an attacker would send them (RFC 8725).
 
-#![cfg(all(feature = "test-util", feature = "pem", feature = "tracing"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests"
-)]
+#![cfg(all(feature = "pem", feature = "tracing"))]
 
 use std::io::ErrorKind;
 use std::net::TcpListener;

@@ -1,13 +1,5 @@
 //! The profile for access tokens (RFC 9068), with `access_token_profile`.
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panic"
-)]
-
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::support::{AUDIENCE, Fixture, ISSUER, NOW, challenges, get, send};

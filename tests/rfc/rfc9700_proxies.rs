@@ -1,14 +1,6 @@
 //! What a proxy says about a request (RFC 9700, section 4.13), and tokens over TLS alone (RFC 6749,
 //! section 10.3).
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panic"
-)]
-
 use std::net::IpAddr;
 
 use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};

@@ -4,14 +4,6 @@
 //! `TOWER_JWT_AUTH_VECTORS` names the folder of the vectors. Unit tests in `src/checks/vectors`
 //! check the signatures of texts that are not JWTs, and the algorithms by themselves.
 
-#![cfg(feature = "test-util")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panic"
-)]
-
 #[path = "../../src/checks/vectors/files.rs"]
 mod files;
 
