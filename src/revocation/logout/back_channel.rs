@@ -1,6 +1,7 @@
 //! [`BackChannelLogout`]: logout tokens of an OpenID provider.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::{Response, StatusCode};
 
@@ -29,10 +30,18 @@ use crate::token::registered::Registered;
 /// `leeway`, `max_age`, `max_lifetime` and `require_key_id` apply.
 ///
 /// A logout token must have `typ` `logout+jwt`, `iss`, `aud`, `iat`, `exp`, `jti`, the logout event, and
-/// `sub` or `sid`, and no `nonce`. It marks the session (`sid`) and the subject (`sub`). The mark for the
-/// subject applies to the tokens that were issued until the `iat` of the logout token, so a late logout token
-/// does not end a newer login. Both are marked by default, because many issuers write no `sid` into access
-/// tokens; see [`mark_session_alone`](Self::mark_session_alone).
+/// `sub` or `sid`, and no `nonce`. It marks the session (`sid`) and the subject (`sub`). Both are marked by
+/// default, because many issuers write no `sid` into access tokens; see
+/// [`mark_session_alone`](Self::mark_session_alone).
+///
+/// | mark | applies to |
+/// |---|---|
+/// | session | all access tokens of the session, whenever they are issued |
+/// | subject | access tokens that were issued before the logout token arrived, but no later than 5 seconds after its `iat` |
+///
+/// Issuers end a session after they have sent the logout token, so a refresh can still succeed in between. Its
+/// access token is rejected too. A late or repeated logout token does not end a newer login that was made more
+/// than 5 seconds after its `iat`.
 ///
 /// | response | meaning |
 /// |---|---|
@@ -78,7 +87,7 @@ struct Inner {
     receiver: Receiver,
     replays: Arc<Replays>,
     /// How long a token is accepted after its `exp`, at most.
-    leeway: std::time::Duration,
+    leeway: Duration,
 }
 
 impl BackChannelLogout {
@@ -163,8 +172,8 @@ impl Inner {
 
     fn marks(&self, claims: &Registered) -> Vec<RevocationMark> {
         let issuer = claims.issuer().unwrap_or_default();
-        // The `iat` of access tokens is of the same clock.
-        let (until, expiry) = self.receiver.times(claims);
+        let until = issued_until(self.receiver.issued_at(claims), self.receiver.now());
+        let expiry = self.receiver.end_of_marks(until);
         let session = claims.session_id();
         let is_alone = session.is_some() && self.receiver.settings.marks_session_alone;
         let subject = claims.subject().filter(|_| !is_alone);
@@ -173,6 +182,15 @@ impl Inner {
             .map(|subject| RevocationMark::subject(SubjectId::new(issuer, subject), until, expiry));
         session.into_iter().chain(subject).collect()
     }
+}
+
+/// The mark for the subject applies to tokens that were issued until this time: until the logout token arrived,
+/// but not long after its `iat`. Before that, the issuer may not have ended the session, and the browser that
+/// logs out usually waits. Later tokens are of another login. The `iat` of access tokens is of the clock of the
+/// issuer, so the `iat` of the logout token counts if our own clock is behind.
+fn issued_until(issued_at: SystemTime, now: SystemTime) -> SystemTime {
+    let latest = issued_at.checked_add(DELIVERY).unwrap_or(issued_at);
+    now.clamp(issued_at, latest)
 }
 
 /// Back-Channel Logout 1.0, section 2.6: what a logout token has beside the claims of every statement.
@@ -203,5 +221,7 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// The body of 400.
 const ERROR: &str =
     r#"{"error":"invalid_request","error_description":"The logout token is invalid"}"#;
+/// The time in which a logout token is usually delivered. Issuers wait no longer for the response.
+const DELIVERY: Duration = Duration::from_secs(5);
 /// Maximum number of accepted tokens that are remembered.
 const MAX_REPLAYS: usize = 100_000;

@@ -103,14 +103,17 @@ impl Receiver {
         self.settings.clock.now()
     }
 
-    /// The `iat` of a notice, and the time until which its marks are kept: then all tokens that were issued
-    /// until then have expired. Nothing depends on when the notice comes, so it may come late or again.
-    pub(super) fn times(&self, claims: &Registered) -> (SystemTime, SystemTime) {
-        // Every statement has an `iat`.
-        let issued_at = claims.issued_at();
-        let issued_at = issued_at.unwrap_or_else(|| NumericDate::from(self.now()));
-        let end = issued_at.plus(self.settings.max_token_lifetime);
-        (issued_at.to_system_time(), end.to_system_time())
+    /// The `iat` of a notice.
+    pub(super) fn issued_at(&self, claims: &Registered) -> SystemTime {
+        // Every statement has one.
+        let issued_at = claims.issued_at().map(NumericDate::to_system_time);
+        issued_at.unwrap_or_else(|| self.now())
+    }
+
+    /// The time until which marks are kept: all tokens that were issued until then have expired.
+    pub(super) fn end_of_marks(&self, issued_until: SystemTime) -> SystemTime {
+        let end = NumericDate::from(issued_until).plus(self.settings.max_token_lifetime);
+        end.to_system_time()
     }
 
     pub(super) async fn verify(&self, token: &[u8]) -> Result<Statement, Rejection> {
@@ -360,7 +363,7 @@ macro_rules! receiver {
             }
 
             /// Sets the maximum lifetime of the access tokens that the marks apply to. A mark is kept
-            /// for this time from the `iat` of the notice. Default: 24 hours.
+            /// for this time after the last of these tokens was issued. Default: 24 hours.
             ///
             /// If access tokens have a longer lifetime, set it here: a revoked token is valid again
             /// if its mark is removed too early. A shorter time only saves memory.

@@ -165,7 +165,9 @@ impl Inner {
     /// The marks of all events. An error means that nothing is marked.
     fn marks(&self, claims: &Registered) -> Result<Vec<RevocationMark>, Rejection> {
         let transmitter = claims.issuer().unwrap_or_default();
-        let (until, expiry) = self.receiver.times(claims);
+        // Nothing depends on when an event comes, so it may come late or again.
+        let until = self.receiver.issued_at(claims);
+        let expiry = self.receiver.end_of_marks(until);
         let mut marks = Vec::new();
         for target in subjects::targets(claims)? {
             let named = target.subject.as_ref().map(|(issuer, _)| &**issuer);
