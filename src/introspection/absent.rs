@@ -59,13 +59,14 @@ pub(crate) mod flight {
             Self(PhantomData)
         }
 
-        pub(crate) fn rejection(&self, _: &Digest, _: NumericDate) -> Option<Rejection> {
+        pub(crate) fn rejection(&self, _: Digest, _: usize, _: NumericDate) -> Option<Rejection> {
             None
         }
 
         pub(crate) fn reject(
             &self,
             _: Digest,
+            _: usize,
             _: &Rejection,
             _: NumericDate,
             introspection: &Introspection,

@@ -15,7 +15,7 @@ use crate::clock::NumericDate;
 use crate::error::rejection::Rejection;
 use crate::introspection::probe::{Prober, Probing};
 use crate::introspection::query::{NotAsked, Query};
-use crate::introspection::rejected::Rejected;
+use crate::introspection::rejected::{Asked, Rejected};
 use crate::introspection::state::State;
 use crate::introspection::{Answer, AskFailure, Introspection};
 use crate::issuer::Issuer;
@@ -25,14 +25,14 @@ use crate::telemetry;
 
 /// The questions of one verifier, and the tokens that it rejected a moment ago. `T` is a verdict.
 pub(crate) struct Questions<T> {
-    running: Arc<Asked<T>>,
+    running: Arc<Running<T>>,
     rejected: Rejected,
 }
 
-/// The questions that are being asked, by token and position of the trust.
-type Asked<T> = Mutex<Table<T>>;
+/// The questions that are being asked.
+type Running<T> = Mutex<Table<T>>;
 
-type Table<T> = HashMap<(Digest, usize), watch::Receiver<Option<T>>>;
+type Table<T> = HashMap<Asked, watch::Receiver<Option<T>>>;
 
 /// A question that is being asked.
 pub(crate) struct Question<T> {
@@ -51,22 +51,28 @@ impl<T: Clone + Send + Sync + 'static> Questions<T> {
         }
     }
 
-    /// The rejection of a token a moment ago.
-    pub(crate) fn rejection(&self, digest: &Digest, now: NumericDate) -> Option<Rejection> {
-        self.rejected.get(digest, now)
+    /// The rejection of a token a moment ago, under the trust at this position.
+    pub(crate) fn rejection(
+        &self,
+        digest: Digest,
+        trust: usize,
+        now: NumericDate,
+    ) -> Option<Rejection> {
+        self.rejected.get((digest, trust), now)
     }
 
     /// Remembers a rejection for a moment.
     pub(crate) fn reject(
         &self,
         digest: Digest,
+        trust: usize,
         rejection: &Rejection,
         now: NumericDate,
         introspection: &Introspection,
     ) {
         let ttl = introspection.settings.inactive;
         if !ttl.is_zero() {
-            self.rejected.put(digest, rejection, now, ttl);
+            self.rejected.put((digest, trust), rejection, now, ttl);
         }
     }
 
@@ -176,9 +182,9 @@ impl<T: Clone + Send + Sync + 'static> Question<T> {
 
 /// Ends a question, also if its task ends early.
 struct Landing<T> {
-    running: Arc<Asked<T>>,
+    running: Arc<Running<T>>,
     /// `None` after the question has ended.
-    key: Option<(Digest, usize)>,
+    key: Option<Asked>,
     sender: watch::Sender<Option<T>>,
     state: Arc<State>,
     is_judged: bool,
@@ -218,7 +224,7 @@ impl<T> Drop for Landing<T> {
     }
 }
 
-fn lock<T>(running: &Asked<T>) -> MutexGuard<'_, Table<T>> {
+fn lock<T>(running: &Running<T>) -> MutexGuard<'_, Table<T>> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

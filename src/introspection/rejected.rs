@@ -13,11 +13,15 @@ use crate::error::rejection::Rejection;
 /// The size is limited. A flood of different tokens replaces other rejected tokens, and nothing else.
 pub(super) struct Rejected(Box<[Mutex<Shard>]>);
 
+/// A token, and the position of the trust under which its issuer was asked. The answer to one trust says nothing
+/// about another one, which has its own endpoint, audience and rules.
+pub(super) type Asked = (Digest, usize);
+
 /// Empty until the first token comes.
 type Shard = Vec<Option<Entry>>;
 
 struct Entry {
-    digest: Digest,
+    token: Asked,
     from: NumericDate,
     until: NumericDate,
     rejection: Rejection,
@@ -30,30 +34,24 @@ impl Rejected {
         Self((0..shards).map(|_| Mutex::default()).collect())
     }
 
-    pub(super) fn get(&self, digest: &Digest, now: NumericDate) -> Option<Rejection> {
-        let (shard, place) = self.place(digest)?;
+    pub(super) fn get(&self, token: Asked, now: NumericDate) -> Option<Rejection> {
+        let (shard, place) = self.place(token)?;
         let slots = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = slots.get(place)?.as_ref();
-        let entry = entry.filter(|entry| entry.digest == *digest)?;
+        let entry = entry.filter(|entry| entry.token == token)?;
         // The clock may be set back.
         let counts = entry.from <= now && now < entry.until;
         counts.then(|| entry.rejection.clone())
     }
 
-    pub(super) fn put(
-        &self,
-        digest: Digest,
-        rejection: &Rejection,
-        now: NumericDate,
-        ttl: Duration,
-    ) {
+    pub(super) fn put(&self, token: Asked, rejection: &Rejection, now: NumericDate, ttl: Duration) {
         let entry = Entry {
-            digest,
+            token,
             from: now,
             until: now.plus(ttl),
             rejection: rejection.clone(),
         };
-        let Some((shard, place)) = self.place(&digest) else {
+        let Some((shard, place)) = self.place(token) else {
             return;
         };
         let mut slots = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +63,7 @@ impl Rejected {
         }
     }
 
-    fn place(&self, digest: &Digest) -> Option<(&Mutex<Shard>, usize)> {
+    fn place(&self, (digest, _): Asked) -> Option<(&Mutex<Shard>, usize)> {
         let number = usize::try_from(digest.number() >> 32).unwrap_or_default();
         Some((self.0.get(number % SHARDS)?, number / SHARDS % PLACES))
     }
@@ -83,23 +81,25 @@ mod tests {
     const NOW: NumericDate = NumericDate(1_700_000_000.0);
     const TTL: Duration = Duration::from_secs(5);
 
-    fn digest(number: u32) -> Digest {
-        Digest::of(&number.to_le_bytes()).unwrap()
+    fn token(number: u32) -> Asked {
+        (Digest::of(&number.to_le_bytes()).unwrap(), 0)
     }
 
     #[test]
     fn a_rejection_counts_for_its_time_and_only_then() {
         let table = Rejected::new(true);
         let rejection = Rejection::of(RejectionKind::Inactive);
-        table.put(digest(1), &rejection, NOW, TTL);
+        table.put(token(1), &rejection, NOW, TTL);
         for (seconds, counts) in [(-0.1, false), (0.0, true), (4.9, true), (5.0, false)] {
             let at = NumericDate(NOW.0 + seconds);
-            assert_eq!(table.get(&digest(1), at).is_some(), counts, "{seconds}");
+            assert_eq!(table.get(token(1), at).is_some(), counts, "{seconds}");
         }
-        assert!(table.get(&digest(2), NOW).is_none());
+        assert!(table.get(token(2), NOW).is_none());
+        let of_another_trust = (token(1).0, 1);
+        assert!(table.get(of_another_trust, NOW).is_none());
         let unused = Rejected::new(false);
-        unused.put(digest(1), &rejection, NOW, TTL);
-        assert!(unused.get(&digest(1), NOW).is_none());
+        unused.put(token(1), &rejection, NOW, TTL);
+        assert!(unused.get(token(1), NOW).is_none());
     }
 
     #[test]
@@ -107,9 +107,9 @@ mod tests {
         let table = Rejected::new(true);
         let rejection = Rejection::of(RejectionKind::Inactive);
         for number in 0..20_000 {
-            table.put(digest(number), &rejection, NOW, TTL);
+            table.put(token(number), &rejection, NOW, TTL);
         }
-        let kept = (0..20_000).filter(|number| table.get(&digest(*number), NOW).is_some());
+        let kept = (0..20_000).filter(|number| table.get(token(*number), NOW).is_some());
         let kept = kept.count();
         assert!((3_900..=SHARDS * PLACES).contains(&kept), "{kept}");
     }

@@ -81,10 +81,9 @@ fn decide_among(
             match decide(trust, key_loads) {
                 Ok(Decision::Loading(load)) => loads.push(load),
                 Ok(decided) => return Ok(decided),
-                // The issuer has decided this, so no other trust in it matters.
-                Err(failed) if failed.rejection.kind() == RejectionKind::Inactive => {
-                    return Err(failed.rejection);
-                }
+                // A trust that asks decides alone, as it does when its answer is waited for. Neither its rejection
+                // nor an outage leads to a trust that does not ask.
+                Err(failed) if failed.stage == Stage::Asked => return Err(failed.rejection),
                 Err(failed) if farthest <= Some(failed.stage) => {
                     farthest = Some(failed.stage);
                     rejection = failed.rejection;
@@ -104,6 +103,7 @@ fn decide_among(
     for trust in trusts().filter(|trust| !trust.has_keys) {
         match decide(trust, key_loads) {
             Ok(decided) => return Ok(decided),
+            Err(failed) if failed.stage == Stage::Asked => return Err(failed.rejection),
             Err(failed) if farthest <= Some(failed.stage) => {
                 farthest = Some(failed.stage);
                 rejection = failed.rejection;
@@ -141,6 +141,15 @@ enum Stage {
     Unavailable,
     /// The signature was valid.
     Attested,
+    /// All checks before it have passed, so the issuer is asked about the token.
+    Asked,
+}
+
+impl Failed {
+    fn asked(rejection: Rejection) -> Self {
+        let stage = Stage::Asked;
+        Self { stage, rejection }
+    }
 }
 
 impl From<Rejection> for Failed {
@@ -170,9 +179,11 @@ fn decide_under(
     read_own: fn(&Claims),
 ) -> Result<Decision, Failed> {
     if !trust.has_keys {
-        return Ok(opaque::decide_without_keys(
-            core, trust, presented, now, read_own,
-        )?);
+        let decided = opaque::decide_without_keys(core, trust, presented, now, read_own);
+        return decided.map_err(|rejection| match trust.introspects_jwts() {
+            true => Failed::asked(rejection),
+            false => rejection.into(),
+        });
     }
     validate::reject_early(&unverified, trust, now)?;
     binding::check(unverified.untrusted(), presented)?;
@@ -200,7 +211,7 @@ fn decide_under(
     let mut claims = Claims::new(validated, &core.settings.clock);
     if trust.introspects_jwts() {
         let asked = opaque::decide_jwt(core, trust, presented, claims, generation, now, read_own);
-        return asked.map_err(of_attested);
+        return asked.map_err(Failed::asked);
     }
     core.verdicts.remember(
         presented.token(),

@@ -203,7 +203,7 @@ fn ask(
     let Some(introspection) = &trust.introspection else {
         return Err(Rejection::of(RejectionKind::IntrospectionUnavailable));
     };
-    if let Some(rejection) = core.questions.rejection(&digest, now) {
+    if let Some(rejection) = core.questions.rejection(digest, trust.index, now) {
         introspection.count_hit();
         return Err(rejection);
     }
@@ -256,7 +256,8 @@ fn judged(
         && may_be_remembered(rejection)
     {
         let now = NumericDate::now(&core.settings.clock);
-        core.questions.reject(digest, rejection, now, introspection);
+        core.questions
+            .reject(digest, trust.index, rejection, now, introspection);
     }
     verdict
 }

@@ -1,9 +1,12 @@
 //! Several trusts in one issuer, and two questions about one token.
 
 use serde_json::json;
-use tower_jwt_auth::RejectionKind::{BadSignature, Inactive, IntrospectionUnavailable};
+use tower_jwt_auth::RejectionKind::{
+    BadSignature, Inactive, IntrospectionUnavailable, InvalidClaim,
+};
 use tower_jwt_auth::introspection::Introspection;
-use tower_jwt_auth::{Audience, ConfigError, JwtAuth, TrustedIssuer};
+use tower_jwt_auth::test::TestIssuer;
+use tower_jwt_auth::{Audience, ConfigError, JwtAuth, KeySet, KeyStore, TrustedIssuer};
 
 use crate::network::Network;
 use crate::support::small_cache;
@@ -81,6 +84,71 @@ async fn an_inactive_jwt_is_rejected_each_time() {
         assert_eq!(kind(&verifier.verify(&jwt).await), Some(Inactive));
     }
     assert_eq!(world.network.count(), 1);
+}
+
+/// The answer to one trust says nothing about another one, which has an endpoint of its own.
+#[tokio::test(start_paused = true)]
+async fn a_rejection_under_one_trust_is_not_used_for_another() {
+    let world = World::with(|asking| asking.introspect_jwts().prefix("oat_"));
+    world.says_inactive();
+    let test = test_issuer(&world);
+    let network = Network::new(|_| Ok(active(json!({ "sub": null }))));
+    let asking = introspection(&network).introspect_jwts().prefix("pat_");
+    let keys = KeyStore::from_jwks(TestIssuer::new().jwks().as_bytes()).unwrap();
+    let auth = JwtAuth::new(test.issuer(), test.audience(), keys.clone());
+    let second = TrustedIssuer::introspected(issuer(), audience(), world.introspection.clone());
+    let auth = auth.introspection(asking).trust(second);
+    let verifier = auth.clock(world.clock.clone()).verifier();
+    let jwt = test.token().mint();
+    // The keys of the first trust do not verify it, so the endpoint of the second one is asked.
+    for _ in 0..2 {
+        assert_eq!(kind(&verifier.verify(&jwt).await), Some(Inactive));
+        assert_eq!((network.count(), world.network.count()), (0, 1));
+    }
+    // Now they do.
+    keys.replace(KeySet::from_jwks(test.jwks().as_bytes()).unwrap());
+    verifier.verify(&jwt).await.unwrap();
+    assert_eq!((network.count(), world.network.count()), (1, 1));
+}
+
+/// A trust that verifies a JWT and asks about it has the last word, also when the JWT comes again and during an
+/// outage. Another trust, which does not ask, accepts it in none of these cases.
+#[tokio::test(start_paused = true)]
+async fn what_a_trust_that_asks_does_not_accept_is_not_accepted_without_asking() {
+    type Say = fn(&World);
+    let cases: [(Say, _); 3] = [
+        (|world| world.says_inactive(), Inactive),
+        (
+            |world| {
+                world
+                    .network
+                    .answers(|_| Ok(active(json!({ "sub": "bob" }))));
+            },
+            InvalidClaim,
+        ),
+        // The circuit breaker opens after five failures.
+        (|world| world.network.is_down(), IntrospectionUnavailable),
+    ];
+    for (say, expected) in cases {
+        let world = World::with(Introspection::introspect_jwts);
+        let test = test_issuer(&world);
+        let keyed = TrustedIssuer::new(test.issuer(), test.audience(), test.keys());
+        let verifier = both(&world, &test).trust(keyed).verifier();
+        say(&world);
+        let jwt = test.token().mint();
+        for time in 0..8 {
+            let verdict = verifier.verify(&jwt).await;
+            assert_eq!(kind(&verdict), Some(expected), "{time}");
+        }
+        let is_known = expected != IntrospectionUnavailable;
+        assert_eq!(world.network.count() == 1, is_known, "{expected:?}");
+        // The twin: an answer that fits.
+        let answer = |_: &http::Request<Vec<u8>>| Ok(active(json!({ "sub": null })));
+        world.network.answers(answer);
+        tokio::time::advance(std::time::Duration::from_secs(60)).await;
+        world.advance(60.0);
+        verifier.verify(&jwt).await.unwrap();
+    }
 }
 
 /// As designed: a text of three parts with a JOSE header is a JWT, and any other text is opaque.
