@@ -27,9 +27,19 @@ impl ProblemDetails {
     }
 
     /// Creates a responder whose problems have a `type` that consists of this URI and the OAuth error
-    /// code: `invalid_token`, `insufficient_scope` or `invalid_request`. A rejection without such a
-    /// code gets `authentication_required`, `forbidden`, `not_found`, `temporarily_unavailable` or
-    /// `error`.
+    /// code. A rejection without such a code has another name in its place.
+    ///
+    /// | name | title | status |
+    /// |---|---|---|
+    /// | `authentication_required` | Unauthorized | 401 |
+    /// | `forbidden` | Forbidden | 403 |
+    /// | `insufficient_scope` | Forbidden | 403 |
+    /// | `invalid_request` | Bad Request | 400 |
+    /// | `invalid_token` | Unauthorized | 401 |
+    /// | `not_found` | Not Found | 404 |
+    /// | `temporarily_unavailable` | Service Unavailable | 503 |
+    ///
+    /// For any other status, the name is `error` and the title is the phrase of the status.
     #[must_use]
     pub const fn with_base(base: &'static str) -> Self {
         Self { base: Some(base) }

@@ -1,5 +1,6 @@
 //! Bodies of rejections: problem details (RFC 9457), and bodies of closures.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,7 +38,7 @@ fn members(body: &str) -> serde_json::Map<String, Value> {
 
 fn no_change(_: &mut Request<String>) {}
 
-/// RFC 9457, sections 3.1 and 4.2.1: a problem of type `about:blank` has the title of its status.
+/// RFC9457-3-1, RFC9457-3.1.2-1. A problem of type `about:blank` has the title of its status (section 4.2.1).
 #[tokio::test]
 async fn every_rejection_is_a_problem_whose_members_agree_with_the_response() {
     for RejectedRequest { kind, response, .. } in problems(ProblemDetails::new(), no_change).await {
@@ -72,11 +73,15 @@ async fn every_rejection_is_a_problem_whose_members_agree_with_the_response() {
     }
 }
 
-/// RFC 9457, section 3.1.3: the title is the same for all problems of one type.
+/// RFC9457-4-1: each type has one title and one status, which are documented (section 3.1.3).
 #[tokio::test]
 async fn a_base_gives_every_problem_a_type_with_one_title() {
     const BASE: &str = "https://api.example/problems/";
-    let mut titles: Vec<(String, String)> = Vec::new();
+    let mut rows: BTreeSet<String> = BTreeSet::new();
+    let mut add = |name: &str, members: &serde_json::Map<String, Value>| {
+        let (title, status) = (members["title"].as_str().unwrap(), &members["status"]);
+        rows.insert(format!("| `{name}` | {title} | {status} |"));
+    };
     for RejectedRequest { kind, response, .. } in
         problems(ProblemDetails::with_base(BASE), no_change).await
     {
@@ -98,16 +103,54 @@ async fn a_base_gives_every_problem_a_type_with_one_title() {
             _ => "invalid_token",
         };
         assert_eq!(name, expected, "{kind:?}");
-        titles.push((
-            name.to_owned(),
-            members["title"].as_str().unwrap().to_owned(),
-        ));
+        add(name, &members);
     }
-    titles.sort();
-    titles.dedup();
-    assert_eq!(titles.len(), 6, "{titles:?}");
+    let hidden = |auth: JwtAuth| {
+        let problem = ProblemDetails::with_base(BASE);
+        auth.hide_forbidden().respond_with(problem)
+    };
+    for RejectedRequest { response, .. } in rejections(hidden, no_change).await {
+        if response.status() == StatusCode::NOT_FOUND {
+            add("not_found", &members(response.body()));
+        }
+    }
+    let documentation = include_str!("../../src/response/problem.rs");
+    let documented = documentation
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("/// "))
+        .filter(|line| line.starts_with("| `"));
+    assert_eq!(
+        rows.iter().map(String::as_str).collect::<Vec<_>>(),
+        documented.collect::<Vec<_>>()
+    );
 }
 
+/// RFC9457-3.1.3-1: the body helps the client, and does not say what the operator gets to know.
+#[tokio::test]
+async fn two_failures_of_one_kind_have_the_same_body() {
+    let fixture = Fixture::new();
+    let auth = fixture.auth().respond_with(ProblemDetails::new());
+    let answer = async |token: TestToken| {
+        let (response, _) = send(&auth, get(&token.mint())).await;
+        let rejection = response.extensions().get::<Rejection>().unwrap();
+        (rejection.to_string(), response.body().clone())
+    };
+    let [one, other] = ["https://one.example", "https://other.example"];
+    let (reason, body) = answer(fixture.token().audience(one)).await;
+    let (other_reason, other_body) = answer(fixture.token().audience(other)).await;
+    assert!(reason.contains(one) && other_reason.contains(other));
+    assert_eq!(body, other_body);
+    assert!(
+        !body.contains("example") && !body.contains("audience"),
+        "{body}"
+    );
+    // The twin: a client can do something about another kind.
+    let (_, expired) = answer(fixture.token().expired()).await;
+    assert_eq!(members(&expired)["title"], members(&body)["title"]);
+    assert_ne!(members(&expired)["detail"], members(&body)["detail"]);
+}
+
+/// RFC9457-3-1: without the responder there is no body.
 #[tokio::test]
 async fn a_problem_changes_nothing_but_body_and_content_type() {
     let plain = rejections(|auth| auth, no_change).await;

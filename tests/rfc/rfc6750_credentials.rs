@@ -403,7 +403,7 @@ async fn a_form_token_is_not_read_and_the_form_arrives_intact() {
     }
 }
 
-/// RFC6750-2.3-1
+/// RFC6750-2.3-1, OAUTH21-5.1-1
 #[tokio::test]
 async fn a_query_token_is_ignored_unless_switched_on() {
     let fixture = Fixture::new();

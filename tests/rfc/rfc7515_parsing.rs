@@ -74,6 +74,32 @@ async fn accepts_three_parts_and_rejects_every_other_number() {
     answers(&fixture, encrypted, StatusCode::UNAUTHORIZED).await;
 }
 
+/// RFC8725-3.3-2, RFC8725bis-3.13-1, RFC8725bis-3.15-1: nothing is decrypted, so encryption proves nothing, and
+/// neither the work of a key derivation nor a decompression can be asked for.
+#[test]
+fn an_encrypted_token_is_rejected_whatever_its_header_asks_for() {
+    let fixture = Fixture::new();
+    for header in [
+        json!({"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2s": "c2FsdA", "p2c": 2_000_000_000}),
+        json!({"alg": "RSA1_5", "enc": "A128CBC-HS256"}),
+        json!({"alg": "RSA-OAEP-256", "enc": "A256GCM", "zip": "DEF"}),
+        json!({"alg": "dir", "enc": "A128GCM", "kid": "k1"}),
+        json!({"alg": "ES256", "kid": "k1", "cty": "JWT"}),
+    ] {
+        let first = URL_SAFE_NO_PAD.encode(header.to_string());
+        let claims = URL_SAFE_NO_PAD.encode(claims_with(""));
+        let sealed = format!("{first}.a2V5.aXY.{claims}.dGFn");
+        fixture.rejects(&sealed, EncryptedToken);
+        // In three parts, the algorithm is none that signs.
+        let alg = header["alg"].as_str().unwrap();
+        let signed = fixture.token().header("alg", alg).mint();
+        match alg {
+            "ES256" => drop(fixture.accepts(&signed)),
+            _ => fixture.rejects(&signed, AlgorithmNotAllowed),
+        }
+    }
+}
+
 /// RFC7515-2-1
 #[tokio::test]
 async fn rejects_padding_other_alphabets_and_white_space_in_each_part() {
