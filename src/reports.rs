@@ -252,10 +252,19 @@ const QUIET: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
     use crate::telemetry::LINES;
 
     const NOW: u64 = 1_700_000_000;
+
+    #[test]
+    fn every_kind_that_is_503_is_one_of_the_outages() {
+        let kinds = RejectionKind::ALL.iter().copied();
+        let outages = kinds.filter(|kind| kind.row().status == StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(outages.collect::<Vec<_>>(), OUTAGES);
+    }
 
     #[test]
     fn a_kind_has_its_lines_in_each_window_and_the_next_one_counts_the_rest() {

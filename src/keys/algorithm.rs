@@ -9,17 +9,40 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::config::{ConfigError, KeyError};
 
-/// A signature algorithm of [RFC 7518, section 3.1], [RFC 8037] or [RFC 9864].
-///
-/// `none` is not supported. A token with any other algorithm is rejected as
-/// [`AlgorithmNotAllowed`](crate::RejectionKind::AlgorithmNotAllowed).
-///
-/// [RFC 7518, section 3.1]: https://www.rfc-editor.org/rfc/rfc7518#section-3.1
-/// [RFC 8037]: https://www.rfc-editor.org/rfc/rfc8037
-/// [RFC 9864]: https://www.rfc-editor.org/rfc/rfc9864
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Algorithm {
+/// Makes the enum, the list of all algorithms and their names, from one line for each. The name in the `alg`
+/// header parameter is that of the variant.
+macro_rules! algorithms {
+    ($($(#[$meta:meta])* $algorithm:ident,)*) => {
+        /// A signature algorithm of [RFC 7518, section 3.1], [RFC 8037] or [RFC 9864].
+        ///
+        /// `none` is not supported. A token with any other algorithm is rejected as
+        /// [`AlgorithmNotAllowed`](crate::RejectionKind::AlgorithmNotAllowed).
+        ///
+        /// [RFC 7518, section 3.1]: https://www.rfc-editor.org/rfc/rfc7518#section-3.1
+        /// [RFC 8037]: https://www.rfc-editor.org/rfc/rfc8037
+        /// [RFC 9864]: https://www.rfc-editor.org/rfc/rfc9864
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Algorithm {
+            $($(#[$meta])* $algorithm,)*
+        }
+
+        impl Algorithm {
+            /// Every algorithm, in the order of the registry.
+            pub const ALL: &'static [Self] = &[$(Self::$algorithm),*];
+
+            /// The name in the `alg` header parameter.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$algorithm => stringify!($algorithm),)*
+                }
+            }
+        }
+    };
+}
+
+algorithms! {
     /// HMAC with SHA-256, for a secret of at least 32 bytes.
     HS256,
     /// HMAC with SHA-384, for a secret of at least 48 bytes.
@@ -51,24 +74,6 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Every algorithm, in the order of the registry.
-    pub const ALL: &'static [Self] = &[
-        Self::HS256,
-        Self::HS384,
-        Self::HS512,
-        Self::RS256,
-        Self::RS384,
-        Self::RS512,
-        Self::PS256,
-        Self::PS384,
-        Self::PS512,
-        Self::ES256,
-        Self::ES384,
-        Self::ES512,
-        Self::EdDSA,
-        Self::Ed25519,
-    ];
-
     /// The algorithm with this name, compared exactly.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -76,27 +81,6 @@ impl Algorithm {
             .iter()
             .copied()
             .find(|algorithm| algorithm.as_str() == name)
-    }
-
-    /// The name in the `alg` header parameter.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::HS256 => "HS256",
-            Self::HS384 => "HS384",
-            Self::HS512 => "HS512",
-            Self::RS256 => "RS256",
-            Self::RS384 => "RS384",
-            Self::RS512 => "RS512",
-            Self::PS256 => "PS256",
-            Self::PS384 => "PS384",
-            Self::PS512 => "PS512",
-            Self::ES256 => "ES256",
-            Self::ES384 => "ES384",
-            Self::ES512 => "ES512",
-            Self::EdDSA => "EdDSA",
-            Self::Ed25519 => "Ed25519",
-        }
     }
 
     /// Whether signing and verifying need the same secret.
