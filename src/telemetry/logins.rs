@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::telemetry::{count, event, short};
+use crate::telemetry::{count, event, event_of_request, short};
 
 pub(crate) fn login_begun() {
     event!(debug, "jwt_login_begun", "session begun",);
@@ -17,25 +17,15 @@ pub(crate) fn login_failed(
     reason: &impl fmt::Display,
     suppressed: Option<u64>,
 ) {
-    // The level of an event must be a constant, so each level needs its own call.
-    macro_rules! failed {
-        ($level:ident) => {
-            event!(
-                $level,
-                "jwt_login_failed",
-                "login failed",
-                operation = operation,
-                status = status,
-                reason = short(reason).as_str(),
-                suppressed = suppressed.unwrap_or_default()
-            )
-        };
-    }
-    match suppressed {
-        None => failed!(debug),
-        Some(_) if status >= 500 => failed!(warn),
-        Some(_) => failed!(info),
-    }
+    event_of_request!(
+        suppressed,
+        status >= 500,
+        "jwt_login_failed",
+        "login failed",
+        operation = operation,
+        status = status,
+        reason = short(reason).as_str(),
+    );
     count!("jwt_auth_login_failures_total", "operation" => operation);
 }
 
@@ -46,22 +36,13 @@ pub(crate) fn session_ended() {
 
 /// Reports a session that may have ended only partly. `suppressed` is `None` if the line is over the budget.
 pub(crate) fn end_failed(reason: &impl fmt::Display, suppressed: Option<u64>) {
-    // The level of an event must be a constant, so each level needs its own call.
-    macro_rules! failed {
-        ($level:ident) => {
-            event!(
-                $level,
-                "jwt_session_end_failed",
-                "session could not be ended completely, end it again",
-                reason = short(reason).as_str(),
-                suppressed = suppressed.unwrap_or_default()
-            )
-        };
-    }
-    match suppressed {
-        None => failed!(debug),
-        Some(_) => failed!(warn),
-    }
+    event_of_request!(
+        suppressed,
+        true,
+        "jwt_session_end_failed",
+        "session could not be ended completely, end it again",
+        reason = short(reason).as_str(),
+    );
     count!("jwt_auth_session_end_failures_total");
 }
 
@@ -111,24 +92,14 @@ pub(crate) fn refresh_rejected(
     reason: &impl fmt::Display,
     suppressed: Option<u64>,
 ) {
-    // The level of an event must be a constant, so each level needs its own call.
-    macro_rules! rejected {
-        ($level:ident) => {
-            event!(
-                $level,
-                "jwt_refresh_rejected",
-                "refresh rejected",
-                kind = kind,
-                status = status,
-                reason = short(reason).as_str(),
-                suppressed = suppressed.unwrap_or_default()
-            )
-        };
-    }
-    match suppressed {
-        None => rejected!(debug),
-        Some(_) if status >= 500 => rejected!(warn),
-        Some(_) => rejected!(info),
-    }
+    event_of_request!(
+        suppressed,
+        status >= 500,
+        "jwt_refresh_rejected",
+        "refresh rejected",
+        kind = kind,
+        status = status,
+        reason = short(reason).as_str(),
+    );
     count!("jwt_auth_refreshes_rejected_total", "kind" => kind);
 }

@@ -86,6 +86,25 @@ macro_rules! event_of_failure {
     };
 }
 
+/// An event about a request that failed, whose lines have a budget. `$suppressed` is that of
+/// [`LineBudget::spend`]: a line above the budget has the level `debug`. Any other has `warn` if the service is at
+/// fault, and `info` if the request is.
+#[cfg(any(feature = "issue", feature = "logout"))]
+macro_rules! event_of_request {
+    ($suppressed:expr, $is_own_fault:expr, $name:literal, $message:literal, $($field:ident = $value:expr),* $(,)?) => {
+        // The level of an event must be a constant, so each level needs its own call.
+        match $suppressed {
+            None => event!(debug, $name, $message, $($field = $value,)* suppressed = 0_u64),
+            Some(suppressed) if $is_own_fault => {
+                event!(warn, $name, $message, $($field = $value,)* suppressed = suppressed);
+            }
+            Some(suppressed) => {
+                event!(info, $name, $message, $($field = $value,)* suppressed = suppressed);
+            }
+        }
+    };
+}
+
 #[cfg(feature = "introspection")]
 pub(crate) use self::introspection::*;
 pub(crate) use self::keys::*;
@@ -103,6 +122,8 @@ pub(crate) use self::signing_keys::*;
 pub(crate) use self::status_lists::*;
 #[cfg(any(feature = "_refresh", feature = "issue", feature = "redis"))]
 use event_of_failure;
+#[cfg(any(feature = "issue", feature = "logout"))]
+use event_of_request;
 pub(crate) use {count, event, is_heard};
 
 /// Measures the time of a verification, excluding waits. Does nothing without `metrics`.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::telemetry::{count, event, short};
+use crate::telemetry::{count, event, event_of_request, short};
 
 /// Reports a logout or a security event whose marks are stored.
 pub(crate) fn notice_accepted(notice: &'static str, issuer: &str, marks: usize) {
@@ -25,24 +25,14 @@ pub(crate) fn notice_rejected(
     reason: &impl fmt::Display,
     suppressed: Option<u64>,
 ) {
-    // The level of an event must be a constant, so each level needs its own call.
-    macro_rules! rejected {
-        ($level:ident) => {
-            event!(
-                $level,
-                "jwt_notice_rejected",
-                "notice of an issuer rejected",
-                notice = notice,
-                status = status,
-                reason = short(reason).as_str(),
-                suppressed = suppressed.unwrap_or_default()
-            )
-        };
-    }
-    match suppressed {
-        None => rejected!(debug),
-        Some(_) if status >= 500 => rejected!(warn),
-        Some(_) => rejected!(info),
-    }
+    event_of_request!(
+        suppressed,
+        status >= 500,
+        "jwt_notice_rejected",
+        "notice of an issuer rejected",
+        notice = notice,
+        status = status,
+        reason = short(reason).as_str(),
+    );
     count!("jwt_auth_notices_rejected_total", "notice" => notice);
 }
