@@ -46,6 +46,16 @@ fn with_list(capacity: usize) -> (Fixture, Denylist, JwtAuth) {
     (fixture, list, auth)
 }
 
+/// A second issuer, which the layer trusts too.
+fn with_other(fixture: &Fixture, auth: JwtAuth) -> (TestIssuer, JwtAuth) {
+    let other = TestIssuer::new()
+        .named("https://other.example")
+        .with_clock(fixture.clock.clone());
+    let trusted = TrustedIssuer::new(other.issuer(), other.audience(), other.keys());
+    let auth = auth.trust(trusted);
+    (other, auth)
+}
+
 fn verdict(auth: &JwtAuth, token: &str) -> Result<Claims, RejectionKind> {
     let verdict = auth.verifier().verify_now(token);
     verdict.map_err(|rejection| rejection.kind())
@@ -82,14 +92,7 @@ async fn a_revoked_token_is_rejected_from_the_next_request_on() {
 #[test]
 fn a_token_is_revoked_by_its_id_and_its_issuer() {
     let (fixture, list, auth) = with_list(10);
-    let other = TestIssuer::new()
-        .named("https://other.example")
-        .with_clock(fixture.clock.clone());
-    let auth = auth.trust(TrustedIssuer::new(
-        other.issuer(),
-        other.audience(),
-        other.keys(),
-    ));
+    let (other, auth) = with_other(&fixture, auth);
     let (ours, theirs) = (fixture.token().mint(), other.token().mint());
     list.revoke_id(ISSUER, "token-1", at(NOW + 400)).unwrap();
     list.revoke_id("https://other.example", "Token-1", at(NOW + 400))
@@ -105,14 +108,7 @@ fn a_token_is_revoked_by_its_id_and_its_issuer() {
 #[test]
 fn a_subject_is_revoked_with_the_tokens_that_it_had() {
     let (fixture, list, auth) = with_list(10);
-    let other = TestIssuer::new()
-        .named("https://other.example")
-        .with_clock(fixture.clock.clone());
-    let auth = auth.trust(TrustedIssuer::new(
-        other.issuer(),
-        other.audience(),
-        other.keys(),
-    ));
+    let (other, auth) = with_other(&fixture, auth);
     let token = |subject: &str, iat: u64| {
         let token = fixture.token().subject(subject);
         token.claim("iat", iat).mint()

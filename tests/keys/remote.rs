@@ -133,13 +133,10 @@ async fn an_invented_key_id_is_looked_up_once() {
 /// JWKS-D1, TOWER-D2
 #[tokio::test(start_paused = true)]
 async fn a_hundred_requests_share_one_look_up_and_none_owns_it() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
+    let (issuer, network, _, verifier) = start().await;
     network.answers_after(Some(Duration::from_secs(1)));
     issuer.rotate();
     let token = issuer.token().mint();
-    let verifier = verifier(&issuer, &keys);
     let waiting: Vec<_> = (0..100)
         .map(|_| {
             let (verifier, token) = (verifier.clone(), token.clone());
@@ -157,9 +154,7 @@ async fn a_hundred_requests_share_one_look_up_and_none_owns_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_published_while_a_load_runs_is_found_by_the_next() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
+    let (issuer, network, keys, verifier) = start().await;
     network.answers_after(Some(Duration::from_secs(1)));
     let running = tokio::spawn({
         let keys = keys.clone();
@@ -168,7 +163,6 @@ async fn a_key_that_is_published_while_a_load_runs_is_found_by_the_next() {
     settle().await;
     // The response that is under way was written before this key was published.
     issuer.rotate();
-    let verifier = verifier(&issuer, &keys);
     let (new, invented) = (
         issuer.token().mint(),
         issuer.token().header("kid", "x").mint(),
@@ -534,9 +528,7 @@ async fn asks_whether_there_is_something_new() {
 
 #[tokio::test(start_paused = true)]
 async fn the_same_keys_again_are_no_change() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
+    let (issuer, network, keys, _) = start().await;
     keys.reload().await;
     assert_eq!((network.count(), keys.generation()), (2, 0));
     issuer.rotate();
@@ -1182,9 +1174,7 @@ async fn invented_key_ids_cause_no_storm_while_keys_flap_either() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reload_is_not_content_with_a_load_that_began_before_it() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
+    let (issuer, network, keys, _) = start().await;
     network.answers_after(None);
     let hanging = tokio::spawn({
         let keys = keys.clone();
@@ -1218,9 +1208,7 @@ async fn look_ups_that_fail_do_not_put_off_the_next_try() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_panics_is_a_failure_like_any_other() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
+    let (issuer, network, keys, _) = start().await;
     network.answers(|_| panic!("in the code of the user"));
     keys.reload().await;
     let failing = keys.status().failing.unwrap();
@@ -1236,9 +1224,7 @@ async fn a_client_that_panics_is_a_failure_like_any_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hook_hears_of_each_change_and_its_panic_harms_nobody() {
-    let issuer = TestIssuer::new();
-    let network = Network::of(&issuer);
-    let keys = connect(&network).await;
+    let (issuer, network, keys, _) = start().await;
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     keys.on_change(|_| panic!("in the code of the user"));
     keys.on_change({

@@ -8,6 +8,9 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[path = "required.rs"]
+mod required;
+
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
@@ -17,6 +20,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use required::or_skipped;
 use tokio_postgres::NoTls;
 
 /// A server, with its data in a folder of its own.
@@ -44,15 +48,8 @@ static PROGRAMS: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
 
 /// Whether there is a PostgreSQL to test with. Says so if there is none.
 pub fn is_installed() -> bool {
-    if PROGRAMS.is_none() {
-        let sentence = "skipped: no `initdb` and `postgres` on the PATH or in /usr/lib/postgresql";
-        assert!(
-            std::env::var_os("TOWER_JWT_AUTH_REQUIRE_POSTGRES").is_none(),
-            "{sentence}, which TOWER_JWT_AUTH_REQUIRE_POSTGRES demands"
-        );
-        println!("{sentence}");
-    }
-    PROGRAMS.is_some()
+    let programs = "`initdb` and `postgres` on the PATH or in /usr/lib/postgresql";
+    or_skipped(PROGRAMS.is_some(), programs, "POSTGRES")
 }
 
 impl Server {

@@ -10,6 +10,9 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[path = "required.rs"]
+mod required;
+
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -19,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use required::{is_on_path, or_skipped};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -32,17 +36,8 @@ pub struct Server {
 
 /// Whether there is a Redis to test with. Says so if there is none.
 pub fn is_installed() -> bool {
-    let version = Command::new("redis-server").arg("--version").output();
-    let is_there = version.is_ok_and(|version| version.status.success());
-    if !is_there {
-        let sentence = "skipped: no `redis-server` on the PATH";
-        assert!(
-            std::env::var_os("TOWER_JWT_AUTH_REQUIRE_REDIS").is_none(),
-            "{sentence}, which TOWER_JWT_AUTH_REQUIRE_REDIS demands"
-        );
-        println!("{sentence}");
-    }
-    is_there
+    let is_there = is_on_path("redis-server");
+    or_skipped(is_there, "`redis-server` on the PATH", "REDIS")
 }
 
 impl Server {
