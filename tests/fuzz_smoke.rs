@@ -3,6 +3,7 @@
 #![cfg(all(
     feature = "_fuzz",
     feature = "introspection",
+    feature = "issue",
     feature = "logout",
     feature = "pem",
     feature = "redis",
@@ -31,8 +32,8 @@ macro_rules! targets {
 }
 
 targets! {
-    authorization challenge claims compact dates fetched header introspection_answer json jwk jwks
-    logout_token pem redis_entry request scopes security_event settings status_list verdicts verifier
+    authorization challenge claims compact dates fetched header introspection_answer issued json jwk
+    jwks logout_token pem redis_entry request scopes security_event settings status_list verdicts verifier
 }
 
 #[test]

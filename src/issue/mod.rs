@@ -62,3 +62,5 @@ pub use self::logins::{
 };
 pub use self::published::{Discovery, Jwks};
 pub use self::token::{IssueError, IssuedToken, TokenBinding, TokenIssuer, TokenRequest};
+#[cfg(any(test, feature = "_fuzz"))]
+pub(crate) use self::{keys::fuzz_stored_keys, logins::fuzz_refresh_token};

@@ -23,6 +23,8 @@ use crate::error::kinds::RejectionKind;
 use crate::error::rejection::Rejection;
 use crate::token::limits::MaxTokenSize;
 
+#[cfg(any(test, feature = "_fuzz"))]
+pub(crate) use certificate::fuzz_client_certificate;
 pub use certificate::{CertificateSource, ClientCertificate};
 pub(crate) use conceal::conceal;
 pub(crate) use credentials::Credentials;

@@ -75,6 +75,13 @@ pub fn redis_entry(bytes: &[u8]) {
     crate::revocation::shared::fuzz(bytes);
 }
 
+/// The text of a refresh token, and stored signing keys.
+#[cfg(feature = "issue")]
+pub fn issued(bytes: &[u8]) {
+    crate::issue::fuzz_refresh_token(bytes);
+    crate::issue::fuzz_stored_keys(bytes);
+}
+
 /// JSON text: accepted text has the same meaning as for `serde_json`, and text that is rejected for its
 /// syntax is rejected by `serde_json` too.
 pub fn json(text: &[u8]) {

@@ -41,7 +41,9 @@ fn text(algorithm: Algorithm, bytes: &[u8]) {
             well_formed(&key);
             assert_eq!(starts.len(), 1, "{text}");
             let der = plain(&text).map(|(_, der)| der);
-            if let Some(Seen::Key(material)) = der.map(|der| any_form(&der)) {
+            if let Some(Seen::Key(material) | Seen::Within(material)) =
+                der.map(|der| any_form(&der))
+            {
                 material.confirm(&key);
             }
             return;
@@ -121,6 +123,8 @@ enum Seen {
     Key(Material),
     /// A key of a type or curve that is not supported.
     Other,
+    /// A key in a certificate, of which the rest is not checked.
+    Within(Material),
     /// No key in this format.
     Broken,
     /// Unusual: two readers may disagree.
@@ -140,7 +144,7 @@ impl Verdict {
                 well_formed(&key);
                 assert_eq!(key.algorithms(), [self.algorithm]);
                 match &self.read {
-                    Seen::Key(material) => {
+                    Seen::Key(material) | Seen::Within(material) => {
                         assert!(material.faults().is_empty(), "{self:?}");
                         assert!(material.algorithms().contains(&self.algorithm.as_str()));
                         material.confirm(&key);
@@ -164,7 +168,7 @@ impl Verdict {
                     }
                     Seen::Other => matches!(error, KeyError::Unsupported { .. }),
                     Seen::Broken => matches!(error, KeyError::Format { .. }),
-                    Seen::Open => true,
+                    Seen::Open | Seen::Within(_) => true,
                 };
                 assert!(is_true, "{error}: {self:?}");
             }
@@ -239,7 +243,7 @@ fn pkcs1(der: &[u8]) -> Seen {
     }
 }
 
-/// The key of a certificate. The rest of the certificate is not checked (RFC 5280, section 4.1).
+/// The key of a certificate (RFC 5280, section 4.1).
 fn certificate(der: &[u8]) -> Seen {
     let read = || {
         let mut outer = Items(only(der, SEQUENCE)?);
@@ -251,10 +255,14 @@ fn certificate(der: &[u8]) -> Seen {
             inner.next(tag)?;
             at += usize::from(tag != 0xA0);
         }
-        Some(())
+        let info = inner.0;
+        inner.next(SEQUENCE)?;
+        let rest = inner.0.len();
+        info.get(..info.len() - rest)
     };
-    match read() {
-        Some(()) => Seen::Open,
+    match read().map(spki) {
+        Some(Seen::Key(material)) => Seen::Within(material),
+        Some(_) => Seen::Open,
         None => Seen::Broken,
     }
 }

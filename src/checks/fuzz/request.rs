@@ -25,8 +25,11 @@ pub fn authorization(value: &[u8]) {
     confirm(read.and_then(checked), in_authorization(value));
 }
 
-/// A request, one part on each line: query, cookie, `Authorization`, method.
+/// A request, one part on each line: query, cookie, `Authorization`, method. Each line is also read as the value
+/// of a field with a certificate.
 pub fn request(parts: &[u8]) {
+    let lines = parts.split(|byte| *byte == b'\n');
+    lines.for_each(request::fuzz_client_certificate);
     let mut lines = parts.split(|byte| *byte == b'\n');
     let mut line = || lines.next().unwrap_or_default();
     let query = String::from_utf8_lossy(line()).into_owned();

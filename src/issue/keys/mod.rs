@@ -31,6 +31,8 @@ pub use self::signing_key::{Sign, SignError, Signing, SigningFuture};
 pub use self::status::{SigningKeyStatus, SigningKeyTimes};
 pub use self::store::{SigningKeyStore, SigningKeyStoreError, SigningKeyStoreFuture, StoredKeys};
 use self::stored::MAX_KEYS;
+#[cfg(any(test, feature = "_fuzz"))]
+pub(crate) use self::stored::fuzz_stored_keys;
 use crate::clock::Clock;
 use crate::error::config::{ConfigError, KeyError};
 use crate::issue::published::Jwks;

@@ -26,6 +26,8 @@ pub use self::memory::MemoryLogins;
 pub use self::redis::RedisLogins;
 pub use self::refresh_error::{LoginError, RefreshError};
 pub use self::refresh_keys::RefreshKeys;
+#[cfg(any(test, feature = "_fuzz"))]
+pub(crate) use self::refresh_keys::fuzz_refresh_token;
 use self::refresh_keys::{Family, Genuine};
 pub use self::session::Session;
 use self::session::{Row, milliseconds};

@@ -1,6 +1,8 @@
 //! [`CertificateSource`]: where the certificate of a client comes from.
 
 mod forms;
+#[cfg(any(test, feature = "_fuzz"))]
+mod fuzz;
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -11,6 +13,9 @@ use http::{Extensions, HeaderMap, HeaderName};
 use crate::request::certificate::forms::{Form, thumbprint_of};
 use crate::request::head::Head;
 use crate::request::peer::{PeerAddress, TrustedProxies};
+
+#[cfg(any(test, feature = "_fuzz"))]
+pub(crate) use self::fuzz::client_certificate as fuzz_client_certificate;
 
 /// The certificate that a client presented in its TLS handshake.
 ///

@@ -1,11 +1,16 @@
 //! The form of signing keys in a store: JSON with each private key in DER and its instants.
 
+#[cfg(any(test, feature = "_fuzz"))]
+mod fuzz;
+
 use std::sync::Arc;
 
 use base64_simd::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+#[cfg(any(test, feature = "_fuzz"))]
+pub(crate) use self::fuzz::stored_keys as fuzz_stored_keys;
 use crate::issue::keys::error::SigningKeyError;
 use crate::issue::keys::schedule::Times;
 use crate::issue::keys::signing_key::{SigningKey, Slot};

@@ -11,6 +11,9 @@
 //! of base 62. The prefix and the checksum let secret scanners find a leaked token without false
 //! alarms.
 
+#[cfg(any(test, feature = "_fuzz"))]
+mod fuzz;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,6 +23,8 @@ use aws_lc_rs::rand::fill;
 use base64_simd::{Out, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
+#[cfg(any(test, feature = "_fuzz"))]
+pub(crate) use self::fuzz::refresh_token as fuzz_refresh_token;
 use crate::error::config::{ConfigError, KeyError};
 use crate::issue::logins::refresh_error::RefreshError;
 use crate::keys::material::Material;
