@@ -55,9 +55,9 @@ impl Introspection {
     /// the answer is checked, as for an opaque token. Default: JWTs are verified only with the keys.
     ///
     /// The issuer of a JWT is known from its `iss`, so the [prefix](Self::prefix) does not apply to
-    /// JWTs. If the issuer is trusted several times, a trust that has verified a JWT and introspects it
-    /// decides alone. Trusts that are added after it do not accept what it rejects, and accept nothing
-    /// while the endpoint is not available.
+    /// JWTs. If the issuer is trusted several times, the first trust that verifies and introspects a
+    /// JWT decides alone. Trusts that were added after it cannot accept a JWT that it rejects, or a JWT
+    /// whose answer is not available during an outage.
     ///
     /// [`TrustedIssuer::introspected`]: crate::TrustedIssuer::introspected
     pub fn introspect_jwts(mut self) -> Self {

@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::config::{ConfigError, KeyError};
 
-/// Makes the enum, the list of all algorithms and their names, from one line for each. The name in the `alg`
-/// header parameter is that of the variant.
+/// Generates the enum, the list of all algorithms and their names from one line for each algorithm. The name
+/// in the `alg` header parameter is the name of the variant.
 macro_rules! algorithms {
     ($($(#[$meta:meta])* $algorithm:ident,)*) => {
         /// A signature algorithm of [RFC 7518, section 3.1], [RFC 8037] or [RFC 9864].

@@ -26,8 +26,8 @@ impl ProblemDetails {
         Self { base: None }
     }
 
-    /// Creates a responder whose problems have a `type` that consists of this URI and the OAuth error
-    /// code. A rejection without such a code has another name in its place.
+    /// Creates a responder whose problems have a `type` that consists of this URI and a name. The
+    /// name is the OAuth error code of the rejection, or another name if it has no such code:
     ///
     /// | name | title | status |
     /// |---|---|---|

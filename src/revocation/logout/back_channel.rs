@@ -39,9 +39,9 @@ use crate::token::registered::Registered;
 /// | session | all access tokens of the session, whenever they are issued |
 /// | subject | access tokens that were issued before the logout token arrived, but no later than 5 seconds after its `iat` |
 ///
-/// Issuers end a session after they have sent the logout token, so a refresh can still succeed in between. Its
-/// access token is rejected too. A late or repeated logout token does not end a newer login that was made more
-/// than 5 seconds after its `iat`.
+/// Issuers end a session after they have sent the logout token, so a refresh can still succeed in between.
+/// The access token of such a refresh is rejected too. A late or repeated logout token does not end a newer
+/// login that began more than 5 seconds after its `iat`.
 ///
 /// | response | meaning |
 /// |---|---|
