@@ -102,8 +102,10 @@ impl Logins {
             true => settings.grace,
             false => settings.grace.max(GRACE),
         };
-        let step = match row.progress().step(token.generation, arrived, grace) {
-            Step::Reuse if self.was_not_answered(&row, token, now) => Step::Repeat,
+        let step = row.progress().step(token.generation, arrived, grace);
+        let is_unanswered = step == Step::Reuse && self.was_not_answered(&row, token, now);
+        let step = match step {
+            Step::Reuse if is_unanswered => Step::Repeat,
             Step::Reuse if grace > 0 && now.abs_diff(arrived) >= grace => {
                 // The session may have advanced twice while this request waited.
                 return Err(RefreshError::unavailable(TOO_LONG));
@@ -133,14 +135,16 @@ impl Logins {
             }
             // The grace begins when the successor can be had.
             row.data.advanced_at = issued;
-            match self.write(&mut row).await {
-                Ok(true) => {}
-                Ok(false) => return Ok(None),
-                Err(error) => {
-                    settings.unanswered.add(&row.id, written(&row));
-                    return Err(error.into());
-                }
+            // Whatever happens before the answer, also if this future is dropped: the write may have been made.
+            let sent = settings.unanswered.sent(&row.id, written(&row));
+            let is_made = self.write(&mut row).await?;
+            sent.answered(is_made);
+            if !is_made {
+                return Ok(None);
             }
+        }
+        if is_unanswered {
+            settings.unanswered.used(&row.id, issued);
         }
         let mut tokens = self.login_tokens(&row, token.family, access);
         // Without rotation, a token that advances stays the same, and its cookie lasts longer.
@@ -155,7 +159,7 @@ impl Logins {
             && self
                 .0
                 .unanswered
-                .uses(&row.id, written(row), now, self.0.grace)
+                .has(&row.id, written(row), now, self.0.grace)
     }
 
     /// Ends a session whose token was used again.
@@ -172,7 +176,7 @@ impl Logins {
 
 fn written(row: &Row) -> Write {
     Write {
-        version: row.version,
+        generation: row.data.generation,
         advanced_at: row.data.advanced_at,
     }
 }

@@ -13,4 +13,5 @@ mod redis_store;
 mod refresh;
 mod rotation;
 mod stores;
+mod unanswered;
 mod world;

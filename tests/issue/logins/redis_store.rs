@@ -86,9 +86,10 @@ async fn a_server_that_does_not_answer_is_an_error_within_the_timeout() {
     }
     let mut server = Server::start(&[]);
     let store = RedisLogins::new(server.client(), "test").unwrap();
-    let store = store.timeout(Duration::from_millis(50));
+    let store = store.timeout(Duration::from_secs(60));
     store.insert(row("a", 1, "first")).await.unwrap();
     server.signal("-STOP");
+    let store = store.timeout(Duration::from_millis(50));
     let error = store.load("a").await.unwrap_err().to_string();
     assert!(
         error.starts_with("sessions are not available: 127.0.0.1:") && error.ends_with("0.05 s"),

@@ -159,8 +159,12 @@ struct State {
 pub(super) enum Fails {
     /// Nothing is done.
     Before,
+    /// No write is done.
+    BeforeWrites,
     /// Writes are done, and their answer is lost.
     AfterWrites,
+    /// Writes are done, and their answer never comes.
+    SilentAfterWrites,
     /// Every update finds another version.
     AlwaysLoses,
 }
@@ -204,12 +208,15 @@ impl Watched {
         state.calls += 1;
         let fails = state.fails;
         Box::pin(async move {
-            if fails == Some(Fails::Before) {
+            if fails == Some(Fails::Before) || (is_write && fails == Some(Fails::BeforeWrites)) {
                 return Err(LoginStoreError::new("no route"));
             }
             let done = run.await;
             if is_write && fails == Some(Fails::AfterWrites) {
                 return Err(LoginStoreError::new("no answer"));
+            }
+            if is_write && fails == Some(Fails::SilentAfterWrites) {
+                std::future::pending::<()>().await;
             }
             done
         })
