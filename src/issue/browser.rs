@@ -135,12 +135,21 @@ impl LoginCookies {
     /// Returns the refresh token of a request, or `None` if there is no refresh token. The route should
     /// accept only `POST` requests, because the [`CsrfPolicy`] accepts all `GET` requests.
     ///
+    /// The policy also applies to a request without a refresh token. When a form of another site is sent to this
+    /// host, the browser leaves out the cookies, but it accepts those of the response. A handler that
+    /// [clears](Self::clear) the cookies would sign out the visitors of that site.
+    ///
     /// # Errors
     ///
     /// A rejection with 403 if the [`CsrfPolicy`] does not allow the request, and with 400 if the request has
     /// two refresh tokens.
     pub fn refresh_token<'r>(&self, parts: &'r Parts) -> Result<Option<&'r str>, Rejection> {
-        request::value_of_cookie(parts, &self.refresh).map_err(Rejection::unreported)
+        let token = request::value_of_cookie(parts, &self.refresh);
+        let token = token.map_err(Rejection::unreported)?;
+        if token.is_none() {
+            self.check_site(parts)?;
+        }
+        Ok(token)
     }
 
     /// Returns the response headers that set the cookies, with `Cache-Control: no-store`. With axum, they can
