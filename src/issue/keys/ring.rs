@@ -197,13 +197,21 @@ impl Ring {
         let slots = self.slots.load();
         let position = schedule::signing(&slots, now);
         let slot = position.and_then(|position| slots.get(position));
-        slot.map(|slot| Arc::clone(&slot.key)).ok_or_else(|| {
-            let reason = self.shared.as_ref().and_then(Shared::failure);
-            reason.map_or(SigningKeyError::NoKey, |failure| {
-                let reason = failure.reason().to_owned();
-                SigningKeyError::Unavailable { reason }
-            })
-        })
+        slot.map(|slot| Arc::clone(&slot.key))
+            .ok_or_else(|| self.no_key())
+    }
+
+    fn no_key(&self) -> SigningKeyError {
+        let Some(shared) = &self.shared else {
+            return SigningKeyError::NoKey;
+        };
+        if let Some(failure) = shared.failure() {
+            let reason = failure.reason().to_owned();
+            return SigningKeyError::Unavailable { reason };
+        }
+        // The clock was set, or the machine stood still, and the task does not know it yet.
+        shared.wake();
+        SigningKeyError::NoKey
     }
 
     /// Does what is due, if the keys are in memory. Keys in a store are tended by a task.

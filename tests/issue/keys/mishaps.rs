@@ -1,6 +1,6 @@
 //! Settings in any order, keys that contradict each other, stores that lose their content, and wrong clocks.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -180,6 +180,7 @@ fn metadata_with_a_password_are_an_error_without_it() {
 struct Forgetful {
     stored: Arc<Mutex<Option<StoredKeys>>>,
     panics: Arc<AtomicBool>,
+    loads: Arc<AtomicUsize>,
 }
 
 impl Forgetful {
@@ -194,6 +195,7 @@ impl Forgetful {
 
 impl SigningKeyStore for Forgetful {
     fn load(&self) -> SigningKeyStoreFuture<'_, Option<StoredKeys>> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
         Box::pin(async {
             assert!(
                 !self.panics.load(Ordering::SeqCst),
@@ -291,6 +293,40 @@ async fn a_clock_that_is_far_off_does_not_destroy_the_keys_of_others() {
     assert_eq!(ids(&keys), known);
     assert!(keys.status().failure.is_none());
     assert_eq!(ids(&instance(&store, &clock).await.unwrap()), known);
+}
+
+/// A machine that begins with the clock of its last shutdown or of 1970, and one that stood still for months. The task
+/// that makes keys looks every 15 minutes, by a clock that does not know of it.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_over_all_keys_leaves_no_gap() {
+    let (clock, store) = (FixedClock::at(1_000), Forgetful::default());
+    let keys = instance(&store, &clock).await.unwrap();
+    assert!(keys.is_ready());
+    for jump in [NOW - 1_000, 200 * 86_400] {
+        let before = ids(&keys);
+        clock.advance(Duration::from_secs(jump));
+        assert!(!keys.is_ready());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(keys.is_ready());
+        assert!(ids(&keys).iter().all(|id| !before.contains(id)));
+        let tokens = tokens(&keys).clock(clock.clone());
+        let token = tokens.for_client("batch").issue().await.unwrap();
+        let verifier = tokens.auth().verifier();
+        assert!(verifier.verify_now(token.as_str()).is_ok());
+    }
+    // The twin: a store that is down is not asked more often than after any failure.
+    store.panics.store(true, Ordering::SeqCst);
+    store.loads.store(0, Ordering::SeqCst);
+    clock.advance(200 * DAY);
+    for _ in 0..600 {
+        assert!(!keys.is_ready());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let loads = store.loads.load(Ordering::SeqCst);
+    assert!((1..=6).contains(&loads), "{loads} in a minute");
+    store.panics.store(false, Ordering::SeqCst);
+    look().await;
+    assert!(keys.is_ready());
 }
 
 /// A store that panics is a failure, and the keys are followed on.
