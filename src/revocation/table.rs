@@ -320,24 +320,35 @@ mod tests {
         assert!(table.get("i", "0").is_none());
     }
 
+    /// From when its `put` has returned, and whatever is stored and removed beside it.
     #[test]
-    fn a_mark_is_found_at_any_time_while_others_are_removed() {
-        let (table, is_done) = (Table::new(), AtomicUsize::new(0));
-        table.put("i", "kept", until(10_000));
+    fn a_mark_is_found_at_any_time_while_others_come_and_go() {
+        let (table, kept, is_done) = (Table::new(), AtomicUsize::new(0), AtomicUsize::new(0));
+        let at = |end: u64| UNIX_EPOCH + Duration::from_secs(end) + LONGEST_LEEWAY;
         std::thread::scope(|scope| {
-            let reader = scope.spawn(|| {
+            let read = || {
                 while is_done.load(Ordering::Acquire) == 0 {
-                    assert!(table.get("i", "kept").is_some());
+                    for number in (0..kept.load(Ordering::Acquire)).rev().step_by(7) {
+                        assert!(table.get("i", &number.to_string()).is_some(), "{number}");
+                    }
                 }
-            });
-            for end in 1..200 {
-                table.put("i", "other", until(end));
-                table.forget_ended(UNIX_EPOCH + Duration::from_secs(end) + LONGEST_LEEWAY);
+            };
+            let readers = [(); 2].map(|()| scope.spawn(read));
+            for number in 0..3_000_u64 {
+                table.put("i", &number.to_string(), until(10_000));
+                kept.fetch_add(1, Ordering::Release);
+                table.put("i", &format!("gone-{number}"), until(number));
+                if number % 16 == 0 {
+                    table.forget_ended(at(number));
+                }
             }
             is_done.store(1, Ordering::Release);
-            reader.join().unwrap();
+            for reader in readers {
+                reader.join().unwrap();
+            }
         });
-        assert_eq!(table.len(), 1);
+        table.forget_ended(at(3_000));
+        assert_eq!(table.len(), 3_000);
     }
 
     /// The number of targets that are looked at, for which the time of the first end stands.

@@ -337,8 +337,21 @@ mod tests {
     fn a_million_ids_are_distinct_and_have_128_bits() {
         let ids: HashSet<String> = (0..1_000_000).map(|_| new_id().unwrap()).collect();
         assert_eq!(ids.len(), 1_000_000);
-        let id = URL_SAFE_NO_PAD.decode_to_vec(ids.iter().next().unwrap());
-        assert_eq!(id.unwrap().len(), 16);
+        // Each bit is set in half of them, and differs from the bit 1, 8, 32 or 64 places away in half of them.
+        let mut counts = [[0_u32; 128]; 5];
+        for id in ids.iter().take(20_000) {
+            let id = URL_SAFE_NO_PAD.decode_to_vec(id).unwrap();
+            let id = u128::from_be_bytes(id.try_into().unwrap());
+            let turned = [1, 8, 32, 64].map(|places| id ^ id.rotate_left(places));
+            for (counts, bits) in counts.iter_mut().zip([id].into_iter().chain(turned)) {
+                for (bit, count) in counts.iter_mut().enumerate() {
+                    *count += u32::from(bits >> bit & 1 == 1);
+                }
+            }
+        }
+        // Ten standard deviations.
+        let is_half = |count: &u32| count.abs_diff(10_000) < 700;
+        assert!(counts.as_flattened().iter().all(is_half), "{counts:?}");
     }
 
     fn signature(keys: &SigningKeys, message: &[u8]) -> Vec<u8> {
