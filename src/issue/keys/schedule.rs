@@ -63,10 +63,15 @@ impl Rules {
         }
     }
 
-    /// Sets the end of a key. Its removal only ever becomes later.
+    /// Sets the end of a key. Its removal only ever becomes later, once it is known.
     fn retire_at(&self, times: &mut Times, retire: u64) {
         times.retire = retire;
-        times.remove = times.remove.max(self.remove(retire));
+        let remove = self.remove(retire);
+        times.remove = match times.remove {
+            // A key that is given has no end before its successor is known.
+            u64::MAX => remove,
+            known => known.max(remove),
+        };
     }
 }
 

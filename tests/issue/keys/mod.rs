@@ -1,5 +1,6 @@
 //! Signing keys, their rotation, and what is published of them.
 
+mod ends;
 #[path = "../../support/files.rs"]
 mod files;
 mod mishaps;
