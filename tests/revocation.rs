@@ -1034,6 +1034,41 @@ fn a_mark_of_any_kind_reaches_a_cached_token_at_once() {
     }
 }
 
+/// A cached token is asked about again only if the epoch is another one.
+#[test]
+fn no_answer_without_a_mark_has_the_epoch_after_it() {
+    let fixture = Fixture::new();
+    let token = fixture.accepts(&fixture.token().claim("sid", "s").mint());
+    let is_active = |list: &Denylist| {
+        let check = list.check(&token);
+        matches!(check, RevocationCheck::Ready(Ok(RevocationStatus::Active)))
+    };
+    for _ in 0..200 {
+        let list = Denylist::default().with_clock(fixture.clock.clone());
+        let (looks, is_over) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let last = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut last = 0;
+                while is_over.load(Ordering::Acquire) == 0 {
+                    let epoch = list.epoch().unwrap();
+                    if is_active(&list) {
+                        last = epoch;
+                    }
+                    looks.fetch_add(1, Ordering::Release);
+                }
+                last
+            });
+            while looks.load(Ordering::Acquire) < 10 {
+                std::hint::spin_loop();
+            }
+            list.revoke_session(ISSUER, "s", at(NOW + 60)).unwrap();
+            is_over.store(1, Ordering::Release);
+            reader.join().unwrap()
+        });
+        assert!(!is_active(&list) && Some(last) < list.epoch());
+    }
+}
+
 #[test]
 fn a_mark_that_is_made_while_a_check_runs_is_seen_by_the_next_request() {
     let fixture = Fixture::new();

@@ -8,7 +8,8 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tower_jwt_auth::issue::{
     Login, LoginCookies, LoginError, LoginStore, LoginStoreError, LoginStoreFuture, LoginTokens,
-    Logins, MemoryLogins, RefreshError, RefreshKeys, SigningKeys, StoredSession, TokenIssuer,
+    Logins, MemoryLogins, RefreshError, RefreshKeys, RefreshRequest, SigningKeys, StoredSession,
+    TokenBinding, TokenIssuer,
 };
 use tower_jwt_auth::request::CsrfPolicy;
 use tower_jwt_auth::scope::ScopeSet;
@@ -18,7 +19,15 @@ use tower_jwt_auth::{Algorithm, Audience, ConfigError, Issuer, RejectionKind};
 use crate::support::{AUDIENCE, ISSUER, NOW, send};
 
 fn logins(store: impl LoginStore) -> Logins {
-    let clock = FixedClock::at(NOW);
+    logins_over(store, FixedClock::at(NOW))
+}
+
+fn logins_at(clock: &FixedClock) -> Logins {
+    let memory = MemoryLogins::default().with_clock(clock.clone());
+    logins_over(memory, clock.clone())
+}
+
+fn logins_over(store: impl LoginStore, clock: FixedClock) -> Logins {
     let keys = SigningKeys::generate(Algorithm::ES256).unwrap();
     let (issuer, audience) = (
         Issuer::new(ISSUER).unwrap(),
@@ -114,6 +123,48 @@ async fn a_refresh_token_that_the_browser_has_is_not_set_again() {
     let next = next.unwrap();
     assert!(next.has_new_refresh_token());
     assert_eq!(set_cookies(&cookies().set(&next)).len(), 2);
+}
+
+/// A tab that is late, or whose answer was lost, presents the previous token. It gets the successor in a cookie.
+#[tokio::test]
+async fn a_tab_with_the_previous_token_gets_the_new_one() {
+    let clock = FixedClock::at(NOW);
+    let logins = logins_at(&clock);
+    let first = begin(&logins, "").await;
+    clock.advance(Duration::from_secs(11));
+    let second = logins.refresh((first.refresh_token(), "web")).await;
+    let late = logins.refresh((first.refresh_token(), "web")).await;
+    let (second, late) = (second.unwrap(), late.unwrap());
+    assert_eq!(late.refresh_token(), second.refresh_token());
+    for tokens in [second, late] {
+        assert!(tokens.has_new_refresh_token());
+        assert_eq!(set_cookies(&cookies().set(&tokens)).len(), 2);
+    }
+}
+
+/// ISSUE-D2: a token that stays the same is set again when its session advances, so that the cookie lasts as long.
+#[tokio::test]
+async fn issue_d2_the_cookie_of_a_token_that_stays_the_same_lasts_longer() {
+    let clock = FixedClock::at(NOW);
+    let logins = logins_at(&clock).require_binding();
+    let logins = logins.without_rotation().unwrap();
+    let key = TokenBinding::dpop_key("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I").unwrap();
+    let first = logins.begin(Login::new("alice", "web").bound_to(&key));
+    let first = first.await.unwrap();
+    let refresh = async || {
+        let request = RefreshRequest::new(first.refresh_token(), "web").proves(&key);
+        logins.refresh(request).await.unwrap()
+    };
+    for is_set in [true, false] {
+        clock.advance(Duration::from_secs(if is_set { 86_400 } else { 1 }));
+        let again = refresh().await;
+        assert_eq!(again.refresh_token(), first.refresh_token());
+        let cookies = set_cookies(&cookies().set(&again));
+        assert_eq!(cookies.len(), if is_set { 2 } else { 1 });
+        if let [_, refresh] = &cookies[..] {
+            assert_eq!(refresh[1], format!("Max-Age={}", 14 * 86_400));
+        }
+    }
 }
 
 #[tokio::test]

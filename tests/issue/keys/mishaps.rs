@@ -323,7 +323,7 @@ async fn a_clock_that_jumps_over_all_keys_leaves_no_gap() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let loads = store.loads.load(Ordering::SeqCst);
-    assert!((1..=6).contains(&loads), "{loads} in a minute");
+    assert!((4..=6).contains(&loads), "{loads} in a minute");
     store.panics.store(false, Ordering::SeqCst);
     look().await;
     assert!(keys.is_ready());

@@ -213,8 +213,17 @@ async fn stored_keys_that_cannot_be_read_stop_the_start() {
     let newer = good.replace(r#""format":1"#, r#""format":2"#);
     let other = good.replacen("EdDSA", "ES256", 1);
     let cut = good[..good.len() - 9].to_owned();
+    let mut many: serde_json::Value = serde_json::from_str(&good).unwrap();
+    let key = many["keys"][0].clone();
+    many["keys"] = vec![key; 33].into();
+    let (many, long) = (
+        many.to_string(),
+        format!("{good}{}", " ".repeat(512 * 1_024)),
+    );
     for (bad, sentence) in [
         ("", "not usable"),
+        (&many, "more than 32 keys"),
+        (&long, "more than 524288 bytes"),
         ("{}", "not usable"),
         ("[1]", "not usable"),
         (&newer, "format 2, expected 1"),
