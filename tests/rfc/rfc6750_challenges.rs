@@ -9,7 +9,7 @@ use crate::support::{
     send,
 };
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
@@ -39,6 +39,31 @@ async fn send_to<R: Requirement>(auth: &JwtAuth, token: &str) -> Response<String
         service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::new("in".to_owned())));
     let guarded = JwtAuth::require::<R>().layer(inner);
     auth.layer(guarded).oneshot(get(token)).await.unwrap()
+}
+
+/// STREAM-D2: an `EventSource` gets the status of a rejection, and no stream of events that begins with an error.
+#[tokio::test]
+async fn a_stream_of_events_is_rejected_before_it_begins() {
+    let fixture = Fixture::new();
+    let auth = fixture.auth();
+    let good = fixture.token().mint();
+    for (token, status) in [
+        (None, 401),
+        (Some(fixture.token().expired().mint()), 401),
+        (Some(good), 200),
+    ] {
+        let mut request = token.as_deref().map_or_else(get_bare, get);
+        let events = HeaderValue::from_static("text/event-stream");
+        request.headers_mut().insert(ACCEPT, events);
+        let (response, seen) = send(&auth, request).await;
+        assert_eq!(response.status(), status);
+        assert_eq!(seen.count(), usize::from(status == 200));
+        if status != 200 {
+            assert!(!response.headers().contains_key(CONTENT_TYPE));
+            assert_eq!(response.body(), "");
+            assert_eq!(challenge(&response).scheme, "Bearer");
+        }
+    }
 }
 
 /// RFC9110-15.5.2-1, RFC6750-3-1, RFC6750-3.1-3, RFC6750-3.1-4, RFC6750-3.1-5, RFC9110-11.4-2,
