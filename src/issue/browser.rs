@@ -135,9 +135,9 @@ impl LoginCookies {
     /// Returns the refresh token of a request, or `None` if there is no refresh token. The route should
     /// accept only `POST` requests, because the [`CsrfPolicy`] accepts all `GET` requests.
     ///
-    /// The policy also applies to a request without a refresh token. When a form of another site is sent to this
-    /// host, the browser leaves out the cookies, but it accepts those of the response. A handler that
-    /// [clears](Self::clear) the cookies would sign out the visitors of that site.
+    /// The policy also applies to a request without a refresh token. When another site submits a form to this
+    /// host, the browser does not send the cookies, but accepts the cookies of the response. Without this
+    /// check, a handler that [clears](Self::clear) the cookies would sign out the visitors of that site.
     ///
     /// # Errors
     ///
