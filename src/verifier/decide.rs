@@ -55,7 +55,8 @@ pub(super) fn decide(
 
 /// Decides on a token whose issuer is trusted several times, each time with a different audience,
 /// keys and rules. One trust that accepts the token is enough. If none does, the rejection comes
-/// from the trust under which the token passed the most checks.
+/// from the trust under which the token passed the most checks. A trust that has to ask the issuer decides
+/// alone.
 fn decide_among(
     core: &Arc<Core>,
     presented: &Presented<'_>,
@@ -65,14 +66,13 @@ fn decide_among(
     key_loads: KeyLoads,
     read_own: fn(&Claims),
 ) -> Result<Decision, Rejection> {
-    let mut rejection = Rejection::of(RejectionKind::IssuerMismatch);
     let may_load = !matches!(key_loads, KeyLoads::NotAllowed);
     let trusts = || core.policy.trusts_in(first.issuer.as_str());
     let decide = |trust: &Trust, key_loads| {
         let unverified = Unverified::parse(presented.token(), headers)?;
         decide_under(trust, unverified, core, presented, now, key_loads, read_own)
     };
-    let mut farthest = None;
+    let mut farthest: Option<Failed> = None;
     // The first pass loads nothing, because the present keys may verify the token.
     for key_loads in [KeyLoads::NotAllowed, key_loads] {
         let mut loads = Vec::new();
@@ -81,20 +81,14 @@ fn decide_among(
             match decide(trust, key_loads) {
                 Ok(Decision::Loading(load)) => loads.push(load),
                 Ok(decided) => return Ok(decided),
-                // A trust that asks decides alone, as it does when its answer is waited for. Neither its rejection
-                // nor an outage leads to a trust that does not ask.
-                Err(failed) if failed.stage == Stage::Asked => return Err(failed.rejection),
-                Err(failed) if farthest <= Some(failed.stage) => {
-                    farthest = Some(failed.stage);
-                    rejection = failed.rejection;
-                }
-                Err(_) => {}
+                Err(failed) => farthest = Some(failed.unless_farther(farthest)?),
             }
         }
         if let Some(load) = LookUp::of_all(loads) {
             return Ok(Decision::Loading(load));
         }
-        let may_lack_a_key = farthest >= Some(Stage::Algorithm) && farthest < Some(Stage::Attested);
+        let stage = farthest.as_ref().map(|failed| failed.stage);
+        let may_lack_a_key = stage >= Some(Stage::Algorithm) && stage < Some(Stage::Attested);
         if !may_load || !may_lack_a_key {
             break;
         }
@@ -103,15 +97,13 @@ fn decide_among(
     for trust in trusts().filter(|trust| !trust.has_keys) {
         match decide(trust, key_loads) {
             Ok(decided) => return Ok(decided),
-            Err(failed) if failed.stage == Stage::Asked => return Err(failed.rejection),
-            Err(failed) if farthest <= Some(failed.stage) => {
-                farthest = Some(failed.stage);
-                rejection = failed.rejection;
-            }
-            Err(_) => {}
+            Err(failed) => farthest = Some(failed.unless_farther(farthest)?),
         }
     }
-    if farthest == Some(Stage::Audience) {
+    let Some(Failed { stage, rejection }) = farthest else {
+        return Err(Rejection::of(RejectionKind::IssuerMismatch));
+    };
+    if stage == Stage::Audience {
         let unverified = Unverified::parse(presented.token(), headers)?;
         let audiences = trusts().flat_map(|trust| trust.audience.ids());
         return Err(validate::audience_mismatch(
@@ -149,6 +141,17 @@ impl Failed {
     fn asked(rejection: Rejection) -> Self {
         let stage = Stage::Asked;
         Self { stage, rejection }
+    }
+
+    /// This failure, or the known one if the token came farther there. A trust that asks decides alone, as it does
+    /// when its answer is waited for: neither its rejection nor an outage leads to a trust that does not ask.
+    fn unless_farther(self, known: Option<Self>) -> Result<Self, Rejection> {
+        if self.stage == Stage::Asked {
+            return Err(self.rejection);
+        }
+        Ok(known
+            .filter(|known| self.stage < known.stage)
+            .unwrap_or(self))
     }
 }
 
