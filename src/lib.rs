@@ -137,6 +137,8 @@ mod json;
 pub mod keys;
 mod layer;
 pub mod policy;
+#[cfg(feature = "redis")]
+mod redis_node;
 mod reject;
 mod reports;
 pub mod request;

@@ -18,6 +18,7 @@ const FLOORS: &[&[&str]] = &[
         "bytes",
         "clock",
         "inline_list",
+        "redis_node",
         "striped",
         "sync",
         "unwind",

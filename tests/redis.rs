@@ -16,7 +16,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use real::{Mode, Proxy, Server, is_installed};
+use real::{Cluster, Mode, Proxy, Server, is_installed};
 use tower_jwt_auth::claims::SubjectId;
 use tower_jwt_auth::revocation::{
     RedisDenylist, RevocationMark, RevocationTarget, RevocationWriter, RevokeError,
@@ -639,20 +639,8 @@ async fn a_replica_is_not_followed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_found_through_any_of_its_nodes() {
     redis_or_skip!();
-    let nodes = [(); 2].map(|()| Server::start(&["--cluster-enabled", "yes"]));
-    let ranges = [["0", "8191"], ["8192", "16383"]];
-    for (node, range) in nodes.iter().zip(ranges) {
-        node.ask::<()>("CLUSTER", &["ADDSLOTSRANGE", range[0], range[1]]);
-    }
+    let nodes = Cluster::start().nodes;
     let port = nodes[1].port.to_string();
-    nodes[0].ask::<()>("CLUSTER", &["MEET", "127.0.0.1", &port]);
-    for node in &nodes {
-        let is_good = || {
-            let info: String = node.ask("CLUSTER", &["INFO"]);
-            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2")
-        };
-        eventually("a cluster", is_good).await;
-    }
     let issuer = TestIssuer::new();
     let here = Instance::start(&issuer, nodes[0].client()).await;
     let there = Instance::start(&issuer, nodes[1].client()).await;

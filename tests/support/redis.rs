@@ -139,6 +139,57 @@ impl Drop for Server {
     }
 }
 
+/// Two nodes, each with half of the slots.
+pub struct Cluster {
+    pub nodes: [Server; 2],
+}
+
+impl Cluster {
+    pub fn start() -> Self {
+        let nodes = [(); 2].map(|()| Server::start(&["--cluster-enabled", "yes"]));
+        let ranges = [["0", "8191"], ["8192", "16383"]];
+        for (node, range) in nodes.iter().zip(ranges) {
+            node.ask::<()>("CLUSTER", &["ADDSLOTSRANGE", range[0], range[1]]);
+        }
+        let port = nodes[1].port.to_string();
+        nodes[0].ask::<()>("CLUSTER", &["MEET", "127.0.0.1", &port]);
+        let begin = Instant::now();
+        for node in &nodes {
+            loop {
+                let info: String = node.ask("CLUSTER", &["INFO"]);
+                if info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2") {
+                    break;
+                }
+                assert!(begin.elapsed() < PATIENCE, "no cluster: {info}");
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Self { nodes }
+    }
+
+    /// Moves the slot of this key with all that is in it to the other node.
+    pub fn move_slot_of(&self, key: &str) {
+        let slot: u16 = self.nodes[0].ask("CLUSTER", &["KEYSLOT", key]);
+        let [first, second] = &self.nodes;
+        let (from, to) = if slot < 8_192 {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        let (slot, port) = (slot.to_string(), to.port.to_string());
+        let [from_id, to_id] = [from, to].map(|node| node.ask::<String>("CLUSTER", &["MYID"]));
+        to.ask::<()>("CLUSTER", &["SETSLOT", &slot, "IMPORTING", &from_id]);
+        from.ask::<()>("CLUSTER", &["SETSLOT", &slot, "MIGRATING", &to_id]);
+        let keys: Vec<String> = from.ask("CLUSTER", &["GETKEYSINSLOT", &slot, "1000"]);
+        for key in keys {
+            from.ask::<()>("MIGRATE", &["127.0.0.1", &port, &key, "0", "5000"]);
+        }
+        for node in [to, from] {
+            node.ask::<()>("CLUSTER", &["SETSLOT", &slot, "NODE", &to_id]);
+        }
+    }
+}
+
 /// Not one of those from which the system takes the ports of clients: a client that tries one of them
 /// again and again can be connected to itself.
 fn free_port() -> u16 {
@@ -179,6 +230,8 @@ pub enum Mode {
     CutRequest,
     /// The server gets the request, and the connection ends before the answer.
     CutAnswer,
+    /// The same with the next request alone.
+    CutOneAnswer,
 }
 
 impl Proxy {
@@ -256,6 +309,7 @@ async fn forward(
     let is_cut = Arc::new(AtomicBool::new(false));
     let up = {
         let (is, held, is_cut) = (is.clone(), held.clone(), Arc::clone(&is_cut));
+        let mode = Arc::clone(&mode);
         async move {
             let mut buffer = vec![0; 1 << 16];
             loop {
@@ -273,6 +327,10 @@ async fn forward(
                 }
                 if is_write && is(Mode::CutAnswer) {
                     is_cut.store(true, Ordering::SeqCst);
+                }
+                if is_write && is(Mode::CutOneAnswer) {
+                    is_cut.store(true, Ordering::SeqCst);
+                    *mode.lock().unwrap() = Mode::Forward;
                 }
                 to_server.write_all(bytes).await?;
             }

@@ -9,12 +9,13 @@ use crate::error::config::ConfigError;
 use crate::issue::keys::store::{
     SigningKeyStore, SigningKeyStoreError, SigningKeyStoreFuture, StoredKeys,
 };
+use crate::redis_node;
 
 /// A [`SigningKeyStore`] in Redis or Valkey. The keys are stored in one hash, `{namespace}:signing-keys`,
 /// without expiry.
 ///
 /// A write is one script. The store is rarely used, so each call opens a new connection. In a cluster,
-/// connect to the node that has the key.
+/// the client has the address of any node.
 ///
 /// # Security
 ///
@@ -50,12 +51,9 @@ impl RedisSigningKeys {
     /// [`ConfigError::SigningKeys`] if the namespace is empty, longer than 128 bytes, or has characters other
     /// than visible ASCII without braces.
     pub fn new(client: Client, namespace: &str) -> Result<Self, ConfigError> {
-        let is_usable = |byte: u8| byte.is_ascii_graphic() && !b"{}".contains(&byte);
-        let has_length = (1..=LONGEST_NAMESPACE).contains(&namespace.len());
-        if !has_length || !namespace.bytes().all(is_usable) {
+        if !redis_node::is_namespace(namespace) {
             return Err(ConfigError::SigningKeys {
-                reason: "expected a namespace of 1 to 128 visible ASCII characters without braces"
-                    .to_owned(),
+                reason: redis_node::NAMESPACE.to_owned(),
             });
         }
         Ok(Self {
@@ -69,8 +67,7 @@ impl RedisSigningKeys {
             let config = AsyncConnectionConfig::new()
                 .set_connection_timeout(Some(TIMEOUT))
                 .set_response_timeout(Some(TIMEOUT));
-            let client = &self.client;
-            let connecting = client.get_multiplexed_async_connection_with_config(&config);
+            let connecting = redis_node::connect(&self.client, &self.key, &config);
             command.query_async(&mut connecting.await?).await
         };
         asking.await.map_err(|error: RedisError| {
@@ -126,5 +123,4 @@ const SAVE: &str = "\
 if (redis.call('HGET', KEYS[1], 'version') or '') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'version', ARGV[2], 'keys', ARGV[3])
 return 1";
-const LONGEST_NAMESPACE: usize = 128;
 const TIMEOUT: Duration = Duration::from_secs(2);

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use crate::error::config::ConfigError;
 use crate::issue::logins::store::{LoginStore, LoginStoreError, LoginStoreFuture, StoredSession};
+use crate::redis_node;
 
 /// Stores the sessions that all instances of a service share in Redis (6.2 or later) or Valkey.
 ///
@@ -39,7 +40,8 @@ use crate::issue::logins::store::{LoginStore, LoginStoreError, LoginStoreFuture,
 /// with the newer token, and a session that was just ended is active again. With `appendfsync always`, or
 /// `min-replicas-to-write` and one primary, this is unlikely.
 ///
-/// Clones share one connection, which is opened when it is needed.
+/// Clones share one connection, which is opened when it is needed. In a cluster, the client has the address of
+/// any node.
 ///
 /// # Example
 ///
@@ -77,13 +79,10 @@ impl RedisLogins {
     /// [`ConfigError::SessionStore`] if the namespace is empty, longer than 128 bytes, or has characters
     /// other than visible ASCII without braces.
     pub fn new(client: Client, namespace: &str) -> Result<Self, ConfigError> {
-        let is_usable = |byte: u8| byte.is_ascii_graphic() && !b"{}".contains(&byte);
-        let has_length = (1..=LONGEST_NAMESPACE).contains(&namespace.len());
-        if !has_length || !namespace.bytes().all(is_usable) {
+        if !redis_node::is_namespace(namespace) {
             return Err(ConfigError::SessionStore {
-                input: namespace.chars().take(LONGEST_NAMESPACE).collect(),
-                reason: "expected a namespace of 1 to 128 visible ASCII characters without braces"
-                    .to_owned(),
+                input: redis_node::shown(namespace),
+                reason: redis_node::NAMESPACE.to_owned(),
             });
         }
         Ok(Self {
@@ -141,9 +140,9 @@ impl RedisLogins {
         one(command)
     }
 
-    /// Asks within the timeout. A connection may have been closed since it was used last, so a failure on an
-    /// old one is tried again with a new one. A script can run twice: the second time it finds the id of its
-    /// own write.
+    /// Asks within the timeout. A connection may have been closed since it was used last, or another node of
+    /// the cluster may have the keys by now. So a failure on an old connection is tried again with a new one. A
+    /// script can run twice: the second time it finds the id of its own write.
     async fn ask<T: FromRedisValue>(&self, commands: Pipeline) -> Result<T, LoginStoreError> {
         let asking = async {
             let (mut connection, is_old) = self.connection().await?;
@@ -155,7 +154,7 @@ impl RedisLogins {
             // A server that answers with an error may be of no use either: after a failover it is a replica,
             // and the address has another primary.
             self.shared.connection.lock().await.take();
-            if !is_old || !is_broken(&error) {
+            if !is_old || !(is_broken(&error) || redis_node::has_moved(&error)) {
                 return Err(error);
             }
             let (mut connection, _) = self.connection().await?;
@@ -190,9 +189,7 @@ impl RedisLogins {
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
         let client = &self.shared.client;
-        let connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+        let connection = redis_node::connect(client, &self.row(""), &config).await?;
         *place = Some(connection.clone());
         Ok((connection, false))
     }
@@ -321,6 +318,5 @@ redis.call('EXPIREAT', index, string.format('%.0f', tonumber(last[2])))
 return 1
 ";
 const TIMEOUT: Duration = Duration::from_secs(2);
-const LONGEST_NAMESPACE: usize = 128;
 /// The number of sessions that are read at once.
 const PAGE: usize = 500;

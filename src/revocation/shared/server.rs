@@ -16,9 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
 
 use crate::clock::Clock;
+use crate::redis_node;
 use crate::revocation::marks::Mark;
 use crate::revocation::shared::answers;
 use crate::revocation::shared::entry::{
@@ -77,41 +78,6 @@ impl Server {
             timeout,
         }
     }
-
-    async fn open(&self, client: &Client) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            // A read waits for changes. Each caller has its own timeout.
-            .set_response_timeout(None);
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        connecting.await
-    }
-
-    /// The same settings for another node of a cluster.
-    fn redirected(&self, host: &str, port: u16) -> Result<Client, RedisError> {
-        let info = self.client.get_connection_info().clone();
-        let mut addr = info.addr().clone();
-        match &mut addr {
-            ConnectionAddr::Tcp(known, known_port) => {
-                set_address(known, known_port, host, port);
-            }
-            ConnectionAddr::TcpTls {
-                host: known,
-                port: known_port,
-                ..
-            } => set_address(known, known_port, host, port),
-            _ => {}
-        }
-        Client::open(info.set_addr(addr))
-    }
-}
-
-/// A cluster leaves the host out if it is the one that was asked.
-fn set_address(known: &mut String, known_port: &mut u16, host: &str, port: u16) {
-    if !host.is_empty() {
-        host.clone_into(known);
-    }
-    *known_port = port;
 }
 
 /// The address and the namespace, without user and password.
@@ -126,21 +92,11 @@ impl Connect for Server {
     type Store = Connection;
 
     async fn connect(&self) -> Result<Connection, StoreError> {
-        let mut connection = self.open(&self.client).await?;
-        // All keys are in one slot, so one node of a cluster has them all.
-        let mut probe = redis::cmd("HLEN");
-        let probed = connection.send_packed_command(probe.arg(&self.keys.marks));
-        if let Err(error) = probed.await.and_then(Value::extract_error) {
-            let node = error.redirect_node().and_then(|(node, _)| {
-                let (host, port) = node.rsplit_once(':')?;
-                Some((host.to_owned(), port.parse().ok()?))
-            });
-            let Some((host, port)) = node else {
-                return Err(error.into());
-            };
-            let client = self.redirected(&host, port)?;
-            connection = self.open(&client).await?;
-        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            // A read waits for changes. Each caller has its own timeout.
+            .set_response_timeout(None);
+        let connection = redis_node::connect(&self.client, &self.keys.marks, &config).await?;
         Ok(Connection {
             connection,
             keys: Arc::clone(&self.keys),

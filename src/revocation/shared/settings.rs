@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::config::ConfigError;
+use crate::redis_node;
 use crate::revocation::shared::follow::Times;
 use crate::revocation::shared::near::Near;
 use crate::revocation::shared::server::Server;
@@ -28,13 +29,10 @@ pub struct RedisSettings {
 
 impl RedisSettings {
     pub(super) fn new(client: redis::Client, namespace: &str) -> Result<Self, ConfigError> {
-        let is_usable = |byte: u8| byte.is_ascii_graphic() && !b"{}".contains(&byte);
-        let has_length = (1..=LONGEST_NAMESPACE).contains(&namespace.len());
-        if !has_length || !namespace.bytes().all(is_usable) {
+        if !redis_node::is_namespace(namespace) {
             return Err(ConfigError::SharedDenylist {
-                input: namespace.chars().take(LONGEST_NAMESPACE).collect(),
-                reason: "expected a namespace of 1 to 128 visible ASCII characters without braces"
-                    .to_owned(),
+                input: redis_node::shown(namespace),
+                reason: redis_node::NAMESPACE.to_owned(),
             });
         }
         Ok(Self {
@@ -152,4 +150,3 @@ const SHORTEST_LAG: Duration = Duration::from_millis(100);
 /// A year, which the arithmetic of times can bear.
 const LONGEST_LAG: Duration = Duration::from_secs(31_536_000);
 const CAPACITY: usize = 100_000;
-const LONGEST_NAMESPACE: usize = 128;

@@ -43,7 +43,7 @@ async fn redis_stops_in_the_middle_and_nobody_is_logged_out() {
         return;
     }
     let server = Server::start(&[]);
-    let hasty = world(server.client(), Duration::from_millis(50));
+    let hasty = world(server.client(), Duration::from_millis(200));
     let patient = hasty.logins.clone();
     let mut sessions = Vec::new();
     for number in 0..20 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower_jwt_auth::issue::{LoginStore, RedisLogins, StoredSession};
 use tower_jwt_auth::test::check_store;
 
-use crate::real::{Mode, Proxy, Server, is_installed};
+use crate::real::{Cluster, Mode, Proxy, Server, is_installed};
 
 const END: u64 = 4_000_000_000;
 
@@ -77,6 +77,54 @@ async fn a_write_without_an_answer_counts_once() {
     // A connection that ended while it was idle is no failure.
     proxy.cut();
     assert!(store.update(row("a", 4, "fourth"), 3).await.unwrap());
+}
+
+/// The server has made the write, and the connection ends before the answer. The write is sent once more, and finds
+/// that it was made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_sent_twice_knows_itself() {
+    if !is_installed() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let proxy = Proxy::start(&server).await;
+    let store = RedisLogins::new(proxy.client(), "test").unwrap();
+    let store = store.timeout(Duration::from_secs(60));
+    store.check().await.unwrap();
+    proxy.set(Mode::CutOneAnswer);
+    store.insert(row("a", 1, "first")).await.unwrap();
+    proxy.set(Mode::CutOneAnswer);
+    assert!(store.update(row("a", 2, "second"), 1).await.unwrap());
+    assert_eq!(store.load("a").await.unwrap(), Some(row("a", 2, "second")));
+    // The twin: another writer with the same session is told that it was late, also after a lost answer.
+    let other = RedisLogins::new(proxy.client(), "test").unwrap();
+    let other = other.timeout(Duration::from_secs(60));
+    other.check().await.unwrap();
+    assert!(other.insert(row("a", 1, "first")).await.is_err());
+    proxy.set(Mode::CutOneAnswer);
+    assert!(!other.update(row("a", 2, "second"), 1).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_found_through_any_of_its_nodes() {
+    if !is_installed() {
+        return;
+    }
+    let cluster = Cluster::start();
+    let [first, second] = [0, 1].map(|at: usize| {
+        let store = RedisLogins::new(cluster.nodes[at].client(), "test").unwrap();
+        store.timeout(Duration::from_secs(60))
+    });
+    first.insert(row("a", 1, "first")).await.unwrap();
+    assert!(second.update(row("a", 2, "second"), 1).await.unwrap());
+    for store in [&first, &second] {
+        assert_eq!(store.list("alice").await.unwrap(), [row("a", 2, "second")]);
+    }
+    // The slot moves while both are connected. Nobody is logged out, and no request fails.
+    cluster.move_slot_of("{test}:session:a");
+    assert!(first.update(row("a", 3, "third"), 2).await.unwrap());
+    assert_eq!(second.load("a").await.unwrap(), Some(row("a", 3, "third")));
+    assert_eq!(first.list("alice").await.unwrap(), [row("a", 3, "third")]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
