@@ -157,6 +157,21 @@ impl Contents {
         self.fetched_end = None;
     }
 
+    /// Replaces all keys by the set of an issuer in this process. Keys that are no longer in it are dead.
+    /// Keys that have come back are not.
+    #[cfg(feature = "issue")]
+    pub(super) fn follow(&mut self, set: &KeySet, now: NumericDate) {
+        let has = |thumbprint: &str| set.keys().any(|key| key.thumbprint() == thumbprint);
+        let old = self.base.iter().flat_map(KeySet::entries);
+        let gone = old.filter(|entry| entry.is_live(now) && !has(entry.key.thumbprint()));
+        let gone: Vec<_> = gone.map(|entry| entry.key.clone()).collect();
+        for key in &gone {
+            self.end(key, now, ChangeCause::Remove);
+        }
+        self.ended.retain(|ended| !has(&ended.thumbprint));
+        self.replace(set);
+    }
+
     /// Stores a loaded set, which is given up at `end`. Keys that are no longer in it verify tokens
     /// until `overlap_end`.
     #[cfg(feature = "_refresh")]

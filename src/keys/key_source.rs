@@ -19,6 +19,10 @@ pub(crate) trait KeySource: Send + Sync {
     /// Loads the keys again now, and waits for the end of the load.
     fn reload(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
+    /// Loads the keys soon, without waiting for the load.
+    #[cfg(feature = "issue")]
+    fn load_soon(&self);
+
     /// The time until this end, or zero after the end. Called for each read of the keys.
     fn rest(&self, end: Option<Instant>) -> Option<Duration>;
 

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::keys::change::{ChangeCause, KeyChange};
 use crate::keys::contents::Contents;
 use crate::keys::generation::Snapshot;
+use crate::keys::key::KeyId;
 use crate::keys::key_source::KeySource;
 use crate::keys::set::KeySet;
 use crate::keys::store::{KeyStore, Shared};
@@ -69,5 +70,39 @@ impl KeyStore {
 
     pub(super) fn has_loaded_keys(&self) -> bool {
         self.load().contents.has_base()
+    }
+
+    /// The ids of the keys that verify tokens now.
+    pub(super) fn ids(&self) -> Vec<KeyId> {
+        let set = self.snapshot();
+        let keys = set.iter().flat_map(KeySet::keys);
+        keys.map(|key| key.id().clone()).collect()
+    }
+}
+
+/// # The public side of signing keys
+#[cfg(feature = "issue")]
+impl KeyStore {
+    /// Replaces all keys. Keys that are no longer in the set are dead.
+    pub(crate) fn follow(&self, set: &KeySet) {
+        self.change_all(ChangeCause::Replace, |contents, now| {
+            contents.follow(set, now);
+        });
+    }
+
+    pub(crate) fn weak(&self) -> WeakKeyStore {
+        WeakKeyStore(self.downgrade())
+    }
+}
+
+/// A store that may have been dropped.
+#[cfg(feature = "issue")]
+pub(crate) struct WeakKeyStore(Weak<Shared>);
+
+#[cfg(feature = "issue")]
+impl WeakKeyStore {
+    pub(crate) fn upgrade(&self, clock: Arc<dyn Clock>) -> Option<KeyStore> {
+        let shared = self.0.upgrade()?;
+        Some(KeyStore::from_shared(shared, clock))
     }
 }

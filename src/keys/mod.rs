@@ -15,7 +15,7 @@ mod jwk;
 pub(crate) mod key;
 pub(crate) mod key_source;
 #[cfg(feature = "_refresh")]
-mod loaded;
+pub(crate) mod loaded;
 pub(crate) mod material;
 #[cfg(not(feature = "pem"))]
 mod no_pem;

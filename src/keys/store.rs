@@ -298,6 +298,14 @@ impl KeyStore {
         self.shared.source.as_ref()?.first_load(deadline)
     }
 
+    /// Lets the source load the keys soon, without waiting for the load.
+    #[cfg(feature = "issue")]
+    pub(crate) fn load_soon(&self) {
+        if let Some(source) = &self.shared.source {
+            source.load_soon();
+        }
+    }
+
     /// How long the keys may still be used if no load succeeds. `None` means that there is no
     /// limit.
     pub(crate) fn rest(&self) -> Option<Duration> {

@@ -1,10 +1,9 @@
 //! How the keys of a process and those in a store are brought together.
 
 use std::future::Future;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -132,24 +131,6 @@ impl Ring {
             })
         })
     }
-
-    /// Follows the store as long as somebody has the keys.
-    pub(super) fn follow(self: &Arc<Self>, runtime: &Handle) {
-        let ring = Arc::downgrade(self);
-        runtime.spawn(async move { while follow_once(&ring).await.is_some() {} });
-    }
-}
-
-async fn follow_once(ring: &Weak<Ring>) -> Option<()> {
-    let (wake, pause) = {
-        let ring = ring.upgrade()?;
-        let shared = ring.shared.as_ref()?;
-        (Arc::clone(&shared.wake), shared.pause(ring.rules().lead))
-    };
-    drop(timeout(pause, wake.notified()).await);
-    // A failure is reported, and the keys that are known stay in use.
-    drop(ring.upgrade()?.refresh().await);
-    Some(())
 }
 
 fn is_same(first: &[Slot], second: &[Slot]) -> bool {

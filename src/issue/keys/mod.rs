@@ -10,6 +10,7 @@ mod schedule;
 mod settings;
 mod shared;
 mod signing_key;
+mod source;
 mod status;
 mod store;
 mod stored;
@@ -33,12 +34,13 @@ pub use self::store::{SigningKeyStore, SigningKeyStoreError, SigningKeyStoreFutu
 use self::stored::MAX_KEYS;
 #[cfg(any(test, feature = "_fuzz"))]
 pub(crate) use self::stored::fuzz_stored_keys;
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::error::config::{ConfigError, KeyError};
 use crate::issue::published::Jwks;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::key::{Key, KeyId};
 use crate::keys::private_key::PrivateKey;
+use crate::keys::set::KeySet;
 use crate::keys::store::KeyStore;
 use crate::telemetry;
 
@@ -76,7 +78,11 @@ use crate::telemetry;
 /// ```
 #[derive(Clone)]
 #[must_use]
-pub struct SigningKeys(Arc<Ring>);
+pub struct SigningKeys {
+    ring: Arc<Ring>,
+    /// The public side of the keys.
+    verifying: KeyStore,
+}
 
 impl SigningKeys {
     /// Generates a key in memory, which rotates every 30 days. When the process has ended, its tokens can no
@@ -89,7 +95,7 @@ impl SigningKeys {
     pub fn generate(algorithm: Algorithm) -> Result<Self, ConfigError> {
         is_asymmetric(algorithm)?;
         let key = SigningKey::own(PrivateKey::generate(algorithm)?)?;
-        Ok(Self(Arc::new(Ring::in_memory(Some(algorithm), key))))
+        Ok(Self::in_memory(Some(algorithm), key))
     }
 
     /// Reads a private key in PEM: `PRIVATE KEY` (PKCS #8), `EC PRIVATE KEY` (SEC 1) or `RSA PRIVATE KEY`
@@ -162,7 +168,19 @@ impl SigningKeys {
     }
 
     fn given(key: SigningKey) -> Result<Self, ConfigError> {
-        Ok(Self(Arc::new(Ring::in_memory(None, key))))
+        Ok(Self::in_memory(None, key))
+    }
+
+    /// Keys in memory that begin with this one.
+    fn in_memory(generates: Option<Algorithm>, first: SigningKey) -> Self {
+        let verifying = KeyStore::from(KeySet::ending([]));
+        let ring = Ring::new(generates, None, Arc::new(SystemClock));
+        ring.show_in(&verifying);
+        ring.begin([Arc::new(first)]);
+        Self {
+            ring: Arc::new(ring),
+            verifying,
+        }
     }
 
     /// Sets how long a key signs. Default: 30 days. The minimum is the sum of the
@@ -174,8 +192,8 @@ impl SigningKeys {
     /// [`ConfigError::SigningKeys`] if the period is too short, or if the keys were provided and not
     /// generated.
     pub fn rotate_every(self, period: Duration) -> Result<Self, ConfigError> {
-        self.0.set_period(period)?;
-        self.0.begin_again();
+        self.ring.set_period(period)?;
+        self.ring.begin_again();
         Ok(self)
     }
 
@@ -189,15 +207,15 @@ impl SigningKeys {
     /// [`ConfigError::SigningKeys`] if the lead is outside these limits, or too long for the
     /// [period](Self::rotate_every).
     pub fn publish_lead(self, lead: Duration) -> Result<Self, ConfigError> {
-        self.0.set_lead(lead)?;
-        self.0.begin_again();
+        self.ring.set_lead(lead)?;
+        self.ring.begin_again();
         Ok(self)
     }
 
     /// Sets the clock of the rotation. Default: the clock of the operating system. Set it before the keys are used.
     pub fn with_clock(self, clock: impl Clock) -> Self {
-        self.0.set_clock(Arc::new(clock));
-        self.0.begin_again();
+        self.ring.set_clock(Arc::new(clock));
+        self.ring.begin_again();
         self
     }
 
@@ -226,9 +244,9 @@ impl SigningKeys {
     /// # }
     /// ```
     pub async fn rotate(&self, next: &Self) -> Result<KeyId, SigningKeyError> {
-        let key = next.0.active()?;
+        let key = next.ring.active()?;
         let id = key.id().clone();
-        let is_shared = self.0.shared.is_some();
+        let is_shared = self.ring.shared.is_some();
         let change = |slots: &[signing_key::Slot], now: u64, rules: &schedule::Rules| {
             if let Some(known) = slots.iter().find(|slot| slot.key.id() == key.id()) {
                 if known.key.public().thumbprint() == key.public().thumbprint() {
@@ -257,8 +275,8 @@ impl SigningKeys {
     /// to sign less than half a [lead](Self::publish_lead) ago. In that case verifiers fetch the successor,
     /// because they do not know its id.
     ///
-    /// Other instances of a shared set follow when they next read the store, within a quarter of the
-    /// [lead](Self::publish_lead). Other services follow when their copy of the key set expires, within half
+    /// Other instances of a shared set follow when they next read the store: within a quarter of the
+    /// [lead](Self::publish_lead), or when they receive a token with an unknown key id. Other services follow when their copy of the key set expires, within half
     /// of the lead.
     ///
     /// Keys that were provided have no successor. If the last one is revoked, no token is signed
@@ -294,25 +312,31 @@ impl SigningKeys {
             &schedule::Rules,
         ) -> Result<Vec<signing_key::Slot>, SigningKeyError>,
     ) -> Result<(), SigningKeyError> {
-        if self.0.shared.is_some() {
-            return self.0.exchange(change).await;
+        if self.ring.shared.is_some() {
+            return self.ring.exchange(change).await;
         }
-        self.0.is_in_use();
-        let now = self.0.now();
-        self.0
+        self.ring.is_in_use();
+        let now = self.ring.now();
+        self.ring
             .change(now, |slots, rules| change(slots, now, rules))?;
-        self.0.tend(now);
+        self.ring.tend(now);
         Ok(())
     }
 
     /// The keys that verify the tokens in the same process, for [`JwtAuth`](crate::JwtAuth). They
     /// follow each change at once.
     ///
+    /// Keys of a shared set are looked up: for a token with an unknown key id, the store is read once, and
+    /// all requests that need the key wait up to 5 seconds. Invented key ids cause a burst of 4 reads, and
+    /// then at most one in 30 seconds. If the store cannot be read, the answer is 503. An instance that only
+    /// verifies tokens can drop the signing keys: this store still follows the shared set.
+    ///
     /// Do not change this store yourself, because the next change of the signing keys replaces its
     /// set.
     #[must_use]
     pub fn keys(&self) -> KeyStore {
-        self.0.verifying()
+        let clock = self.ring.clock();
+        self.verifying.clone().with_clock(move || clock.now())
     }
 
     /// The key set as a Tower service, for other services that verify the tokens.
@@ -324,7 +348,7 @@ impl SigningKeys {
     /// The state of the keys, for an operator.
     #[must_use]
     pub fn status(&self) -> SigningKeyStatus {
-        SigningKeyStatus::of(&self.0)
+        SigningKeyStatus::of(&self.ring)
     }
 
     /// Whether a token can be signed now. Useful for a readiness probe.
@@ -335,20 +359,20 @@ impl SigningKeys {
 
     /// The key that signs now, by the clock of the keys. Takes no lock and does not wait.
     pub(crate) fn active(&self) -> Result<Arc<SigningKey>, SigningKeyError> {
-        self.0.active()
+        self.ring.active()
     }
 
     /// Tells that tokens with this lifetime will be signed, so that keys stay for so long.
     pub(crate) fn cover_lifetime(&self, lifetime: Duration) -> Result<(), ConfigError> {
-        self.0.set_longest_token(lifetime)
+        self.ring.set_longest_token(lifetime)
     }
 
     /// The public keys that are published now, each as a JSON Web Key.
     pub(super) fn published(&self) -> Vec<String> {
-        self.0.is_in_use();
-        let now = self.0.now();
-        self.0.tend(now);
-        let slots = self.0.slots();
+        self.ring.is_in_use();
+        let now = self.ring.now();
+        self.ring.tend(now);
+        let slots = self.ring.slots();
         let published = slots.iter().filter(|slot| now < slot.times.remove);
         published
             .filter_map(|slot| slot.key.jwk().map(str::to_owned))
@@ -357,7 +381,7 @@ impl SigningKeys {
 
     /// How long caches may keep the key set.
     pub(super) fn max_age(&self) -> Duration {
-        Duration::from_secs(self.0.rules().lead / 2)
+        Duration::from_secs(self.ring.rules().lead / 2)
     }
 }
 

@@ -1,13 +1,13 @@
 //! [`Ring`]: the signing keys of one process, and how they follow the time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 
-use crate::clock::{Clock, NumericDate, SystemClock};
+use crate::clock::{Clock, NumericDate};
 use crate::error::config::ConfigError;
 use crate::issue::keys::error::SigningKeyError;
 use crate::issue::keys::schedule::{self, Rules};
@@ -15,6 +15,7 @@ use crate::issue::keys::shared::Shared;
 use crate::issue::keys::signing_key::{SigningKey, Slot};
 use crate::keys::algorithm::Algorithm;
 use crate::keys::key::KeyId;
+use crate::keys::loaded::WeakKeyStore;
 use crate::keys::private_key::PrivateKey;
 use crate::keys::set::KeySet;
 use crate::keys::store::KeyStore;
@@ -23,8 +24,8 @@ use crate::telemetry::{self, seconds};
 /// The keys, their rules, and the verifying side that follows them.
 pub(super) struct Ring {
     slots: ArcSwap<Vec<Slot>>,
-    /// The public side, and what it has: each key with its end.
-    verifying: KeyStore,
+    /// The public side, which whoever has the keys holds, and what it has: each key with its end.
+    verifying: OnceLock<WeakKeyStore>,
     shown: Mutex<Vec<(KeyId, String, Option<u64>)>>,
     /// The algorithm of keys that are made here. `None` if keys are given.
     generates: Option<Algorithm>,
@@ -52,7 +53,7 @@ impl Ring {
         let period = generates.map_or(0, |_| PERIOD.as_secs());
         Self {
             slots: ArcSwap::default(),
-            verifying: KeyStore::from(KeySet::ending([])),
+            verifying: OnceLock::new(),
             shown: Mutex::default(),
             generates,
             period: AtomicU64::new(period),
@@ -66,15 +67,18 @@ impl Ring {
         }
     }
 
-    /// Keys in memory that begin with this one.
-    pub(super) fn in_memory(generates: Option<Algorithm>, first: SigningKey) -> Self {
-        let ring = Self::new(generates, None, Arc::new(SystemClock));
-        ring.begin([Arc::new(first)]);
-        ring
+    /// Sets the public side, before there are keys.
+    pub(super) fn show_in(&self, verifying: &KeyStore) {
+        // It is set once.
+        let _ = self.verifying.set(verifying.weak());
+    }
+
+    fn verifying(&self) -> Option<KeyStore> {
+        self.verifying.get()?.upgrade(self.clock())
     }
 
     /// Begins the schedule with these keys, and makes those that are missing.
-    fn begin(&self, keys: impl IntoIterator<Item = Arc<SigningKey>>) {
+    pub(super) fn begin(&self, keys: impl IntoIterator<Item = Arc<SigningKey>>) {
         let (now, rules) = (self.now(), self.rules());
         let mut keys = keys.into_iter();
         let mut slots = Vec::new();
@@ -150,9 +154,10 @@ impl Ring {
             check(Duration::from_secs(period), lead, longest)?;
         }
         self.longest_token.fetch_max(lifetime, Ordering::AcqRel);
-        match &self.shared {
-            Some(shared) => shared.wake(),
-            None => self.maintain(self.now()),
+        if self.shared.is_none() {
+            self.maintain(self.now());
+        } else if let Some(verifying) = self.verifying() {
+            verifying.load_soon();
         }
         Ok(())
     }
@@ -177,9 +182,9 @@ impl Ring {
         self.slots.load_full()
     }
 
-    pub(super) fn verifying(&self) -> KeyStore {
-        let clock = self.clock();
-        self.verifying.clone().with_clock(move || clock.now())
+    /// The time between two looks at the store.
+    pub(super) fn pause(&self) -> Duration {
+        Duration::from_secs(self.rules().lead) / 4
     }
 
     /// Tells that settings count only for keys that begin to sign later.
@@ -210,7 +215,9 @@ impl Ring {
             return SigningKeyError::Unavailable { reason };
         }
         // The clock was set, or the machine stood still, and the task does not know it yet.
-        shared.wake();
+        if let Some(verifying) = self.verifying() {
+            verifying.load_soon();
+        }
         SigningKeyError::NoKey
     }
 
@@ -287,11 +294,13 @@ impl Ring {
             })
             .collect();
         if *shown != next {
-            self.verifying
-                .replace(KeySet::ending(slots.iter().map(|slot| {
-                    let end = end(slot).map(|end| NumericDate::from(unix(end)));
-                    (slot.key.public().clone(), end)
-                })));
+            let set = KeySet::ending(slots.iter().map(|slot| {
+                let end = end(slot).map(|end| NumericDate::from(unix(end)));
+                (slot.key.public().clone(), end)
+            }));
+            if let Some(verifying) = self.verifying() {
+                verifying.follow(&set);
+            }
             *shown = next;
         }
         self.slots.store(Arc::new(slots));
@@ -314,10 +323,11 @@ fn check(period: Duration, lead: Duration, longest_token: u64) -> Result<(), Con
     let shortest = lead.saturating_add(Duration::from_secs(longest_token));
     if period < shortest {
         return Err(unusable(format!(
-            "a new key every {} s, expected at least {} s: the publish lead and the longest lifetime of a \
-             token",
+            "a new key every {} s, expected at least {} s: the publish lead of {} s, and the longest lifetime of \
+             a token, {longest_token} s",
             period.as_secs(),
-            shortest.as_secs()
+            shortest.as_secs(),
+            lead.as_secs()
         )));
     }
     Ok(())

@@ -12,6 +12,7 @@ use crate::issue::keys::SigningKeys;
 use crate::issue::keys::error::SigningKeyError;
 use crate::issue::keys::ring::{Ring, unusable};
 use crate::issue::keys::shared::Shared;
+use crate::issue::keys::source;
 use crate::issue::keys::store::SigningKeyStore;
 use crate::keys::algorithm::Algorithm;
 use crate::unwind::has_timers;
@@ -59,14 +60,14 @@ impl SigningKeySettings {
     }
 
     /// Loads the keys, generates missing keys, and then follows the store in a task of the current
-    /// runtime.
+    /// runtime. The task ends when the keys and the store of [`SigningKeys::keys`] are dropped.
     ///
     /// # Errors
     ///
     /// [`ConfigError::SigningKeys`] if the store cannot be read or written, if its content cannot be used, or
     /// outside a tokio runtime with timers.
     pub async fn connect(self) -> Result<SigningKeys, ConfigError> {
-        let runtime = Handle::try_current()
+        Handle::try_current()
             .map_err(|_| unusable("expected to be called inside of a tokio runtime".into()))?;
         if !has_timers() {
             return Err(unusable(
@@ -75,12 +76,34 @@ impl SigningKeySettings {
             ));
         }
         let ring = Arc::new(self.0);
+        let verifying = source::start(&ring)?;
+        ring.show_in(&verifying);
         ring.refresh().await.map_err(|error| match error {
             SigningKeyError::Unavailable { reason } => unusable(reason),
             error => unusable(error.to_string()),
         })?;
-        ring.follow(&runtime);
-        Ok(SigningKeys(ring))
+        Ok(SigningKeys { ring, verifying })
+    }
+}
+
+/// Implemented by nothing, so that no use of the conversion below compiles.
+#[diagnostic::on_unimplemented(
+    message = "`{Settings}` has no keys yet, it has to be connected",
+    label = "expected `SigningKeys`",
+    note = "call `.connect().await?`, which loads the keys: `SigningKeys::shared(algorithm, store)?.connect().await?`"
+)]
+#[expect(unnameable_types, reason = "it has no implementations")]
+pub trait Connected<Settings> {
+    fn keys_of(settings: Settings) -> SigningKeys;
+}
+
+#[doc(hidden)]
+impl From<SigningKeySettings> for SigningKeys
+where
+    for<'never> (): Connected<SigningKeySettings>,
+{
+    fn from(settings: SigningKeySettings) -> Self {
+        <() as Connected<SigningKeySettings>>::keys_of(settings)
     }
 }
 

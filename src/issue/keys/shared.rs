@@ -1,10 +1,9 @@
 //! [`Shared`]: the store of keys that instances share, and how it is.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
-use tokio::sync::Notify;
 
 use crate::issue::keys::error::SigningKeyError;
 use crate::issue::keys::store::SigningKeyStore;
@@ -15,7 +14,6 @@ pub(super) struct Shared {
     pub(super) store: Arc<dyn SigningKeyStore>,
     /// One exchange with the store at a time. The version of the keys that are known here, or 0.
     pub(super) exchanging: tokio::sync::Mutex<u64>,
-    pub(super) wake: Arc<Notify>,
     health: Mutex<Health>,
 }
 
@@ -23,7 +21,6 @@ pub(super) struct Shared {
 struct Health {
     loaded_at: Option<SystemTime>,
     failure: Option<SigningKeyFailure>,
-    failures: u32,
 }
 
 impl Shared {
@@ -31,14 +28,8 @@ impl Shared {
         Self {
             store: Arc::new(store),
             exchanging: tokio::sync::Mutex::default(),
-            wake: Arc::default(),
             health: Mutex::default(),
         }
-    }
-
-    /// Lets the task look at the store now.
-    pub(super) fn wake(&self) {
-        self.wake.notify_one();
     }
 
     /// The last failure, until the store answers again.
@@ -64,35 +55,14 @@ impl Shared {
                     .map_or(now, |failure| failure.since());
                 telemetry::signing_keys_failed(reason, health.failure.is_none());
                 health.failure = Some(SigningKeyFailure::new(since, reason.clone()));
-                health.failures = health.failures.saturating_add(1);
             }
             _ => {
                 if health.failure.take().is_some() {
                     telemetry::signing_keys_recovered();
                 }
-                health.failures = 0;
                 health.loaded_at = Some(now);
             }
         }
-    }
-
-    /// The time until the task looks at the store again.
-    pub(super) fn pause(&self, lead: u64) -> Duration {
-        let quarter = Duration::from_secs(lead) / 4;
-        match self.health().failures {
-            0 => quarter,
-            failures => {
-                let doubled = 1_u32.checked_shl(failures.min(10)).unwrap_or(u32::MAX);
-                RETRY.saturating_mul(doubled).min(quarter)
-            }
-        }
-    }
-}
-
-/// Its task ends at once.
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.wake();
     }
 }
 
@@ -128,6 +98,3 @@ pub(super) fn as_seconds_of<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(seconds(*time))
 }
-
-/// The first pause after a failure is twice this.
-const RETRY: Duration = Duration::from_secs(1);

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::keys::change::KeyChange;
+use crate::keys::key::KeyId;
 use crate::keys::source::budget::Budget;
 use crate::telemetry;
 
@@ -38,7 +39,8 @@ pub(super) enum Outcome {
     Changed(KeyChange),
     /// The load failed. No token causes another one before this time.
     Failed(Option<Instant>),
-    Same,
+    /// The load changed nothing, or the source has changed the store by itself. The ids of the keys of the store.
+    Same(Vec<KeyId>),
 }
 
 impl Link {
@@ -71,7 +73,7 @@ impl Link {
                 self.budget().load_succeeded(&change.added, &change.removed)
             }
             Outcome::Failed(not_before) => self.budget().load_failed(not_before),
-            Outcome::Same => self.budget().load_succeeded(&[], &[]),
+            Outcome::Same(present) => self.budget().load_succeeded(&present, &[]),
         }
         self.wake_all();
     }

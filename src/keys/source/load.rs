@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+#[cfg(any(feature = "remote", feature = "watch"))]
 use crate::error::config::ConfigError;
 #[cfg(feature = "remote")]
 use crate::fetch::documents::DocumentError;
@@ -28,6 +29,7 @@ pub(crate) trait Load: fmt::Display + Send + 'static {
 /// The keys with which a store starts.
 pub(crate) enum Start {
     /// No keys. Requests wait for the first load.
+    #[cfg(any(feature = "remote", feature = "watch"))]
     Empty,
     /// The saved keys of an earlier run, for this time or until a load succeeds.
     #[cfg(feature = "remote")]
@@ -69,6 +71,7 @@ impl LoadError {
 
     /// The same as a startup error. If the reason begins with the name of the source, the name is
     /// not repeated.
+    #[cfg(any(feature = "remote", feature = "watch"))]
     pub(crate) fn into_config_error(self, source: &impl fmt::Display) -> ConfigError {
         let input = source.to_string();
         let reason = self.reason.strip_prefix(&input);
@@ -141,4 +144,4 @@ pub(super) fn after(now: Instant, pause: Duration) -> Instant {
 }
 
 /// Longer than any relevant time.
-pub(super) const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+pub(crate) const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);

@@ -127,9 +127,10 @@ impl<L: Load> Task<L> {
         };
         telemetry::keys_loaded(&self.source);
         let next = self.succeeded(began, lifetime);
-        let outcome = changed.map_or(Outcome::Same, |set| {
-            Outcome::Changed(store.refreshed(&set, end, self.schedule.overlap))
-        });
+        let outcome = match changed {
+            Some(set) => Outcome::Changed(store.refreshed(&set, end, self.schedule.overlap)),
+            None => Outcome::Same(store.ids()),
+        };
         Ok((next, outcome))
     }
 

@@ -1,7 +1,7 @@
 //! The sources of keys, and the task that loads keys from them.
 //!
 //! `loading` contains the task, `refresh` the side of the store, and `link` the state that both share.
-//! The sources are `remote`, `file` and `local`.
+//! The sources are `remote`, `file` and `local`, and the shared signing keys of `issue`.
 
 #[cfg(feature = "_refresh")]
 mod budget;
@@ -10,7 +10,7 @@ pub(crate) mod file;
 #[cfg(feature = "_refresh")]
 mod link;
 #[cfg(feature = "_refresh")]
-mod load;
+pub(crate) mod load;
 #[cfg(feature = "_refresh")]
 mod loading;
 pub(crate) mod local;
@@ -26,7 +26,7 @@ pub(crate) mod remote;
 mod remote_source;
 #[cfg(feature = "remote")]
 pub(crate) mod snapshot;
-#[cfg(feature = "_refresh")]
+#[cfg(any(feature = "remote", feature = "watch"))]
 mod unstarted;
 #[cfg(feature = "_refresh")]
 pub(crate) mod wait;

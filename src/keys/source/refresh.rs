@@ -90,6 +90,7 @@ impl Refresher {
         #[cfg(feature = "remote")]
         let mut snapshot = None;
         let (first, loaded) = match start {
+            #[cfg(any(feature = "remote", feature = "watch"))]
             Start::Empty => (None, None),
             #[cfg(feature = "remote")]
             Start::ReadingSnapshot(read) => {
@@ -213,11 +214,16 @@ impl KeySource for Refresher {
         })
     }
 
+    #[cfg(feature = "issue")]
+    fn load_soon(&self) {
+        self.wake();
+    }
+
     fn rest(&self, end: Option<std::time::Instant>) -> Option<Duration> {
         // Reports the end of the task, if it has ended.
         self.link.has_ended();
-        let now = Instant::now().into_std();
-        Some(end?.saturating_duration_since(now))
+        let end = end?;
+        Some(end.saturating_duration_since(Instant::now().into_std()))
     }
 
     fn is_behind(&self) -> bool {

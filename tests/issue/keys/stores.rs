@@ -1,7 +1,7 @@
 //! Keys that instances share: in a file, in Redis, and in a store of a user's own.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tower_jwt_auth::issue::{
     SigningKeys, StoredKeys, TokenIssuer,
 };
 use tower_jwt_auth::test::FixedClock;
-use tower_jwt_auth::{Algorithm, Audience, ConfigError, Issuer};
+use tower_jwt_auth::{Algorithm, Audience, ConfigError, Issuer, RejectionKind};
 
 use super::files::Directory;
 use super::key_set;
@@ -21,6 +21,7 @@ use crate::support::NOW;
 struct Own {
     stored: Arc<Mutex<Option<StoredKeys>>>,
     is_down: Arc<AtomicBool>,
+    loads: Arc<AtomicUsize>,
 }
 
 impl Own {
@@ -35,6 +36,7 @@ impl Own {
 impl SigningKeyStore for Own {
     fn load(&self) -> SigningKeyStoreFuture<'_, Option<StoredKeys>> {
         Box::pin(async {
+            self.loads.fetch_add(1, Ordering::SeqCst);
             self.check()?;
             Ok(self.stored.lock().unwrap().clone())
         })
@@ -370,6 +372,152 @@ async fn rot_d3_other_instances_follow_a_revocation() {
     );
 }
 
+fn tokens(keys: &SigningKeys, clock: &FixedClock) -> TokenIssuer {
+    let issuer = Issuer::new("https://login.example.com").unwrap();
+    let audience = Audience::new("calendar-api").unwrap();
+    TokenIssuer::new(issuer, audience, keys.clone()).clock(clock.clone())
+}
+
+async fn token(keys: &SigningKeys, clock: &FixedClock) -> String {
+    let tokens = tokens(keys, clock);
+    let token = tokens.for_subject("alice", "web").issue().await.unwrap();
+    token.as_str().to_owned()
+}
+
+/// The same token with another key id, which nobody has signed.
+fn with_key_id(token: &str, id: &str) -> String {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let (_, rest) = token.split_once('.').unwrap();
+    let header = format!(r#"{{"alg":"EdDSA","typ":"at+jwt","kid":"{id}"}}"#);
+    format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header))
+}
+
+/// Two instances, of which the second one has missed a rotation by hand. Returns a token of the new key.
+async fn missed_rotation(store: &Own, clock: &FixedClock) -> (SigningKeys, SigningKeys, String) {
+    let first = instance(store.clone(), clock).await.unwrap();
+    let second = instance(store.clone(), clock).await.unwrap();
+    let next = SigningKeys::generate(Algorithm::EdDSA).unwrap();
+    first.rotate(&next).await.unwrap();
+    clock.advance(Duration::from_secs(3_601));
+    let token = token(&first, clock).await;
+    assert_ne!(ids(&first), ids(&second));
+    (first, second, token)
+}
+
+/// The verifying side looks at the store once for all requests, also when nobody signs any more.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_key_id_of_a_shared_set_is_looked_up_once() {
+    let (clock, store) = (FixedClock::at(NOW), Own::default());
+    let (first, second, token) = missed_rotation(&store, &clock).await;
+    let verifier = tokens(&second, &clock).auth().verifier();
+    drop(second);
+    let before = store.loads.load(Ordering::SeqCst);
+    let verifying: Vec<_> = (0..100)
+        .map(|_| {
+            let (verifier, token) = (verifier.clone(), token.clone());
+            tokio::spawn(async move { verifier.verify(&token).await.map(drop) })
+        })
+        .collect();
+    for verifying in verifying {
+        verifying.await.unwrap().unwrap();
+    }
+    assert_eq!(store.loads.load(Ordering::SeqCst), before + 1);
+    // Rotations that are missed again and again do not use up the allowance.
+    for _ in 0..8 {
+        let signing = first.status().signing.unwrap();
+        first.revoke_key(signing.as_str()).await.unwrap();
+        let next = SigningKeys::generate(Algorithm::EdDSA).unwrap();
+        first.rotate(&next).await.unwrap();
+        clock.advance(Duration::from_secs(3_601));
+        let token = self::token(&first, &clock).await;
+        verifier.verify(&token).await.unwrap();
+    }
+}
+
+/// Invented key ids cost no more than the allowance, and known keys go on meanwhile.
+#[tokio::test(start_paused = true)]
+async fn invented_key_ids_of_a_shared_set_cost_no_more_than_the_allowance() {
+    let (clock, store) = (FixedClock::at(NOW), Own::default());
+    let keys = instance(store.clone(), &clock).await.unwrap();
+    let verifier = tokens(&keys, &clock).auth().verifier();
+    let good = token(&keys, &clock).await;
+    let before = store.loads.load(Ordering::SeqCst);
+    let mut unknown = 0;
+    for at in 0..1_000 {
+        let forged = with_key_id(&good, &format!("invented-{at}"));
+        let rejected = verifier.verify(&forged).await.unwrap_err();
+        match rejected.kind() {
+            RejectionKind::UnknownKey => unknown += 1,
+            // Nobody could look whether there is such a key.
+            kind => assert_eq!(kind, RejectionKind::KeySourceUnavailable),
+        }
+    }
+    assert_eq!(unknown, 4);
+    assert_eq!(store.loads.load(Ordering::SeqCst), before + 4);
+    verifier.verify(&good).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    let rejected = verifier.verify(&with_key_id(&good, "one-more")).await;
+    assert_eq!(rejected.unwrap_err().kind(), RejectionKind::UnknownKey);
+}
+
+/// A store that fails, or does not answer, is an outage, and no bad token.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_key_id_while_the_store_is_down_is_an_outage() {
+    let (clock, store) = (FixedClock::at(NOW), Own::default());
+    let keys = instance(store.clone(), &clock).await.unwrap();
+    let known = token(&keys, &clock).await;
+    let next = SigningKeys::generate(Algorithm::EdDSA).unwrap();
+    let other = instance(store.clone(), &clock).await.unwrap();
+    let verifier = tokens(&other, &clock).auth().verifier();
+    keys.rotate(&next).await.unwrap();
+    clock.advance(Duration::from_secs(3_601));
+    let token = token(&keys, &clock).await;
+    store.is_down.store(true, Ordering::SeqCst);
+    for _ in 0..10 {
+        let rejected = verifier.verify(&token).await.unwrap_err();
+        assert_eq!(rejected.kind(), RejectionKind::KeySourceUnavailable);
+        let response = rejected.into_response::<String>();
+        assert_eq!(response.status().as_u16(), 503);
+        assert!(response.headers().contains_key("retry-after"));
+    }
+    let failure = other.status().failure.unwrap();
+    assert!(failure.reason().contains("down for maintenance"));
+    // Known keys go on: the other token has only expired.
+    let rejected = verifier.verify(&known).await.unwrap_err();
+    assert_eq!(rejected.kind(), RejectionKind::Expired);
+    store.is_down.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(1_000)).await;
+    verifier.verify(&token).await.unwrap();
+}
+
+/// An instance that only verifies drops the signing keys. It follows the store until nobody verifies any more.
+#[tokio::test(start_paused = true)]
+async fn the_verifying_side_outlives_the_signing_keys_of_an_instance() {
+    let (clock, store) = (FixedClock::at(NOW), Own::default());
+    let first = instance(store.clone(), &clock).await.unwrap();
+    let second = instance(store.clone(), &clock).await.unwrap();
+    let verifying = second.keys();
+    let verifier = tokens(&second, &clock).auth().verifier();
+    drop(second);
+    let leaked = token(&first, &clock).await;
+    verifier.verify(&leaked).await.unwrap();
+    let signing = first.status().signing.unwrap();
+    first.revoke_key(signing.as_str()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(901)).await;
+    // The key is known to be revoked, so nobody looks at the store again.
+    let before = store.loads.load(Ordering::SeqCst);
+    for _ in 0..10 {
+        let rejected = verifier.verify_now(&leaked).unwrap_err();
+        assert_eq!(rejected.kind(), RejectionKind::UnknownKey);
+    }
+    assert_eq!(store.loads.load(Ordering::SeqCst), before);
+    drop((first, verifying, verifier));
+    tokio::task::yield_now().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(Arc::strong_count(&store.loads), 1, "its tasks have ended");
+}
+
 #[tokio::test]
 async fn keys_that_are_not_here_cannot_be_shared() {
     let (clock, store) = (FixedClock::at(NOW), Own::default());
@@ -388,8 +536,8 @@ async fn keys_that_are_not_here_cannot_be_shared() {
 mod redis {
     use tower_jwt_auth::issue::RedisSigningKeys;
 
-    use super::{FixedClock, NOW, instance, race};
-    use crate::real::{Server, is_installed};
+    use super::{FixedClock, NOW, ids, instance, race};
+    use crate::real::{Cluster, Server, is_installed};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn instances_share_one_set_in_redis() {
@@ -411,5 +559,21 @@ mod redis {
         drop(server);
         let gone = RedisSigningKeys::new(client, "calendar").unwrap();
         assert!(instance(gone, &FixedClock::at(NOW)).await.is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_cluster_is_found_through_any_of_its_nodes() {
+        if !is_installed() {
+            return;
+        }
+        let (cluster, clock) = (Cluster::start(), FixedClock::at(NOW));
+        let store =
+            |at: usize| RedisSigningKeys::new(cluster.nodes[at].client(), "calendar").unwrap();
+        let first = instance(store(0), &clock).await.unwrap();
+        assert_eq!(ids(&instance(store(1), &clock).await.unwrap()), ids(&first));
+        cluster.move_slot_of("{calendar}:signing-keys");
+        let signing = first.status().signing.unwrap();
+        first.revoke_key(signing.as_str()).await.unwrap();
+        assert_eq!(ids(&instance(store(1), &clock).await.unwrap()), ids(&first));
     }
 }
