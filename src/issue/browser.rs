@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::error::config::ConfigError;
 use crate::error::rejection::Rejection;
 use crate::issue::logins::LoginTokens;
-use crate::issue::logins::response::no_store;
+use crate::issue::response::no_store;
 use crate::request::{self, CsrfPolicy, TokenCookie, TokenSource};
 use crate::telemetry;
 

@@ -43,6 +43,7 @@ mod browser;
 mod keys;
 mod logins;
 mod published;
+mod response;
 mod token;
 
 pub use self::browser::LoginCookies;

@@ -7,9 +7,9 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tower_jwt_auth::issue::{
-    Login, LoginCookies, LoginError, LoginStore, LoginStoreError, LoginStoreFuture, LoginTokens,
-    Logins, MemoryLogins, RefreshError, RefreshKeys, RefreshRequest, SigningKeys, StoredSession,
-    TokenBinding, TokenIssuer,
+    IssueError, Login, LoginCookies, LoginError, LoginStore, LoginStoreError, LoginStoreFuture,
+    LoginTokens, Logins, MemoryLogins, RefreshError, RefreshKeys, RefreshRequest, SigningKeys,
+    StoredSession, TokenBinding, TokenIssuer,
 };
 use tower_jwt_auth::request::CsrfPolicy;
 use tower_jwt_auth::scope::ScopeSet;
@@ -367,6 +367,76 @@ async fn errors_of_a_refresh_clear_no_cookies_and_tell_no_reason() {
         );
         assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503);
         is_not_stored(response.headers());
+    }
+}
+
+/// An error of a token says the same alone, in a login and in a refresh.
+#[test]
+fn an_error_of_a_token_is_a_response_without_its_reason() {
+    let reason = || "the reason".to_owned();
+    let (expected, maximum) = ("something", 1);
+    for (error, kind, status) in [
+        (IssueError::Audience { expected }, "audience", 500),
+        (
+            IssueError::Invalid {
+                what: "subject",
+                expected,
+            },
+            "invalid",
+            500,
+        ),
+        (
+            IssueError::NoSigningKey { reason: reason() },
+            "no_signing_key",
+            503,
+        ),
+        (
+            IssueError::OwnClaims { reason: reason() },
+            "own_claims",
+            500,
+        ),
+        (
+            IssueError::ReservedClaim {
+                name: reason(),
+                instead: "",
+            },
+            "reserved_claim",
+            500,
+        ),
+        (
+            IssueError::SecretClaim {
+                pointer: reason(),
+                looks_like: "",
+                belongs: "",
+            },
+            "secret_claim",
+            500,
+        ),
+        (IssueError::Sign { reason: reason() }, "sign", 503),
+        (IssueError::TooLarge { bytes: 2, maximum }, "too_large", 500),
+        (
+            IssueError::Unavailable { reason: reason() },
+            "unavailable",
+            503,
+        ),
+    ] {
+        assert_eq!(error.kind(), kind);
+        assert_eq!(error.status().as_u16(), status, "{kind}");
+        assert_eq!(LoginError::Issue(error.clone()).status().as_u16(), status);
+        assert_eq!(RefreshError::Issue(error.clone()).status().as_u16(), status);
+        let response = error.clone().into_response::<String>();
+        assert_eq!(
+            (response.status().as_u16(), &**response.body()),
+            (status, "")
+        );
+        assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503);
+        is_not_stored(response.headers());
+        #[cfg(feature = "axum")]
+        {
+            let response = axum::response::IntoResponse::into_response(error);
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503);
+        }
     }
 }
 

@@ -8,7 +8,6 @@ mod redis;
 mod refresh;
 mod refresh_error;
 mod refresh_keys;
-pub(crate) mod response;
 mod rules;
 mod session;
 mod settings;

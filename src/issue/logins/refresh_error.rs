@@ -91,8 +91,8 @@ impl RefreshError {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Issue(error) if !error.is_unavailable() => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Issue(_) | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Issue(error) => error.status(),
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -176,6 +176,19 @@ pub enum LoginError {
 }
 
 impl LoginError {
+    /// The name of the kind, for logs and metrics.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Denied { .. } => "denied",
+            Self::Ended => "ended",
+            Self::Issue(_) => "issue",
+            Self::SessionId => "session_id",
+            Self::Unbound => "unbound",
+            Self::Unavailable { .. } => "unavailable",
+        }
+    }
+
     /// Whether the cause is an outage, so that the same call can succeed later. In this case, answer
     /// with 503.
     #[must_use]

@@ -3,14 +3,16 @@
 use std::error::Error;
 use std::fmt;
 
+use http::StatusCode;
+
 use crate::error::rejection::Excerpt;
 use crate::issue::keys::SigningKeyError;
 
 /// Why an access token was not issued.
 ///
-/// Most of these errors are caused by the application, so answer with 500. If
-/// [`is_unavailable`](Self::is_unavailable) returns `true`, answer with 503, because the same call can
-/// succeed later. No variant contains the value of a claim.
+/// Most of these errors are caused by the application, and are answered with 500. An outage is answered
+/// with 503, because the same call can succeed later: see [`status`](Self::status). No variant contains the
+/// value of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IssueError {
@@ -74,6 +76,22 @@ pub enum IssueError {
 }
 
 impl IssueError {
+    /// The name of the kind, for logs and metrics.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Audience { .. } => "audience",
+            Self::Invalid { .. } => "invalid",
+            Self::NoSigningKey { .. } => "no_signing_key",
+            Self::OwnClaims { .. } => "own_claims",
+            Self::ReservedClaim { .. } => "reserved_claim",
+            Self::SecretClaim { .. } => "secret_claim",
+            Self::Sign { .. } => "sign",
+            Self::TooLarge { .. } => "too_large",
+            Self::Unavailable { .. } => "unavailable",
+        }
+    }
+
     /// Whether the cause is an outage, so that the same call can succeed later.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
@@ -81,6 +99,16 @@ impl IssueError {
             self,
             Self::NoSigningKey { .. } | Self::Sign { .. } | Self::Unavailable { .. }
         )
+    }
+
+    /// The status of a response to this error: 503 in an outage, or 500.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        if self.is_unavailable() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 

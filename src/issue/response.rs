@@ -1,10 +1,11 @@
-//! The responses of a token endpoint (RFC 6749, sections 5.1 and 5.2).
+//! The responses of a token endpoint (RFC 6749, sections 5.1 and 5.2), and of other handlers that issue tokens.
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use crate::issue::logins::{LoginError, LoginTokens, RefreshError};
+use crate::issue::token::IssueError;
 
 /// # The response to a client that is not a browser
 ///
@@ -56,13 +57,24 @@ impl LoginError {
         match self {
             Self::Denied { .. } | Self::Ended => StatusCode::FORBIDDEN,
             Self::SessionId => StatusCode::NOT_FOUND,
-            _ if self.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Issue(error) => error.status(),
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unbound => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     /// Returns a response with the [status](Self::status) and an empty body. The reason is for the
-    /// operator.
+    /// operator. In an outage the response has `Retry-After`.
+    #[must_use]
+    pub fn into_response<B: From<String>>(self) -> Response<B> {
+        respond(self.status(), String::new())
+    }
+}
+
+impl IssueError {
+    /// Returns a response with the [status](Self::status) and an empty body. The reason is for the
+    /// operator. In an outage the response has `Retry-After`. With axum, a handler can return the error
+    /// itself.
     #[must_use]
     pub fn into_response<B: From<String>>(self) -> Response<B> {
         respond(self.status(), String::new())
@@ -108,7 +120,7 @@ mod axum {
     use axum_core::body::Body;
     use axum_core::response::{IntoResponse, Response};
 
-    use super::{LoginError, LoginTokens, RefreshError};
+    use super::{IssueError, LoginError, LoginTokens, RefreshError};
 
     impl IntoResponse for LoginTokens {
         fn into_response(self) -> Response {
@@ -117,6 +129,12 @@ mod axum {
     }
 
     impl IntoResponse for RefreshError {
+        fn into_response(self) -> Response {
+            Self::into_response::<Body>(self)
+        }
+    }
+
+    impl IntoResponse for IssueError {
         fn into_response(self) -> Response {
             Self::into_response::<Body>(self)
         }
