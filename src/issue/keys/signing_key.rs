@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64_simd::URL_SAFE_NO_PAD;
@@ -13,6 +14,7 @@ use crate::issue::keys::schedule;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::key::{Key, KeyId};
 use crate::keys::private_key::PrivateKey;
+use crate::keys::source::wait::{Ticker, within};
 
 /// Signs with a key that is kept outside this process, in an HSM or in a cloud key management
 /// service.
@@ -56,7 +58,8 @@ pub trait Sign: Send + Sync + 'static {
 /// A signature, or a future that returns it.
 #[non_exhaustive]
 pub enum Signing {
-    /// The token waits for this future. Give it a timeout.
+    /// The token waits for this future for 5 seconds. After that the future is dropped, and the token is not
+    /// issued: [`IssueError::Sign`](crate::issue::IssueError::Sign).
     Pending(SigningFuture),
     /// The signature is available at once.
     Ready(Result<Vec<u8>, SignError>),
@@ -109,7 +112,7 @@ pub(crate) struct SigningKey {
 pub(super) type Slot = schedule::Slot<Arc<SigningKey>>;
 
 enum Signer {
-    Elsewhere(Box<dyn Sign>),
+    Elsewhere(Box<dyn Sign>, Arc<Ticker>),
     Own(PrivateKey),
     Secret(Box<hmac::Key>),
 }
@@ -138,7 +141,11 @@ impl SigningKey {
     }
 
     pub(super) fn elsewhere(public: Key, algorithm: Algorithm, signer: impl Sign) -> Self {
-        Self::new(public, algorithm, Signer::Elsewhere(Box::new(signer)))
+        Self::new(
+            public,
+            algorithm,
+            Signer::Elsewhere(Box::new(signer), Arc::default()),
+        )
     }
 
     fn new(public: Key, algorithm: Algorithm, signer: Signer) -> Self {
@@ -191,7 +198,7 @@ impl SigningKey {
                 Signing::Ready(signature.ok_or_else(|| SignError::new("the backend failed")))
             }
             Signer::Secret(key) => Signing::Ready(Ok(hmac::sign(key, message).as_ref().to_vec())),
-            Signer::Elsewhere(signer) => {
+            Signer::Elsewhere(signer, ticker) => {
                 let (public, algorithm) = (self.public.clone(), self.algorithm);
                 match signer.sign(message) {
                     Signing::Ready(signed) => Signing::Ready(
@@ -199,9 +206,11 @@ impl SigningKey {
                             .and_then(|signature| verified(&public, algorithm, message, signature)),
                     ),
                     Signing::Pending(pending) => {
-                        let message = message.to_vec();
+                        let (message, ticker) = (message.to_vec(), Arc::clone(ticker));
                         Signing::Pending(Box::pin(async move {
-                            let signature = pending.await?;
+                            let signature = within(TIMEOUT, pending, &ticker).await;
+                            let late = || SignError::new(format_args!("no answer in {TIMEOUT:?}"));
+                            let signature = signature.ok_or_else(late)??;
                             verified(&public, algorithm, &message, signature)
                         }))
                     }
@@ -239,3 +248,6 @@ fn verified(
         ),
     }))
 }
+
+/// The timeout of a signature that is made elsewhere.
+const TIMEOUT: Duration = Duration::from_secs(5);

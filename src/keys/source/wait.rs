@@ -12,6 +12,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+#[cfg(feature = "issue")]
+use crate::keys::source::load::after;
+
 /// The deadlines of the requests that wait for one task, or for the tasks of one runtime.
 pub(crate) struct Waits {
     /// The runtime of the task. Its timers also serve requests that are polled elsewhere.
@@ -89,6 +92,33 @@ async fn has_passed(deadline: Instant, ticks: Option<watch::Receiver<()>>) {
             return pending().await;
         }
     }
+}
+
+/// Runs a future of the application to its end. Returns `None` if the limit passes before. The limit holds under
+/// every executor, because it needs no runtime and no timer of one.
+#[cfg(feature = "issue")]
+pub(crate) async fn within<F: Future>(
+    limit: Duration,
+    future: F,
+    ticker: &Arc<Ticker>,
+) -> Option<F::Output> {
+    let deadline = after(Instant::now(), limit);
+    let mut future = pin!(future);
+    let mut is_late = pin!(None);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        // Only a future that has to wait needs the ticker.
+        if is_late.is_none() {
+            is_late.set(Some(has_passed(deadline, Some(ticker.listen()))));
+        }
+        match is_late.as_mut().as_pin_mut() {
+            Some(is_late) => is_late.poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Wakes all listeners repeatedly, from a thread that exists while there are listeners.

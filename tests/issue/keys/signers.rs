@@ -7,6 +7,8 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use tower_jwt_auth::issue::{
     IssueError, Sign, SignError, Signing, SigningKeyError, SigningKeys, TokenIssuer,
@@ -282,4 +284,87 @@ async fn a_key_that_is_kept_elsewhere_signs() {
     let secret: [u8; 32] = std::array::from_fn(|at| u8::try_from(at * 7 + 3).unwrap());
     let secret = Key::from_secret(Algorithm::HS256, &secret).unwrap();
     assert!(SigningKeys::from_signer(secret, signer(fixed(), false, false)).is_err());
+}
+
+/// A signer that never answers, or after this time. It counts the signatures that are waited for.
+struct Late {
+    pair: Arc<EcdsaKeyPair>,
+    after: Option<Duration>,
+    waiting: Arc<()>,
+}
+
+impl Sign for Late {
+    fn sign(&self, message: &[u8]) -> Signing {
+        let (after, waiting) = (self.after, Arc::clone(&self.waiting));
+        let signature = self.pair.sign(&SystemRandom::new(), message).unwrap();
+        Signing::Pending(Box::pin(async move {
+            let _waiting = waiting;
+            match after {
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
+            }
+            Ok(signature.as_ref().to_vec())
+        }))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signer_that_does_not_answer_in_5_s_is_an_outage() {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let (pair, clock, waiting) = (Arc::new(pair), FixedClock::at(NOW), Arc::new(()));
+    let late = |after| {
+        let signer = Late {
+            pair: Arc::clone(&pair),
+            after,
+            waiting: Arc::clone(&waiting),
+        };
+        tokens(
+            &SigningKeys::from_signer(public(&pair), signer).unwrap(),
+            &clock,
+        )
+    };
+    let almost = Duration::from_millis(4_999);
+    // The twin: an answer that comes in time is a token.
+    issue(&late(Some(almost))).await.unwrap();
+
+    let hung = late(None);
+    let issuing: Vec<_> = (0..100)
+        .map(|_| {
+            let hung = hung.clone();
+            tokio::spawn(async move { issue(&hung).await })
+        })
+        .collect();
+    // The signer itself and the test have one each.
+    while Arc::strong_count(&waiting) < 102 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::advance(almost).await;
+    assert!(issuing.iter().all(|issuing| !issuing.is_finished()));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    for issuing in issuing {
+        let error = issuing.await.unwrap().unwrap_err();
+        assert!(error.is_unavailable(), "{error}");
+        assert_eq!((error.kind(), error.status().as_u16()), ("sign", 503));
+        assert!(error.to_string().contains("no answer in 5s"), "{error}");
+    }
+    // The future of the signer is gone, and so is every task.
+    drop(hung);
+    assert_eq!(Arc::strong_count(&waiting), 1);
+    let metrics = tokio::runtime::Handle::current().metrics();
+    assert_eq!(metrics.num_alive_tasks(), 0);
+}
+
+#[test]
+fn a_signer_that_waits_needs_no_runtime() {
+    let pair = Arc::new(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap());
+    let signer = Late {
+        pair: Arc::clone(&pair),
+        after: None,
+        waiting: Arc::default(),
+    };
+    let keys = SigningKeys::from_signer(public(&pair), signer).unwrap();
+    let tokens = tokens(&keys, &FixedClock::at(NOW));
+    let mut issuing = std::pin::pin!(issue(&tokens));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(issuing.as_mut().poll(&mut context).is_pending());
 }
