@@ -110,12 +110,12 @@ pub struct TokenIssuer(Arc<Settings>);
 
 impl TokenIssuer {
     /// Creates an issuer of tokens for this API.
-    pub fn new(issuer: Issuer, audience: Audience, keys: SigningKeys) -> Self {
+    pub fn new(issuer: Issuer, audience: Audience, keys: impl Into<SigningKeys>) -> Self {
         Self(Arc::new(Settings {
             issuer,
             resources: Resources::new(audience.clone()),
             audience,
-            keys,
+            keys: keys.into(),
             lifetime: LIFETIME,
             allowed: Vec::new(),
             clock: Arc::new(SystemClock),
