@@ -335,6 +335,9 @@ impl<C, R> JwtAuth<C, R> {
     /// - An issuer that is trusted several times without keys would be asked about its JWTs each time.
     /// - [`require_bound_tokens`](Self::require_bound_tokens) is set without
     ///   [`client_certificates`](Self::client_certificates), so no token is accepted.
+    /// - [`algorithms`](Self::algorithms) is empty, so no token is accepted.
+    /// - [`accept_type`](Self::accept_type) names a type that
+    ///   [`access_token_profile`](Self::access_token_profile) excludes.
     pub fn check_settings(&self) -> Result<(), ConfigError> {
         let verification = &self.verification;
         let policy = Policy::new(&verification.issuers, &verification.rules);

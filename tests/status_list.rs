@@ -738,7 +738,12 @@ async fn an_older_list_does_not_replace_a_newer_one_before_its_end() {
 async fn a_lifetime_without_end_is_no_panic() {
     let world = World::new();
     let second = Duration::from_secs(1);
-    let api = world.api(world.lists().lifetime_within(second, Duration::MAX));
+    let api = world.api(
+        world
+            .lists()
+            .lifetime_within(second, Duration::MAX)
+            .unwrap(),
+    );
     world.publishes(
         &world
             .list(2, FOUR)
@@ -896,7 +901,7 @@ async fn lists_have_a_maximum_number_and_a_maximum_size() {
     let token = |at: u64| world.token_in(&format!("{PREFIX}{at}"), 0).mint();
     for lists in [
         world.lists().max_lists(2),
-        world.lists().max_bytes(1_000, 2_999),
+        world.lists().max_bytes(1_000, 2_999).unwrap(),
     ] {
         let api = world.api(lists);
         let before = network.count();
@@ -918,13 +923,9 @@ async fn lists_have_a_maximum_number_and_a_maximum_size() {
     }
     // TSL-4.1-2
     for (lists, verdict) in [
-        (world.lists().max_bytes(1_000, 1_000), None),
+        (world.lists().max_bytes(1_000, 1_000).unwrap(), None),
         (
-            world.lists().max_bytes(999, 10_000),
-            Some(RevocationUnavailable),
-        ),
-        (
-            world.lists().max_bytes(1_000, 999),
+            world.lists().max_bytes(999, 10_000).unwrap(),
             Some(RevocationUnavailable),
         ),
         (world.lists().max_body(100), Some(RevocationUnavailable)),
@@ -934,6 +935,26 @@ async fn lists_have_a_maximum_number_and_a_maximum_size() {
     world.publishes(&world.list(1, &vec![0; 17 * 1_024 * 1_024]));
     let bomb = world.api(world.lists()).verdict(&world.token(0)).await;
     assert_eq!(bomb, Some(RevocationUnavailable), "17 MiB out of 17 KiB");
+}
+
+#[test]
+fn limits_that_contradict_each_other_are_errors_with_both() {
+    let world = World::new();
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
+    for (error, says) in [
+        (
+            world.lists().lifetime_within(hour, minute),
+            "`lifetime_within` has a minimum of 3600s, which is more than its maximum of 60s",
+        ),
+        (
+            world.lists().max_bytes(1_000, 999),
+            "`max_bytes` allows 1000 bytes for one list, and 999 bytes for all lists",
+        ),
+    ] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.ends_with(says), "{error}");
+    }
+    assert!(world.lists().lifetime_within(minute, minute).is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,6 +64,8 @@ pub(crate) struct Policy {
     trusts: Vec<Trust>,
     /// Whether opaque tokens are introspected at any issuer.
     takes_opaque_tokens: bool,
+    /// The rules of an issuer that exclude each other.
+    contradiction_of_rules: Option<String>,
 }
 
 impl Policy {
@@ -81,7 +83,12 @@ impl Policy {
             rules: trusted.rules.clone().within(rules),
         });
         let trusts: Vec<_> = trusts.collect();
+        let contradiction_of_rules = issuers.iter().find_map(|trusted| {
+            let reason = trusted.rules.contradiction_within(rules)?;
+            Some(format!("issuer {}: {reason}", trusted.issuer))
+        });
         Self {
+            contradiction_of_rules,
             takes_opaque_tokens: trusts.iter().any(|trust| trust.introspection.is_some()),
             trusts,
         }
@@ -113,14 +120,18 @@ impl Policy {
         Ok(trust)
     }
 
-    /// The reason, if two trusts may claim the same opaque token, or the same JWT without keys.
+    /// The reason, if two trusts may claim the same opaque token, or the same JWT without keys, or if the rules of
+    /// an issuer exclude each other.
     pub(crate) fn contradiction(&self) -> Option<String> {
         let of_jwts = || {
             self.trusts
                 .iter()
                 .find_map(|it| self.contradiction_of_jwts(it))
         };
-        self.contradiction_of_opaque().or_else(of_jwts)
+        let of_rules = || self.contradiction_of_rules.clone();
+        self.contradiction_of_opaque()
+            .or_else(of_jwts)
+            .or_else(of_rules)
     }
 
     /// The reason, if the issuer is trusted without keys several times, and would be asked about its JWTs

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::config::ConfigError;
+use crate::error::rejection::Excerpt;
 use crate::keys::algorithm::Algorithm;
 use crate::token::header::is_same_media_type;
 use crate::token::pointer::ClaimPointer;
@@ -102,6 +103,30 @@ impl Rules {
             roles_from: set(self.roles_from, &all.roles_from),
             client_mark: self.client_mark.or(all.client_mark),
         }
+    }
+
+    /// The reason, if some of these rules of one issuer exclude each other, or some of the rules for `all` issuers.
+    pub(super) fn contradiction_within(&self, all: &Self) -> Option<String> {
+        if (self.algorithms.as_ref().or(all.algorithms.as_ref())).is_some_and(|all| all.is_empty())
+        {
+            return Some("no token is accepted, because `algorithms` names none".to_owned());
+        }
+        // An issuer may be stricter than the layer, and ignore the types of the layer.
+        let (rules, has_profile) = match self.types.is_empty() {
+            true => (all, all.is_access_token_profile),
+            false => (
+                self,
+                self.is_access_token_profile || all.is_access_token_profile,
+            ),
+        };
+        let mut types = rules.types();
+        let typ = types.find(|typ| !is_same_media_type(ACCESS_TOKEN, typ))?;
+        has_profile.then(|| {
+            format!(
+                "the type {} of `accept_type` is not accepted, because `access_token_profile` demands {ACCESS_TOKEN:?}",
+                Excerpt(typ)
+            )
+        })
     }
 
     pub(crate) fn leeway(&self) -> Duration {
@@ -343,6 +368,8 @@ macro_rules! rule_setters {
 
 pub(crate) use rule_setters;
 
+/// The type that RFC 9068, section 2.1, requires.
+const ACCESS_TOKEN: &str = "at+jwt";
 /// The claims that RFC 9068, section 2.2, requires in addition to `iss`, `aud` and `exp`.
 const PROFILE: [RequiredClaim; 4] = [
     RequiredClaim::Subject,

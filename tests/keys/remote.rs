@@ -465,7 +465,6 @@ async fn refreshes_ahead_of_the_lifetime_that_is_set() {
         (within(120, 240), None, 240),
         (within(120, 240), Some("max-age=5"), 120),
         (within(120, 240), Some("max-age=3600"), 240),
-        (within(240, 120), Some("max-age=5"), 240),
         (within(1_200, 2_400), None, 1_200),
     ] {
         let issuer = TestIssuer::new();
@@ -1800,9 +1799,38 @@ async fn no_setting_causes_a_storm_or_a_panic() {
     }
     for usual in [zero, most] {
         let keys = RemoteKeys::jwks(JWKS, Network::of(&issuer)).unwrap();
-        let keys = keys.lifetime(usual).lifetime_within(most, zero);
+        let keys = keys.lifetime(usual).lifetime_within(zero, most);
         assert!(keys.connect().await.unwrap().is_ready());
     }
+}
+
+#[tokio::test]
+async fn settings_that_contradict_each_other_are_errors_with_both() {
+    let issuer = TestIssuer::new();
+    let keys = || RemoteKeys::jwks(JWKS, Network::of(&issuer)).unwrap();
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
+    let snapshot = || KeySnapshotFile::new("/nowhere/keys.json");
+    let cases: [(&dyn Fn() -> RemoteKeys, _); 2] = [
+        (
+            &|| keys().lifetime_within(hour, minute),
+            "`lifetime_within` has a minimum of 3600s, which is more than its maximum of 60s",
+        ),
+        (
+            &|| keys().keep_stale(Duration::ZERO).snapshot_store(snapshot()),
+            "`snapshot_store` saves keys, and with a `keep_stale` of 0 s they are never used",
+        ),
+    ];
+    for (make, says) in cases {
+        let lazy = make().connect_lazy().map(drop);
+        for result in [lazy, make().connect().await.map(drop)] {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains(JWKS) && error.ends_with(says), "{error}");
+        }
+    }
+    let equal = keys()
+        .lifetime_within(minute, minute)
+        .accept_use("jwt-svid");
+    assert!(equal.connect().await.is_ok());
 }
 
 /// RFC8414-2-2

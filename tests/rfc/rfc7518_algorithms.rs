@@ -120,7 +120,10 @@ fn uses_the_allowed_algorithms_and_no_other() {
     let keys = KeySet::new(keys.into_iter().chain([rsa.key(Some("PS256"))])).unwrap();
     let everything = auth(keys.clone()).verifier();
     let narrow = auth(keys.clone()).algorithms([Algorithm::ES256]).verifier();
-    let empty = auth(keys).algorithms([]).verifier();
+    let empty = auth(keys).algorithms([]);
+    let error = empty.check_settings().unwrap_err().to_string();
+    assert!(error.contains("`algorithms` names none"), "{error}");
+    let empty = empty.verifier();
 
     let es256 = fixture.token_of("k1").mint();
     accepts(&everything, &es256);

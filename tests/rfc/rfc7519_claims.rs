@@ -941,9 +941,21 @@ fn a_further_type_is_accepted_of_the_issuer_that_sends_it() {
         trusted.clone().accept_type("JOSE").access_token_profile(),
         trusted.access_token_profile().accept_type("JOSE"),
     ] {
-        let verdict = verdict(&fixture.auth().trust(strict), &jose.mint());
+        let auth = fixture.auth().trust(strict);
+        let verdict = verdict(&auth, &jose.mint());
         assert_eq!(verdict.unwrap_err(), RejectionKind::WrongType);
+        let error = auth.check_settings().unwrap_err().to_string();
+        for setting in ["\"JOSE\" of `accept_type`", "`access_token_profile`"] {
+            assert!(error.contains(setting), "{error}");
+        }
     }
+    let layer = || fixture.auth().accept_type("JOSE");
+    assert!(layer().access_token_profile().check_settings().is_err());
+    // An issuer may be stricter than the layer, and the type of the profile is no contradiction.
+    let strict = || partner.trusted().access_token_profile();
+    layer().trust(strict()).check_settings().unwrap();
+    let same = strict().accept_type("application/at+jwt");
+    fixture.auth().trust(same).check_settings().unwrap();
 }
 
 /// RFC8725bis-3.1-1

@@ -27,6 +27,8 @@ pub(super) struct Settings {
     pub(super) keys: RefreshKeys,
     pub(super) store: Arc<dyn LoginStore>,
     pub(super) lifetimes: Lifetimes,
+    /// Whether the application has set the idle lifetime.
+    is_idle_set: bool,
     /// In milliseconds.
     pub(super) grace: u64,
     pub(super) list: Arc<dyn RevocationWriter>,
@@ -66,14 +68,16 @@ impl Logins {
     pub fn new(tokens: TokenIssuer, keys: RefreshKeys, store: impl LoginStore) -> Self {
         let clock = Arc::clone(tokens.its_clock());
         let list = Denylist::default().with_clock(move || clock.now());
+        let idle = idle_by_default(&tokens, ABSOLUTE);
         let settings = Settings {
             tokens,
             keys,
             store: Arc::new(store),
             lifetimes: Lifetimes {
-                idle: IDLE,
+                idle,
                 absolute: ABSOLUTE,
             },
+            is_idle_set: false,
             grace: GRACE,
             list: Arc::new(list.clone()),
             obeys: Arc::new(move |auth| auth.revocation(list.clone())),
@@ -86,20 +90,25 @@ impl Logins {
         Self::of(settings)
     }
 
-    /// Sets the time after which a session ends if it is not refreshed. Default: 14 days. The minimum is the
-    /// lifetime of an access token plus one minute. The maximum is 366 days.
+    /// Sets the time after which a session ends if it is not refreshed. The minimum is the lifetime of
+    /// an access token plus one minute. The maximum is 366 days, and the
+    /// [absolute lifetime](Self::absolute_lifetime). Default: 14 days, within these limits.
     ///
     /// Access tokens end with their session at the latest.
     ///
     /// # Errors
     ///
     /// [`ConfigError::SessionLifetime`] outside these limits. With a shorter lifetime, a client that
-    /// refreshes when its access token has expired would be too late.
+    /// refreshes when its access token has expired would be too late. [`ConfigError::Settings`] if the
+    /// absolute lifetime is shorter. If both are longer than 90 days, set the absolute lifetime first.
     pub fn idle_lifetime(self, lifetime: Duration) -> Result<Self, ConfigError> {
-        let token = u64::try_from(self.0.tokens.token_lifetime().as_millis()).unwrap_or(u64::MAX);
-        let shortest = token.saturating_add(SHORTEST).min(LONGEST);
+        let shortest = shortest_idle(&self.0.tokens);
         let idle = within(lifetime, "idle lifetime", shortest, LONGEST)?;
-        Ok(self.with(|settings| settings.lifetimes.idle = idle))
+        not_longer(idle, self.0.lifetimes.absolute)?;
+        Ok(self.with(|settings| {
+            settings.lifetimes.idle = idle;
+            settings.is_idle_set = true;
+        }))
     }
 
     /// Sets the maximum duration of a session: 1 minute to 366 days. Default: 90 days.
@@ -108,10 +117,17 @@ impl Logins {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::SessionLifetime`] outside these limits.
+    /// [`ConfigError::SessionLifetime`] outside these limits. [`ConfigError::Settings`] if a longer
+    /// [idle lifetime](Self::idle_lifetime) was set before.
     pub fn absolute_lifetime(self, lifetime: Duration) -> Result<Self, ConfigError> {
         let absolute = within(lifetime, "absolute lifetime", SHORTEST, LONGEST)?;
-        Ok(self.with(|settings| settings.lifetimes.absolute = absolute))
+        let idle = if self.0.is_idle_set {
+            self.0.lifetimes.idle
+        } else {
+            idle_by_default(&self.0.tokens, absolute)
+        };
+        not_longer(idle, absolute)?;
+        Ok(self.with(|settings| settings.lifetimes = Lifetimes { idle, absolute }))
     }
 
     /// Sets the grace period: for this time after a refresh, the previous token gets the same successor
@@ -237,6 +253,31 @@ impl fmt::Debug for Logins {
             .field("grace", &milliseconds(self.0.grace))
             .finish_non_exhaustive()
     }
+}
+
+/// The shortest idle lifetime in milliseconds.
+fn shortest_idle(tokens: &TokenIssuer) -> u64 {
+    let token = u64::try_from(tokens.token_lifetime().as_millis()).unwrap_or(u64::MAX);
+    token.saturating_add(SHORTEST).min(LONGEST)
+}
+
+/// The default fits the other lifetimes, in milliseconds.
+fn idle_by_default(tokens: &TokenIssuer, absolute: u64) -> u64 {
+    IDLE.max(shortest_idle(tokens)).min(absolute)
+}
+
+fn not_longer(idle: u64, absolute: u64) -> Result<(), ConfigError> {
+    if idle <= absolute {
+        return Ok(());
+    }
+    let seconds = |milliseconds| Duration::from_millis(milliseconds).as_secs_f64();
+    Err(ConfigError::Settings {
+        reason: format!(
+            "the idle lifetime of {} s is longer than the absolute lifetime of {} s, after which every session ends",
+            seconds(idle),
+            seconds(absolute)
+        ),
+    })
 }
 
 /// The milliseconds of a duration within these bounds.

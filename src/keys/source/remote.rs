@@ -167,10 +167,9 @@ impl RemoteKeys {
     }
 
     /// Sets the minimum and the maximum lifetime of the keys, whatever the response says. Default: 1
-    /// minute and 24 hours. Both are at least 1 second.
+    /// minute and 24 hours. Both are at least 1 second. The maximum must not be less than the minimum.
     pub fn lifetime_within(mut self, shortest: Duration, longest: Duration) -> Self {
-        let shortest = shortest.max(LIFETIME_MIN);
-        self.source.lifetimes.within = (shortest, longest.max(shortest));
+        self.source.lifetimes.within = (shortest.max(LIFETIME_MIN), longest.max(LIFETIME_MIN));
         self
     }
 
@@ -268,8 +267,13 @@ impl RemoteKeys {
     ///
     /// [`ConfigError::KeySource`] outside a tokio runtime, in a runtime without timers, and for plain
     /// `http` that is not [allowed](Self::insecure_plain_http).
+    ///
+    /// [`ConfigError::Settings`] if settings contradict each other:
+    ///
+    /// - [`lifetime_within`](Self::lifetime_within) has a maximum that is less than the minimum.
+    /// - [`snapshot_store`](Self::snapshot_store) is set, and [`keep_stale`](Self::keep_stale) is zero.
     pub fn connect_lazy(self) -> Result<KeyStore, ConfigError> {
-        self.source.check_places()?;
+        self.check()?;
         let start = match self.source.key_snapshot() {
             Some(snapshot) => Start::ReadingSnapshot(Box::pin(snapshot.load())),
             None => Start::Empty,
@@ -289,7 +293,7 @@ impl RemoteKeys {
     /// [`ConfigError::KeySource`] if the fetch fails and there are no saved keys; also in the cases
     /// of [`connect_lazy`](Self::connect_lazy).
     pub async fn connect(mut self) -> Result<KeyStore, ConfigError> {
-        self.source.check_places()?;
+        self.check()?;
         runtime_for(&self.source)?;
         let began = Instant::now();
         let schedule = self.schedule();
@@ -315,6 +319,25 @@ impl RemoteKeys {
             Some((set, rest)) => self.start(Start::Snapshot(set, rest)),
             None => Err(error.into_config_error(&self.source)),
         }
+    }
+
+    /// Checks what the setters cannot check.
+    fn check(&self) -> Result<(), ConfigError> {
+        self.source.check_places()?;
+        let (shortest, longest) = self.source.lifetimes.within;
+        let contradiction = if longest < shortest {
+            format!(
+                "`lifetime_within` has a minimum of {shortest:?}, which is more than its maximum of {longest:?}"
+            )
+        } else if self.source.snapshot_store.is_some() && self.source.keep_stale.is_zero() {
+            "`snapshot_store` saves keys, and with a `keep_stale` of 0 s they are never used"
+                .to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::Settings {
+            reason: format!("keys of {}: {contradiction}", self.source),
+        })
     }
 
     fn start(self, start: Start) -> Result<KeyStore, ConfigError> {

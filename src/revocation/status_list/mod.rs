@@ -160,10 +160,22 @@ impl StatusLists {
     ///
     /// A revoked token is accepted until the lifetime of the list ends. The `exp` of the list can end
     /// its use earlier.
-    #[must_use]
-    pub fn lifetime_within(self, shortest: Duration, longest: Duration) -> Self {
-        let shortest = shortest.max(Duration::from_secs(1));
-        self.set(|settings| settings.lifetimes.within = (shortest, longest.max(shortest)))
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Settings`] if the maximum is less than the minimum.
+    pub fn lifetime_within(
+        self,
+        shortest: Duration,
+        longest: Duration,
+    ) -> Result<Self, ConfigError> {
+        let [shortest, longest] = [shortest, longest].map(|it| it.max(Duration::from_secs(1)));
+        if longest < shortest {
+            return Err(contradiction(format!(
+                "`lifetime_within` has a minimum of {shortest:?}, which is more than its maximum of {longest:?}"
+            )));
+        }
+        Ok(self.set(|settings| settings.lifetimes.within = (shortest, longest)))
     }
 
     /// Sets the maximum size in bytes of the response with a list. Default: 4 MiB.
@@ -175,9 +187,17 @@ impl StatusLists {
     /// Sets the maximum size in bytes of an inflated list, and of all lists of an issuer. Default: 16 MiB
     /// and 64 MiB. If there is no room for a list, the least recently used list is dropped. It is fetched
     /// again when a token names it.
-    #[must_use]
-    pub fn max_bytes(self, of_one: usize, of_all: usize) -> Self {
-        self.set(|settings| (settings.max_list, settings.max_bytes) = (of_one, of_all))
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Settings`] if one list may have more bytes than all lists.
+    pub fn max_bytes(self, of_one: usize, of_all: usize) -> Result<Self, ConfigError> {
+        if of_all < of_one {
+            return Err(contradiction(format!(
+                "`max_bytes` allows {of_one} bytes for one list, and {of_all} bytes for all lists"
+            )));
+        }
+        Ok(self.set(|settings| (settings.max_list, settings.max_bytes) = (of_one, of_all)))
     }
 
     /// Sets the maximum number of lists of an issuer. Default: 1 000. Minimum: 1.
@@ -308,6 +328,12 @@ impl Revocation for StatusLists {
         sources.try_fold(0_u64, |sum, source| {
             Some(sum.wrapping_add(source.lists.epoch(clock)?))
         })
+    }
+}
+
+fn contradiction(what: String) -> ConfigError {
+    ConfigError::Settings {
+        reason: format!("status lists: {what}"),
     }
 }
 

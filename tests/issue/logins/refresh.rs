@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tower_jwt_auth::ConfigError;
 use tower_jwt_auth::issue::{
     Login, LoginClaimsError, LoginError, LoginStore, LoginTokens, Logins, MemoryLogins,
-    RefreshError, RefreshKeys, RefreshRequest, Session, TokenBinding,
+    RefreshError, RefreshKeys, RefreshRequest, Session, SigningKeys, TokenBinding, TokenIssuer,
 };
 use tower_jwt_auth::request::ClientCertificate;
 use tower_jwt_auth::scope::ScopeSet;
+use tower_jwt_auth::{Algorithm, Audience, ConfigError, Issuer};
 
 use super::world::{CLIENT, Fails, LATER, SECRET, World, issuer, login};
-use crate::support::NOW;
+use crate::support::{AUDIENCE, ISSUER, NOW};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -801,4 +801,72 @@ fn lifetimes_that_are_too_short_or_too_long_are_rejected_with_the_bounds() {
             .idle_lifetime(11 * MINUTE)
             .is_ok()
     );
+}
+
+/// A session that ends before it can be idle: one of the two settings would have no effect.
+#[tokio::test]
+async fn an_idle_lifetime_is_not_longer_than_the_absolute_lifetime() {
+    let clock = tower_jwt_auth::test::FixedClock::at(NOW);
+    let over = |tokens| {
+        let keys = RefreshKeys::generate().unwrap();
+        Logins::new(tokens, keys, MemoryLogins::default())
+    };
+    let logins = || over(issuer(&clock));
+    let too_long = logins().idle_lifetime(91 * DAY).unwrap_err().to_string();
+    assert!(
+        too_long.ends_with(
+            "the idle lifetime of 7862400 s is longer than the absolute lifetime of 7776000 s, after which every \
+             session ends"
+        ),
+        "{too_long}"
+    );
+    let too_short = logins().idle_lifetime(20 * DAY).unwrap();
+    let too_short = too_short.absolute_lifetime(20 * DAY - Duration::from_millis(1));
+    let too_short = too_short.unwrap_err().to_string();
+    assert!(
+        too_short.contains("idle lifetime of 1728000 s"),
+        "{too_short}"
+    );
+    assert!(
+        too_short.contains("absolute lifetime of 1727999.999 s"),
+        "{too_short}"
+    );
+    for good in [
+        logins().idle_lifetime(90 * DAY),
+        logins()
+            .absolute_lifetime(180 * DAY)
+            .unwrap()
+            .idle_lifetime(91 * DAY),
+        logins()
+            .idle_lifetime(20 * DAY)
+            .unwrap()
+            .absolute_lifetime(20 * DAY),
+        // The default is as short as it has to be.
+        logins().absolute_lifetime(MINUTE),
+    ] {
+        good.unwrap();
+    }
+
+    // A client refreshes when its access token has expired, also with the default.
+    let tokens = SigningKeys::generate(Algorithm::ES256).unwrap();
+    let tokens = tokens
+        .rotate_every(60 * DAY)
+        .unwrap()
+        .with_clock(clock.clone());
+    let tokens = TokenIssuer::new(
+        Issuer::new(ISSUER).unwrap(),
+        Audience::new(AUDIENCE).unwrap(),
+        tokens,
+    );
+    let tokens = tokens
+        .clock(clock.clone())
+        .insecure_lifetime(30 * DAY)
+        .unwrap();
+    let logins = over(tokens);
+    let first = logins.begin(login("alice")).await.unwrap();
+    clock.advance(30 * DAY);
+    logins
+        .refresh((first.refresh_token(), CLIENT))
+        .await
+        .unwrap();
 }
