@@ -17,11 +17,16 @@ pub(crate) enum Readers {
 
 /// Opens a file if no other user can have put it there. Returns `None` if there is no file.
 pub(crate) fn open(path: &Path, readers: Readers) -> Result<Option<File>> {
-    // Checked before the file is opened, because opening a pipe would block.
-    match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        found => check_kind(&found?)?,
+    match opened(path, readers) {
+        // Another instance may remove it between two of the steps.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
     }
+}
+
+fn opened(path: &Path, readers: Readers) -> Result<File> {
+    // Checked before the file is opened, because opening a pipe would block.
+    check_kind(&fs::metadata(path)?)?;
     #[cfg(unix)]
     unix::check_place(path)?;
     let file = File::open(path)?;
@@ -29,7 +34,7 @@ pub(crate) fn open(path: &Path, readers: Readers) -> Result<Option<File>> {
     let metadata = file.metadata()?;
     check_kind(&metadata)?;
     check_owner(&metadata, readers)?;
-    Ok(Some(file))
+    Ok(file)
 }
 
 /// Writes a new file in the same directory, and calls `place` to put it where it belongs. Afterwards
