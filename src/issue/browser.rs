@@ -156,7 +156,9 @@ impl LoginCookies {
     /// be a part of the return value of a handler.
     ///
     /// If the client presented the same refresh token, its cookie is not set again. The response may arrive
-    /// after that of another tab, and must not replace a newer token.
+    /// after that of another tab, and must not replace a newer token. A token that
+    /// [never changes](crate::issue::Logins::without_rotation) is set again when its session advances, so that the
+    /// cookie lasts as long.
     ///
     /// A browser ignores a cookie of more than 4 096 bytes. If a token is too long, an event is logged at the
     /// error level.

@@ -213,9 +213,10 @@ impl LoginTokens {
         &self.refresh
     }
 
-    /// Whether [`refresh_token`](Self::refresh_token) differs from the token that the client presented. If
-    /// it does not, do not store it where another tab or thread may have stored a newer token in the
-    /// meantime. [`LoginCookies`](crate::issue::LoginCookies) sets no cookie in this case.
+    /// Whether the client has to store [`refresh_token`](Self::refresh_token): it differs from the token that the
+    /// client presented, or the session now ends later and its token stays the same. If not, do not store it
+    /// where another tab or thread may have stored a newer token in the meantime.
+    /// [`LoginCookies`](crate::issue::LoginCookies) sets no cookie in this case.
     #[must_use]
     pub fn has_new_refresh_token(&self) -> bool {
         self.is_new
