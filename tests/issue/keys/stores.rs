@@ -247,6 +247,21 @@ async fn stored_keys_that_cannot_be_read_stop_the_start() {
     }
 }
 
+/// The key that is published ahead does not sign before its time, whatever the order in the store is.
+#[tokio::test]
+async fn the_order_of_stored_keys_does_not_matter() {
+    let (clock, store) = (FixedClock::at(NOW), Own::default());
+    let known = ids(&instance(store.clone(), &clock).await.unwrap());
+    let stored = store.stored.lock().unwrap().clone().unwrap();
+    let mut turned: serde_json::Value = serde_json::from_slice(stored.as_bytes()).unwrap();
+    turned["keys"].as_array_mut().unwrap().reverse();
+    let turned = StoredKeys::new(9, turned.to_string().into_bytes());
+    *store.stored.lock().unwrap() = Some(turned);
+    let keys = instance(store, &clock).await.unwrap();
+    assert_eq!(ids(&keys), known);
+    assert_eq!(keys.status().signing.unwrap().as_str(), known[0]);
+}
+
 /// An outage of nearly a period does no harm: the successor is known for a whole period ahead.
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_nearly_a_period_does_no_harm() {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tower_jwt_auth::clock::Clock;
 use tower_jwt_auth::issue::{
     LoginError, LoginStore, LoginStoreFuture, Logins, MemoryLogins, RefreshError, RefreshKeys,
     RefreshRequest, Session, StoredSession, TokenBinding,
@@ -192,6 +193,24 @@ async fn no_access_token_outlives_its_session() {
     let world = World::with(|logins| logins.absolute_lifetime(MINUTE).unwrap());
     let short = world.begin().await;
     assert_eq!(short.access_token().lifetime(), MINUTE);
+    // The end is within a second, and `exp` is not.
+    world.wait(Duration::from_millis(500));
+    let half = world.begin().await;
+    let end = half.session().began_at() + MINUTE;
+    world.wait(MINUTE - Duration::from_millis(100));
+    let last = world.refreshes(half.refresh_token()).await;
+    assert!(last.access_token().expires_at() <= end);
+}
+
+/// The idle lifetime begins anew with the refresh, before its access token is made.
+#[tokio::test]
+async fn an_access_token_of_a_late_refresh_lives_as_long_as_any() {
+    let world = World::new();
+    let first = world.begin().await;
+    world.wait(14 * DAY - SECOND);
+    let second = world.refreshes(first.refresh_token()).await;
+    assert_eq!(second.access_token().lifetime(), 10 * MINUTE);
+    assert_eq!(second.refresh_expires_at(), world.clock.now() + 14 * DAY);
 }
 
 /// A client refreshes when its access token has expired.

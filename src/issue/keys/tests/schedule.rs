@@ -124,6 +124,52 @@ fn rot_d3_the_successor_of_a_revoked_key_signs_at_once() {
     assert_eq!(left[0].times.sign, late);
 }
 
+/// ROT-D3: a key that has retired is taken out, and the instants of the others stay.
+#[test]
+fn rot_d3_a_retired_key_that_is_revoked_changes_no_other() {
+    let mut slots = after(&[], NOW, &RULES);
+    for day in 1..=2 {
+        slots = after(&slots, NOW + day * 86_400, &RULES);
+    }
+    let now = NOW + 2 * 86_400;
+    assert_eq!((slots.len(), signs(&slots, now)), (4, Some(3)));
+    for position in [0, 1] {
+        let left = revoked(&slots, position, now, &RULES);
+        let mut expected = slots.clone();
+        expected.remove(position);
+        let times = |slots: &[Slot<u32>]| -> Vec<_> {
+            slots.iter().map(|slot| (slot.key, slot.times)).collect()
+        };
+        assert_eq!(times(&left), times(&expected));
+    }
+}
+
+/// ROT-D1: a key that is given has no end until its successor is known, and again if that one is revoked.
+#[test]
+fn rot_d1_a_given_key_ends_after_its_last_token() {
+    let first = inserted(&[], NOW, &GIVEN, 1);
+    assert_eq!(first[0].times.remove, u64::MAX);
+    let both = inserted(&first, NOW, &GIVEN, 2);
+    let retire = NOW + 3_600;
+    let remove = retire + 3_600 + 300 + 3_600;
+    assert_eq!(
+        (both[0].times.retire, both[0].times.remove),
+        (retire, remove)
+    );
+    assert_eq!(after(&both, remove - 1, &GIVEN).len(), 2);
+    let left = after(&both, remove, &GIVEN);
+    assert_eq!((left.len(), left[0].key), (1, 2));
+    let again = revoked(&both, 1, NOW + 60, &GIVEN);
+    assert_eq!(
+        (again[0].times.retire, again[0].times.remove),
+        (u64::MAX, u64::MAX)
+    );
+    // It ends when the next one is named, however long that takes.
+    let late = NOW + 1_000_000;
+    let next = inserted(&again, late, &GIVEN, 3);
+    assert_eq!(next[0].times.remove, late + 3_600 + 7_500);
+}
+
 #[test]
 fn after_a_stand_still_a_key_that_is_still_published_goes_on() {
     let slots = after(&[], NOW, &RULES);
