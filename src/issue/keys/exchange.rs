@@ -22,8 +22,22 @@ impl Ring {
         self.exchange(|slots, _, _| Ok(slots.to_vec())).await
     }
 
-    /// Changes the stored keys. Does what is due on the way.
-    pub(super) async fn exchange(
+    /// Changes the stored keys.
+    pub(super) async fn change_stored(
+        self: &Arc<Self>,
+        change: impl Fn(&[Slot], u64, &Rules) -> Result<Vec<Slot>, SigningKeyError>,
+    ) -> Result<(), SigningKeyError> {
+        let mut changing = Changing {
+            ring: self,
+            is_done: false,
+        };
+        let result = self.exchange(change).await;
+        changing.is_done = true;
+        result
+    }
+
+    /// Reads and changes the stored keys. Does what is due on the way.
+    async fn exchange(
         self: &Arc<Self>,
         change: impl Fn(&[Slot], u64, &Rules) -> Result<Vec<Slot>, SigningKeyError>,
     ) -> Result<(), SigningKeyError> {
@@ -130,6 +144,21 @@ impl Ring {
                 reason: error.to_string(),
             })
         })
+    }
+}
+
+/// A change that is under way. If its future is dropped, the store may have keys that are not in use here. Then the
+/// task looks at once.
+struct Changing<'r> {
+    ring: &'r Ring,
+    is_done: bool,
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.ring.look_soon();
+        }
     }
 }
 

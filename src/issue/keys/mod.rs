@@ -313,7 +313,7 @@ impl SigningKeys {
         ) -> Result<Vec<signing_key::Slot>, SigningKeyError>,
     ) -> Result<(), SigningKeyError> {
         if self.ring.shared.is_some() {
-            return self.ring.exchange(change).await;
+            return self.ring.change_stored(change).await;
         }
         self.ring.is_in_use();
         let now = self.ring.now();

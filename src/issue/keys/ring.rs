@@ -156,8 +156,8 @@ impl Ring {
         self.longest_token.fetch_max(lifetime, Ordering::AcqRel);
         if self.shared.is_none() {
             self.maintain(self.now());
-        } else if let Some(verifying) = self.verifying() {
-            verifying.load_soon();
+        } else {
+            self.look_soon();
         }
         Ok(())
     }
@@ -215,10 +215,15 @@ impl Ring {
             return SigningKeyError::Unavailable { reason };
         }
         // The clock was set, or the machine stood still, and the task does not know it yet.
+        self.look_soon();
+        SigningKeyError::NoKey
+    }
+
+    /// Lets the task look at the store.
+    pub(super) fn look_soon(&self) {
         if let Some(verifying) = self.verifying() {
             verifying.load_soon();
         }
-        SigningKeyError::NoKey
     }
 
     /// Does what is due, if the keys are in memory. Keys in a store are tended by a task.

@@ -28,6 +28,8 @@ enum Mood {
     Hangs,
     /// It writes, and does not know whether it has.
     Unsure,
+    /// It writes, and never answers.
+    SilentAfterWrites,
 }
 
 #[derive(Clone, Default)]
@@ -81,6 +83,9 @@ impl SigningKeyStore for Store {
             let is_expected = self.get().as_ref().map(StoredKeys::version) == expected;
             if is_expected {
                 self.set(Some(keys));
+            }
+            if mood == Mood::SilentAfterWrites {
+                std::future::pending::<()>().await;
             }
             Ok(is_expected && mood != Mood::Unsure)
         })
@@ -242,6 +247,27 @@ async fn a_revocation_whose_result_is_not_known_is_no_error() {
     let next = generate();
     let id = keys.rotate(&next).await.unwrap();
     assert!(ids(&keys).contains(&id.to_string()));
+}
+
+/// ROT-D3: whoever asked for the revocation hangs up after the store has it. It is in force here soon all the same.
+#[tokio::test(start_paused = true)]
+async fn rot_d3_a_revocation_that_was_given_up_is_followed_at_once() {
+    let (clock, store) = (FixedClock::at(NOW), Store::default());
+    let keys = store.instance(&clock).await;
+    let leaked = keys.status().signing.unwrap().to_string();
+    store.is(Mood::SilentAfterWrites);
+    let revoking = tokio::time::timeout(SECOND, keys.revoke_key(&leaked));
+    assert!(revoking.await.is_err(), "given up");
+    assert_eq!(store.get().unwrap().version(), 2);
+    store.is(Mood::Good);
+    tokio::time::sleep(SECOND).await;
+    assert!(!ids(&keys).contains(&leaked));
+    // The twin: one that has its answer asks the store no further time.
+    store.loads.store(0, Ordering::SeqCst);
+    let next = keys.status().signing.unwrap().to_string();
+    keys.revoke_key(&next).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(store.loads.load(Ordering::SeqCst), 1);
 }
 
 /// Tokens that live longer need keys that stay longer, also those that are stored already.
