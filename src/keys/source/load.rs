@@ -29,7 +29,7 @@ pub(crate) trait Load: fmt::Display + Send + 'static {
 /// The keys with which a store starts.
 pub(crate) enum Start {
     /// No keys. Requests wait for the first load.
-    #[cfg(any(feature = "remote", feature = "watch"))]
+    #[cfg(any(test, feature = "remote", feature = "watch"))]
     Empty,
     /// The saved keys of an earlier run, for this time or until a load succeeds.
     #[cfg(feature = "remote")]

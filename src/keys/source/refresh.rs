@@ -90,7 +90,7 @@ impl Refresher {
         #[cfg(feature = "remote")]
         let mut snapshot = None;
         let (first, loaded) = match start {
-            #[cfg(any(feature = "remote", feature = "watch"))]
+            #[cfg(any(test, feature = "remote", feature = "watch"))]
             Start::Empty => (None, None),
             #[cfg(feature = "remote")]
             Start::ReadingSnapshot(read) => {
