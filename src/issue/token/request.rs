@@ -83,8 +83,8 @@ impl<'a> TokenRequest<'a> {
     /// # }
     /// ```
     ///
-    /// For `.scopes("calendar:read")` the compiler reports "this method takes 0 arguments but 1 argument was
-    /// supplied". Write `.scopes::<scope!("calendar:read")>()`.
+    /// For `.scopes("calendar:read")` the compiler reports
+    /// "this method takes 0 arguments but 1 argument was supplied": write `.scopes::<scope!("calendar:read")>()`.
     pub fn scopes<R: ScopeTypes>(mut self) -> Self {
         R::each(&mut |scope| self.add_scope(scope));
         self
