@@ -387,7 +387,7 @@ impl Near {
     }
 
     /// Ends changes. The number is raised under the lock: whoever finds a mark there may say that it is
-    /// in force, also for cached tokens.
+    /// in effect, also for cached tokens.
     fn changed_if(&self, has_changed: bool, order: MutexGuard<'_, Order>) {
         if has_changed {
             self.lists.changed();
