@@ -55,9 +55,9 @@ impl Introspection {
     /// the answer is checked, as for an opaque token. Default: JWTs are verified only with the keys.
     ///
     /// The issuer of a JWT is known from its `iss`, so the [prefix](Self::prefix) does not apply to
-    /// JWTs. If the issuer is trusted several times, the first trust that verifies and introspects a
-    /// JWT decides alone. Trusts that were added after it cannot accept a JWT that it rejects, or a JWT
-    /// whose answer is not available during an outage.
+    /// JWTs. If the issuer is trusted several times, the trusts with keys that introspect JWTs come first, in
+    /// whatever order the trusts were added. The first of them that verifies a JWT decides alone. No other
+    /// trust accepts a JWT that it rejects, or a JWT whose answer is not available during an outage.
     ///
     /// [`TrustedIssuer::introspected`]: crate::TrustedIssuer::introspected
     pub fn introspect_jwts(mut self) -> Self {

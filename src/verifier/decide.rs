@@ -55,8 +55,8 @@ pub(super) fn decide(
 
 /// Decides on a token whose issuer is trusted several times, each time with a different audience,
 /// keys and rules. One trust that accepts the token is enough. If none does, the rejection comes
-/// from the trust under which the token passed the most checks. A trust that has to ask the issuer decides
-/// alone.
+/// from the trust under which the token passed the most checks. A trust that has to ask the issuer comes first
+/// and decides alone.
 fn decide_among(
     core: &Arc<Core>,
     presented: &Presented<'_>,
@@ -68,6 +68,9 @@ fn decide_among(
 ) -> Result<Decision, Rejection> {
     let may_load = !matches!(key_loads, KeyLoads::NotAllowed);
     let trusts = || core.policy.trusts_in(first.issuer.as_str());
+    // A trust that asks the issuer comes first, so the order of the settings has no effect.
+    let keyed =
+        |asks| trusts().filter(move |trust| trust.has_keys && trust.introspects_jwts() == asks);
     let decide = |trust: &Trust, key_loads| {
         let unverified = Unverified::parse(presented.token(), headers)?;
         decide_under(trust, unverified, core, presented, now, key_loads, read_own)
@@ -77,7 +80,7 @@ fn decide_among(
     for key_loads in [KeyLoads::NotAllowed, key_loads] {
         let mut loads = Vec::new();
         farthest = None;
-        for trust in trusts().filter(|trust| trust.has_keys) {
+        for trust in keyed(true).chain(keyed(false)) {
             match decide(trust, key_loads) {
                 Ok(Decision::Loading(load)) => loads.push(load),
                 Ok(decided) => return Ok(decided),
