@@ -95,6 +95,8 @@ impl Ring {
 
     /// Makes the schedule of keys in memory anew. For settings. Once the keys are used, none of them is dropped.
     pub(super) fn begin_again(&self) {
+        // Otherwise a change by hand in the same moment could be undone.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_used.load(Ordering::Acquire) || self.shared.is_some() {
             return;
         }

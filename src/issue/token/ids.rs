@@ -24,7 +24,8 @@ struct Drawn {
     ids: [[u8; 16]; COUNT],
     /// The number of ids that are used.
     used: usize,
-    /// The process that drew them. A process that was forked does not use the ids of its parent.
+    /// The process that drew them. A process that was forked does not use the ids of its parent. A copy of a whole
+    /// virtual machine that runs on beside it does, for up to 31 tokens of each thread.
     process: u32,
 }
 
