@@ -90,8 +90,11 @@ impl Default for TokenCache {
     }
 }
 
-#[cfg(not(tower_jwt_auth_cache))]
 fn default_limits() -> Limits {
+    #[cfg(tower_jwt_auth_cache)]
+    if let Ok(entries) = std::env::var("TOWER_JWT_AUTH_CACHE") {
+        return limits_of_a_test_run(&entries);
+    }
     Limits {
         entries: 10_000,
         bytes: 64 << 20,
@@ -101,12 +104,11 @@ fn default_limits() -> Limits {
 /// No verdict may depend on the cache, so the tests of this crate also run with other cache sizes.
 /// An environment variable sets the maximum number of tokens. See `.ci/run`.
 #[cfg(tower_jwt_auth_cache)]
-fn default_limits() -> Limits {
-    let entries = std::env::var("TOWER_JWT_AUTH_CACHE").ok();
+fn limits_of_a_test_run(entries: &str) -> Limits {
     Limits {
         entries: entries
-            .and_then(|entries| entries.parse().ok())
-            .unwrap_or_else(|| panic!("TOWER_JWT_AUTH_CACHE is not a number of tokens")),
+            .parse()
+            .unwrap_or_else(|_| panic!("TOWER_JWT_AUTH_CACHE is not a number of tokens")),
         bytes: usize::MAX,
     }
 }

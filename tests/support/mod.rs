@@ -140,7 +140,12 @@ fn layer(keys: &KeyStore, clock: &FixedClock) -> JwtAuth {
 /// default cache, which those runs choose.
 pub fn small_cache() -> TokenCache {
     let cache = TokenCache::default();
-    if cfg!(tower_jwt_auth_cache) {
+    let is_chosen = std::env::var_os("TOWER_JWT_AUTH_CACHE").is_some();
+    assert!(
+        cfg!(tower_jwt_auth_cache) || !is_chosen,
+        "TOWER_JWT_AUTH_CACHE has no effect in this build"
+    );
+    if is_chosen {
         cache
     } else {
         cache.max_tokens(100)
