@@ -32,7 +32,7 @@ use crate::scope::Requirement;
 /// A status that is created from a [`Rejection`] has the challenge in its metadata
 /// (`www-authenticate`).
 pub trait RequestExt: sealed::Sealed {
-    /// Returns the claims of the caller, with own claims of type `C`.
+    /// Returns the claims of the caller, with your own claims as type `C`.
     ///
     /// # Errors
     ///

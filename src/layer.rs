@@ -238,11 +238,11 @@ impl<C, R> JwtAuth<C, R> {
     /// certificate (`cnf.x5t#S256`, [RFC 8705]) are accepted. Default: no source; such tokens are
     /// rejected.
     ///
-    /// A bound token is accepted only in a request with its certificate, whether or not it is a JWT or
-    /// cached. With another certificate, or without one, it is rejected with 401. A token that is not
-    /// bound is a bearer token and needs no certificate;
-    /// [`require_bound_tokens`](Self::require_bound_tokens) rejects it. A token that is also bound to
-    /// something else is rejected, because no other proof is checked yet.
+    /// A bound token is accepted only in a request with its certificate, whether it is a JWT or opaque,
+    /// cached or not. With another certificate, or without one, it is rejected with 401. A token that is not
+    /// bound is a bearer token and needs no certificate; [`require_bound_tokens`](Self::require_bound_tokens)
+    /// rejects it. A token that is also bound to something else is rejected, because no other proof is
+    /// checked yet.
     ///
     /// If the certificate is in a header field, a response to a request with a bound token gets `Vary` with
     /// the name of the field ([RFC 9440, section 2.4]).
@@ -266,8 +266,8 @@ impl<C, R> JwtAuth<C, R> {
         self
     }
 
-    /// Passes on requests without a token, without claims. Default: such requests are rejected with
-    /// 401.
+    /// Passes on a request that has no token. The handler gets no claims. Default: such a request is
+    /// rejected with 401.
     ///
     /// A token that is present must be valid. An invalid token is rejected and never treated as
     /// missing. Handlers take `Option<Claims>`. A handler that takes `Claims` still rejects a
@@ -322,7 +322,7 @@ impl<C, R> JwtAuth<C, R> {
     ///
     /// The setters cannot fail, and some contradictions are known only when all issuers are known. A layer
     /// whose settings contradict each other logs the event `jwt_settings_rejected` at the error level when
-    /// it is created, and rejects the tokens concerned with 503, or with 401 if only bound tokens are
+    /// it is created, and answers the affected tokens with 503, or with 401 if only bound tokens are
     /// accepted.
     ///
     /// # Errors

@@ -59,13 +59,14 @@
 //! | verify a token that is not part of an HTTP request | [`Verifier`] |
 //! | answer rejections with a body | [`response`] |
 //! | test your routes | [`mod@test`] |
+//!
 //! # How a request is processed
 //!
-//! 1. The layer reads the token and notes where it came from. If TLS is
-//!    [required](JwtAuth::require_tls), a request without TLS is rejected.
+//! 1. If TLS is [required](JwtAuth::require_tls), a request without TLS is rejected. Then the layer
+//!    reads the token and notes where it came from.
 //! 2. A token that is in the cache, and whose key is still in use, continues with step 7. If an
-//!    issuer has [introspection](guide::opaque), a token that is not a JWT is opaque. That issuer
-//!    is asked about the token, and its answer replaces steps 3 to 5.
+//!    issuer has [introspection](guide::opaque), a token that is not a JWT is opaque. An
+//!    introspection request to that issuer replaces steps 3 to 5.
 //! 3. The token is parsed. A token that no signature can make valid is rejected, for example
 //!    because it is malformed, expired, or for another audience. A token that is bound (`cnf`) to
 //!    something that the request does not prove is rejected too.
@@ -90,7 +91,7 @@
 //! | `logout` | | [`revocation::BackChannelLogout`], [`revocation::SecurityEvents`]: notices from an issuer |
 //! | `metrics` | | counters and a histogram through the `metrics` facade |
 //! | `pem` | yes | keys from PEM and DER |
-//! | `redis` | | `revocation::RedisDenylist`: revocation marks shared by all instances, on Redis or Valkey |
+//! | `redis` | | `revocation::RedisDenylist`, and with `issue` also `issue::RedisLogins` and `issue::RedisSigningKeys`: marks, sessions and signing keys shared by all instances on Redis or Valkey |
 //! | `remote` | | [`keys::RemoteKeys`]: keys fetched from a URL and refreshed |
 //! | `reqwest` | | [`KeyStore::discover`]: an HTTP client for remote keys, with rustls |
 //! | `status-list` | | [`revocation::StatusLists`]: status lists that an issuer publishes |

@@ -54,10 +54,10 @@ impl TokenCache {
 
     /// Sets the maximum size of all cached tokens in bytes. Default: 64 MiB.
     ///
-    /// The size of a token includes its claims, and own claims in each type into which they were
-    /// deserialized. The size of own claims is estimated from the size of the type and the JSON text
+    /// The size of a token includes its claims, and your own claims in each type into which they were
+    /// deserialized. The size of your own claims is estimated from the size of the type and the JSON text
     /// that was read. A type that takes more memory than a `serde_json::Value` of the same text is
-    /// underestimated. If there is no room for own claims, they are deserialized again for each
+    /// underestimated. If there is no room for them, they are deserialized again for each
     /// request. The table of [`max_tokens`](Self::max_tokens) is not included.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;
@@ -91,24 +91,26 @@ impl Default for TokenCache {
 }
 
 fn default_limits() -> Limits {
-    #[cfg(tower_jwt_auth_cache)]
-    if let Ok(entries) = std::env::var("TOWER_JWT_AUTH_CACHE") {
-        return limits_of_a_test_run(&entries);
-    }
-    Limits {
+    limits_of_a_test_run().unwrap_or(Limits {
         entries: 10_000,
         bytes: 64 << 20,
-    }
+    })
+}
+
+#[cfg(not(tower_jwt_auth_cache))]
+fn limits_of_a_test_run() -> Option<Limits> {
+    None
 }
 
 /// No verdict may depend on the cache, so the tests of this crate also run with other cache sizes.
 /// An environment variable sets the maximum number of tokens. See `.ci/run`.
 #[cfg(tower_jwt_auth_cache)]
-fn limits_of_a_test_run(entries: &str) -> Limits {
-    Limits {
+fn limits_of_a_test_run() -> Option<Limits> {
+    let entries = std::env::var("TOWER_JWT_AUTH_CACHE").ok()?;
+    Some(Limits {
         entries: entries
             .parse()
             .unwrap_or_else(|_| panic!("TOWER_JWT_AUTH_CACHE is not a number of tokens")),
         bytes: usize::MAX,
-    }
+    })
 }

@@ -40,7 +40,7 @@ use crate::token::registered::Registered;
 /// `C` can be any type that deserializes from the claims. `serde_json::Map<String, Value>` contains
 /// all claims unchanged. Claims that `C` does not name are ignored.
 ///
-/// # Example: own claims in a handler
+/// # Example: your own claims in a handler
 ///
 /// ```
 /// use serde::Deserialize;
@@ -59,7 +59,7 @@ use crate::token::registered::Registered;
 /// }
 /// ```
 ///
-/// # Own claims own their data
+/// # Your claims type must own its data
 ///
 /// One token serves several handlers, so `C` cannot borrow from it. Use `String` for a field and not
 /// `&str`. For a type that borrows, such as `User<'a>`, the compiler reports:
@@ -84,7 +84,7 @@ pub struct Claims<C = NoClaims> {
     own: PhantomData<C>,
 }
 
-/// The claims type for programs without own claims. This is the default.
+/// The claims type for programs that have no claims of their own. This is the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct NoClaims {}
@@ -302,7 +302,7 @@ impl<C> Claims<C> {
 }
 
 impl<C: Send + Sync + 'static> Claims<C> {
-    /// Returns the same token with own claims of another type.
+    /// Returns the same token, with your own claims as another type.
     ///
     /// The claims are deserialized once for each token and type. Later calls cost one look-up.
     ///

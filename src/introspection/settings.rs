@@ -77,7 +77,7 @@ impl Introspection {
         self
     }
 
-    /// Sets how long the answer that a token is active is used, from the start of the introspection
+    /// Sets how long an answer with `"active": true` is used, from the start of the introspection
     /// request. It is never used after the `exp` of the token. Default: 30 seconds. With zero, each
     /// request causes an introspection request.
     ///

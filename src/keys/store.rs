@@ -96,7 +96,7 @@ impl KeyStore {
         Self::of(None)
     }
 
-    /// Returns a handle of the same store that uses this clock for [`retire`](Self::retire) and
+    /// Returns a handle to the same store that uses this clock for [`retire`](Self::retire) and
     /// [`status`](Self::status). Default: the clock of the operating system.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {

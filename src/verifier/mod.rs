@@ -82,7 +82,7 @@ impl<C> Verifier<C> {
         }
     }
 
-    /// Returns the same verifier with own claims of this type.
+    /// Returns the same verifier with your own claims as this type.
     #[must_use]
     pub fn claims<D>(self) -> Verifier<D> {
         Verifier::of(self.core)

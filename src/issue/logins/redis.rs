@@ -29,7 +29,7 @@ use crate::redis_node;
 /// the server does not answer within [`timeout`](Self::timeout), the operation fails, and the answer is
 /// 503.
 ///
-/// Redis contains the subject, the device and the own claims of each session as plain text, but nothing that
+/// Redis contains the subject, the device and your own claims for each session as plain text, but nothing that
 /// could be used as a token. Protect it with a password or an ACL, and with TLS if the network is not yours.
 /// Use a `maxmemory-policy` that evicts nothing. If a session is evicted, its user is logged out. If the list
 /// of the sessions of a subject is evicted, [`Logins::end_all`](crate::issue::Logins::end_all) does not find

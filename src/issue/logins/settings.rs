@@ -159,7 +159,7 @@ impl Logins {
         })
     }
 
-    /// Sets the source of own claims of the access tokens. It is called when a session begins and at each
+    /// Sets the source of your own claims in the access tokens. It is called when a session begins and at each
     /// refresh, so the claims are never older than the access token. They are added to those of
     /// [`Login::claims`](crate::issue::Login::claims), and replace claims with the same name. Default: none.
     ///

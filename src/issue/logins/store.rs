@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// Storage for sessions, with one row for each session.
 ///
 /// A row contains no token, and nothing from which a token could be made. It contains the subject,
-/// the device and the own claims of the session, so treat it as personal data.
+/// the device and your own claims for the session, so treat it as personal data.
 ///
 /// A row changes only through [`update`](Self::update), which is one conditional write. Without it, one
 /// of two concurrent refreshes could be lost, so a store must not split it into a read and a write. With

@@ -34,12 +34,12 @@ pub enum IssueError {
         /// Why no key is active.
         reason: String,
     },
-    /// The own claims are not a JSON object that fits into a token.
+    /// Your own claims are not a JSON object that fits into a token.
     OwnClaims {
         /// Why, without any value.
         reason: String,
     },
-    /// An own claim has a reserved name: that of a claim that the issuer writes itself, or of a claim
+    /// One of your own claims has a reserved name: that of a claim that the issuer writes itself, or of a claim
     /// that determines the kind of a token.
     ReservedClaim {
         /// The name.
@@ -47,7 +47,7 @@ pub enum IssueError {
         /// What to use instead.
         instead: &'static str,
     },
-    /// An own claim looks like a secret. Everyone who has the token can read its claims.
+    /// One of your own claims looks like a secret. Everyone who has the token can read its claims.
     SecretClaim {
         /// The place of the claim, as a JSON pointer (RFC 6901).
         pointer: String,

@@ -140,7 +140,7 @@ impl TokenIssuer {
     ///
     /// Whoever steals such a token can use it for that time. Every API that accepts the tokens should have a
     /// [revocation check](crate::revocation), and the tokens should be [bound](TokenRequest::bound_to) to a
-    /// key of the client. For long logins, refresh tokens need neither.
+    /// key of the client. Long logins with refresh tokens need neither.
     ///
     /// # Errors
     ///
@@ -162,8 +162,9 @@ impl TokenIssuer {
         Ok(self.with(|settings| settings.lifetime = lifetime))
     }
 
-    /// Allows an own claim that looks like a secret, with everything in it. Pass the name of a claim of the
-    /// token (`card`), or the JSON pointer of an inner claim as the error prints it (`/billing/card`).
+    /// Allows one of your own claims, with everything in it, although it looks like a secret. Pass the name
+    /// of a claim of the token (`card`), or the JSON pointer of an inner claim as the error prints it
+    /// (`/billing/card`).
     ///
     /// # Security
     ///

@@ -135,8 +135,9 @@ impl<'a> TokenRequest<'a> {
 
     /// Adds claims of the application: any type that is a JSON object, such as a struct.
     ///
-    /// `roles`, `groups` and `entitlements` are strings or arrays of strings here. Claims that the issuer
-    /// writes itself, or that determine the kind of a token, cannot be set.
+    /// `roles`, `permissions`, `entitlements` and `cognito:groups` must be a string, or an array of strings or
+    /// of objects with a `value`. Claims that the issuer writes itself, or that determine the kind of a token,
+    /// cannot be set.
     /// [Secrets](crate::issue::TokenIssuer#secrets) are an error. Both errors are returned when the token is
     /// [issued](Self::issue).
     pub fn claims(mut self, own: &impl Serialize) -> Self {
@@ -154,7 +155,7 @@ impl<'a> TokenRequest<'a> {
     ///
     /// # Errors
     ///
-    /// [`IssueError`], for example if an own claim looks like a secret, or if no key is available.
+    /// [`IssueError`], for example if one of your own claims looks like a secret, or if no key is available.
     pub async fn issue(self) -> Result<IssuedToken, IssueError> {
         let now = self.settings.clock.now();
         let key = self.settings.keys.active()?;
@@ -399,8 +400,8 @@ mod tests {
         assert!(with_zeros > 0);
     }
 
-    /// RFC8725-3.2-2. The backend draws a nonce for each signature, from the random generator of the library and from
-    /// the key: two signatures of one text differ. `guide::limitations` says so.
+    /// RFC8725-3.2-2. The backend draws a nonce for each signature, from the random generator of the library
+    /// and from the key: two signatures of one text differ. `guide::limitations` says so.
     #[test]
     fn signatures_of_ecdsa_are_randomized() {
         let keys = SigningKeys::generate(Algorithm::ES256).unwrap();
