@@ -213,8 +213,11 @@ fn mutated(pair: &Pair, random: &mut Random) -> String {
     text
 }
 
+/// The number of mutations for RSA, whose tokens take milliseconds to sign.
+const SIGNED_SLOWLY: usize = 200;
+
 #[track_caller]
-fn agrees_on(algorithm: Algorithm) {
+fn agrees_on(algorithm: Algorithm, mutations: usize) {
     let pair = Pair::new(algorithm);
     let mut random = Random(u64::try_from(algorithm.as_str().len()).unwrap());
     for byte in algorithm.as_str().bytes() {
@@ -228,13 +231,13 @@ fn agrees_on(algorithm: Algorithm) {
     assert_eq!(good.accepted, 60, "{algorithm}: {good:?}");
 
     let mut bad = Count::default();
-    for _ in 0..600 {
+    for _ in 0..mutations {
         compare(&pair, &mutated(&pair, &mut random), &mut bad);
     }
     // A few mutations change nothing, such as exchanging two equal characters.
-    assert!(bad.accepted < 30, "{algorithm}: {bad:?}");
-    assert!(bad.bad_signature > 150, "{algorithm}: {bad:?}");
-    assert!(bad.other > 150, "{algorithm}: {bad:?}");
+    assert!(bad.accepted < mutations / 20, "{algorithm}: {bad:?}");
+    assert!(bad.bad_signature > mutations / 4, "{algorithm}: {bad:?}");
+    assert!(bad.other > mutations / 4, "{algorithm}: {bad:?}");
     for kind in [
         RejectionKind::MalformedToken,
         RejectionKind::AlgorithmNotAllowed,
@@ -246,34 +249,34 @@ fn agrees_on(algorithm: Algorithm) {
 #[test]
 fn agrees_on_hmac() {
     for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
-        agrees_on(algorithm);
+        agrees_on(algorithm, 600);
     }
 }
 
 #[test]
 fn agrees_on_rsa_pkcs1() {
     for algorithm in [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512] {
-        agrees_on(algorithm);
+        agrees_on(algorithm, SIGNED_SLOWLY);
     }
 }
 
 #[test]
 fn agrees_on_rsa_pss() {
     for algorithm in [Algorithm::PS256, Algorithm::PS384, Algorithm::PS512] {
-        agrees_on(algorithm);
+        agrees_on(algorithm, SIGNED_SLOWLY);
     }
 }
 
 #[test]
 fn agrees_on_ecdsa() {
     for algorithm in [Algorithm::ES256, Algorithm::ES384] {
-        agrees_on(algorithm);
+        agrees_on(algorithm, 600);
     }
 }
 
 #[test]
 fn agrees_on_eddsa() {
-    agrees_on(Algorithm::EdDSA);
+    agrees_on(Algorithm::EdDSA, 600);
 }
 
 #[test]
