@@ -12,6 +12,7 @@ mod compiler;
     feature = "axum",
     feature = "grpc",
     feature = "introspection",
+    feature = "issue",
     feature = "logout",
     feature = "metrics",
     feature = "pem",
@@ -33,6 +34,25 @@ fn a_function_whose_feature_is_off_names_the_feature() {
 #[test]
 fn mistakes_are_answered_with_what_to_write_instead() {
     compiler::assert_rejections("tests/ui", "--all-features");
+}
+
+#[test]
+fn another_compiler_is_not_judged_by_these_texts() {
+    for (version, is_wanted) in [
+        ("rustc 1.95.0 (59807616e 2026-04-14)\n", true),
+        ("rustc 1.95.1 (59807616e 2026-06-14)\n", true),
+        ("rustc 1.96.0 (59807616e 2026-06-14)\n", false),
+        ("rustc 1.95.0-nightly (59807616e 2026-02-14)\n", false),
+        ("rustc 1.9.5 (59807616e 2016-04-14)\n", false),
+        ("rustc 1.950.0 (59807616e 2036-04-14)\n", false),
+        ("", false),
+    ] {
+        assert_eq!(
+            compiler::is_of_channel(version, "1.95"),
+            is_wanted,
+            "{version}"
+        );
+    }
 }
 
 /// For these mistakes the compiler has its own sentence, which this crate cannot change. So the

@@ -19,14 +19,23 @@ use std::thread;
 
 use serde_json::Value;
 
+#[path = "required.rs"]
+mod required;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Compares the errors for each file of a folder with the text of the same name. With `UI_TEXTS=overwrite`
-/// it writes the texts again.
+/// it writes the texts again. Another compiler than that of the texts is not judged by them.
 ///
 /// `features` is the option that cargo has built this test with. With another one, it would build the crate
 /// once more.
 pub fn assert_rejections(folder: &str, features: &str) {
+    let wanted = channel();
+    let is_there = overwrites() || is_of_channel(&version(), &wanted);
+    let programs = format!("Rust {wanted}, whose texts are in {folder}");
+    if !required::or_skipped(is_there, &programs, "UI") {
+        return;
+    }
     let mut files: Vec<PathBuf> = fs::read_dir(Path::new(ROOT).join(folder))
         .unwrap()
         .map(|entry| Path::new(folder).join(entry.unwrap().file_name()))
@@ -52,9 +61,42 @@ pub fn assert_rejections(folder: &str, features: &str) {
     assert!(failures == 0, "{failures} of {files} texts differ");
 }
 
+/// The version of Rust in `tests/ui/rust-toolchain.toml`.
+fn channel() -> String {
+    let file = Path::new(ROOT).join("tests/ui/rust-toolchain.toml");
+    let text = fs::read_to_string(file).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("channel = "));
+    line.expect("a channel").trim_matches('"').to_owned()
+}
+
+/// What the compiler says of its version: `rustc 1.95.0 (59807616e 2026-04-14)`.
+fn version() -> String {
+    let output = Command::new(rustc()).arg("--version").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A channel without a patch version stands for each of them. Nightly and beta versions have texts of their own.
+pub fn is_of_channel(version: &str, channel: &str) -> bool {
+    let number = version.split(' ').nth(1).unwrap_or_default();
+    let patch = number.strip_prefix(channel);
+    patch
+        .and_then(|patch| patch.strip_prefix('.'))
+        .is_some_and(|patch| patch.parse::<u32>().is_ok())
+}
+
+fn overwrites() -> bool {
+    std::env::var("UI_TEXTS").is_ok_and(|texts| texts == "overwrite")
+}
+
+fn rustc() -> String {
+    std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned())
+}
+
 fn is_as_written(file: &Path, said: &str) -> bool {
     let path = Path::new(ROOT).join(file).with_extension("stderr");
-    if std::env::var("UI_TEXTS").is_ok_and(|texts| texts == "overwrite") {
+    if overwrites() {
         fs::write(path, said).unwrap();
         return true;
     }
@@ -110,8 +152,7 @@ fn libraries(features: &str) -> Vec<String> {
 
 /// The errors of the compiler. Empty if it compiles the file.
 fn said_to(file: &Path, libraries: &[String]) -> String {
-    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-    let output = Command::new(rustc)
+    let output = Command::new(rustc())
         .current_dir(ROOT)
         .args(["--edition=2024", "--emit=metadata", "-Adead_code"])
         .args(["--error-format=json", "--diagnostic-width=140"])

@@ -1,5 +1,6 @@
 //! Programs that a test needs, and that a machine may not have.
 
+use std::io::Write;
 use std::process::Command;
 
 /// Whether this program is on the PATH.
@@ -16,7 +17,8 @@ pub fn or_skipped(is_there: bool, programs: &str, name: &str) -> bool {
         let variable = format!("TOWER_JWT_AUTH_REQUIRE_{name}");
         let is_demanded = std::env::var_os(&variable).is_some();
         assert!(!is_demanded, "{sentence}, which {variable} demands");
-        println!("{sentence}");
+        // Not `println`, which the test harness captures.
+        let _ = writeln!(std::io::stderr(), "{sentence}");
     }
     is_there
 }
