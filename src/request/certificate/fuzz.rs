@@ -19,8 +19,8 @@ pub(crate) fn client_certificate(value: &[u8]) {
     }
     if let Ok(thumbprint) = Form::Xfcc.thumbprint(value) {
         let text = String::from_utf8_lossy(value).to_lowercase();
-        // A quoted value may have escapes.
-        let text = text.replace(['"', '\\'], "");
+        // A quoted value may have escapes, and there may be space around a name and a value.
+        let text = text.replace(['"', '\\', ' ', '\t'], "");
         let hash: String = thumbprint
             .iter()
             .map(|byte| format!("{byte:02x}"))
