@@ -44,9 +44,12 @@ fn read_pem(text: &[u8]) -> Result<Material, KeyError> {
     let blocks = pem::parse_many(text).map_err(|_| KeyError::Format {
         expected: "PEM text",
     })?;
+    // A block that begins and does not end is no block for `pem`: a file that was cut off.
+    let begun = text.windows(BEGIN.len()).filter(|start| *start == BEGIN);
+    let begun = begun.count();
     let block = match blocks.as_slice() {
-        [block] => block,
-        [] if text.windows(BEGIN.len()).any(|start| start == BEGIN) => {
+        [block] if begun == 1 => block,
+        [] if begun > 0 => {
             return Err(KeyError::Format {
                 expected: "PEM text: its block is broken, or its end is missing",
             });

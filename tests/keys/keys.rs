@@ -1143,7 +1143,11 @@ fn pem_keys_that_cannot_be_used_are_rejected_with_the_reason() {
         ));
     }
     let broken = data!("p256.spki.pem").replace("END PUBLIC", "END PRIVATE");
+    // The second key of this file was cut off.
+    let whole = data!("p256.spki.pem");
+    let cut_off = format!("{whole}{}", whole.split_at(whole.len() / 2).0);
     for (pem, words) in [
+        (&*cut_off, "exactly one block"),
         ("no PEM", "no block"),
         ("-----BEGIN PUBLIC KEY-----", "end is missing"),
         (&broken, "PEM text"),
