@@ -14,9 +14,10 @@ use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::response::FullBody;
 use crate::revocation::logout::form;
 use crate::revocation::logout::receiver::{
-    Accepted, Failure, Notice, Receiver, Settings, empty, receiver, respond,
+    Accepted, Failure, Notice, Receiver, Settings, empty, respond,
 };
 use crate::revocation::logout::replays::Replays;
+use crate::revocation::logout::service::service;
 use crate::revocation::logout::statement::StatementKind;
 use crate::revocation::{RevocationMark, RevocationWriter};
 use crate::token::registered::Registered;
@@ -115,7 +116,7 @@ impl BackChannelLogout {
     }
 }
 
-receiver!(BackChannelLogout);
+service!(BackChannelLogout);
 
 impl Notice for Inner {
     const NAME: &str = "logout";

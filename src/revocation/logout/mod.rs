@@ -5,6 +5,7 @@ pub(crate) mod form;
 mod receiver;
 mod replays;
 mod security_events;
+mod service;
 mod statement;
 pub(crate) mod subjects;
 

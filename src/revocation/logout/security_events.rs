@@ -12,8 +12,9 @@ use crate::issuer::Issuer;
 use crate::policy::trusted_issuer::TrustedIssuer;
 use crate::response::FullBody;
 use crate::revocation::logout::receiver::{
-    Accepted, Failure, Notice, Receiver, Settings, empty, receiver, respond,
+    Accepted, Failure, Notice, Receiver, Settings, empty, respond,
 };
+use crate::revocation::logout::service::service;
 use crate::revocation::logout::statement::StatementKind;
 use crate::revocation::logout::subjects;
 use crate::revocation::{RevocationMark, RevocationWriter};
@@ -118,7 +119,7 @@ impl SecurityEvents {
     }
 }
 
-receiver!(SecurityEvents);
+service!(SecurityEvents);
 
 impl Notice for Inner {
     const NAME: &str = "security_event";
